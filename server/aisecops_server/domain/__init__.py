@@ -1,0 +1,1 @@
+"""The nouns of the product: pure, frozen, without clock, I/O or wire formats."""

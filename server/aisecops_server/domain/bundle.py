@@ -1,0 +1,84 @@
+"""Policy as an artefact: a commit of the policy repository, and the signed bundle built from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import NewType
+
+CommitId = NewType("CommitId", str)
+BundleDigest = NewType("BundleDigest", str)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One commit of the policy repository. ``committed_at_seconds`` is Unix time."""
+
+    id: CommitId
+    author: str
+    summary: str
+    committed_at_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyTree:
+    """The files of one commit that belong to its bundle: repository path to content."""
+
+    commit: CommitId
+    files: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleDoc:
+    """What a rule says of itself in its METADATA, and where it stands."""
+
+    rule: str
+    title: str
+    description: str
+    effect: str
+    severity: str
+    owner: str
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A built, signed bundle. ``digest`` is its identity: a SHA-256 over its sorted content, without the signature."""
+
+    revision: CommitId
+    digest: BundleDigest
+    archive: Path
+    rules: tuple[RuleDoc, ...]
+
+
+class RevisionState(StrEnum):
+    """What a revision is used for now."""
+
+    AVAILABLE = "AVAILABLE"
+    LIVE = "LIVE"
+    PREVIOUS = "PREVIOUS"
+    REJECTED = "REJECTED"
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One commit and what became of it. ``digest`` is empty when it was not built yet."""
+
+    commit: Commit
+    state: RevisionState
+    digest: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class BundleStatus:
+    """What is served and what went wrong last. ``synced_at_ns`` is 0 before the first sync."""
+
+    live: Revision | None
+    previous: Revision | None
+    wanted: str
+    problem: str
+    synced_at_ns: int

@@ -1,0 +1,299 @@
+"""What the engine said and what it means: findings, verdicts, decisions, and the one step between them.
+
+``conclude`` is the only place where an engine's answer becomes an outcome. It denies by raising: anything
+that is not exactly a decision raises ``NoDecisionError``, and nobody downstream can turn that into an allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NewType, TypeVar
+
+from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.errors import NoDecisionError
+from aisecops_server.domain.identity import Principal
+from aisecops_server.domain.plan import PlanId, SessionId, StepId, TraceId
+from aisecops_server.domain.provenance import TrustLevel
+
+DecisionId = NewType("DecisionId", str)
+E = TypeVar("E", bound=StrEnum)
+
+
+class Outcome(StrEnum):
+    """The answer to "may this run?"."""
+
+    ALLOW = "ALLOW"
+    DENY = "DENY"
+    REQUIRE_APPROVAL = "REQUIRE_APPROVAL"
+
+
+class Mode(StrEnum):
+    """What an outcome is used for."""
+
+    ENFORCE = "ENFORCE"
+    DRY_RUN = "DRY_RUN"
+    SHADOW = "SHADOW"
+
+
+class Effect(StrEnum):
+    """What one finding asks for."""
+
+    DENY = "deny"
+    REQUIRE_APPROVAL = "require_approval"
+    WARN = "warn"
+
+
+class Severity(StrEnum):
+    """How bad it would be to ignore a finding."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A part of the input document that a rule read: an RFC 6901 pointer and the value there."""
+
+    pointer: str
+    value: JsonValue
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One rule's contribution to a decision. ``step_id`` is empty when it concerns the whole plan."""
+
+    rule: str
+    title: str
+    message: str
+    effect: Effect
+    severity: Severity
+    step_id: str
+    facts: tuple[Fact, ...]
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutcome:
+    """The outcome of one step and the capability that covers it (empty when none does)."""
+
+    step_id: StepId
+    outcome: Outcome
+    capability: str
+    granted_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettledTrust:
+    """How far policy trusted one source."""
+
+    source_id: str
+    trust: TrustLevel
+
+
+@dataclass(frozen=True, slots=True)
+class Obligation:
+    """Something the enforcement point must also do."""
+
+    kind: str
+    step_id: str
+    parameters: Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The engine's raw answer with the revision and version that gave it, all from the same reply."""
+
+    result: JsonValue
+    revision: str
+    engine_version: str
+    evaluation_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What a verdict means."""
+
+    outcome: Outcome
+    findings: tuple[Finding, ...]
+    steps: tuple[StepOutcome, ...]
+    obligations: tuple[Obligation, ...]
+    sources: tuple[SettledTrust, ...]
+    risk_score_milli: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A concluded answer with everything that made it."""
+
+    id: DecisionId
+    trace_id: TraceId
+    plan_id: PlanId
+    session_id: SessionId
+    mode: Mode
+    conclusion: Conclusion
+    principal: Principal
+    bundle_revision: str
+    bundle_digest: str
+    engine_version: str
+    document_digest: str
+    plan_hash: str
+    decided_at_ns: int
+    evaluation_ns: int
+
+    @property
+    def outcome(self) -> Outcome:
+        """Return the concluded outcome."""
+        return self.conclusion.outcome
+
+
+_RESTRICTION = {Outcome.ALLOW: 0, Outcome.REQUIRE_APPROVAL: 1, Outcome.DENY: 2}
+_OUTCOME_OF_EFFECT = {
+    Effect.DENY: Outcome.DENY,
+    Effect.REQUIRE_APPROVAL: Outcome.REQUIRE_APPROVAL,
+    Effect.WARN: Outcome.ALLOW,
+}
+
+
+def most_restrictive(outcomes: Sequence[Outcome]) -> Outcome:
+    """Return the most restrictive of ``outcomes``.
+
+    Raises:
+        ValueError: there are none; an empty plan is not an allowed plan.
+    """
+    return max(outcomes, key=_RESTRICTION.__getitem__)
+
+
+def conclude(verdict: Verdict, *, step_ids: Sequence[StepId], expected_revision: str) -> Conclusion:
+    """Turn an engine's answer into a conclusion, or refuse to.
+
+    The outcome is recomputed from the findings and must equal the one that the policy gave, step by step and
+    over all, so that neither side alone can allow.
+
+    Raises:
+        NoDecisionError: the answer is undefined, of the wrong shape, from another revision, about other
+            steps, or its outcome disagrees with its findings.
+    """
+    if verdict.revision != expected_revision:
+        raise _not_a_decision("revision", f"revision {verdict.revision or 'none'} answered for {expected_revision}")
+    result = _mapping(verdict.result, "result")
+    findings = tuple(_finding(item) for item in _sequence(result.get("findings"), "findings"))
+    steps = tuple(_step(item) for item in _sequence(result.get("steps"), "steps"))
+    if [step.step_id for step in steps] != list(step_ids):
+        raise _not_a_decision("steps", "the answer is about other steps than the plan")
+    conclusion = Conclusion(
+        outcome=_enum(Outcome, result.get("outcome"), "outcome"),
+        findings=findings,
+        steps=steps,
+        obligations=tuple(_obligation(item) for item in _sequence(result.get("obligations"), "obligations")),
+        sources=tuple(_trust(item) for item in _sequence(result.get("sources"), "sources")),
+        risk_score_milli=_integer(result.get("risk_score_milli"), "risk_score_milli"),
+    )
+    _require_agreement(conclusion)
+    return conclusion
+
+
+def _require_agreement(conclusion: Conclusion) -> None:
+    whole = [_OUTCOME_OF_EFFECT[finding.effect] for finding in conclusion.findings]
+    if conclusion.outcome is not most_restrictive([Outcome.ALLOW, *whole]):
+        raise _not_a_decision("outcome", "the outcome disagrees with the findings")
+    if not conclusion.steps:
+        raise _not_a_decision("steps", "the answer decides no step")
+    for step in conclusion.steps:
+        own = [
+            _OUTCOME_OF_EFFECT[finding.effect]
+            for finding in conclusion.findings
+            if finding.step_id in ("", step.step_id)
+        ]
+        if step.outcome is not most_restrictive([Outcome.ALLOW, *own]):
+            raise _not_a_decision("steps", f"the outcome of step {step.step_id} disagrees with its findings")
+
+
+def _finding(item: JsonValue) -> Finding:
+    fields = _mapping(item, "finding")
+    return Finding(
+        rule=_text(fields.get("rule"), "finding.rule"),
+        title=_text(fields.get("title"), "finding.title"),
+        message=_text(fields.get("message"), "finding.message"),
+        effect=_enum(Effect, fields.get("effect"), "finding.effect"),
+        severity=_enum(Severity, fields.get("severity"), "finding.severity"),
+        step_id=_text(fields.get("step"), "finding.step"),
+        facts=tuple(_fact(fact) for fact in _sequence(fields.get("facts"), "finding.facts")),
+        remedy=_text(fields.get("remedy"), "finding.remedy"),
+    )
+
+
+def _fact(item: JsonValue) -> Fact:
+    fields = _mapping(item, "fact")
+    if "value" not in fields:
+        raise _not_a_decision("shape", "a fact has no value")
+    return Fact(pointer=_text(fields.get("pointer"), "fact.pointer"), value=fields["value"])
+
+
+def _step(item: JsonValue) -> StepOutcome:
+    fields = _mapping(item, "step")
+    return StepOutcome(
+        step_id=StepId(_text(fields.get("id"), "step.id")),
+        outcome=_enum(Outcome, fields.get("outcome"), "step.outcome"),
+        capability=_text(fields.get("capability"), "step.capability"),
+        granted_by=_text(fields.get("granted_by"), "step.granted_by"),
+    )
+
+
+def _obligation(item: JsonValue) -> Obligation:
+    fields = _mapping(item, "obligation")
+    return Obligation(
+        kind=_text(fields.get("kind"), "obligation.kind"),
+        step_id=_text(fields.get("step"), "obligation.step"),
+        parameters=_mapping(fields.get("parameters"), "obligation.parameters"),
+    )
+
+
+def _trust(item: JsonValue) -> SettledTrust:
+    fields = _mapping(item, "source")
+    return SettledTrust(
+        source_id=_text(fields.get("id"), "source.id"),
+        trust=_enum(TrustLevel, fields.get("trust"), "source.trust"),
+    )
+
+
+def _mapping(value: JsonValue, where: str) -> Mapping[str, JsonValue]:
+    if not isinstance(value, dict):
+        raise _not_a_decision("shape", f"{where} is not an object")
+    return value
+
+
+def _sequence(value: JsonValue, where: str) -> Sequence[JsonValue]:
+    if not isinstance(value, list):
+        raise _not_a_decision("shape", f"{where} is not an array")
+    return value
+
+
+def _text(value: JsonValue, where: str) -> str:
+    if not isinstance(value, str):
+        raise _not_a_decision("shape", f"{where} is not a string")
+    return value
+
+
+def _integer(value: JsonValue, where: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _not_a_decision("shape", f"{where} is not an integer")
+    return value
+
+
+def _enum(kind: type[E], value: JsonValue, where: str) -> E:
+    try:
+        return kind(_text(value, where))
+    except ValueError as error:
+        raise _not_a_decision("shape", f"{where} is not one of {', '.join(kind)}") from error
+
+
+def _not_a_decision(why: str, message: str) -> NoDecisionError:
+    return NoDecisionError(
+        f"the engine's answer is not a decision: {message}",
+        hint="Nothing was allowed. Check the live revision with 'aisecops bundle list'",
+        why=why,
+    )

@@ -1,0 +1,137 @@
+"""Every error that may leave a use case, grouped by who must act.
+
+Adapters raise only these; foreign exceptions are chained with ``from`` and never leak. Each class carries a
+``reason`` that is a value of ``aisecops.v1.ErrorReason`` without its prefix. A denial is not an error.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AisecopsError(Exception):
+    """Base of all errors of the control plane.
+
+    ``message`` says what is wrong and ``hint`` what to do about it; both are safe to show to the caller.
+    """
+
+    reason: ClassVar[str] = "INTERNAL"
+
+    def __init__(self, message: str, *, hint: str = "", **metadata: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self._metadata = metadata
+
+    def metadata(self) -> dict[str, str]:
+        """Return the machine-readable facts of the error."""
+        return dict(self._metadata)
+
+    def diagnostics(self) -> str:
+        """Return the message with what to do next."""
+        return f"{self.message}. {self.hint}" if self.hint else self.message
+
+
+# The caller must act.
+
+
+class InvalidRequestError(AisecopsError):
+    """A field of a request breaks the contract; ``metadata()["field"]`` names it."""
+
+    reason = "INVALID_REQUEST"
+
+
+class InvalidPlanError(InvalidRequestError):
+    """A plan breaks the contract; ``metadata()["field"]`` names the field."""
+
+    reason = "INVALID_PLAN"
+
+
+class UnauthenticatedError(AisecopsError):
+    """The caller has no credential, or one that does not verify."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class NotPermittedError(AisecopsError):
+    """The caller's roles do not include the call."""
+
+    reason = "NOT_PERMITTED"
+
+
+class NotFoundError(AisecopsError):
+    """No trace, decision or event has that id."""
+
+    reason = "NOT_FOUND"
+
+
+class IdempotencyConflictError(AisecopsError):
+    """The idempotency key was used for another plan."""
+
+    reason = "IDEMPOTENCY_CONFLICT"
+
+
+class OverloadedError(AisecopsError):
+    """Too many decisions are in flight; retry later."""
+
+    reason = "OVERLOADED"
+
+
+# The policy author must act.
+
+
+class UnknownRevisionError(AisecopsError):
+    """The policy repository has no such commit, branch or tag."""
+
+    reason = "UNKNOWN_REVISION"
+
+
+class BundleRejectedError(AisecopsError):
+    """A revision could not be built, verified or probed."""
+
+    reason = "BUNDLE_REJECTED"
+
+
+# The operator must act.
+
+
+class NoDecisionError(AisecopsError):
+    """The engine answered with something that is not a decision."""
+
+    reason = "NO_DECISION"
+
+
+class EngineUnavailableError(AisecopsError):
+    """No engine answered in time."""
+
+    reason = "ENGINE_UNAVAILABLE"
+
+
+class NoLiveRevisionError(AisecopsError):
+    """No revision is live."""
+
+    reason = "NO_LIVE_REVISION"
+
+
+class LogUnavailableError(AisecopsError):
+    """A decision could not be recorded, so it was withheld."""
+
+    reason = "LOG_UNAVAILABLE"
+
+
+class SealedError(LogUnavailableError):
+    """The log is sealed: it is read-only until an operator acts."""
+
+    reason = "SEALED"
+
+
+class RepositoryUnavailableError(AisecopsError):
+    """The policy repository cannot be read."""
+
+    reason = "REPOSITORY_UNAVAILABLE"
+
+
+class IntegrityError(AisecopsError):
+    """Stored data does not verify."""
+
+    reason = "INTEGRITY"

@@ -1,0 +1,183 @@
+"""Exactly the JSON that policy sees, and the one function that makes it.
+
+The models are the contract: `rego/schemas/input.json` is generated from them. ``build`` writes the same shape
+straight to canonical bytes, because validation of what we ourselves wrote is the tests' work. What the policy
+repository owns (grants, limits, tool effects, trust) is *not* here: it is the bundle's data, so that a replay
+judges with the tables of the revision it replays on.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+SCHEMA_VERSION = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Now(_Part):
+    """The control plane's clock when the document was made."""
+
+    unix_seconds: int
+    rfc3339: str = Field(description="The same instant in UTC, with seconds.")
+
+
+class PrincipalPart(_Part):
+    """Who asks, as the credential proved it."""
+
+    id: str
+    authenticated_by: str
+
+
+class DelegatePart(_Part):
+    """One agent above the caller, outermost first."""
+
+    agent_id: str
+    trace_id: str
+
+
+class RequestPart(_Part):
+    """What the human asked for, as words: the prompts of kind `user_prompt`, case-folded."""
+
+    known: bool = Field(description="Whether the text of at least one user prompt was given.")
+    words: dict[str, Literal[True]] = Field(description="Every word of the prompts, at most 1,024.")
+    truncated: bool = Field(description="Whether there were more words than that.")
+
+
+class OccurrencePart(_Part):
+    """One source in which a value occurs."""
+
+    source: str
+    form: Literal["whole", "field", "text"] = Field(
+        description="`whole`: it is the whole content; `field`: it is one value of a structured record; "
+        "`text`: it stands inside prose."
+    )
+    prose: bool = Field(description="Whether it also, or only, stands inside prose of that source.")
+
+
+class ValuePart(_Part):
+    """One value of an argument that could direct an effect, and where it was seen."""
+
+    pointer: str = Field(description="RFC 6901 pointer into the step's arguments.")
+    argument: str = Field(description="The top-level argument it belongs to.")
+    shape: Literal["email", "url", "host", "iban", "path", "identifier", "number", "word", "phrase", "text"]
+    embedded: bool = Field(description="Whether it was found inside a longer text argument.")
+    value: str = Field(description="The value, at most 256 characters.")
+    found: list[OccurrencePart]
+
+
+class StepPart(_Part):
+    """One proposed call."""
+
+    id: str
+    index: int
+    tool: str
+    server: str
+    name: str
+    capability: str
+    arguments: dict[str, JsonValue]
+    depends_on: list[str]
+    influenced_by: list[str]
+    values: list[ValuePart]
+
+
+class PlanPart(_Part):
+    """What the agent proposes."""
+
+    id: str
+    hash: str
+    intent: str
+    steps: list[StepPart]
+
+
+class SourcePart(_Part):
+    """One thing that influenced the plan; its text stays outside the document."""
+
+    id: str
+    kind: Literal[
+        "agent_identity",
+        "user_prompt",
+        "system_prompt",
+        "skill",
+        "memory",
+        "retrieval_chunk",
+        "tool_result",
+        "agent_message",
+    ]
+    name: str
+    origin_uri: str
+    digest: str
+    digest_verified: bool
+    content_known: bool
+    size: int
+    declared_trust: Literal["", "trusted", "internal", "external", "unverified"]
+    tool: str
+    step_id: str
+
+
+class GroundingPart(_Part):
+    """What grounding does not know."""
+
+    complete: bool = Field(description="False when a source could not be searched or the work bound was hit.")
+    unsearched: list[str] = Field(description="Sources of which only a digest is known.")
+    truncated: bool = Field(description="Whether the bound on work was hit.")
+
+
+class PastStepPart(_Part):
+    """A call already made in the session."""
+
+    step_id: str
+    tool: str
+    observed: bool
+
+
+class TracePart(_Part):
+    """The trace the plan belongs to."""
+
+    id: str
+    parent_id: str
+
+
+class SessionPart(_Part):
+    """The conversation the plan belongs to."""
+
+    id: str
+
+
+class ApprovalPart(_Part):
+    """A granted approval that covers this plan."""
+
+    id: str
+    plan_hash: str
+    approvers: list[str]
+    expires_at_seconds: int
+
+
+class UsagePart(_Part):
+    """What the control plane itself has counted."""
+
+    session_calls: int
+
+
+class InputDocument(_Part):
+    """The whole document."""
+
+    schema_version: Literal[1]
+    mode: Literal["ENFORCE", "DRY_RUN", "SHADOW"]
+    now: Now
+    principal: PrincipalPart
+    environment: str
+    trace: TracePart
+    session: SessionPart
+    delegation: list[DelegatePart]
+    request: RequestPart
+    plan: PlanPart
+    sources: list[SourcePart]
+    grounding: GroundingPart
+    history: list[PastStepPart]
+    usage: UsagePart
+    approvals: list[ApprovalPart]

@@ -1,0 +1,89 @@
+"""What an agent proposes: steps, what influenced them, and on whose behalf.
+
+Limits are part of the contract (``LIMITS``). A plan that exists has passed them: identifiers are well formed
+and unique, arguments are strict JSON objects, dependencies point backwards, influences name known sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NewType
+
+from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.provenance import Source, SourceId
+
+TraceId = NewType("TraceId", str)
+PlanId = NewType("PlanId", str)
+StepId = NewType("StepId", str)
+SessionId = NewType("SessionId", str)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanLimits:
+    """Upper bounds on one plan; sizes in bytes."""
+
+    plan_bytes: int = 4 * 1024 * 1024
+    arguments_bytes: int = 256 * 1024
+    source_bytes: int = 1024 * 1024
+    sources_bytes: int = 3 * 1024 * 1024
+    steps: int = 64
+    sources: int = 256
+    history: int = 1024
+    delegation: int = 16
+    depth: int = 32
+    identifier_characters: int = 64
+    text_characters: int = 4096
+
+
+LIMITS = PlanLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One proposed tool call. ``arguments`` is the parsed form of ``arguments_json``, the bytes received."""
+
+    id: StepId
+    tool: str
+    capability: str
+    arguments: Mapping[str, JsonValue]
+    depends_on: tuple[StepId, ...]
+    influenced_by: tuple[SourceId, ...]
+
+    @property
+    def server(self) -> str:
+        """Return the part of the tool's name before the slash."""
+        return self.tool.partition("/")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Delegate:
+    """One link of the chain of agents above the caller."""
+
+    agent_id: str
+    trace_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PastStep:
+    """A call already made in the session. ``observed`` is true when the control plane decided it itself."""
+
+    id: StepId
+    tool: str
+    observed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionPlan:
+    """What an agent proposes to do."""
+
+    id: PlanId
+    trace_id: TraceId
+    session_id: SessionId
+    parent_trace_id: str
+    intent: str
+    environment: str
+    steps: tuple[Step, ...]
+    sources: tuple[Source, ...]
+    delegation: tuple[Delegate, ...]
+    history: tuple[PastStep, ...]

@@ -1,0 +1,135 @@
+"""What the audit log stores and gives back: records, receipts, traces, and the filters to find them.
+
+A ``DecisionRecord`` is one unit: its events, its document and its index entries are stored together or not
+at all. Whatever is appended is on durable storage when ``append`` returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.decision import Decision, DecisionId
+from aisecops_server.domain.event import Event, EventId, StoredEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """A retry key. It is scoped to the principal; ``request_digest`` tells a retry from another plan."""
+
+    principal_id: str
+    key: str
+    request_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRecord:
+    """One decision, ready to be stored.
+
+    The last event is the outcome event; its body's ``details`` are the decision itself
+    (``decision_json.to_json``), so a stored decision is read back from the leaf that the log proves.
+    """
+
+    decision: Decision
+    document: bytes
+    events: tuple[Event, ...]
+    idempotency: Idempotency | None
+    agent_id: str
+    intent: str
+    tools: tuple[str, ...]
+    lowest_trust: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Proof that a record is stored: its outcome event's place in the log."""
+
+    event_id: EventId
+    log_index: int
+    leaf_hash: bytes
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDecision:
+    """A decision read back: the outcome event's details, the document, and the receipt."""
+
+    decision_id: DecisionId
+    details: Mapping[str, JsonValue]
+    document: bytes
+    receipt: Receipt
+    request_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class TraceSummary:
+    """One line of a trace list."""
+
+    trace_id: str
+    agent_id: str
+    outcome: str
+    mode: str
+    intent: str
+    tools: tuple[str, ...]
+    rules: tuple[str, ...]
+    lowest_trust: str
+    bundle_revision: str
+    decisions: int
+    started_at_ns: int
+    last_at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTrace:
+    """Everything under one trace id: decisions oldest first, events in log order."""
+
+    summary: TraceSummary
+    decisions: tuple[StoredDecision, ...]
+    events: tuple[StoredEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TraceFilter:
+    """Narrows a list of traces; an empty field does not narrow. Times are Unix nanoseconds, 0 for open."""
+
+    agent_id: str = ""
+    outcome: str = ""
+    tool: str = ""
+    rule: str = ""
+    trust: str = ""
+    revision: str = ""
+    mode: str = ""
+    from_ns: int = 0
+    to_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TracePage:
+    """A page of traces, newest first; ``next_token`` is empty on the last one."""
+
+    traces: tuple[TraceSummary, ...]
+    next_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogHead:
+    """The log's size in leaves and its RFC 6962 Merkle root."""
+
+    size: int
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LogReport:
+    """The result of a full verification: the stored head, the recomputed one, and the first bad leaf if any."""
+
+    stored: LogHead
+    recomputed: LogHead
+    problem: str
+    bad_index: int | None
+
+    @property
+    def ok(self) -> bool:
+        """Return whether everything verified."""
+        return not self.problem

@@ -1,0 +1,234 @@
+"""The seams: what use cases need from the world. Adapters implement them and raise only ``AisecopsError``s."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol
+
+from aisecops_server.domain.bundle import Bundle, Commit, CommitId, PolicyTree
+from aisecops_server.domain.decision import DecisionId, Verdict
+from aisecops_server.domain.errors import AisecopsError
+from aisecops_server.domain.event import Event, EventId, StoredEvent
+from aisecops_server.domain.plan import PlanId, TraceId
+from aisecops_server.domain.record import (
+    DecisionRecord,
+    LogHead,
+    LogReport,
+    Receipt,
+    StoredDecision,
+    StoredTrace,
+    TraceFilter,
+    TracePage,
+)
+
+
+class Clock(Protocol):
+    """The only source of time."""
+
+    def now_ns(self) -> int:
+        """Return Unix time in nanoseconds."""
+        ...
+
+    def monotonic_ns(self) -> int:
+        """Return a time that never goes back, for measuring durations."""
+        ...
+
+
+class Ids(Protocol):
+    """The only source of fresh identifiers; unguessable and roughly ordered by time."""
+
+    def trace_id(self) -> TraceId:
+        """Return 32 hexadecimal digits."""
+        ...
+
+    def plan_id(self) -> PlanId:
+        """Return a fresh plan id."""
+        ...
+
+    def decision_id(self) -> DecisionId:
+        """Return a fresh decision id."""
+        ...
+
+    def event_id(self) -> EventId:
+        """Return a fresh event id."""
+        ...
+
+
+class PolicyEngine(Protocol):
+    """One bundle revision, ready to evaluate. Evaluation is pure: same document, same verdict."""
+
+    @property
+    def bundle(self) -> Bundle:
+        """Return the bundle that this engine serves."""
+        ...
+
+    async def evaluate(self, document: bytes, *, deadline_seconds: float) -> Verdict:
+        """Evaluate one input document.
+
+        Raises:
+            EngineUnavailableError: no answer within the deadline, or no engine.
+            NoDecisionError: an answer that is not a decision (undefined, error, wrong shape).
+        """
+        ...
+
+    async def evaluate_batch(
+        self, documents: Sequence[bytes], *, deadline_seconds: float
+    ) -> list[Verdict | AisecopsError]:
+        """Evaluate many documents; answers in their order, an error standing in for what could not be decided."""
+        ...
+
+    async def explain(self, document: bytes, *, deadline_seconds: float) -> str:
+        """Return the engine's own evaluation trace of one document, as text with file:line."""
+        ...
+
+
+class EnginePool(Protocol):
+    """Engines by bundle. An engine stays up while somebody holds it."""
+
+    async def acquire(self, bundle: Bundle) -> PolicyEngine:
+        """Return a ready engine for ``bundle``, starting one if none is warm.
+
+        Raises:
+            BundleRejectedError: the engine refuses the bundle.
+            EngineUnavailableError: no engine could be started.
+        """
+        ...
+
+    async def retain(self, digests: Sequence[str]) -> None:
+        """Keep exactly these bundles warm for sure; others may be stopped once idle."""
+        ...
+
+    async def close(self) -> None:
+        """Stop every engine."""
+        ...
+
+
+class PolicyRepository(Protocol):
+    """The Git repository that policy lives in. Reads only; nothing of it is ever executed."""
+
+    async def fetch(self) -> None:
+        """Bring the local mirror up to date.
+
+        Raises:
+            RepositoryUnavailableError: the remote cannot be reached or read in time.
+        """
+        ...
+
+    async def head(self) -> CommitId:
+        """Return the commit at the head of the followed branch."""
+        ...
+
+    async def resolve(self, name: str) -> CommitId:
+        """Return the commit that a commit id, branch or tag names.
+
+        Raises:
+            UnknownRevisionError: nothing has that name.
+        """
+        ...
+
+    async def commit(self, commit_id: CommitId) -> Commit:
+        """Return one commit's author, time and summary."""
+        ...
+
+    async def commits(self, *, after: str, limit: int) -> list[Commit]:
+        """Return commits of the followed branch, newest first, starting below ``after`` (empty: from the head)."""
+        ...
+
+    async def is_descendant(self, commit_id: CommitId, *, of: CommitId) -> bool:
+        """Return whether ``of`` is an ancestor of ``commit_id`` (or is it)."""
+        ...
+
+    async def tree(self, commit_id: CommitId) -> PolicyTree:
+        """Return the policy files of a commit.
+
+        Raises:
+            BundleRejectedError: the tree holds something that policy may not hold (links, submodules,
+                hostile names, files too large or of foreign kinds).
+        """
+        ...
+
+
+class BundleBuilder(Protocol):
+    """Turns a policy tree into a signed bundle: same tree, same bytes."""
+
+    async def build(self, tree: PolicyTree) -> Bundle:
+        """Return the bundle of ``tree``, from the store when it was built before and still verifies.
+
+        Raises:
+            BundleRejectedError: the tree does not compile, its data breaks a schema, or it breaks the lint.
+        """
+        ...
+
+    async def stored(self, revision: CommitId) -> Bundle | None:
+        """Return the verified bundle of ``revision`` if it was built before."""
+        ...
+
+
+class EventLog(Protocol):
+    """The append-only record. Whatever ``append`` acknowledged is durable."""
+
+    async def append(self, record: DecisionRecord) -> Receipt:
+        """Store one decision.
+
+        Raises:
+            LogUnavailableError: it could not be made durable (``SealedError`` when the log is sealed).
+            IdempotencyConflictError: the key was used for another request.
+        """
+        ...
+
+    async def append_many(self, records: Sequence[DecisionRecord]) -> list[Receipt | AisecopsError]:
+        """Store many decisions in one or few commits; results in their order."""
+        ...
+
+    async def append_event(self, event: Event) -> Receipt:
+        """Store one event about the control plane itself or about a refused request."""
+        ...
+
+    async def replayed(self, principal_id: str, key: str) -> StoredDecision | None:
+        """Return the decision stored under an idempotency key, if any."""
+        ...
+
+    async def decision(self, decision_id: str) -> StoredDecision:
+        """Return one decision.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        ...
+
+    async def trace(self, trace_id: str) -> StoredTrace:
+        """Return everything under one trace id.
+
+        Raises:
+            NotFoundError: there is nothing.
+        """
+        ...
+
+    async def traces(self, narrow: TraceFilter, *, page_size: int, page_token: str) -> TracePage:
+        """Return a page of traces, newest first.
+
+        Raises:
+            InvalidRequestError: the page token was not made by this log.
+        """
+        ...
+
+    def events(self, *, from_index: int, follow: bool, trace_id: str) -> AsyncIterator[StoredEvent]:
+        """Yield events in log order from an index on; with ``follow``, go on as they are appended."""
+        ...
+
+    async def head(self) -> LogHead:
+        """Return the log's size and Merkle root."""
+        ...
+
+    async def verify(self, progress: Callable[[int, int], None] | None = None) -> LogReport:
+        """Recompute every leaf and the root; ``progress`` is called with (done, total) leaves."""
+        ...
+
+    @property
+    def sealed(self) -> str:
+        """Return why the log is sealed, or an empty string when it is writable."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was accepted and close."""
+        ...
