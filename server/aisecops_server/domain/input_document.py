@@ -8,9 +8,20 @@ judges with the tables of the revision it replays on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from aisecops_server.domain.canonical import JsonValue as Json
+from aisecops_server.domain.canonical import canonical_bytes
+from aisecops_server.domain.decision import Mode
+from aisecops_server.domain.grounding import Grounding
+from aisecops_server.domain.identity import Principal
+from aisecops_server.domain.plan import ExecutionPlan, Step
+from aisecops_server.domain.provenance import Source
 
 SCHEMA_VERSION = 1
 
@@ -181,3 +192,87 @@ class InputDocument(_Part):
     history: list[PastStepPart]
     usage: UsagePart
     approvals: list[ApprovalPart]
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What the world supplies besides the plan, recorded once and never looked up again."""
+
+    mode: Mode
+    principal: Principal
+    now_ns: int
+    session_calls: int = 0
+
+
+def build(plan: ExecutionPlan, *, plan_hash: str, grounding: Grounding, circumstances: Circumstances) -> bytes:
+    """Return the canonical bytes of the input document for ``plan``.
+
+    Pure: the same arguments give the same bytes, and these bytes are what the engine reads, what is hashed
+    and what is stored.
+    """
+    seconds = circumstances.now_ns // 1_000_000_000
+    return canonical_bytes(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "mode": circumstances.mode.value,
+            "now": {"unix_seconds": seconds, "rfc3339": _rfc3339(seconds)},
+            "principal": {
+                "id": circumstances.principal.id,
+                "authenticated_by": circumstances.principal.authenticated_by,
+            },
+            "environment": plan.environment,
+            "trace": {"id": plan.trace_id, "parent_id": plan.parent_trace_id},
+            "session": {"id": plan.session_id},
+            "delegation": [{"agent_id": link.agent_id, "trace_id": link.trace_id} for link in plan.delegation],
+            "request": grounding.request,
+            "plan": {
+                "id": plan.id,
+                "hash": plan_hash,
+                "intent": plan.intent,
+                "steps": [
+                    _step(index, step, grounding.values.get(step.id, ())) for index, step in enumerate(plan.steps)
+                ],
+            },
+            "sources": [_source(source) for source in plan.sources],
+            "grounding": grounding.summary,
+            "history": [{"step_id": past.id, "tool": past.tool, "observed": past.observed} for past in plan.history],
+            "usage": {"session_calls": circumstances.session_calls},
+            "approvals": [],
+        }
+    )
+
+
+def _step(index: int, step: Step, values: Sequence[Json]) -> Json:
+    server, _, name = step.tool.partition("/")
+    return {
+        "id": step.id,
+        "index": index,
+        "tool": step.tool,
+        "server": server,
+        "name": name,
+        "capability": step.capability,
+        "arguments": step.arguments,
+        "depends_on": list(step.depends_on),
+        "influenced_by": list(step.influenced_by),
+        "values": list(values),
+    }
+
+
+def _source(source: Source) -> Json:
+    return {
+        "id": source.id,
+        "kind": source.kind.value,
+        "name": source.name,
+        "origin_uri": source.origin_uri,
+        "digest": source.digest,
+        "digest_verified": source.digest_verified,
+        "content_known": source.content is not None,
+        "size": 0 if source.content is None else len(source.content),
+        "declared_trust": source.declared_trust.value if source.declared_trust else "",
+        "tool": source.tool,
+        "step_id": source.step_id,
+    }
+
+
+def _rfc3339(unix_seconds: int) -> str:
+    return datetime.fromtimestamp(unix_seconds, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,117 @@
+"""The events of one decision, stage by stage, in the order in which a timeline shows them.
+
+The last event is always the outcome and carries the whole decision; the stages before it say what each check
+looked at and found.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.decision import Decision, Finding, Outcome
+from aisecops_server.domain.event import Event, EventId, Stage, make_event
+from aisecops_server.domain.plan import ExecutionPlan
+
+# Rule categories that have a stage of their own; every other category is policy.
+_STAGE_OF_CATEGORY = {
+    "plan": Stage.PLAN_EXTRACTION,
+    "identity": Stage.IDENTITY,
+    "capability": Stage.CAPABILITY,
+    "mcp": Stage.MCP,
+    "budget": Stage.BUDGET,
+    "approval": Stage.APPROVAL,
+}
+
+
+def stage_of(rule: str) -> Stage:
+    """Return the stage in which a rule's findings are shown."""
+    return _STAGE_OF_CATEGORY.get(rule.partition(".")[0], Stage.POLICY)
+
+
+def decision_events(
+    decision: Decision,
+    plan: ExecutionPlan,
+    *,
+    details: Mapping[str, JsonValue],
+    next_id: Callable[[], EventId],
+) -> tuple[Event, ...]:
+    """Return the events of ``decision``; ``details`` is the decision as JSON, kept in the outcome event."""
+    found = _rules_by_stage(decision.conclusion.findings)
+    stages: list[tuple[Stage, str, Mapping[str, JsonValue]]] = [
+        (Stage.PLAN_EXTRACTION, "plan.received", _plan_facts(decision, plan)),
+        (Stage.IDENTITY, "identity.verified", _identity_facts(decision, plan)),
+        (Stage.CAPABILITY, "capability.checked", {"steps": _step_facts(decision)}),
+        (Stage.POLICY, "policy.evaluated", _policy_facts(decision)),
+        (Stage.MCP, "mcp.checked", {"servers": sorted({step.server for step in plan.steps})}),
+        (Stage.BUDGET, "budget.checked", {"calls": len(plan.steps), "earlier_calls": len(plan.history)}),
+    ]
+    if decision.outcome is Outcome.REQUIRE_APPROVAL:
+        stages.append((Stage.APPROVAL, "approval.required", {"plan_hash": decision.plan_hash}))
+    events = [
+        _event(decision, stage, kind, {**facts, "rules": found.get(stage, [])}, next_id)
+        for stage, kind, facts in stages
+    ]
+    return (*events, _event(decision, Stage.OUTCOME, "decision.concluded", details, next_id))
+
+
+def _event(
+    decision: Decision,
+    stage: Stage,
+    kind: str,
+    details: Mapping[str, JsonValue],
+    next_id: Callable[[], EventId],
+) -> Event:
+    return make_event(
+        id=next_id(),
+        trace_id=decision.trace_id,
+        plan_id=decision.plan_id,
+        decision_id=decision.id,
+        stage=stage,
+        type=kind,
+        occurred_at_ns=decision.decided_at_ns,
+        details=details,
+    )
+
+
+def _rules_by_stage(findings: Sequence[Finding]) -> dict[Stage, list[JsonValue]]:
+    found: dict[Stage, list[JsonValue]] = {}
+    for finding in findings:
+        found.setdefault(stage_of(finding.rule), []).append({"rule": finding.rule, "step": finding.step_id})
+    return found
+
+
+def _plan_facts(decision: Decision, plan: ExecutionPlan) -> Mapping[str, JsonValue]:
+    return {
+        "intent": plan.intent,
+        "plan_hash": decision.plan_hash,
+        "steps": [{"id": step.id, "tool": step.tool} for step in plan.steps],
+        "sources": dict(Counter(source.kind.value for source in plan.sources)),
+    }
+
+
+def _identity_facts(decision: Decision, plan: ExecutionPlan) -> Mapping[str, JsonValue]:
+    return {
+        "principal": decision.principal.id,
+        "authenticated_by": decision.principal.authenticated_by,
+        "session_id": plan.session_id,
+        "delegation": [link.agent_id for link in plan.delegation],
+    }
+
+
+def _step_facts(decision: Decision) -> list[JsonValue]:
+    return [
+        {"id": step.step_id, "capability": step.capability, "granted_by": step.granted_by}
+        for step in decision.conclusion.steps
+    ]
+
+
+def _policy_facts(decision: Decision) -> Mapping[str, JsonValue]:
+    return {
+        "bundle_revision": decision.bundle_revision,
+        "bundle_digest": decision.bundle_digest,
+        "engine_version": decision.engine_version,
+        "document_digest": decision.document_digest,
+        "evaluation_micros": decision.evaluation_ns // 1000,
+    }

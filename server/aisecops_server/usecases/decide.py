@@ -1,0 +1,301 @@
+"""Plan in, recorded decision out: the one path that Decide, DryRun, Session, batches and evaluation share.
+
+Ordering rules:
+
+1. A retry is answered from the log before anything else happens.
+2. The engine is taken once; its revision is the one that the verdict must carry.
+3. The record is durable before the decision is returned. Without a record there is no answer.
+4. Whatever goes wrong is itself recorded as a refusal, and then raised. Nothing here can turn it into an allow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from aisecops_server.domain.canonical import JsonValue, digest
+from aisecops_server.domain.decision import Decision, Mode, Outcome, Verdict, conclude
+from aisecops_server.domain.decision_json import decision_details
+from aisecops_server.domain.errors import AisecopsError, IdempotencyConflictError
+from aisecops_server.domain.event import Stage, make_event
+from aisecops_server.domain.grounding import ground
+from aisecops_server.domain.identity import Principal
+from aisecops_server.domain.input_document import Circumstances, build
+from aisecops_server.domain.plan import ExecutionPlan
+from aisecops_server.domain.plan_builder import plan_hash
+from aisecops_server.domain.provenance import TrustLevel
+from aisecops_server.domain.record import DecisionRecord, Idempotency, Receipt, StoredDecision
+from aisecops_server.domain.timeline import decision_events
+from aisecops_server.ports import Clock, EventLog, Ids, PolicyEngine
+
+# Small enough that building one chunk overlaps with evaluating another, large enough to spread the fixed costs.
+BATCH_CHUNK = 25
+
+
+class EngineSource(Protocol):
+    """Where decisions get their engine."""
+
+    def current(self) -> PolicyEngine:
+        """Return the engine of the live revision, or raise NoLiveRevisionError."""
+        ...
+
+    async def engine_at(self, revision: str) -> PolicyEngine:
+        """Return an engine of any revision, or raise UnknownRevisionError or BundleRejectedError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DecideCommand:
+    """One plan to decide. ``revision`` is empty for the live one; another is for dry runs only."""
+
+    principal: Principal
+    plan: ExecutionPlan
+    mode: Mode
+    idempotency_key: str
+    request_digest: str
+    revision: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A recorded decision: ``details`` are exactly what the log holds."""
+
+    details: Mapping[str, JsonValue]
+    receipt: Receipt
+
+    @property
+    def outcome(self) -> Outcome:
+        """Return the concluded outcome."""
+        return Outcome(str(self.details["outcome"]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    command: DecideCommand
+    document: bytes
+    plan_hash: str
+    decided_at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decide:
+    """Decides plans. It can touch an engine, the log, a clock and identifiers, and nothing else."""
+
+    engines: EngineSource
+    log: EventLog
+    clock: Clock
+    ids: Ids
+    deadline_seconds: float
+    batch_chunk: int = field(default=BATCH_CHUNK)
+
+    async def __call__(self, command: DecideCommand) -> Decided:
+        """Decide one plan and record it.
+
+        Raises:
+            IdempotencyConflictError: the key was used for another request.
+            NoLiveRevisionError, EngineUnavailableError, NoDecisionError: nothing was decided.
+            LogUnavailableError: the decision could not be recorded and was withheld.
+        """
+        if command.idempotency_key:
+            stored = await self.log.replayed(command.principal.id, command.idempotency_key)
+            if stored is not None:
+                return _as_retry(stored, command)
+        prepared = self._prepare(command)
+        try:
+            engine = await self._engine(command.revision)
+            verdict = await engine.evaluate(prepared.document, deadline_seconds=self.deadline_seconds)
+            record, details = self._conclude(prepared, engine, verdict)
+        except AisecopsError as error:
+            await self._record_refusal(prepared, error)
+            raise
+        receipt = await self.log.append(record)
+        return await self._acknowledged(details, receipt)
+
+    async def batch(self, commands: Sequence[DecideCommand]) -> list[Decided | AisecopsError]:
+        """Decide many plans; results in their order, an error standing in for what could not be decided.
+
+        Chunks overlap: while the engine evaluates one, the next is built.
+        """
+        chunks = [commands[at : at + self.batch_chunk] for at in range(0, len(commands), self.batch_chunk)]
+        return [result for chunk in await asyncio.gather(*map(self._chunk, chunks)) for result in chunk]
+
+    async def refuse(self, principal: Principal | None, error: AisecopsError, *, trace_id: str = "") -> None:
+        """Record that a request was rejected before there was a plan to decide."""
+        await self.log.append_event(
+            make_event(
+                id=self.ids.event_id(),
+                trace_id=trace_id or self.ids.trace_id(),
+                plan_id=self.ids.plan_id(),
+                decision_id=self.ids.decision_id(),
+                stage=Stage.PLAN_EXTRACTION,
+                type="plan.rejected",
+                occurred_at_ns=self.clock.now_ns(),
+                details={
+                    "principal": principal.id if principal else "",
+                    "outcome": Outcome.DENY.value,
+                    "reason": error.reason,
+                    "message": error.message,
+                    "metadata": error.metadata(),
+                },
+            )
+        )
+
+    async def _chunk(self, commands: Sequence[DecideCommand]) -> list[Decided | AisecopsError]:
+        if any(command.idempotency_key or command.revision for command in commands):
+            return [await self._one(command) for command in commands]
+        # Let the chunk before this one reach the engine first.
+        await asyncio.sleep(0)
+        prepared = [self._prepare(command) for command in commands]
+        try:
+            engine = await self._engine("")
+        except AisecopsError as error:
+            return [await self._refused(item, error) for item in prepared]
+        verdicts = await engine.evaluate_batch(
+            [item.document for item in prepared], deadline_seconds=self.deadline_seconds * len(prepared)
+        )
+        return await self._record_all(prepared, engine, verdicts)
+
+    async def _one(self, command: DecideCommand) -> Decided | AisecopsError:
+        try:
+            return await self(command)
+        except AisecopsError as error:
+            return error
+
+    async def _record_all(
+        self, prepared: Sequence[_Prepared], engine: PolicyEngine, verdicts: Sequence[Verdict | AisecopsError]
+    ) -> list[Decided | AisecopsError]:
+        results: list[Decided | AisecopsError | None] = [None] * len(prepared)
+        waiting: list[tuple[int, DecisionRecord, Mapping[str, JsonValue]]] = []
+        for at, (item, verdict) in enumerate(zip(prepared, verdicts, strict=True)):
+            try:
+                if isinstance(verdict, AisecopsError):
+                    raise verdict
+                waiting.append((at, *self._conclude(item, engine, verdict)))
+            except AisecopsError as error:
+                results[at] = await self._refused(item, error)
+        receipts = await self.log.append_many([record for _, record, _ in waiting]) if waiting else []
+        for (at, _, details), receipt in zip(waiting, receipts, strict=True):
+            results[at] = receipt if isinstance(receipt, AisecopsError) else Decided(details, receipt)
+        return [result for result in results if result is not None]
+
+    def _prepare(self, command: DecideCommand) -> _Prepared:
+        now = self.clock.now_ns()
+        hashed = plan_hash(command.plan, command.principal.id)
+        document = build(
+            command.plan,
+            plan_hash=hashed,
+            grounding=ground(command.plan),
+            circumstances=Circumstances(
+                mode=command.mode,
+                principal=command.principal,
+                now_ns=now,
+                session_calls=sum(past.observed for past in command.plan.history),
+            ),
+        )
+        return _Prepared(command, document, hashed, now)
+
+    async def _engine(self, revision: str) -> PolicyEngine:
+        return await self.engines.engine_at(revision) if revision else self.engines.current()
+
+    def _conclude(
+        self, prepared: _Prepared, engine: PolicyEngine, verdict: Verdict
+    ) -> tuple[DecisionRecord, Mapping[str, JsonValue]]:
+        plan = prepared.command.plan
+        conclusion = conclude(
+            verdict, step_ids=[step.id for step in plan.steps], expected_revision=engine.bundle.revision
+        )
+        decision = Decision(
+            id=self.ids.decision_id(),
+            trace_id=plan.trace_id,
+            plan_id=plan.id,
+            session_id=plan.session_id,
+            mode=prepared.command.mode,
+            conclusion=conclusion,
+            principal=prepared.command.principal,
+            bundle_revision=verdict.revision,
+            bundle_digest=engine.bundle.digest,
+            engine_version=verdict.engine_version,
+            document_digest=digest(prepared.document),
+            plan_hash=prepared.plan_hash,
+            decided_at_ns=prepared.decided_at_ns,
+            evaluation_ns=verdict.evaluation_ns,
+        )
+        details = decision_details(decision, plan)
+        return self._record(prepared, decision, details), details
+
+    def _record(
+        self, prepared: _Prepared, decision: Decision, details: Mapping[str, JsonValue]
+    ) -> DecisionRecord:
+        command = prepared.command
+        plan = command.plan
+        return DecisionRecord(
+            decision=decision,
+            document=prepared.document,
+            events=decision_events(decision, plan, details=details, next_id=self.ids.event_id),
+            idempotency=(
+                Idempotency(command.principal.id, command.idempotency_key, command.request_digest)
+                if command.idempotency_key
+                else None
+            ),
+            agent_id=command.principal.id,
+            intent=plan.intent,
+            tools=tuple(sorted({step.tool for step in plan.steps})),
+            lowest_trust=_lowest_trust(decision).value,
+        )
+
+    async def _acknowledged(self, details: Mapping[str, JsonValue], receipt: Receipt) -> Decided:
+        if not receipt.replayed:
+            return Decided(details, receipt)
+        # Another request with the same key was recorded between our look-up and our append: its answer counts.
+        stored = await self.log.event_decision(receipt.event_id)
+        return Decided(stored.details, receipt)
+
+    async def _refused(self, prepared: _Prepared, error: AisecopsError) -> AisecopsError:
+        try:
+            await self._record_refusal(prepared, error)
+        except AisecopsError as unrecorded:
+            return unrecorded
+        return error
+
+    async def _record_refusal(self, prepared: _Prepared, error: AisecopsError) -> None:
+        plan = prepared.command.plan
+        await self.log.append_event(
+            make_event(
+                id=self.ids.event_id(),
+                trace_id=plan.trace_id,
+                plan_id=plan.id,
+                decision_id=self.ids.decision_id(),
+                stage=Stage.OUTCOME,
+                type="decision.refused",
+                occurred_at_ns=prepared.decided_at_ns,
+                details={
+                    "principal": prepared.command.principal.id,
+                    "outcome": Outcome.DENY.value,
+                    "mode": prepared.command.mode.value,
+                    "reason": error.reason,
+                    "message": error.message,
+                    "document_digest": digest(prepared.document),
+                    "plan_hash": prepared.plan_hash,
+                    "steps": [{"id": step.id, "tool": step.tool} for step in plan.steps],
+                },
+            )
+        )
+
+
+def _as_retry(stored: StoredDecision, command: DecideCommand) -> Decided:
+    if stored.request_digest != command.request_digest:
+        raise IdempotencyConflictError(
+            "the idempotency key was used for another plan",
+            hint="Use a fresh key for every plan; repeat a key only to retry the same request",
+            key=command.idempotency_key,
+        )
+    receipt = stored.receipt
+    return Decided(stored.details, Receipt(receipt.event_id, receipt.log_index, receipt.leaf_hash, replayed=True))
+
+
+def _lowest_trust(decision: Decision) -> TrustLevel:
+    # A plan that names no source is as good as one from a source that nobody verified.
+    levels = [source.trust for source in decision.conclusion.sources]
+    return max(levels, key=lambda level: level.rank) if levels else TrustLevel.UNVERIFIED
