@@ -1,0 +1,84 @@
+# Every task of this repository. `make help` lists them. No logic lives here: each task calls the tool that owns it.
+
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name) 2>/dev/null)))
+VENV   := .venv
+BIN    := $(VENV)/bin
+JOBS   ?= 2
+PROTOS  = $(sort $(wildcard proto/aisecops/v1/*.proto))
+LOCK    = $(BIN)/uv pip compile pyproject.toml requirements/build.in --universal --python-version 3.11 \
+          --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet
+INSTALL = $(BIN)/pip install --quiet --require-hashes --requirement
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+MAKEFLAGS += --no-print-directory
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(VENV)/.server engine ## see it decide: sets everything up, then runs the main job in this terminal
+	@$(BIN)/aisecops demo
+
+.PHONY: test
+test: setup engine ## set everything up, then run lint, types and all tests
+	@$(MAKE) lint
+	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/pytest -n $(JOBS) --dist loadfile
+
+.PHONY: lint
+lint: setup ## style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.PHONY: setup
+setup: $(VENV)/.dev ## the environment: locked, hashed requirements and this tree, editable
+
+.PHONY: engine
+engine: $(VENV)/.server ## the pinned policy engine (OPA)
+	@$(BIN)/aisecops engine install
+
+.PHONY: docs
+docs: setup engine ## regenerate docs/reference from the code it describes
+	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/python -m docs.generate
+
+.PHONY: proto
+proto: setup ## regenerate proto/gen from proto/aisecops
+	$(BIN)/buf format --write proto
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iproto --python_out=proto/gen \
+	  --grpc_python_out=proto/gen --mypy_out=quiet:proto/gen --mypy_grpc_out=quiet:proto/gen $(PROTOS)
+
+.PHONY: bench
+bench: setup engine ## measure against the peers, on this machine, now
+	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/python -m benchmarks
+
+.PHONY: lock
+lock: setup ## resolve the requirements anew; with UPGRADE=1 to their newest versions
+	$(LOCK) $(if $(UPGRADE),--upgrade) --extra server --output-file requirements/server.lock
+	$(LOCK) $(if $(UPGRADE),--upgrade) --extra server --extra dev --constraint requirements/server.lock \
+	  --output-file requirements/dev.lock
+
+.PHONY: clean
+clean: ## remove the environment and everything made here; the engine's cache stays
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed, found $$($(PYTHON) --version). Say where it is: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+
+# Nothing is built in isolation: the build backend is in the lock too, so every byte that gets installed is hashed.
+$(VENV)/.server: requirements/server.lock pyproject.toml | $(BIN)/pip
+	@echo "Installing the locked requirements of the server"
+	@$(INSTALL) requirements/server.lock
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.lock $(VENV)/.server | $(BIN)/pip
+	@echo "Installing the locked tools that check it"
+	@$(INSTALL) requirements/dev.lock
+	@touch $@
