@@ -18,7 +18,7 @@ from typing import Protocol
 from aisecops_server.domain.canonical import JsonValue, digest
 from aisecops_server.domain.decision import Decision, Mode, Outcome, Verdict, conclude
 from aisecops_server.domain.decision_json import decision_details
-from aisecops_server.domain.errors import AisecopsError, IdempotencyConflictError
+from aisecops_server.domain.errors import AisecopsError, IdempotencyConflictError, IntegrityError
 from aisecops_server.domain.event import Stage, make_event
 from aisecops_server.domain.grounding import ground
 from aisecops_server.domain.identity import Principal
@@ -111,7 +111,7 @@ class Decide:
             await self._record_refusal(prepared, error)
             raise
         receipt = await self.log.append(record)
-        return await self._acknowledged(details, receipt)
+        return Decided(details, receipt) if not receipt.replayed else await self._winner(command)
 
     async def batch(self, commands: Sequence[DecideCommand]) -> list[Decided | AisecopsError]:
         """Decide many plans; results in their order, an error standing in for what could not be decided.
@@ -145,8 +145,6 @@ class Decide:
     async def _chunk(self, commands: Sequence[DecideCommand]) -> list[Decided | AisecopsError]:
         if any(command.idempotency_key or command.revision for command in commands):
             return [await self._one(command) for command in commands]
-        # Let the chunk before this one reach the engine first.
-        await asyncio.sleep(0)
         prepared = [self._prepare(command) for command in commands]
         try:
             engine = await self._engine("")
@@ -245,12 +243,12 @@ class Decide:
             lowest_trust=_lowest_trust(decision).value,
         )
 
-    async def _acknowledged(self, details: Mapping[str, JsonValue], receipt: Receipt) -> Decided:
-        if not receipt.replayed:
-            return Decided(details, receipt)
+    async def _winner(self, command: DecideCommand) -> Decided:
         # Another request with the same key was recorded between our look-up and our append: its answer counts.
-        stored = await self.log.event_decision(receipt.event_id)
-        return Decided(stored.details, receipt)
+        stored = await self.log.replayed(command.principal.id, command.idempotency_key)
+        if stored is None:
+            raise IntegrityError("the log acknowledged a retry of a decision that it does not hold")
+        return _as_retry(stored, command)
 
     async def _refused(self, prepared: _Prepared, error: AisecopsError) -> AisecopsError:
         try:

@@ -1,0 +1,138 @@
+"""Every setting of the control plane: one frozen tree, read once, with the origin of each value.
+
+Order, strongest first: command line, environment (``AISECOPS_`` and the field's name in capitals), the YAML file
+that ``AISECOPS_CONFIG`` names, default. Only ``bootstrap`` and ``cli`` see settings.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from aisecops_server.domain.errors import InvalidRequestError
+
+PREFIX = "AISECOPS_"
+CONFIG_VARIABLE = "AISECOPS_CONFIG"
+
+
+def default_state_dir() -> Path:
+    """Return where state lives unless a setting says otherwise."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "aisecops"
+
+
+def default_engine_dir() -> Path:
+    """Return where installed engines live unless a setting says otherwise."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aisecops" / "engine"
+
+
+class Settings(BaseModel):
+    """The settings of one control plane."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    state_dir: Path = Field(
+        default_factory=default_state_dir, description="Where the log, bundles, keys and sockets live."
+    )
+    engine_dir: Path = Field(default_factory=default_engine_dir, description="Where installed engines live.")
+    engine_path: Path | None = Field(default=None, description="An OPA binary to use instead of an installed one.")
+    repository: str = Field(default="", description="The policy repository: a path or a URL.")
+    branch: str = Field(default="main", description="The branch whose head is wanted live.")
+    poll_seconds: float = Field(
+        default=10.0, gt=0, le=86_400, description="How often the policy repository is read."
+    )
+    fetch_timeout_seconds: float = Field(
+        default=30.0, gt=0, le=600, description="When a fetch that does not end is killed."
+    )
+    listen_socket: Path | None = Field(
+        default=None, description="The Unix socket to serve on; `run/aisecops.sock` in the state directory if unset."
+    )
+    listen_address: str = Field(
+        default="", description="A loopback `host:port` to serve on as well; empty for none."
+    )
+    deadline_milliseconds: int = Field(
+        default=1_000, ge=10, le=10_000, description="How long one evaluation may take before the plan is refused."
+    )
+    max_in_flight: int = Field(
+        default=256, ge=1, le=100_000, description="How many decisions may be under way before callers are told to wait."
+    )
+    max_engines: int = Field(
+        default=4, ge=2, le=64, description="How many revisions are kept warm, each as one engine process."
+    )
+    token_audience: str = Field(default="aisecops", description="The audience that a caller's token must name.")
+
+    @property
+    def socket(self) -> Path:
+        """Return the Unix socket to serve on."""
+        return self.listen_socket or self.state_dir / "run" / "aisecops.sock"
+
+    @property
+    def deadline_seconds(self) -> float:
+        """Return the evaluation deadline in seconds."""
+        return self.deadline_milliseconds / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSettings:
+    """Settings and where each value came from: `option`, `environment`, `file` or `default`."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+
+def load(options: Mapping[str, Any], environment: Mapping[str, str]) -> LoadedSettings:
+    """Return the settings; ``options`` are those given on the command line (``None`` for not given).
+
+    Raises:
+        InvalidRequestError: a value does not fit, or the file cannot be read or names an unknown setting.
+    """
+    layers = {
+        "file": _from_file(environment.get(CONFIG_VARIABLE, "")),
+        "environment": _from_environment(environment),
+        "option": {name: value for name, value in options.items() if value is not None},
+    }
+    values: dict[str, Any] = {}
+    origins = dict.fromkeys(Settings.model_fields, "default")
+    for origin, layer in layers.items():
+        values |= layer
+        origins |= dict.fromkeys(layer, origin)
+    try:
+        return LoadedSettings(Settings(**values), origins)
+    except ValidationError as error:
+        raise _invalid(error, origins) from error
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    names = {f"{PREFIX}{name.upper()}": name for name in Settings.model_fields}
+    return {names[variable]: value for variable, value in environment.items() if variable in names and value}
+
+
+def _from_file(path: str) -> dict[str, Any]:
+    if not path:
+        return {}
+    try:
+        content = yaml.safe_load(Path(path).read_bytes())
+    except (OSError, yaml.YAMLError) as error:
+        raise InvalidRequestError(
+            f"the settings file {path} cannot be read",
+            hint=f"{CONFIG_VARIABLE} must name a YAML file of settings",
+            field=CONFIG_VARIABLE,
+        ) from error
+    if not isinstance(content, dict):
+        raise InvalidRequestError(f"the settings file {path} is not a mapping of settings", field=CONFIG_VARIABLE)
+    return content
+
+
+def _invalid(error: ValidationError, origins: Mapping[str, str]) -> InvalidRequestError:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    return InvalidRequestError(
+        f"setting {name} (from {origins.get(name, 'file')}): {first['msg']}",
+        hint="'aisecops config show' lists every setting and where its value comes from",
+        field=name,
+    )

@@ -1,0 +1,91 @@
+"""Why a stored decision came out as it did, recomputed from the stored document at the recorded revision.
+
+Explaining is a pure function of (document, revision): it reads the log and evaluates, and records nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aisecops_server.domain.bundle import RuleDoc
+from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.decision import Conclusion, conclude
+from aisecops_server.domain.decision_json import conclusion_details
+from aisecops_server.domain.errors import AisecopsError
+from aisecops_server.domain.plan import StepId
+from aisecops_server.domain.record import StoredDecision
+from aisecops_server.domain.trace_text import fold
+from aisecops_server.ports import EventLog, PolicyEngine
+from aisecops_server.usecases.decide import EngineSource
+
+# Full traces are some fifty times the work of a decision.
+TRACE_DEADLINE_FACTOR = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A stored decision with the rules of its revision, whether it reproduces, and the engine's trace if asked."""
+
+    stored: StoredDecision
+    rules: Mapping[str, RuleDoc]
+    reproduced: bool
+    why_not: str
+    trace_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explain:
+    """Explains stored decisions. It can read the log and evaluate."""
+
+    engines: EngineSource
+    log: EventLog
+    deadline_seconds: float
+
+    async def __call__(self, decision_id: str, *, full: bool) -> Explanation:
+        """Explain one decision; ``full`` adds the engine's own trace, folded to the rules that matter.
+
+        Raises:
+            NotFoundError: there is no such decision.
+        """
+        stored = await self.log.decision(decision_id)
+        try:
+            engine = await self.engines.engine_at(str(stored.details["bundle_revision"]))
+            why_not = await self._difference(engine, stored)
+            trace_text = await self._trace(engine, stored) if full else ""
+        except AisecopsError as error:
+            return Explanation(stored, {}, reproduced=False, why_not=error.message, trace_text="")
+        return Explanation(
+            stored,
+            {rule.rule: rule for rule in engine.bundle.rules},
+            reproduced=not why_not,
+            why_not=why_not,
+            trace_text=trace_text,
+        )
+
+    async def _difference(self, engine: PolicyEngine, stored: StoredDecision) -> str:
+        details = stored.details
+        if engine.bundle.digest != details["bundle_digest"]:
+            return f"the bundle of {engine.bundle.revision} has another digest now"
+        verdict = await engine.evaluate(stored.document, deadline_seconds=self.deadline_seconds)
+        again = conclude(verdict, step_ids=_step_ids(details), expected_revision=engine.bundle.revision)
+        if verdict.engine_version != details["engine_version"]:
+            return f"engine {verdict.engine_version} answered, {details['engine_version']} was recorded"
+        return "" if _same(again, details) else "the same document gives another decision now"
+
+    async def _trace(self, engine: PolicyEngine, stored: StoredDecision) -> str:
+        text = await engine.explain(
+            stored.document, deadline_seconds=self.deadline_seconds * TRACE_DEADLINE_FACTOR
+        )
+        return fold(text)
+
+
+def _step_ids(details: Mapping[str, JsonValue]) -> list[StepId]:
+    steps = details["steps"]
+    if not isinstance(steps, list):
+        return []
+    return [StepId(str(step["id"])) for step in steps if isinstance(step, dict)]
+
+
+def _same(again: Conclusion, details: Mapping[str, JsonValue]) -> bool:
+    return all(details[key] == value for key, value in conclusion_details(again).items())
