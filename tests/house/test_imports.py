@@ -1,0 +1,58 @@
+"""Who may import whom: the contracts of pyproject.toml, and one importing folder for each engine we stand on."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+
+from tests.house import tree
+
+SERVER = f"{tree.SERVER}/"
+# Each engine that we stand on, and the only folders or files that may import it.
+HOMES = {
+    "ahocorasick": (f"{SERVER}domain/",),
+    "aiohttp": (f"{SERVER}adapters/opa/",),
+    "apsw": (f"{SERVER}adapters/sqlite/",),
+    "click": (f"{SERVER}cli/",),
+    "cryptography": (f"{SERVER}adapters/signing/",),
+    "docker": (f"{SERVER}adapters/opa/",),
+    "git": (f"{SERVER}adapters/git/",),
+    "jwt": (f"{SERVER}adapters/signing/",),
+    "opa_client": (f"{SERVER}adapters/opa/",),
+    "yaml": (f"{SERVER}adapters/", f"{SERVER}settings.py", f"{SERVER}cli/", f"{SERVER}demo/"),
+}
+NOWHERE = {"pickle", "shelve", "marshal", "sqlite3", "xml", "telnetlib", "mock"}
+
+
+def test_every_import_contract_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tree.ROOT)
+    assert lint_imports(no_cache=True) == EXIT_STATUS_SUCCESS
+
+
+def test_each_engine_has_one_home() -> None:
+    strays = [
+        f"{path} imports {engine}"
+        for path in tree.under(SERVER, "clients/", suffix=".py")
+        for engine in HOMES.keys() & _roots(path)
+        if not path.startswith(HOMES[engine])
+    ]
+    assert strays == []
+
+
+def test_nothing_that_runs_foreign_bytes_is_imported() -> None:
+    assert [path for path in tree.under(SERVER, "clients/", suffix=".py") if NOWHERE & _roots(path)] == []
+
+
+def test_the_client_stands_on_the_base_dependencies_alone() -> None:
+    allowed = {"aisecops", "aisecops_client", "grpc", "google", "grpc_status"}
+    foreign = {
+        path: sorted(_roots(path) - allowed - set(sys.stdlib_module_names))
+        for path in tree.under("clients/aisecops_client/", suffix=".py")
+    }
+    assert {path: names for path, names in foreign.items() if names} == {}
+
+
+def _roots(path: str) -> set[str]:
+    return {name.partition(".")[0] for name in tree.imported(path)}
