@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
-from aisecops_server.domain.bundle import Bundle, Commit, CommitId, PolicyTree
+from aisecops_server.domain.bundle import Activated, Bundle, Commit, CommitId, PolicyTree
 from aisecops_server.domain.decision import DecisionId, Verdict
 from aisecops_server.domain.errors import AisecopsError
 from aisecops_server.domain.event import Event, EventId, StoredEvent
@@ -231,4 +231,25 @@ class EventLog(Protocol):
 
     async def close(self) -> None:
         """Finish what was accepted and close."""
+        ...
+
+
+class ActivationStore(Protocol):
+    """What was made live last, so that a restart serves it again, whatever the policy repository says by then."""
+
+    async def load(self) -> tuple[Activated, Activated | None] | None:
+        """Return what is live and what was live before; ``None`` before the first activation.
+
+        Raises:
+            LogUnavailableError: the stored state cannot be read.
+            IntegrityError: the stored state is damaged.
+        """
+        ...
+
+    async def save(self, live: Activated, previous: Activated | None) -> None:
+        """Replace both at once, durably.
+
+        Raises:
+            LogUnavailableError: it could not be made durable; what was stored before still holds.
+        """
         ...

@@ -54,6 +54,14 @@ class Bundle:
     rules: tuple[RuleDoc, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Activated:
+    """A revision that was made live, by the digest of the bundle that was checked and probed then."""
+
+    revision: CommitId
+    digest: BundleDigest
+
+
 class RevisionState(StrEnum):
     """What a revision is used for now."""
 
