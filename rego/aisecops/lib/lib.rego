@@ -1,0 +1,232 @@
+# METADATA
+# title: Joined facts
+# description: |
+#   Reads the document and the tables once, so that rules do not: each step joined with its tool's entry and its
+#   grant, the text of its arguments, the trust of its sources. Everything here is a complete rule or a function
+#   of one key, so the engine computes it once a decision and its cost does not grow with the tables. Never pass
+#   a whole table to a function: that copies it.
+# scope: package
+# schemas:
+#   - input: schema.input
+package aisecops.lib
+
+# METADATA
+# description: |
+#   Whether the document has the shape that rules rely on. Nothing is allowed without it. What lies deeper
+#   (values, sources, history) must be read so that an unreadable part counts as the worst.
+default valid := false
+
+valid if {
+	input.schema_version == 1
+	is_string(input.mode)
+	is_string(input.environment)
+	is_string(input.principal.id)
+	is_number(input.now.unix_seconds)
+	is_number(input.usage.session_calls)
+	is_string(input.plan.hash)
+	is_array(input.sources)
+	is_array(input.history)
+	is_array(input.delegation)
+	is_array(input.approvals)
+	is_object(input.request)
+	is_object(input.grounding)
+	is_array(input.plan.steps)
+	count(input.plan.steps) > 0
+	every step in input.plan.steps {
+		step_valid(step)
+	}
+}
+
+# METADATA
+# description: Whether one step has the shape that rules rely on.
+step_valid(step) if {
+	is_string(step.id)
+	is_string(step.tool)
+	is_string(step.server)
+	is_string(step.name)
+	is_string(step.capability)
+	is_object(step.arguments)
+	is_array(step.depends_on)
+	is_array(step.influenced_by)
+	is_array(step.values)
+}
+
+# METADATA
+# description: What the tables say of the agent that asks; undefined for an unknown agent.
+agent := data.tables.agents[input.principal.id]
+
+# METADATA
+# description: |
+#   What the tables say of a tool. A tool that is not in the catalogue is taken for the worst one: it executes
+#   anything, anywhere, and nothing that it returns is to be believed.
+tool(name) := data.tables.tools[name]
+
+default tool(_) := {
+	"effect": "execute",
+	"reach": "external",
+	"result_trust": "unverified",
+	"result_records": false,
+	"arguments": {},
+	"capabilities": {},
+	"allowed_hosts": {},
+	"allowed_schemes": {},
+	"obligations": [],
+}
+
+# METADATA
+# description: |
+#   The steps in plan order, each joined with its tool's entry and the grant that covers it. `pointer` is where
+#   the step stands in the document.
+steps := [joined |
+	some index, step in input.plan.steps
+	joined := {
+		"index": index,
+		"id": step.id,
+		"tool": step.tool,
+		"step": step,
+		"entry": tool(step.tool),
+		"grant": grant(step.capability, step.tool),
+	}
+]
+
+# METADATA
+# description: |
+#   The grant that covers a call: the declared capability, or, when the plan names none, the first one (by name)
+#   that lists the tool and that the agent holds. An empty capability means that nothing covers the call.
+grant(capability, name) := {"capability": capability, "granted_by": held.granted_by} if {
+	capability != ""
+	data.tables.capabilities[capability].tools[name]
+	held := agent.capabilities[capability]
+}
+
+grant("", name) := {"capability": held[0][0], "granted_by": held[0][1]} if {
+	held := [[capability, agent.capabilities[capability].granted_by] |
+		some capability, _ in data.tables.tools[name].capabilities
+	]
+}
+
+default grant(_, _) := {"capability": "", "granted_by": ""}
+
+# METADATA
+# description: The pointer to a step, or to a part of it.
+step_pointer(joined, rest) := concat("", [sprintf("/plan/steps/%d", [joined.index]), rest])
+
+# METADATA
+# description: A fact about a step, `rest` being the pointer inside the step.
+step_fact(joined, rest, value) := {"pointer": step_pointer(joined, rest), "value": value}
+
+# METADATA
+# description: The fact that most rules about a tool give.
+tool_fact(joined) := step_fact(joined, "/tool", joined.tool)
+
+# METADATA
+# description: The fact that rules about the agent give.
+principal_fact := {"pointer": "/principal/id", "value": input.principal.id}
+
+# METADATA
+# description: |
+#   Every string among the arguments of every step: the index of the step, the path inside the arguments, the
+#   role that the catalogue gives the top-level argument (empty: none), and the string.
+texts := array.concat(
+	[{"index": joined.index, "path": [argument], "role": role, "value": value} |
+		some joined in steps
+		some argument, value in joined.step.arguments
+		is_string(value)
+		role := object.get(joined.entry.arguments, argument, "")
+	],
+	[{"index": joined.index, "path": array.concat([argument], path), "role": role, "value": leaf} |
+		some joined in steps
+		some argument, value in joined.step.arguments
+		not is_string(value)
+		walk(value, [path, leaf])
+		is_string(leaf)
+		role := object.get(joined.entry.arguments, argument, "")
+	],
+)
+
+# METADATA
+# description: |
+#   All strings of all arguments in one. Rules match their pattern here first: most plans stop at this one
+#   match. A pattern that looks at line ends needs the (?m) flag here.
+plan_text := concat("\n", [text.value | some text in texts])
+
+# METADATA
+# description: The fact that a string of an argument is what it is, cut to what a person reads.
+text_fact(text) := {"pointer": text_pointer(text), "value": substring(text.value, 0, 256)}
+
+# METADATA
+# description: Where a string of an argument stands in the document.
+text_pointer(text) := sprintf(
+	"/plan/steps/%d/arguments/%s",
+	[text.index, concat("/", [pointer_token(token) | some token in text.path])],
+)
+
+# METADATA
+# description: One token of an RFC 6901 pointer.
+pointer_token(token) := replace(replace(token, "~", "~0"), "/", "~1") if is_string(token)
+
+pointer_token(token) := format_int(token, 10) if is_number(token)
+
+# METADATA
+# description: Trust levels, most trusted first; a level's rank is its index.
+levels := ["trusted", "internal", "external", "unverified"]
+
+# METADATA
+# description: The rank of each trust level. A caller's empty label lowers nothing.
+ranks := {"": 0, "trusted": 0, "internal": 1, "external": 2, "unverified": 3}
+
+# METADATA
+# description: |
+#   How far each source is trusted, as a rank: by its kind or, for a tool's result, by the tool, and then
+#   lowered (never raised) by the caller's own label. An unreadable source is unverified.
+source_ranks := {source.id: source_rank(source) | some source in input.sources}
+
+# METADATA
+# description: The rank of one source.
+source_rank(source) := max([ranks[data.tables.trust[source.kind]], ranks[source.declared_trust]]) if {
+	source.kind != "tool_result"
+}
+
+source_rank(source) := max([ranks[tool(source.tool).result_trust], ranks[source.declared_trust]]) if {
+	source.kind == "tool_result"
+}
+
+default source_rank(_) := 3
+
+# METADATA
+# description: The rank of a source by its id; a source that the document does not have is unverified.
+rank_of(id) := source_ranks[id]
+
+default rank_of(_) := 3
+
+# METADATA
+# description: |
+#   The rank of the least trusted source that influenced a step. A step that names none may have been
+#   influenced by any source; a plan without sources is unverified.
+influence_rank(step) := max([rank_of(id) | some id in step.influenced_by]) if count(step.influenced_by) > 0
+
+influence_rank(step) := lowest_rank if count(step.influenced_by) == 0
+
+default influence_rank(_) := 3
+
+# METADATA
+# description: The rank of the least trusted source of the plan.
+lowest_rank := max([rank | some rank in source_ranks])
+
+default lowest_rank := 3
+
+# METADATA
+# description: |
+#   Whether people approved exactly this plan: an unexpired approval of its hash with enough distinct approvers,
+#   of whom none is the agent itself. An approval lifts `require_approval`, never `deny`.
+default approved := false
+
+approved if {
+	some approval in input.approvals
+	approval.plan_hash == input.plan.hash
+	approval.expires_at_seconds > input.now.unix_seconds
+	count({approver |
+		some approver in approval.approvers
+		approver != input.principal.id
+	}) >= data.tables.approvals.approvers_required
+}

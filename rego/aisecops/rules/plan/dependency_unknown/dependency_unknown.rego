@@ -1,0 +1,35 @@
+# METADATA
+# title: Dependency on an unknown step
+# description: A step may only depend on steps that come before it in the same plan.
+# scope: package
+# schemas:
+#   - input: schema.input
+# custom:
+#   effect: deny
+#   severity: medium
+#   owner: platform-security
+#   remedy: List the steps in the order in which they run, and name only earlier ones in depends_on.
+#   mappings: [owasp-llm-2025:LLM06, owasp-agentic-2026:ASI02]
+package aisecops.rules.plan.dependency_unknown
+
+import data.aisecops.lib
+import data.aisecops.result
+
+findings contains finding if {
+	some joined in lib.steps
+	some position, needed in joined.step.depends_on
+	not earlier(joined.index, needed)
+	fact := lib.step_fact(joined, sprintf("/depends_on/%d", [position]), needed)
+	finding := result.finding(rego.metadata.chain(), joined.id, [fact])
+}
+
+# METADATA
+# description: Whether a step with that id stands before the index.
+earlier(index, id) if positions[id] < index
+
+# METADATA
+# description: The first position of each step id.
+positions := {joined.id: first |
+	some joined in lib.steps
+	first := min([other.index | some other in lib.steps; other.id == joined.id])
+}

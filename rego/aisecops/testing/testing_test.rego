@@ -1,0 +1,156 @@
+# METADATA
+# title: Documents and tables for tests
+# description: |
+#   Builds whole, valid documents, so that a test says only what matters to it, and the small tables that go
+#   with them. It is a test file: no bundle carries it.
+# scope: package
+package aisecops.testing
+
+# METADATA
+# description: A valid document of the support agent with the given steps.
+document(steps) := {
+	"schema_version": 1,
+	"mode": "ENFORCE",
+	"now": {"unix_seconds": 1767225600, "rfc3339": "2026-01-01T00:00:00Z"},
+	"principal": {"id": "support", "authenticated_by": "mtls"},
+	"environment": "production",
+	"trace": {"id": "trace-1", "parent_id": ""},
+	"session": {"id": "session-1"},
+	"delegation": [],
+	"request": {"known": true, "words": {}, "truncated": false},
+	"plan": {"id": "plan-1", "hash": "hash-1", "intent": "help a customer", "steps": numbered(steps)},
+	"sources": [prompt],
+	"grounding": {"complete": true, "unsearched": [], "truncated": false},
+	"history": [],
+	"usage": {"session_calls": 0},
+	"approvals": [],
+}
+
+# METADATA
+# description: A valid document with one step.
+one(tool, arguments) := document([step(tool, arguments)])
+
+# METADATA
+# description: A document with some of its top-level parts replaced.
+but(changed, parts) := object.union(changed, parts)
+
+# METADATA
+# description: The same document, asked by an agent that is in no table.
+from_stranger(asked) := but(asked, {"principal": {"id": "stranger", "authenticated_by": "mtls"}})
+
+# METADATA
+# description: A step without id; ids and indices are given by position (s1, s2, ...).
+step(tool, arguments) := {
+	"tool": tool,
+	"server": split(tool, "/")[0],
+	"name": split(tool, "/")[1],
+	"capability": "",
+	"arguments": arguments,
+	"depends_on": [],
+	"influenced_by": [],
+	"values": [],
+}
+
+numbered(steps) := [object.union({"id": sprintf("s%d", [index + 1]), "index": index}, item) | some index, item in steps]
+
+# METADATA
+# description: What the user asked for.
+prompt := source("u1", "user_prompt", "")
+
+# METADATA
+# description: A source; `tool` is the tool whose result it is, if it is one.
+source(id, kind, tool) := {
+	"id": id,
+	"kind": kind,
+	"name": "",
+	"origin_uri": "",
+	"digest": "",
+	"digest_verified": true,
+	"content_known": true,
+	"size": 10,
+	"declared_trust": "",
+	"tool": tool,
+	"step_id": "",
+}
+
+# METADATA
+# description: A catalogue entry with cautious values wherever `parts` says nothing.
+tool(parts) := object.union(
+	{
+		"effect": "read",
+		"reach": "internal",
+		"result_trust": "internal",
+		"result_records": true,
+		"arguments": {},
+		"capabilities": {"desk": true},
+		"allowed_hosts": {},
+		"allowed_schemes": {"http": true, "https": true},
+		"obligations": [],
+	},
+	parts,
+)
+
+# METADATA
+# description: Tables with one agent, one capability and a tool of each effect.
+tables := {
+	"agents": {
+		"support": agent({"desk": {"granted_by": "alice"}}),
+		"triage": agent({}),
+	},
+	"capabilities": {
+		"desk": {"risk": "low", "tools": {name: true | some name, _ in tools}},
+		"other": {"risk": "low", "tools": {}},
+	},
+	"tools": tools,
+	"servers": {
+		"crm": {"tools": {}, "environments": {}},
+		"mail": {"tools": {}, "environments": {}},
+		"web": {"tools": {}, "environments": {}},
+		"shell": {"tools": {}, "environments": {}},
+		"db": {"tools": {"query": true}, "environments": {"staging": true, "production": true}},
+	},
+	"trust": {
+		"agent_identity": "trusted",
+		"user_prompt": "trusted",
+		"system_prompt": "trusted",
+		"skill": "internal",
+		"memory": "internal",
+		"retrieval_chunk": "external",
+		"agent_message": "internal",
+	},
+	"approvals": {"approvers_required": 1, "tools": {
+		"crm/delete": {"always": true, "amount_argument": "", "amount_over": 0},
+		"crm/refund": {"always": false, "amount_argument": "amount", "amount_over": 100},
+	}},
+	"risk": {
+		"approval_at_milli": 2000,
+		"deny_at_milli": 4000,
+		"base_milli": {"read": 10, "write": 100, "send": 150, "delete": 300, "spend": 400, "execute": 500},
+		"reach_percent": {"internal": 100, "external": 200},
+		"trust_percent": {"trusted": 100, "internal": 100, "external": 150, "unverified": 200},
+	},
+}
+
+agent(capabilities) := {
+	"environments": {"production": true},
+	"capabilities": capabilities,
+	"max_delegation_depth": 2,
+	"budget": {"session_calls": 20, "session_changes": 10, "items_per_step": 5},
+}
+
+tools := {
+	"crm/read": tool({"arguments": {"id": "object"}}),
+	"crm/update": tool({"effect": "write", "arguments": {"id": "object", "note": "content"}}),
+	"crm/delete": tool({"effect": "delete", "arguments": {"id": "object"}}),
+	"crm/refund": tool({"effect": "spend", "arguments": {"customer": "destination", "amount": "amount"}}),
+	"mail/send": tool({
+		"effect": "send",
+		"reach": "external",
+		"arguments": {"to": "destination", "body": "content"},
+		"obligations": [{"kind": "redact", "parameters": {"fields": ["card"]}}],
+	}),
+	"web/fetch": tool({"reach": "external", "result_trust": "external", "arguments": {"url": "destination"}}),
+	"shell/run": tool({"effect": "execute", "arguments": {"command": "command"}}),
+	"db/query": tool({"arguments": {"sql": "query"}}),
+	"db/drop": tool({"effect": "delete", "arguments": {"table": "object"}}),
+}
