@@ -1,0 +1,105 @@
+"""Makes a policy repository from the library that ships with the product, and commits changes to one it made.
+
+Writes only where it is told to, never over existing files, and reads no Git configuration of the person who
+runs it: author and branch are always the same. The control plane itself never writes to a repository; this is
+for people who start one and for the demo.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import git
+
+from aisecops_server.domain.bundle import CommitId
+from aisecops_server.domain.errors import InvalidRequestError, RepositoryUnavailableError
+
+AUTHOR = git.Actor("AISecOps", "policy@aisecops.invalid")
+BRANCH = "main"
+FIRST_MESSAGE = "Start from the shipped policy library"
+
+# Where each part of the library goes in a policy repository.
+_PARTS = {"bundles/default": "", "rego/aisecops": "rego/aisecops", "rego/system": "rego/system"}
+
+
+def shipped_policy() -> dict[str, bytes]:
+    """Return the files of the policy library that ships with the product, by their path in a policy repository.
+
+    Raises:
+        RepositoryUnavailableError: the installation carries no policy library.
+    """
+    root = _library_root()
+    return {
+        str(Path(target) / path.relative_to(root / part)): path.read_bytes()
+        for part, target in _PARTS.items()
+        for path in _files(root / part)
+    }
+
+
+def create_policy_repository(path: Path, *, at_seconds: int) -> CommitId:
+    """Make a Git repository at ``path`` that holds the shipped policy in one commit, and return the commit.
+
+    Raises:
+        InvalidRequestError: there is something at ``path`` already.
+        RepositoryUnavailableError: the repository cannot be made.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InvalidRequestError(
+            f"{path} exists and is not empty", hint="Give a path that does not exist yet", field="path"
+        )
+    files = shipped_policy()
+    try:
+        # An empty template keeps hooks of the person's own Git set-up out.
+        git.Repo.init(path, mkdir=True, initial_branch=BRANCH, template="").close()
+    except (git.GitError, OSError) as error:
+        raise RepositoryUnavailableError(
+            f"no repository can be made at {path}", hint="Check that git is installed and the path is writable"
+        ) from error
+    return commit_files(path, files, message=FIRST_MESSAGE, at_seconds=at_seconds)
+
+
+def commit_files(path: Path, files: Mapping[str, bytes], *, message: str, at_seconds: int) -> CommitId:
+    """Write ``files`` into the repository at ``path`` and commit them on the checked-out branch.
+
+    Raises:
+        RepositoryUnavailableError: there is no repository at ``path``, or it cannot be written.
+    """
+    date = f"{at_seconds} +0000"
+    try:
+        with git.Repo(path) as repository:
+            _write(path, files)
+            repository.index.add(sorted(files))
+            commit = repository.index.commit(
+                message, author=AUTHOR, committer=AUTHOR, author_date=date, commit_date=date, skip_hooks=True
+            )
+            return CommitId(commit.hexsha)
+    except (git.GitError, OSError, ValueError) as error:
+        raise RepositoryUnavailableError(
+            f"nothing can be committed to {path}", hint="Check that it is a Git repository of yours"
+        ) from error
+
+
+def _write(root: Path, files: Mapping[str, bytes]) -> None:
+    for name, content in files.items():
+        target = root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+
+
+def _library_root() -> Path:
+    package = Path(__file__).resolve().parents[2]
+    # A wheel carries the library inside the package; an editable install finds it at the root of the sources.
+    for root in (package / "share", package.parents[1]):
+        if (root / "rego" / "aisecops").is_dir() and (root / "bundles" / "default").is_dir():
+            return root
+    raise RepositoryUnavailableError(
+        "this installation carries no policy library", hint="Install the aisecops distribution again"
+    )
+
+
+def _files(root: Path) -> Iterator[Path]:
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
+        yield from (Path(folder) / name for name in sorted(names) if not name.startswith("."))

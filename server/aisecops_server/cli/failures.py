@@ -1,0 +1,112 @@
+"""From an exception to what a person or a program is told: cause, hint, reason, exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import click
+
+from aisecops_server.cli.exit_codes import ExitCode, of_reason
+from aisecops_server.domain.errors import AisecopsError
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong and what to do about it."""
+
+    reason: str
+    message: str
+    hint: str
+    exit_code: ExitCode
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def report(error: Exception, arguments: Sequence[str]) -> ExitCode:
+    """Tell about ``error``: words on standard error, or a JSON document when one was asked for."""
+    if os.environ.get("AISECOPS_TRACEBACK"):
+        import traceback  # noqa: PLC0415
+
+        traceback.print_exception(error)
+    failure = failure_of(error)
+    if _asked_output(arguments) == "table":
+        click.echo(f"error: {failure.message}", err=True)
+        if failure.hint:
+            click.echo(f"  hint: {failure.hint}", err=True)
+    else:
+        click.echo(json.dumps({"error": document(failure)}, ensure_ascii=False))
+    return failure.exit_code
+
+
+def document(failure: Failure) -> dict[str, object]:
+    """Return the failure as the JSON that ``--output json`` prints."""
+    return {
+        "reason": failure.reason,
+        "message": failure.message,
+        "hint": failure.hint,
+        "metadata": dict(failure.metadata),
+        "exitCode": int(failure.exit_code),
+    }
+
+
+def failure_of(error: Exception) -> Failure:
+    """Return what to tell about any exception; what we did not foresee is a failure, never a success."""
+    if isinstance(error, click.ClickException):
+        return _of_usage(error)
+    if isinstance(error, AisecopsError):
+        return Failure(error.reason, error.message, error.hint, of_reason(error.reason), error.metadata())
+    remote = _of_client(error)
+    if remote is not None:
+        return remote
+    if isinstance(error, FileNotFoundError):
+        return Failure("NOT_FOUND", f"there is no {error.filename}", "Check the path", ExitCode.NOT_FOUND)
+    if isinstance(error, PermissionError):
+        return Failure(
+            "NOT_PERMITTED",
+            f"{error.filename} may not be read or written by this user",
+            "Check its owner and mode, or give another --state-dir",
+            ExitCode.NOT_PERMITTED,
+        )
+    return Failure(
+        "INTERNAL",
+        f"{type(error).__name__}: {error}",
+        "This is a fault of ours. AISECOPS_TRACEBACK=1 prints where it happened",
+        ExitCode.FAILURE,
+    )
+
+
+def _of_usage(error: click.ClickException) -> Failure:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "aisecops"
+    message = error.format_message()
+    return Failure(
+        "USAGE",
+        message[:1].lower() + message[1:].rstrip("."),
+        f"'{path} --help' shows how it is used",
+        ExitCode.USAGE if isinstance(error, click.UsageError) else ExitCode(error.exit_code),
+    )
+
+
+def _of_client(error: Exception) -> Failure | None:
+    # Nothing of gRPC is loaded unless a call was made.
+    if "grpc" not in sys.modules:
+        return None
+    from aisecops_server.cli.remote_failures import remote_failure  # noqa: PLC0415
+
+    return remote_failure(error)
+
+
+def _asked_output(arguments: Sequence[str]) -> str:
+    """Return the wanted output even when the line could not be parsed."""
+    words = list(arguments)
+    for index, word in enumerate(words):
+        if word in {"-o", "--output"} and index + 1 < len(words):
+            return words[index + 1] if words[index + 1] in {"json", "ndjson"} else "table"
+        if word.startswith("--output="):
+            return word.partition("=")[2] if word.partition("=")[2] in {"json", "ndjson"} else "table"
+        if word in {"-ojson", "-ondjson"}:
+            return word[2:]
+    return "table"

@@ -1,0 +1,117 @@
+"""The options that every command understands, before or after the command's name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+OUTPUTS = ("table", "json", "ndjson")
+COLORS = ("auto", "always", "never")
+TIMES = ("utc", "local")
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """How this run was asked to behave. Empty fields were not given."""
+
+    server: str = ""
+    token_file: str = ""
+    state_dir: str = ""
+    output: str = "table"
+    color: str = "auto"
+    time: str = "utc"
+    quiet: bool = False
+
+    @property
+    def machine(self) -> bool:
+        """Return whether a program reads the output."""
+        return self.output != "table"
+
+
+def current() -> Invocation:
+    """Return the options of the running command."""
+    context = click.get_current_context(silent=True)
+    found = context.find_root().obj if context else None
+    return found if isinstance(found, Invocation) else Invocation()
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    if value is None or parameter.name is None:
+        return
+    root = context.find_root()
+    root.obj = replace(root.obj or Invocation(), **{parameter.name: value})
+
+
+def _option(*names: str, help: str, **kwargs: Any) -> click.Option:
+    # Not given is None, so that an option after the command's name does not undo the same one before it.
+    return click.Option(names, help=help, default=None, expose_value=False, callback=_remember, is_eager=True, **kwargs)
+
+
+def global_options() -> list[click.Parameter]:
+    """Return fresh options; each command carries its own so that they may stand anywhere on the line."""
+    return [
+        _option("-o", "--output", help="How to print data.", type=click.Choice(OUTPUTS)),
+        _option(
+            "--server",
+            help="Control plane: unix:PATH or HOST:PORT. Default: the state directory's socket.",
+            metavar="ADDRESS",
+        ),
+        _option("--token-file", help="File with the credential to send.", type=click.Path(dir_okay=False)),
+        _option("--state-dir", help="State directory.", type=click.Path(file_okay=False)),
+        _option("--color", help="When to use colour; NO_COLOR is honoured.", type=click.Choice(COLORS)),
+        _option("--time", help="How to print times.", type=click.Choice(TIMES)),
+        _option("-q", "--quiet", help="Say nothing on standard error but errors.", is_flag=True, flag_value=True),
+    ]
+
+
+class Command(click.Command):
+    """A command with the global options and, in its help, examples set apart."""
+
+    def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = examples
+        self.own = list(self.params)
+        self.params = [*self.params, *global_options()]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the command's own options first and the global ones as a group of their own."""
+        own = [record for item in self.own if (record := item.get_help_record(ctx))]
+        rest = [
+            record for item in self.get_params(ctx) if item not in self.own if (record := item.get_help_record(ctx))
+        ]
+        for title, records in (("Options", own), ("Options of every command", rest)):
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples."""
+        write_examples(formatter, self.examples)
+        super().format_epilog(ctx, formatter)
+
+
+def write_examples(formatter: click.HelpFormatter, examples: str) -> None:
+    """Write one example a line, as typed."""
+    lines = [line.strip() for line in examples.strip().splitlines() if line.strip()]
+    if lines:
+        with formatter.section("Examples"):
+            formatter.write("".join(f"{'':{formatter.current_indent}}{line}\n" for line in lines))
+
+
+def command(name: str, *, examples: str = "") -> Callable[[Callable[..., Any]], Command]:
+    """Return a decorator that makes a function a command."""
+
+    def wrap(function: Callable[..., Any]) -> Command:
+        made: Command = click.command(name, cls=Command, examples=examples)(function)
+        return made
+
+    return wrap
+
+
+def state_path(invocation: Invocation) -> Path | None:
+    """Return the state directory that was asked for on the command line, if any."""
+    return Path(invocation.state_dir).expanduser().absolute() if invocation.state_dir else None

@@ -1,0 +1,92 @@
+"""Where ``aisecops`` starts: the tree's root, and the only place that ends the process.
+
+Owns the exit code and the shape of errors. Ordering: the arguments are parsed, the command runs, and only
+here is a failure turned into words and a number; commands raise.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from aisecops_server.cli.exit_codes import MEANINGS, ExitCode
+from aisecops_server.cli.invocation import Invocation, write_examples
+from aisecops_server.cli.tree import Entry, LazyGroup
+
+_HERE = "aisecops_server.cli"
+
+ENTRIES = {
+    "demo": Entry(f"{_HERE}.demo:demo", "See it decide: real agents' plans, a policy change, what flipped."),
+    "serve": Entry(f"{_HERE}.serve:serve", "Run the control plane."),
+    "doctor": Entry(f"{_HERE}.doctor:doctor", "Say what is missing on this machine and how to mend it."),
+    "decide": Entry(f"{_HERE}.decide:decide", "Ask whether a plan may run."),
+    "explain": Entry(f"{_HERE}.explain:explain", "Say why a decision came out as it did."),
+    "trace": Entry(f"{_HERE}.trace:trace", "Look at what agents proposed and what was decided."),
+    "bundle": Entry(f"{_HERE}.bundle:bundle", "See and change which policy revision is live."),
+    "log": Entry(f"{_HERE}.log:log", "Read and verify the audit log."),
+    "engine": Entry(f"{_HERE}.engine:engine", "Get and check the policy engine (OPA)."),
+    "dev": Entry(f"{_HERE}.dev:dev", "Make what a laptop needs: a policy repository, tokens."),
+    "config": Entry(f"{_HERE}.config:config", "Show the settings and where each comes from."),
+    "completion": Entry(f"{_HERE}.completion:completion", "Print shell completion for bash, zsh or fish."),
+    "version": Entry(f"{_HERE}.version:version", "Print the versions of the parts."),
+}
+
+_HELP = """Decide whether AI agents may act, and keep the proof.
+
+An agent sends its execution plan; the control plane answers allowed, blocked or escalated, with the rules
+that said so and the Git revision of the policy that decided.
+"""
+
+_EXAMPLES = """
+aisecops demo                                  see the whole story in a minute
+aisecops dev policy ./policy                   make a policy repository to start from
+aisecops serve --repository ./policy           run the control plane on it
+aisecops decide -f plan.json                   ask; the exit code is the answer
+aisecops trace show TRACE                      see every gate that a plan passed
+"""
+
+
+class _Root(LazyGroup):
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(int(code)), meaning) for code, meaning in MEANINGS.items()])
+        write_examples(formatter, self.examples)
+
+
+cli = _Root(name="aisecops", help=_HELP, entries=ENTRIES, examples=_EXAMPLES, no_args_is_help=True)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    if os.environ.get("_AISECOPS_COMPLETE"):
+        return _complete(os.environ["_AISECOPS_COMPLETE"])
+    try:
+        with cli.make_context("aisecops", list(arguments), obj=Invocation()) as context:
+            return int(cli.invoke(context) or ExitCode.OK)
+    except click.exceptions.Exit as done:
+        return int(done.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        return int(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # The reader went away; there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(ExitCode.FAILURE)
+    except Exception as error:  # noqa: BLE001 - here a failure becomes words and a number
+        from aisecops_server.cli.failures import report  # noqa: PLC0415
+
+        return int(report(error, arguments))
+
+
+def _complete(instruction: str) -> int:
+    from click.shell_completion import shell_complete  # noqa: PLC0415
+
+    return shell_complete(cli, {}, "aisecops", "_AISECOPS_COMPLETE", instruction)
+
+
+def main() -> None:
+    """Run the process's command line and exit."""
+    sys.exit(run(sys.argv[1:]))

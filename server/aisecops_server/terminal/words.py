@@ -1,0 +1,132 @@
+"""The words, glyphs and colours that people see, made in one place.
+
+Owns how outcomes, trust levels, source kinds and stages are called on a screen. Never decides anything and
+imports no drawing library, so a command that only prints help pays nothing for it. The keys are the names
+that the API's JSON uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from aisecops_server.domain.timeline import stage_of
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """How one meaning is shown: always a word and a glyph, and a colour where there is one."""
+
+    word: str
+    glyph: str
+    plain: str
+    light: str
+    dark: str
+
+
+ALLOWED = Sign("allowed", "✓", "+", "#1a6b63", "#7fe3d8")
+BLOCKED = Sign("blocked", "✕", "x", "#8f1120", "#ff7066")
+ESCALATED = Sign("escalated", "▲", "!", "#856404", "#ffcc33")
+DRY_RUN = Sign("dry-run", "◌", "o", "#6a2fd8", "#b39bff")
+ERROR = Sign("error", "!", "E", "#8c1d5c", "#ff8fc7")
+NOT_REACHED = Sign("not reached", "·", ".", "#5a6472", "#9aa7b5")
+WARNED = Sign("warned", "≈", "~", "#856404", "#ffcc33")
+
+_OUTCOMES = {"ALLOW": ALLOWED, "DENY": BLOCKED, "REQUIRE_APPROVAL": ESCALATED}
+_EFFECTS = {"DENY": BLOCKED, "REQUIRE_APPROVAL": ESCALATED, "WARN": WARNED}
+_CHECKS = {
+    "ok": Sign("ok", "✓", "+", ALLOWED.light, ALLOWED.dark),
+    "warn": Sign("warn", "≈", "~", WARNED.light, WARNED.dark),
+    "fail": Sign("fail", "✕", "x", BLOCKED.light, BLOCKED.dark),
+    "skipped": Sign("skipped", "·", ".", NOT_REACHED.light, NOT_REACHED.dark),
+}
+
+# Most restrictive first: the order in which people want to see them.
+OUTCOME_ORDER = ("DENY", "REQUIRE_APPROVAL", "ALLOW")
+
+TRUST_ORDER = ("trusted", "internal", "external", "unverified")
+TRUST_MARKS = {"trusted": "▌", "internal": "│", "external": "┆", "unverified": "┊"}
+
+SOURCE_WORDS = {
+    "agent_identity": "identity",
+    "user_prompt": "prompt",
+    "system_prompt": "system prompt",
+    "skill": "skill",
+    "memory": "memory",
+    "retrieval_chunk": "retrieval",
+    "tool_result": "tool result",
+    "agent_message": "agent message",
+}
+
+# The cells of a gate strip, and the stage of the timeline that each of them shows.
+GATES: Mapping[str, str] = {
+    "plan": "plan_extraction",
+    "identity": "identity",
+    "capability": "capability",
+    "policy": "policy",
+    "mcp": "mcp",
+    "budget": "budget",
+    "approval": "approval",
+    "outcome": "outcome",
+}
+
+
+def bare(name: str) -> str:
+    """Return an enum name of the API without its type prefix: ``OUTCOME_DENY`` becomes ``DENY``."""
+    for prefix in ("OUTCOME_", "MODE_", "EFFECT_", "STAGE_", "SOURCE_KIND_", "TRUST_LEVEL_", "REVISION_STATE_"):
+        if name.startswith(prefix):
+            return name.removeprefix(prefix)
+    return name
+
+
+def outcome_sign(outcome: str) -> Sign:
+    """Return the sign of an outcome; anything unknown is an error, never an allow."""
+    return _OUTCOMES.get(bare(outcome), ERROR)
+
+
+def effect_sign(effect: str) -> Sign:
+    """Return the sign of a finding's effect."""
+    return _EFFECTS.get(bare(effect).upper(), ERROR)
+
+
+def check_sign(state: str) -> Sign:
+    """Return the sign of a doctor's check."""
+    return _CHECKS.get(state, ERROR)
+
+
+def source_word(kind: str) -> str:
+    """Return the word for a source kind."""
+    return SOURCE_WORDS.get(bare(kind).lower(), bare(kind).lower())
+
+
+def trust_word(level: str) -> str:
+    """Return the word for a trust level; an unset level is no trust."""
+    word = bare(level).lower()
+    return word if word in TRUST_ORDER else "unverified"
+
+
+def lowest_trust(levels: Sequence[str]) -> str:
+    """Return the least trusted of ``levels``; nothing known is unverified."""
+    return max((trust_word(level) for level in levels), key=TRUST_ORDER.index, default="unverified")
+
+
+def gate_of(rule: str) -> str:
+    """Return the gate whose cell shows a finding of ``rule``."""
+    stage = stage_of(rule).value
+    return next(gate for gate, shown in GATES.items() if shown == stage)
+
+
+def short_revision(revision: str) -> str:
+    """Return the short form of a commit id."""
+    return revision[:8] if revision else "none"
+
+
+def milliseconds(seconds: float) -> str:
+    """Return a duration in milliseconds with a sensible number of digits."""
+    value = seconds * 1000
+    return f"{value:.1f} ms" if value < 100 else f"{value:,.0f} ms"  # noqa: PLR2004 - three digits read well
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return ``1 rule`` or ``3 rules``."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
