@@ -1,0 +1,40 @@
+"""``python -m docs.generate`` writes every reference page; with ``--check`` it names the stale ones and fails."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from docs.generate import api, commands, errors, rules, schemas, settings
+
+REFERENCE = Path(__file__).resolve().parents[1] / "reference"
+NOTICE = "<!-- Written by `make docs` from {source}; edit that instead. -->\n\n"
+
+PAGES: Mapping[str, tuple[str, Callable[[], str]]] = {
+    "rpc.md": ("proto/aisecops/v1", api.page),
+    "error-reasons.md": ("error_reason.proto, the error classes and the table of status codes", errors.page),
+    "settings.md": ("the settings model", settings.page),
+    "cli.md": ("the command tree", commands.page),
+    "rules.md": ("the METADATA of the rules", rules.page),
+    "input-document.md": ("the models of the input document", schemas.input_document),
+    "tables.md": ("the models of the policy tables", schemas.policy_tables),
+}
+
+
+def main() -> int:
+    """Write the pages, or compare them, and return the exit code."""
+    pages = {REFERENCE / name: NOTICE.format(source=source) + make() for name, (source, make) in PAGES.items()}
+    stale = [path for path, content in pages.items() if not path.exists() or path.read_text("utf-8") != content]
+    if "--check" in sys.argv[1:]:
+        for path in stale:
+            print(f"stale: docs/reference/{path.name}; run 'make docs'")
+        return 1 if stale else 0
+    for path in stale:
+        path.write_text(pages[path], encoding="utf-8")
+        print(f"wrote docs/reference/{path.name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

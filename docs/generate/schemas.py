@@ -1,0 +1,80 @@
+"""The pages of the JSON that policy sees: the input document and the policy tables, from their pydantic models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from aisecops_server.domain import policy_tables as tables
+from aisecops_server.domain.input_document import InputDocument
+from pydantic import BaseModel
+
+from docs.generate.markdown import code, one_line, table
+
+DOCUMENT = """# Input document
+
+Exactly the JSON that a rule sees as `input`. It is made once, in canonical form (RFC 8785); the same bytes go to the
+engine, into the digest and into the log, and a replay evaluates those bytes again. What the policy repository owns
+is not here: see [policy tables](tables.md). The schema that `opa check` uses is `rego/schemas/input.json`.
+
+"""
+TABLES = """# Policy tables
+
+What people edit under `data/` of the policy repository, and what a rule sees as `data.tables`. A table that breaks
+its model stops the revision from being built; the live one stays. Because tables belong to the revision, a replay
+judges with the tables of the revision it replays on.
+
+"""
+
+
+def input_document() -> str:
+    """Return the page of the input document."""
+    return DOCUMENT + "\n".join(_sections(InputDocument))
+
+
+def policy_tables() -> str:
+    """Return the page of the policy tables."""
+    sections = [section for model in _table_models() for section in _sections(model)]
+    return TABLES + "\n".join(dict.fromkeys(sections))
+
+
+def _table_models() -> Iterator[type[BaseModel]]:
+    for name, model in vars(tables).items():
+        own = isinstance(model, type) and issubclass(model, BaseModel) and model.__module__ == tables.__name__
+        if own and not name.startswith("_"):
+            yield model
+
+
+def _sections(model: type[BaseModel]) -> Iterator[str]:
+    schema = model.model_json_schema()
+    yield _section(model.__name__, schema)
+    for name, part in schema.get("$defs", {}).items():
+        yield _section(name, part)
+
+
+def _section(name: str, schema: dict[str, Any]) -> str:
+    heading = f"## {name}\n\n{one_line(schema.get('description', ''))}\n"
+    needed = schema.get("required", [])
+    rows = [
+        [code(field), _type(shape), "" if field in needed else "optional", shape.get("description", "")]
+        for field, shape in schema.get("properties", {}).items()
+    ]
+    if not rows:
+        return f"{heading}\nOne of {_type(schema)}.\n" if "enum" in schema else heading
+    return heading + "\n" + table(["field", "type", "", "meaning"], rows)
+
+
+def _type(shape: dict[str, Any]) -> str:
+    if "$ref" in shape:
+        name = shape["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "anyOf" in shape:
+        return " or ".join(_type(option) for option in shape["anyOf"])
+    if "const" in shape or "enum" in shape:
+        values = shape.get("enum", [shape.get("const")])
+        return " ".join(code(str(value)) if value != "" else "empty" for value in values)
+    if shape.get("type") == "array":
+        return f"list of {_type(shape.get('items', {}))}"
+    if shape.get("type") == "object" and isinstance(shape.get("additionalProperties"), dict):
+        return f"map of {_type(shape['additionalProperties'])}"
+    return shape.get("type", "any JSON value")
