@@ -7,7 +7,7 @@ Numbers are integers within ±(2^53 - 1) or floats that the strict parser let in
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import orjson
 import rfc8785
@@ -16,6 +16,7 @@ import rfc8785
 JsonValue = None | bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
 
 SAFE_INTEGER = 2**53 - 1
+_SCALARS = frozenset({str, int, bool, type(None)})
 
 
 def canonical_bytes(value: JsonValue) -> bytes:
@@ -27,9 +28,12 @@ def canonical_bytes(value: JsonValue) -> bytes:
     Raises:
         ValueError: the value has no canonical form (NaN, an unsafe integer, a lone surrogate).
     """
-    if _is_plain(value):
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    return rfc8785.dumps(value)
+    try:
+        if _is_plain(value):
+            return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER)
+        return rfc8785.dumps(value)
+    except (orjson.JSONEncodeError, UnicodeEncodeError, RecursionError) as error:
+        raise ValueError("the value has no canonical form") from error
 
 
 def digest(data: bytes) -> str:
@@ -38,10 +42,19 @@ def digest(data: bytes) -> str:
 
 
 def _is_plain(value: JsonValue) -> bool:
-    if isinstance(value, dict):
-        return all(key.isascii() and _is_plain(item) for key, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return all(map(_is_plain, value))
-    if isinstance(value, int):
-        return -SAFE_INTEGER <= value <= SAFE_INTEGER
-    return value is None or isinstance(value, str)
+    # Whole containers are judged by the set of their members' types, which costs no Python per member.
+    waiting: list[object] = [value]
+    for part in waiting:
+        if isinstance(part, dict):
+            if not all(map(str.isascii, part)):
+                return False
+            members: Iterable[object] = part.values()
+        elif isinstance(part, (list, tuple)):
+            members = part
+        elif _SCALARS.issuperset((type(part),)):
+            continue
+        else:
+            return False
+        if not _SCALARS.issuperset(map(type, members)):
+            waiting.extend(member for member in members if type(member) not in _SCALARS)
+    return True

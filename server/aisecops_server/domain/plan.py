@@ -33,6 +33,8 @@ class PlanLimits:
     delegation: int = 16
     depth: int = 32
     identifier_characters: int = 64
+    tool_characters: int = 128
+    agent_characters: int = 256
     text_characters: int = 4096
 
 

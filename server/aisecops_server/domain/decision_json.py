@@ -1,0 +1,134 @@
+"""A decision as the JSON that the log keeps: the details of its outcome event.
+
+Everything that is ever shown of a decision is made from these details, whether it was just concluded or read
+back years later, so that both are the same byte for byte. Times are microseconds and durations nanoseconds,
+because larger integers are not safe in JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.decision import Conclusion, Decision, Effect, Finding, Obligation, Outcome, StepOutcome
+from aisecops_server.domain.identity import Principal
+from aisecops_server.domain.plan import ExecutionPlan
+from aisecops_server.domain.provenance import Source, TrustLevel
+
+_EFFECT_OF_OUTCOME = {Outcome.DENY: Effect.DENY, Outcome.REQUIRE_APPROVAL: Effect.REQUIRE_APPROVAL}
+_OPENING = {
+    Outcome.ALLOW: "Allowed",
+    Outcome.DENY: "Blocked",
+    Outcome.REQUIRE_APPROVAL: "Waiting for approval",
+}
+_MESSAGE_CHARACTERS = 300
+
+
+def decision_details(decision: Decision, plan: ExecutionPlan) -> dict[str, JsonValue]:
+    """Return the whole of ``decision``, with the facts of ``plan`` that explain it."""
+    return {
+        **conclusion_details(decision.conclusion),
+        "decision_id": decision.id,
+        "trace_id": decision.trace_id,
+        "plan_id": decision.plan_id,
+        "session_id": decision.session_id,
+        "parent_trace_id": plan.parent_trace_id,
+        "mode": decision.mode.value,
+        "principal": _principal(decision.principal),
+        "delegation": [{"agent_id": link.agent_id, "trace_id": link.trace_id} for link in plan.delegation],
+        "sources": _sources(decision.conclusion, plan.sources),
+        "bundle_revision": decision.bundle_revision,
+        "bundle_digest": decision.bundle_digest,
+        "engine_version": decision.engine_version,
+        "document_digest": decision.document_digest,
+        "plan_hash": decision.plan_hash,
+        "decided_at_micros": decision.decided_at_ns // 1000,
+        "evaluation_ns": decision.evaluation_ns,
+        "explanation": explanation(decision.conclusion, plan),
+    }
+
+
+def conclusion_details(conclusion: Conclusion) -> dict[str, JsonValue]:
+    """Return what a re-evaluation of the same document must give again."""
+    return {
+        "outcome": conclusion.outcome.value,
+        "findings": [_finding(finding) for finding in conclusion.findings],
+        "steps": [_step(step) for step in conclusion.steps],
+        "obligations": [_obligation(obligation) for obligation in conclusion.obligations],
+        "trust": {settled.source_id: settled.trust.value for settled in conclusion.sources},
+        "risk_score_milli": conclusion.risk_score_milli,
+    }
+
+
+def explanation(conclusion: Conclusion, plan: ExecutionPlan) -> str:
+    """Return one sentence that says why, for people."""
+    opening = _OPENING[conclusion.outcome]
+    effect = _EFFECT_OF_OUTCOME.get(conclusion.outcome)
+    if effect is None:
+        return f"{opening}: {_plural(len(plan.steps), 'step')} within what policy grants."
+    decisive = [finding for finding in conclusion.findings if finding.effect is effect]
+    others = f" ({_plural(len(decisive) - 1, 'more reason')})" if len(decisive) > 1 else ""
+    return f"{opening}: {_because(decisive[0], plan)}{others}."
+
+
+def _because(finding: Finding, plan: ExecutionPlan) -> str:
+    tools = {step.id: step.tool for step in plan.steps}
+    place = next((f"{tool} " for step_id, tool in tools.items() if step_id == finding.step_id), "")
+    message = finding.message.rstrip(".")[:_MESSAGE_CHARACTERS]
+    return f"{place}({finding.rule}) {message}" if place else f"({finding.rule}) {message}"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _principal(principal: Principal) -> dict[str, JsonValue]:
+    return {
+        "id": principal.id,
+        "authenticated_by": principal.authenticated_by,
+        "roles": sorted(role.value for role in principal.roles),
+    }
+
+
+def _sources(conclusion: Conclusion, sources: tuple[Source, ...]) -> list[JsonValue]:
+    settled = {item.source_id: item.trust for item in conclusion.sources}
+    # A source on which policy is silent counts as the least trusted.
+    return [_source(source, settled.get(source.id, TrustLevel.UNVERIFIED)) for source in sources]
+
+
+def _source(source: Source, trust: TrustLevel) -> Mapping[str, JsonValue]:
+    return {
+        "id": source.id,
+        "kind": source.kind.value,
+        "trust": trust.value,
+        "verified": source.digest_verified,
+        "name": source.name,
+        "origin_uri": source.origin_uri,
+        "digest": source.digest,
+    }
+
+
+def _finding(finding: Finding) -> Mapping[str, JsonValue]:
+    return {
+        "rule": finding.rule,
+        "title": finding.title,
+        "message": finding.message,
+        "effect": finding.effect.value,
+        "severity": finding.severity.value,
+        "step": finding.step_id,
+        "facts": [{"pointer": fact.pointer, "value": fact.value} for fact in finding.facts],
+        "remedy": finding.remedy,
+    }
+
+
+def _step(step: StepOutcome) -> Mapping[str, JsonValue]:
+    return {
+        "id": step.step_id,
+        "outcome": step.outcome.value,
+        "capability": step.capability,
+        "granted_by": step.granted_by,
+    }
+
+
+def _obligation(obligation: Obligation) -> Mapping[str, JsonValue]:
+    return {"kind": obligation.kind, "step": obligation.step_id, "parameters": obligation.parameters}
