@@ -1,0 +1,253 @@
+"""The policy repository: a bare mirror of it, read object by object.
+
+Owns the mirror directory. Never checks out, archives, merges or runs anything of the repository, and never
+rewrites it. Objects are read by id and hashed again, so what is returned is what the commit names.
+
+Ordering rule: a fetch either completes or leaves every reference as it was; reads never wait for a fetch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from aisecops_server.adapters.git.runner import Bounds, Finished, HardenedGit, OutputTooLongError, printable
+from aisecops_server.adapters.git.source import Source, parse_source, ref_name
+from aisecops_server.adapters.git.tree_rules import (
+    MAX_LISTING_BYTES,
+    MAX_TREE_BYTES,
+    Entry,
+    policy_entries,
+    unfit,
+)
+from aisecops_server.domain.bundle import Commit, CommitId, PolicyTree
+from aisecops_server.domain.errors import RepositoryUnavailableError, UnknownRevisionError
+
+_COMMIT_ID = re.compile(r"[0-9a-f]{40}")
+_ABBREVIATION = re.compile(r"[0-9a-f]{7,39}")
+_FORMAT = "--format=%H%x1f%ct%x1f%an%x1f%s"
+_READ = Bounds(seconds=20.0)
+_MAX_PACKS = 50
+_SHOWN_CHARACTERS = 200
+
+
+class GitRepository:
+    """A policy repository at a path or URL, mirrored in ``mirror``."""
+
+    def __init__(
+        self,
+        repository: str,
+        *,
+        mirror: Path,
+        branch: str,
+        fetch_timeout_seconds: float,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._source: Source = parse_source(repository)
+        self._branch = ref_name(branch)
+        self._mirror = mirror
+        self._fetch_bounds = Bounds(seconds=fetch_timeout_seconds)
+        self._git = HardenedGit(mirror, environment=environment or {})
+        self._fetching = asyncio.Lock()
+
+    async def fetch(self) -> None:
+        """Bring the mirror up to date.
+
+        Raises:
+            RepositoryUnavailableError: the remote cannot be reached or read in time.
+        """
+        async with self._fetching:
+            await asyncio.to_thread(self._fetch)
+
+    async def head(self) -> CommitId:
+        """Return the commit at the head of the followed branch.
+
+        Raises:
+            UnknownRevisionError: the branch does not exist, or nothing was fetched yet.
+        """
+        found = await asyncio.to_thread(self._peeled, f"refs/heads/{self._branch}")
+        if found is None:
+            raise UnknownRevisionError(
+                f"the policy repository has no branch {self._branch}",
+                hint="Push a commit to it, or set 'branch' to the branch to follow",
+            )
+        return found
+
+    async def resolve(self, name: str) -> CommitId:
+        """Return the commit that a commit id (whole or at least 7 digits), branch or tag names.
+
+        Raises:
+            UnknownRevisionError: nothing has that name.
+        """
+        return await asyncio.to_thread(self._resolve, ref_name(name))
+
+    async def commit(self, commit_id: CommitId) -> Commit:
+        """Return one commit's author, time and summary.
+
+        Raises:
+            UnknownRevisionError: there is no such commit.
+        """
+        return (await asyncio.to_thread(self._log, _commit_id(commit_id), skip=0, limit=1))[0]
+
+    async def commits(self, *, after: str, limit: int) -> list[Commit]:
+        """Return commits of the followed branch, newest first, starting below ``after`` (empty: from the head).
+
+        Raises:
+            UnknownRevisionError: ``after`` is no commit, or the branch does not exist.
+        """
+        start = _commit_id(after) if after else await self.head()
+        return await asyncio.to_thread(self._log, start, skip=1 if after else 0, limit=limit)
+
+    async def is_descendant(self, commit_id: CommitId, *, of: CommitId) -> bool:
+        """Return whether ``of`` is an ancestor of ``commit_id`` (or is it).
+
+        Raises:
+            UnknownRevisionError: one of them is not in the mirror.
+        """
+        arguments = ("merge-base", "--is-ancestor", _commit_id(of), _commit_id(commit_id))
+        finished = await asyncio.to_thread(self._run, *arguments)
+        if finished.code not in (0, 1):
+            raise _unknown(of)
+        return finished.code == 0
+
+    async def tree(self, commit_id: CommitId) -> PolicyTree:
+        """Return the policy files of a commit.
+
+        Raises:
+            BundleRejectedError: the tree holds something that policy may not hold.
+            UnknownRevisionError: there is no such commit.
+        """
+        return await asyncio.to_thread(self._tree, _commit_id(commit_id))
+
+    def _fetch(self) -> None:
+        directory = self._source.directory
+        if directory is not None and not directory.is_dir():
+            raise self._unreachable("there is no such directory")
+        self._ensure_mirror()
+        finished = self._run(
+            *("fetch", "--quiet", "--force", "--prune", "--no-tags", "--no-recurse-submodules"),
+            *("--no-write-fetch-head", "--no-auto-maintenance", "--end-of-options", self._source.location),
+            *("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"),
+            bounds=self._fetch_bounds,
+        )
+        if finished.code != 0:
+            self._discard_partial_packs()
+            raise self._unreachable(finished.complaint or f"git ended with code {finished.code}")
+        self._tidy()
+
+    def _ensure_mirror(self) -> None:
+        if (self._mirror / "HEAD").exists():
+            return
+        self._mirror.mkdir(mode=0o700, parents=True, exist_ok=True)
+        finished = self._run("init", "--quiet", "--bare", "--template=", "--object-format=sha1", str(self._mirror))
+        if finished.code != 0:
+            raise RepositoryUnavailableError(
+                f"the mirror of the policy repository cannot be made: {finished.complaint}",
+                hint=f"Make {self._mirror.parent} writable",
+            )
+
+    def _discard_partial_packs(self) -> None:
+        for partial in (self._mirror / "objects" / "pack").glob("tmp_*"):
+            with contextlib.suppress(OSError):
+                partial.unlink()
+
+    def _tidy(self) -> None:
+        """Join packs now and then; unreachable commits are kept, because decisions may name them."""
+        if sum(1 for _ in (self._mirror / "objects" / "pack").glob("*.pack")) > _MAX_PACKS:
+            self._run("repack", "-a", "-d", "-k", "--quiet", bounds=self._fetch_bounds)
+
+    def _resolve(self, name: str) -> CommitId:
+        candidates = [f"refs/heads/{name}", f"refs/tags/{name}"]
+        if _COMMIT_ID.fullmatch(name):
+            candidates = [name]
+        elif _ABBREVIATION.fullmatch(name):
+            candidates.append(name)
+        for candidate in candidates:
+            if found := self._peeled(candidate):
+                return found
+        raise _unknown(name)
+
+    def _peeled(self, name: str) -> CommitId | None:
+        finished = self._run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+        found = finished.output.decode("ascii", "replace").strip()
+        return CommitId(found) if finished.code == 0 and _COMMIT_ID.fullmatch(found) else None
+
+    def _log(self, start: CommitId, *, skip: int, limit: int) -> list[Commit]:
+        finished = self._run(
+            *("log", "-z", "--first-parent", "--encoding=UTF-8", "--no-notes", "--no-decorate", "--no-mailmap"),
+            *(_FORMAT, f"--skip={skip}", f"--max-count={limit}", "--end-of-options", start),
+        )
+        if finished.code != 0:
+            raise _unknown(start)
+        return [_commit(line) for line in finished.output.split(b"\x00") if line]
+
+    def _tree(self, commit_id: CommitId) -> PolicyTree:
+        try:
+            listing = self._run(
+                *("ls-tree", "-z", "-r", "-l", "--full-tree", "--end-of-options", commit_id),
+                bounds=Bounds(seconds=_READ.seconds, output_bytes=MAX_LISTING_BYTES),
+            )
+        except OutputTooLongError as error:
+            raise unfit(commit_id, "", "the tree has too many files") from error
+        if listing.code != 0:
+            raise _unknown(commit_id)
+        entries = policy_entries(listing.output, commit=commit_id)
+        return PolicyTree(commit_id, dict(self._contents(entries, commit_id)))
+
+    def _contents(self, entries: list[Entry], commit_id: CommitId) -> Iterator[tuple[str, bytes]]:
+        wanted = "".join(f"{entry.object_id}\n" for entry in entries).encode()
+        answer = self._run(
+            *("cat-file", "--batch"),
+            bounds=Bounds(seconds=_READ.seconds, output_bytes=MAX_TREE_BYTES + 64 * len(entries) + 1),
+            stdin=wanted,
+        )
+        position = 0
+        for entry in entries:
+            header_end = answer.output.find(b"\n", position)
+            content = answer.output[header_end + 1 : header_end + 1 + entry.size]
+            position = header_end + 1 + entry.size + 1
+            if _object_id(content) != entry.object_id:
+                raise unfit(commit_id, entry.path, "the object is missing or damaged in the mirror")
+            yield entry.path, content
+
+    def _run(self, *arguments: str, bounds: Bounds = _READ, stdin: bytes = b"") -> Finished:
+        return self._git.run(*arguments, bounds=bounds, stdin=stdin)
+
+    def _unreachable(self, why: str) -> RepositoryUnavailableError:
+        return RepositoryUnavailableError(
+            f"the policy repository {self._source.shown} cannot be read: {why}",
+            hint="The last good revision stays live; check the path, the network and the host key",
+        )
+
+
+def _object_id(content: bytes) -> str:
+    # Git's own naming of objects, not a choice of ours.
+    return hashlib.sha1(b"blob %d\x00%b" % (len(content), content), usedforsecurity=False).hexdigest()
+
+
+def _commit(line: bytes) -> Commit:
+    commit_id, seconds, author, summary = line.decode("utf-8", "replace").split("\x1f", 3)
+    return Commit(
+        CommitId(commit_id.strip()),
+        author=printable(author)[:_SHOWN_CHARACTERS],
+        summary=printable(summary)[:_SHOWN_CHARACTERS],
+        committed_at_seconds=int(seconds),
+    )
+
+
+def _commit_id(text: str) -> CommitId:
+    if not _COMMIT_ID.fullmatch(text):
+        raise _unknown(text)
+    return CommitId(text)
+
+
+def _unknown(name: str) -> UnknownRevisionError:
+    return UnknownRevisionError(
+        f"the policy repository has no commit, branch or tag {printable(name)[:_SHOWN_CHARACTERS]}",
+        hint="'aisecops bundle sync' reads the repository; 'aisecops bundle list' shows its commits",
+        revision=name[:_SHOWN_CHARACTERS],
+    )
