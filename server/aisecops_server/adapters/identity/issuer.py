@@ -1,0 +1,106 @@
+"""A local issuer of tokens for one machine: its key stays in the state directory and never leaves it.
+
+Where people and workloads have an identity provider, its JWKS file takes the place of the one made here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import jwt
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from aisecops_server.adapters.identity.tokens import AUDIENCE, MAX_LIFETIME_SECONDS
+from aisecops_server.domain.canonical import digest
+from aisecops_server.domain.errors import InvalidRequestError
+from aisecops_server.domain.identity import Role
+from aisecops_server.domain.plan_builder import is_agent_id
+from aisecops_server.ports import Clock
+
+PRIVATE_KEY_FILE = "token-issuer.pem"
+KEY_SET_FILE = "tokens.jwks.json"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenIssuer:
+    """Signs tokens with the local key."""
+
+    private_key: Ed25519PrivateKey
+    key_id: str
+    clock: Clock
+
+    def mint(self, subject: str, roles: Iterable[Role], *, seconds: int = 3600, audience: str = AUDIENCE) -> str:
+        """Return a token for ``subject`` that is valid for ``seconds`` from now.
+
+        Raises:
+            InvalidRequestError: the subject is not an agent id, there is no role, or it would live too long.
+        """
+        names = sorted({role.value for role in roles})
+        if not is_agent_id(subject):
+            raise InvalidRequestError("the subject is not an agent id", field="subject")
+        if not names:
+            raise InvalidRequestError("a token has at least one role", field="roles")
+        if not 0 < seconds <= MAX_LIFETIME_SECONDS:
+            raise InvalidRequestError(f"a token lives 1 to {MAX_LIFETIME_SECONDS} seconds", field="seconds")
+        now = self.clock.now_ns() // 1_000_000_000
+        claims = {"sub": subject, "aud": audience, "roles": names, "iat": now, "exp": now + seconds}
+        return jwt.encode(claims, self.private_key, algorithm="EdDSA", headers={"kid": self.key_id})
+
+
+def local_issuer(directory: Path, clock: Clock) -> TokenIssuer:
+    """Return the issuer of ``directory``, making its key and JWKS file when there is none yet.
+
+    Raises:
+        InvalidRequestError: the directory cannot be used or its key cannot be read.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_key = _load_or_make(directory / PRIVATE_KEY_FILE)
+        issuer = TokenIssuer(private_key, _key_id(private_key), clock)
+        _publish(issuer, directory / KEY_SET_FILE)
+    except (OSError, ValueError, TypeError) as error:
+        raise InvalidRequestError(
+            f"the token key in {directory} cannot be used", hint="Check its permissions, or move it away", field="keys"
+        ) from error
+    return issuer
+
+
+def _load_or_make(path: Path) -> Ed25519PrivateKey:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        if not isinstance(key, Ed25519PrivateKey):
+            raise TypeError("not an Ed25519 key") from None
+        return key
+    made = Ed25519PrivateKey.generate()
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(
+            made.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+    return made
+
+
+def _publish(issuer: TokenIssuer, path: Path) -> None:
+    if path.exists():
+        return
+    entry = _public_entry(issuer.private_key) | {"kid": issuer.key_id, "alg": "EdDSA", "use": "sig"}
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps({"keys": [entry]}, indent=1))
+    temporary.replace(path)
+
+
+def _public_entry(private_key: Ed25519PrivateKey) -> dict[str, str]:
+    return dict(json.loads(jwt.get_algorithm_by_name("EdDSA").to_jwk(private_key.public_key())))
+
+
+def _key_id(private_key: Ed25519PrivateKey) -> str:
+    raw = private_key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    return digest(raw)[:16]
