@@ -16,10 +16,10 @@ HOMES = {
     "aiohttp": (f"{SERVER}adapters/opa/",),
     "apsw": (f"{SERVER}adapters/sqlite/",),
     "click": (f"{SERVER}cli/",),
-    "cryptography": (f"{SERVER}adapters/signing/",),
+    "cryptography": (f"{SERVER}adapters/identity/", f"{SERVER}adapters/signing/"),
     "docker": (f"{SERVER}adapters/opa/",),
     "git": (f"{SERVER}adapters/git/",),
-    "jwt": (f"{SERVER}adapters/signing/",),
+    "jwt": (f"{SERVER}adapters/identity/",),
     "opa_client": (f"{SERVER}adapters/opa/",),
     "yaml": (f"{SERVER}adapters/", f"{SERVER}settings.py", f"{SERVER}cli/", f"{SERVER}demo/"),
 }

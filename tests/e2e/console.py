@@ -1,0 +1,131 @@
+"""Runs a page's console blocks the way a reader would, and compares what is shown with what came.
+
+Rules: a block marked ``console`` is executed, in page order, in one folder with one shell state. Lines that begin
+with ``$ `` are commands (a trailing backslash continues them), the lines below are the output to expect. ``…`` stands
+for any text within a line, and on a line of its own for any lines. A command must end with 0. ``&`` at the end starts
+a process that runs until the page ends. "Save this as `NAME`:" above a block writes that block to a file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PART = re.compile(r"(?:^Save this as `([^`]+)`:\n\n)?^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMAND_SECONDS = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A command with the output that the page shows for it."""
+
+    command: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A file that the page tells the reader to write."""
+
+    name: str
+    content: str
+
+
+def parts(page: str) -> Iterator[Shown | Saved]:
+    """Yield what a page asks its reader to do, in order."""
+    for name, language, body in PART.findall(page):
+        if name:
+            yield Saved(name, body)
+        elif language == "console":
+            for chunk in re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]:
+                command, output = _split(chunk)
+                yield Shown(command, output)
+
+
+def _split(chunk: str) -> tuple[str, str]:
+    lines = chunk.splitlines(keepends=True)
+    end = next(at for at, line in enumerate(lines, start=1) if not line.rstrip("\n").endswith("\\"))
+    return "".join(lines[:end]).rstrip("\n"), "".join(lines[end:])
+
+
+def matches(expected: str, actual: str) -> bool:
+    """Return whether ``actual`` holds ``expected`` from the beginning of some line on."""
+    pattern = "".join(_pattern(line) for line in expected.rstrip().splitlines())
+    return re.search("^" + pattern, actual.rstrip() + "\n", re.MULTILINE) is not None
+
+
+def _pattern(line: str) -> str:
+    if line.strip() == "…":
+        return r"(?:.*\n)*?"
+    return "[^\n]*?".join(re.escape(piece) for piece in line.rstrip().split("…")) + r"[ \t]*\n"
+
+
+@dataclass(slots=True)
+class Shell:
+    """A folder and environment that persist from command to command."""
+
+    folder: Path
+    environment: Mapping[str, str]
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def run(self, command: str) -> tuple[int, str]:
+        """Run one command and return its exit code and what it printed."""
+        if command.endswith(" &"):
+            return self._start(command.removesuffix(" &"))
+        kept = self.folder / ".shell"
+        script = (
+            f"[ -f {kept} ] && . {kept}\n{command}\ncode=$?\n{{ export -p; echo cd \"'$PWD'\"; }} > {kept}\nexit $code"
+        )
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+        return done.returncode, done.stdout.decode()
+
+    def _start(self, command: str) -> tuple[int, str]:
+        kept = self.folder / ".shell"
+        with (self.folder / f"started-{len(self.started)}.log").open("wb") as log:
+            self.started.append(
+                subprocess.Popen(
+                    ["bash", "-c", f"[ -f {kept} ] && . {kept}\nexec {command}"],
+                    cwd=self.folder,
+                    env=self.environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            )
+        return 0, ""
+
+    def logs(self) -> str:
+        """Return what the processes that still run have printed."""
+        return "\n".join(path.read_text() for path in sorted(self.folder.glob("started-*.log")))
+
+    def stop(self) -> None:
+        """Stop everything that was started."""
+        for process in self.started:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(timeout=COMMAND_SECONDS)
+
+
+@contextmanager
+def shell(folder: Path, environment: Mapping[str, str]) -> Iterator[Shell]:
+    """Give a shell and stop what it started."""
+    made = Shell(folder, environment)
+    try:
+        yield made
+    finally:
+        made.stop()

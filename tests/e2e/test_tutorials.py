@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import console
+from tests.support import opa_binary
+
+ROOT = Path(__file__).resolve().parents[2]
+TUTORIALS = sorted((ROOT / "docs/tutorials").glob("*.md"))
+
+
+def _environment(home: Path) -> dict[str, str]:
+    binaries = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+    return {
+        "PATH": binaries,
+        "HOME": str(home),
+        "AISECOPS_ENGINE_PATH": str(opa_binary()),
+        "NO_COLOR": "1",
+        "COLUMNS": "100",
+        "LC_ALL": "C.UTF-8",
+        "GIT_AUTHOR_NAME": "Reader",
+        "GIT_AUTHOR_EMAIL": "reader@example.org",
+        "GIT_COMMITTER_NAME": "Reader",
+        "GIT_COMMITTER_EMAIL": "reader@example.org",
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
+def test_a_tutorial_shows_what_its_reader_will_see(page: Path, tmp_path: Path) -> None:
+    with console.shell(tmp_path, _environment(tmp_path)) as shell:
+        for part in console.parts(page.read_text(encoding="utf-8")):
+            if isinstance(part, console.Saved):
+                (tmp_path / part.name).write_text(part.content, encoding="utf-8")
+                continue
+            code, printed = shell.run(part.command)
+            assert code == 0, f"$ {part.command}\n{printed}\n{shell.logs()}"
+            assert console.matches(part.output, printed), (
+                f"$ {part.command}\n{printed}\n--- the page shows\n{part.output}"
+            )
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "same"),
+    [
+        ("", "anything\n", True),
+        ("blocked\n", "noise\nblocked\nmore\n", True),
+        ("blocked …\n", "blocked  trace 4f\n", True),
+        ("one\n…\nthree\n", "one\ntwo\ntwo\nthree\n", True),
+        ("one\n…\nthree\n", "one\nthree\n", True),
+        ("blocked\n", "unblocked\n", False),
+        ("blocked\n", "blocked not\n", False),
+        ("one\nthree\n", "one\ntwo\nthree\n", False),
+    ],
+)
+def test_output_is_compared_line_by_line_with_gaps_only_where_the_page_has_them(
+    expected: str, actual: str, *, same: bool
+) -> None:
+    assert console.matches(expected, actual) is same
+
+
+def test_a_page_is_read_as_files_and_commands() -> None:
+    page = "Save this as `a.json`:\n\n```json\n{}\n```\n\nThen:\n\n```console\n$ one \\\n  two\nout\n$ three\n```\n"
+    assert list(console.parts(page)) == [
+        console.Saved("a.json", "{}\n"),
+        console.Shown("one \\\n  two", "out\n"),
+        console.Shown("three", ""),
+    ]

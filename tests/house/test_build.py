@@ -1,0 +1,61 @@
+"""What gets installed is pinned, hashed, complete, and names no place to get it from."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import tomllib
+
+from tests.house import tree
+
+LOCKS = ("requirements/server.lock", "requirements/dev.lock")
+PINNED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)(?: ; (.+?))? \\$")
+HASH = re.compile(r"^    --hash=sha256:[0-9a-f]{64}(?: \\)?$")
+
+
+def _pins(lock: str) -> dict[str, str]:
+    found = (PINNED.match(line) for line in tree.text(lock).splitlines())
+    return {_normal(match[1]): match[2] for match in found if match}
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _wanted(*extras: str) -> set[str]:
+    project = tomllib.loads(tree.text("pyproject.toml"))
+    lines = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
+    for extra in extras:
+        lines += project["project"]["optional-dependencies"][extra]
+    return {_normal(re.match(r"[A-Za-z0-9._-]+", line)[0]) for line in lines}  # type: ignore[index]
+
+
+def test_a_lock_holds_pins_hashes_and_comments_and_nothing_else() -> None:
+    foreign = [
+        f"{lock}: {line}"
+        for lock in LOCKS
+        for line in tree.text(lock).splitlines()
+        if not (PINNED.match(line) or HASH.match(line) or line.startswith("    #"))
+    ]
+    assert foreign == []
+
+
+def test_every_pin_has_a_hash() -> None:
+    for lock in LOCKS:
+        pairs = itertools.pairwise(tree.text(lock).splitlines())
+        assert [line for line, after in pairs if PINNED.match(line) and not HASH.match(after)] == []
+
+
+def test_every_requirement_is_locked_and_so_is_the_build_backend() -> None:
+    assert _wanted("server") - _pins("requirements/server.lock").keys() == set()
+    assert _wanted("server", "dev") - _pins("requirements/dev.lock").keys() == set()
+
+
+def test_the_checks_run_on_the_very_versions_that_serve() -> None:
+    server, checks = _pins("requirements/server.lock"), _pins("requirements/dev.lock")
+    assert {name: version for name, version in server.items() if checks.get(name) != version} == {}
+
+
+def test_what_is_shipped_beside_the_code_exists() -> None:
+    shipped = tomllib.loads(tree.text("pyproject.toml"))["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert [source for source in shipped if not tree.under(f"{source}/")] == []
