@@ -1,0 +1,125 @@
+"""One bundle revision, asked: documents in, verdicts out.
+
+Sends the document's bytes verbatim as the engine's ``input``. It never looks inside a document or a result;
+``reply`` judges what comes back and the domain concludes from it. It never retries a decision.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator, Sequence
+
+from aisecops_server.adapters.opa import reply as replies
+from aisecops_server.adapters.opa.client import Reply
+from aisecops_server.adapters.opa.process import OpaProcess
+from aisecops_server.domain.bundle import Bundle
+from aisecops_server.domain.decision import Verdict
+from aisecops_server.domain.errors import AisecopsError, EngineUnavailableError, NoDecisionError
+
+_FLAGS = b"?provenance=true&metrics=true&strict-builtin-errors=true"
+_DECISION = b"/v1/data/aisecops/decision/decision" + _FLAGS
+_BATCH = b"/v1/data/aisecops/batch/decisions" + _FLAGS
+_EXPLAIN = b"/v1/data/aisecops/decision/decision?explain=full&pretty=true"
+
+# A batch runs on one core in one query, so it is cut for the cores there are; larger chunks are no faster and
+# lose more to one bad item.
+BATCH_DOCUMENTS = 64
+BATCH_BYTES = 512 * 1024
+BATCH_LANES = max(2, os.cpu_count() or 1)
+
+
+class OpaEngine:
+    """The policy engine of one bundle, over its supervised process."""
+
+    def __init__(self, process: OpaProcess) -> None:
+        self._process = process
+        self._limits = process.limits
+        self._lanes = asyncio.Semaphore(BATCH_LANES)
+
+    @property
+    def bundle(self) -> Bundle:
+        """Return the bundle that this engine serves."""
+        return self._process.bundle
+
+    async def evaluate(self, document: bytes, *, deadline_seconds: float) -> Verdict:
+        """Evaluate one input document.
+
+        Raises:
+            EngineUnavailableError: no answer within the deadline, or no engine.
+            NoDecisionError: an answer that is not a decision (undefined, error, wrong shape).
+        """
+        parts = (b'{"input":', document, b"}")
+        answer = await self._ask(_DECISION, parts, deadline_seconds, limit=self._limits.reply_bytes)
+        return replies.verdict(answer, revision=self.bundle.revision)
+
+    async def evaluate_batch(
+        self, documents: Sequence[bytes], *, deadline_seconds: float
+    ) -> list[Verdict | AisecopsError]:
+        """Evaluate many documents; answers in their order, an error standing in for what could not be decided."""
+        expires = asyncio.get_running_loop().time() + deadline_seconds
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._chunk(chunk, expires)) for chunk in _chunks(documents)]
+        return [answer for task in tasks for answer in task.result()]
+
+    async def explain(self, document: bytes, *, deadline_seconds: float) -> str:
+        """Return the engine's own evaluation trace of one document, as text with file:line.
+
+        Raises:
+            EngineUnavailableError: no answer within the deadline, or no engine.
+            NoDecisionError: the answer holds no trace.
+        """
+        parts = (b'{"input":', document, b"}")
+        answer = await self._ask(_EXPLAIN, parts, deadline_seconds, limit=self._limits.explanation_bytes)
+        return replies.explanation(answer)
+
+    async def _chunk(self, documents: Sequence[bytes], expires: float) -> list[Verdict | AisecopsError]:
+        async with self._lanes:
+            return await self._isolating(documents, expires)
+
+    async def _isolating(self, documents: Sequence[bytes], expires: float) -> list[Verdict | AisecopsError]:
+        """Evaluate a chunk; when it is not decided as a whole, halve it until the bad items stand alone."""
+        left = expires - asyncio.get_running_loop().time()
+        try:
+            if len(documents) == 1:
+                return [await self.evaluate(documents[0], deadline_seconds=left)]
+            return list(await self._batch(documents, deadline_seconds=left))
+        except EngineUnavailableError as error:
+            return [error] * len(documents)
+        except NoDecisionError as error:
+            if len(documents) == 1:
+                return [error]
+        half = len(documents) // 2
+        return [
+            *await self._isolating(documents[:half], expires),
+            *await self._isolating(documents[half:], expires),
+        ]
+
+    async def _batch(self, documents: Sequence[bytes], *, deadline_seconds: float) -> list[Verdict]:
+        parts = (b'{"input":{"items":[', b",".join(documents), b"]}}")
+        answer = await self._ask(_BATCH, parts, deadline_seconds, limit=self._limits.reply_bytes)
+        return replies.verdicts(answer, count=len(documents), revision=self.bundle.revision)
+
+    async def _ask(self, target: bytes, parts: Sequence[bytes], deadline_seconds: float, *, limit: int) -> Reply:
+        if sum(map(len, parts)) > self._limits.body_bytes:
+            raise replies.not_a_decision("size", f"the document is larger than {self._limits.body_bytes} bytes")
+        self._process.require_serving()
+        try:
+            return await self._process.client.post(target, parts, deadline_seconds=deadline_seconds, limit=limit)
+        except EngineUnavailableError as error:
+            if error.metadata().get("why") == "deadline":
+                self._process.suspect()
+            raise
+
+
+def _chunks(documents: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """Cut ``documents`` evenly over the lanes, within the caps of one request."""
+    count = max(1, min(BATCH_DOCUMENTS, -(-len(documents) // BATCH_LANES)))
+    start = size = 0
+    for at, document in enumerate(documents):
+        if at > start and (at - start == count or size + len(document) > BATCH_BYTES):
+            yield documents[start:at]
+            start, size = at, 0
+        size += len(document)
+    if start < len(documents):
+        yield documents[start:]

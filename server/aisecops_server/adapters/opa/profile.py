@@ -1,0 +1,169 @@
+"""How an engine process is run: its command line, configuration, environment, limits and private directory.
+
+One place says what the child may do. It holds no state and starts nothing. The bundle is a start-up bundle with
+an explicit verification key, key id and algorithm: OPA verifies the signature and every file before it opens
+its socket, and refuses to start otherwise. (Its ``keys`` configuration knows no EdDSA, so a configured bundle
+could not be verified with an Ed25519 key.) The bundle's file is called ``aisecops``, which is therefore its
+name in the provenance of every answer.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from aisecops_server.adapters.opa.binary import EngineBinary
+from aisecops_server.domain.bundle import Bundle
+from aisecops_server.domain.errors import EngineUnavailableError
+
+BUNDLE_NAME = "aisecops"
+KEY_ID = "aisecops"
+SOCKET_NAME = "s"
+SOCKET_PATH_BYTES = 100
+MEBIBYTE = 1 << 20
+_LAUNCHER = Path(__file__).with_name("launch.py")
+_PROBE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLimits:
+    """What one engine may use.
+
+    ``body_bytes`` holds the largest input document (an API message of 1 MiB with the grounding derived from it)
+    and a batch of smaller ones; ``memory_bytes`` bounds the child's data segment, and its collector starts to
+    work hard at three quarters of it. Between ``crashes`` within ``crash_window_seconds`` it is given up.
+    """
+
+    body_bytes: int = 4 * MEBIBYTE
+    reply_bytes: int = 8 * MEBIBYTE
+    explanation_bytes: int = 64 * MEBIBYTE
+    memory_bytes: int = 1024 * MEBIBYTE
+    connections: int = 16
+    start_seconds: float = 10.0
+    crashes: int = 5
+    crash_window_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whose bundles an engine loads: the Ed25519 public key (PEM) and the signature's scope, if one is used."""
+
+    public_key: str
+    scope: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """An engine's private directory (0700): bundle, key, configuration, socket."""
+
+    path: Path
+
+    @property
+    def socket(self) -> Path:
+        """Return where the engine listens."""
+        return self.path / SOCKET_NAME
+
+    def remove(self) -> None:
+        """Remove the directory; what is already gone is fine."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def prepare(bundle: Bundle, *, trust: Trust, limits: EngineLimits, parent: Path) -> RunDirectory:
+    """Make the private directory of one engine, with its own copy of the bundle.
+
+    A Unix socket's path is short by nature: when ``parent`` is too deep, the system's temporary directory serves.
+
+    Raises:
+        EngineUnavailableError: no directory with a short enough path can be made.
+    """
+    try:
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory = RunDirectory(Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=_short(parent))))
+        shutil.copyfile(bundle.archive, directory.path / BUNDLE_NAME)
+        (directory.path / "key.pem").write_text(trust.public_key, encoding="ascii")
+        (directory.path / "config.json").write_text(configuration(limits), encoding="ascii")
+    except OSError as error:
+        raise EngineUnavailableError(
+            f"no run directory can be made under {parent}: {error.strerror}", hint="Check the state directory's rights"
+        ) from error
+    if len(os.fsencode(directory.socket)) > SOCKET_PATH_BYTES:
+        directory.remove()
+        raise EngineUnavailableError(
+            f"the socket path {directory.socket} is longer than {SOCKET_PATH_BYTES} bytes",
+            hint="Set a shorter state directory or TMPDIR",
+        )
+    return directory
+
+
+def sweep(parent: Path) -> None:
+    """Remove run directories whose control plane is gone."""
+    for directory in parent.glob("*-*"):
+        owner = directory.name.partition("-")[0]
+        if owner.isdigit() and not _is_running(int(owner)):
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def configuration(limits: EngineLimits) -> str:
+    """Return the engine's configuration file: capped bodies, capped gzip, our authorization decision."""
+    decoding = {"max_length": limits.body_bytes, "gzip": {"max_length": limits.body_bytes}}
+    return json.dumps({"server": {"decoding": decoding}, "default_authorization_decision": "/system/authz/allow"})
+
+
+def command(engine: EngineBinary, trust: Trust) -> list[str]:
+    """Return the engine's command line; paths are relative to the run directory."""
+    arguments = [str(engine.path), "run", "--server", "--addr", f"unix://{SOCKET_NAME}", "--unix-socket-perm", "600"]
+    arguments += ["--authorization", "basic", "--skip-version-check", "--config-file", "config.json"]
+    arguments += ["--log-level", "error", "--shutdown-grace-period", "1", "--bundle", BUNDLE_NAME]
+    arguments += ["--verification-key", "key.pem", "--verification-key-id", KEY_ID, "--signing-alg", "EdDSA"]
+    return [*arguments, "--scope", trust.scope] if trust.scope else arguments
+
+
+def environment(limits: EngineLimits) -> dict[str, str]:
+    """Return the engine's whole environment: two settings of its garbage collector."""
+    return {"GOGC": "400", "GOMEMLIMIT": str(limits.memory_bytes * 3 // 4)}
+
+
+def launch_command(engine: EngineBinary, *, trust: Trust, limits: EngineLimits, network: str) -> list[str]:
+    """Return the command that confines itself and then becomes the engine."""
+    order = {
+        "argv": command(engine, trust),
+        "environment": environment(limits),
+        "parent": os.getpid(),
+        "memory_bytes": limits.memory_bytes,
+        "network": network,
+    }
+    return [sys.executable, "-I", "-S", str(_LAUNCHER), json.dumps(order)]
+
+
+@functools.cache
+def network() -> str:
+    """Return ``none`` when this system lets a child have an empty network namespace, else ``host``."""
+    order = {"argv": [shutil.which("true") or "/bin/true"], "environment": {}, "parent": os.getpid(), "memory_bytes": 0}
+    probe = [sys.executable, "-I", "-S", str(_LAUNCHER), json.dumps(order | {"network": "none"})]
+    try:
+        done = subprocess.run(probe, capture_output=True, timeout=_PROBE_SECONDS, check=False)  # noqa: S603 -- our own
+    except (OSError, subprocess.SubprocessError):
+        return "host"
+    return "none" if done.returncode == 0 else "host"
+
+
+def _short(parent: Path) -> Path:
+    sample = parent / f"{os.getpid()}-12345678" / SOCKET_NAME
+    return parent if len(os.fsencode(sample.absolute())) <= SOCKET_PATH_BYTES else Path(tempfile.gettempdir())
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
