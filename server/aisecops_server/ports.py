@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from aisecops_server.domain.bundle import Activated, Bundle, Commit, CommitId, PolicyTree
 from aisecops_server.domain.decision import DecisionId, Verdict
 from aisecops_server.domain.errors import AisecopsError
 from aisecops_server.domain.event import Event, EventId, StoredEvent
+from aisecops_server.domain.identity import Principal
 from aisecops_server.domain.plan import PlanId, TraceId
 from aisecops_server.domain.record import (
     DecisionRecord,
@@ -51,6 +53,18 @@ class Ids(Protocol):
 
     def event_id(self) -> EventId:
         """Return a fresh event id."""
+        ...
+
+
+class Authenticator(Protocol):
+    """Tells who a caller is from the credential it sent."""
+
+    def authenticate(self, credential: str) -> Principal:
+        """Return the principal that ``credential`` proves.
+
+        Raises:
+            UnauthenticatedError: it proves nobody.
+        """
         ...
 
 
@@ -161,6 +175,28 @@ class BundleBuilder(Protocol):
 
     async def stored(self, revision: CommitId) -> Bundle | None:
         """Return the verified bundle of ``revision`` if it was built before."""
+        ...
+
+
+class Signer(Protocol):
+    """One Ed25519 key."""
+
+    @property
+    def key_file(self) -> Path:
+        """Return the private key's file, for a child process that signs."""
+        ...
+
+    @property
+    def public_pem(self) -> str:
+        """Return the public key in PEM form."""
+        ...
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the signature of ``message``."""
+        ...
+
+    def verifies(self, message: bytes, signature: bytes) -> bool:
+        """Return whether ``signature`` is this key's signature of ``message``."""
         ...
 
 

@@ -1,0 +1,156 @@
+"""From the files of a policy repository to the files of a bundle.
+
+Owns what goes into a bundle and where. What guards the engine (its authorization and the batch harness) always
+comes from the product's own library, never from the repository, so that a commit cannot open the engine's API; the
+repository's copies of these files are left out, as are tests, schemas and capabilities.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
+from aisecops_server.domain.bundle import PolicyTree
+from aisecops_server.domain.canonical import JsonValue, canonical_bytes
+from aisecops_server.domain.errors import BundleRejectedError, EngineUnavailableError
+from aisecops_server.domain.input_document import SCHEMA_VERSION
+
+ROOTS = ("aisecops", "tables", "system")
+MANIFEST = ".manifest"
+DATA = "data.json"
+
+_TEST_SUFFIX = "_test.rego"
+_OWN = ("system", "aisecops/batch")
+_TABLE_SUFFIXES = (".yaml", ".yml", ".json")
+# Files that a repository may carry for its own checks and that the product supplies itself.
+_LEFT_OUT = ("rego/schemas/", "rego/capabilities.json", "rego/system/authz.rego", "rego/aisecops/batch/", "cases/")
+
+CompileTables = Callable[[Mapping[str, JsonValue]], Mapping[str, JsonValue]]
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """What every bundle gets from the product: guarding Rego by bundle path, capabilities, and schemas."""
+
+    rego: Mapping[str, bytes]
+    capabilities: bytes
+    schemas: Mapping[str, bytes]
+    digest: str
+
+    @classmethod
+    def load(cls, directory: Path) -> Library:
+        """Read the library that lies under ``directory``.
+
+        Raises:
+            EngineUnavailableError: it is not there or not whole.
+        """
+        try:
+            rego = dict(_own_rego(directory))
+            capabilities = (directory / "capabilities.json").read_bytes()
+            schemas = {file.name: file.read_bytes() for file in sorted((directory / "schemas").glob("*.json"))}
+        except OSError as error:
+            raise _incomplete(directory) from error
+        if "system/authz.rego" not in rego or "aisecops/batch/batch.rego" not in rego:
+            raise _incomplete(directory)
+        everything = {**rego, "capabilities.json": capabilities, **schemas}
+        return cls(rego, capabilities, schemas, content_digest(everything))
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The files of a bundle before it is signed, by their path in it, and the tables among them."""
+
+    files: Mapping[str, bytes]
+    tables: Mapping[str, JsonValue]
+    manifest: Mapping[str, JsonValue]
+
+
+def arrange(tree: PolicyTree, library: Library, compile_tables: CompileTables) -> Layout:
+    """Return what a tree's bundle holds.
+
+    Raises:
+        BundleRejectedError: something is missing, misplaced, or not what a table or the manifest may be.
+    """
+    name = _name(tree)
+    tables = compile_tables(dict(_tables(tree)))
+    files = {**dict(_rego(tree)), **library.rego, DATA: canonical_bytes({"tables": tables})}
+    manifest: dict[str, JsonValue] = {
+        "revision": tree.commit,
+        "roots": list(ROOTS),
+        "metadata": {
+            "name": name,
+            "content_digest": content_digest(files),
+            "input_schema_version": SCHEMA_VERSION,
+        },
+    }
+    return Layout({**files, MANIFEST: canonical_bytes(manifest)}, tables, manifest)
+
+
+def content_digest(files: Mapping[str, bytes]) -> str:
+    """Return the SHA-256 over the sorted paths and content hashes of ``files``."""
+    whole = hashlib.sha256()
+    for path in sorted(files):
+        whole.update(f"{hashlib.sha256(files[path]).hexdigest()}  {path}\n".encode())
+    return whole.hexdigest()
+
+
+def repository_path(bundle_path: str) -> str:
+    """Return where a file of a bundle stands in the policy repository."""
+    path = bundle_path.lstrip("/").removeprefix("./")
+    return "data" if path == DATA else f"rego/{path}"
+
+
+def _name(tree: PolicyTree) -> str:
+    if "bundle.yaml" not in tree.files:
+        raise _rejected("bundle.yaml", "the file is missing", "Every policy repository has one, with a 'name'")
+    content = parse_yaml("bundle.yaml", tree.files["bundle.yaml"])
+    name = content.get("name") if isinstance(content, dict) else None
+    if not isinstance(name, str) or not name.strip():
+        raise _rejected("bundle.yaml", "it has no 'name'", "Write 'name: ' and what you call this policy")
+    roots = content.get("roots", list(ROOTS)) if isinstance(content, dict) else None
+    if not isinstance(roots, list) or roots != list(ROOTS):
+        raise _rejected("bundle.yaml", "the roots are not its own to choose", f"They are {', '.join(ROOTS)}")
+    return name
+
+
+def _tables(tree: PolicyTree) -> Iterable[tuple[str, JsonValue]]:
+    seen: dict[str, str] = {}
+    for path in sorted(tree.files):
+        pure = PurePosixPath(path)
+        if pure.parts[0] != "data":
+            continue
+        if len(pure.parts) != 2 or pure.suffix not in _TABLE_SUFFIXES:  # noqa: PLR2004  data/NAME.yaml
+            raise _rejected(path, "it is not a table", "Tables are data/NAME.yaml")
+        if other := seen.get(pure.stem):
+            raise _rejected(path, f"the table stands in {other} already", "Keep one of them")
+        seen[pure.stem] = path
+        yield pure.stem, parse_yaml(path, tree.files[path])
+
+
+def _rego(tree: PolicyTree) -> Iterable[tuple[str, bytes]]:
+    for path, content in tree.files.items():
+        if not path.startswith("rego/") or path.startswith(_LEFT_OUT) or path.endswith(_TEST_SUFFIX):
+            continue
+        if not path.startswith("rego/aisecops/") or not path.endswith(".rego"):
+            raise _rejected(path, "it is not a place for policy", "Rules are Rego files under rego/aisecops/")
+        yield path.removeprefix("rego/"), content
+
+
+def _own_rego(directory: Path) -> Iterable[tuple[str, bytes]]:
+    for part in _OWN:
+        for file in sorted((directory / part).rglob("*.rego")):
+            if not file.name.endswith(_TEST_SUFFIX):
+                yield file.relative_to(directory).as_posix(), file.read_bytes()
+
+
+def _rejected(path: str, why: str, hint: str) -> BundleRejectedError:
+    return BundleRejectedError(f"{path}: {why}", hint=hint, file=path)
+
+
+def _incomplete(directory: Path) -> EngineUnavailableError:
+    return EngineUnavailableError(
+        f"the policy library in {directory} is not whole", hint="Install the product again; 'aisecops doctor' checks it"
+    )

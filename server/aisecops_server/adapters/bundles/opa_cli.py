@@ -1,0 +1,133 @@
+"""Short runs of the OPA binary that make and read bundles: check, build, inspect.
+
+Each run has an empty environment, a private working directory, a time limit and a process group of its own that is
+killed when the limit passes. Complaints of the compiler become ``BundleRejectedError`` with the file and line in the
+policy repository.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aisecops_server.adapters.bundles.layout import repository_path
+from aisecops_server.domain.errors import BundleRejectedError, EngineUnavailableError
+
+KEY_ID = "aisecops"
+
+_SHOWN_ERRORS = 5
+_MAX_OUTPUT_BYTES = 64 * 1024 * 1024
+_MAX_CHARACTERS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class OpaCli:
+    """The OPA binary. ``binary`` is asked for at each run: it may be installed after this was made."""
+
+    binary: Callable[[], Path]
+    timeout_seconds: float = 30.0
+
+    async def check(self, directory: Path, *, capabilities: Path, schemas: Path) -> None:
+        """Compile strictly, with types, and only with the built-ins of ``capabilities``.
+
+        Raises:
+            BundleRejectedError: it does not compile.
+        """
+        arguments = ["check", "--strict", "--bundle", ".", "--format", "json", "--capabilities", str(capabilities)]
+        code, output, errors = await self._run(*arguments, "--schema", str(schemas), cwd=directory)
+        if code != 0:
+            raise _complaint(errors or output)
+
+    async def build(self, directory: Path, *, capabilities: Path, key: Path, claims: Path, archive: Path) -> None:
+        """Build and sign the bundle of ``directory``; run from inside it, so that its name leaks nowhere.
+
+        Raises:
+            BundleRejectedError: it does not compile.
+        """
+        arguments = ["build", "--bundle", ".", "--capabilities", str(capabilities), "--output", str(archive)]
+        arguments += ["--signing-alg", "EdDSA", "--signing-key", str(key), "--claims-file", str(claims)]
+        code, output, errors = await self._run(*arguments, cwd=directory)
+        if code != 0:
+            raise _complaint(errors or output)
+
+    async def inspect(self, archive: Path) -> Mapping[str, Any]:
+        """Return the manifest, packages and annotations of a bundle.
+
+        Raises:
+            BundleRejectedError: the bundle cannot be read.
+        """
+        code, output, errors = await self._run("inspect", "-a", "-f", "json", archive.name, cwd=archive.parent)
+        if code != 0:
+            raise _complaint(errors or output)
+        content: Mapping[str, Any] = json.loads(output)
+        return content
+
+    async def _run(self, *arguments: str, cwd: Path) -> tuple[int, bytes, bytes]:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                str(self.binary()),
+                *arguments,
+                cwd=cwd,
+                env={},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise EngineUnavailableError(
+                f"OPA cannot be started: {error.strerror}", hint="'aisecops engine install' installs it"
+            ) from error
+        try:
+            async with asyncio.timeout(self.timeout_seconds):
+                output, errors = await process.communicate()
+        except TimeoutError as error:
+            raise BundleRejectedError(
+                f"opa {arguments[0]} did not end within {self.timeout_seconds:g} s",
+                hint="Split what makes the policy so expensive to compile",
+            ) from error
+        finally:
+            await _end(process)
+        if len(output) > _MAX_OUTPUT_BYTES:
+            raise BundleRejectedError(f"opa {arguments[0]} printed too much", hint="Make the policy smaller")
+        return process.returncode or 0, output, errors
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+
+
+def _complaint(text: bytes) -> BundleRejectedError:
+    try:
+        errors = json.loads(text)["errors"]
+    except (ValueError, KeyError, TypeError):
+        return _plain_complaint(text)
+    lines = [_place(error) for error in errors[:_SHOWN_ERRORS]]
+    more = f" (and {len(errors) - len(lines)} more)" if len(errors) > len(lines) else ""
+    first = errors[0].get("location") or {}
+    return BundleRejectedError(
+        "; ".join(f"{place}: {error['message']}" for place, error in zip(lines, errors, strict=False)) + more,
+        hint="Mend the policy and push a new commit; the last good revision stays live",
+        file=repository_path(str(first.get("file", ""))),
+        line=str(first.get("row", "")),
+    )
+
+
+def _place(error: Mapping[str, Any]) -> str:
+    location = error.get("location") or {}
+    return f"{repository_path(str(location.get('file', '')))}:{location.get('row', 0)}"
+
+
+def _plain_complaint(text: bytes) -> BundleRejectedError:
+    shown = text.decode("utf-8", "replace").strip().removeprefix("error: ")[:_MAX_CHARACTERS]
+    return BundleRejectedError(f"the policy does not compile: {shown}", hint="Mend the policy and push a new commit")

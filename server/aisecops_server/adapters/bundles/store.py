@@ -1,0 +1,148 @@
+"""Built bundles on disk: archives named by their digest, and one signed record for each revision.
+
+Owns ``state_dir/bundles``. An archive is believed only when its record carries our signature and the archive's bytes
+and recomputed digest are those of the record; anything else counts as not stored and is built again. Archives are
+never overwritten with other content, because their name is their content.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from aisecops_server.adapters.bundles.archive import MAX_ARCHIVE_BYTES, bundle_digest, read_archive
+from aisecops_server.domain.bundle import Bundle, CommitId, RuleDoc
+from aisecops_server.domain.canonical import JsonValue, canonical_bytes
+from aisecops_server.domain.errors import IntegrityError
+from aisecops_server.ports import Signer
+
+_CONTEXT = b"aisecops bundle record v1\n"
+_REVISION = re.compile(r"[0-9a-f]{40}")
+_logger = logging.getLogger(__name__)
+
+
+class BundleStore:
+    """Bundles by revision."""
+
+    def __init__(self, directory: Path, signer: Signer) -> None:
+        self._directory = directory
+        self._signer = signer
+
+    @property
+    def work(self) -> Path:
+        """Return the private directory for builds under way, making it."""
+        work = self._directory / "work"
+        work.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return work
+
+    def load(self, revision: CommitId, *, library: str) -> Bundle | None:
+        """Return the bundle of ``revision`` that was built with ``library``, if it is there and verifies."""
+        try:
+            record = self._record(revision)
+            return self._bundle(record, revision) if record and record.get("library") == library else None
+        except IntegrityError as error:
+            _logger.warning("stored bundle of %s is not served: %s", revision, error.message)
+            return None
+
+    def save(self, bundle: Bundle, content: bytes, *, library: str) -> Bundle:
+        """Store an archive and its record, durably; the returned bundle points into the store."""
+        archive = self._archive(bundle.digest)
+        record: dict[str, JsonValue] = {
+            "revision": bundle.revision,
+            "digest": bundle.digest,
+            "archive_sha256": hashlib.sha256(content).hexdigest(),
+            "library": library,
+            "rules": [asdict(rule) for rule in bundle.rules],
+        }
+        signature = self._signer.sign(_CONTEXT + canonical_bytes(record))
+        signed = canonical_bytes({"record": record, "signature": base64.b64encode(signature).decode("ascii")})
+        write_durably(archive, content)
+        write_durably(self._index(bundle.revision), signed)
+        return Bundle(bundle.revision, bundle.digest, archive, bundle.rules)
+
+    def _record(self, revision: CommitId) -> Mapping[str, JsonValue] | None:
+        if not _REVISION.fullmatch(revision):
+            return None
+        try:
+            signed = json.loads(self._index(revision).read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise IntegrityError("its record cannot be read") from error
+        return self._verified(signed)
+
+    def _verified(self, signed: JsonValue) -> Mapping[str, JsonValue]:
+        try:
+            if not isinstance(signed, dict) or not isinstance(signed["record"], dict):
+                raise IntegrityError("its record is not a record")
+            record: Mapping[str, JsonValue] = signed["record"]
+            signature = base64.b64decode(str(signed["signature"]), validate=True)
+            message = _CONTEXT + canonical_bytes(record)
+        except (KeyError, ValueError, binascii.Error) as error:
+            raise IntegrityError("its record is not a record") from error
+        if not self._signer.verifies(message, signature):
+            raise IntegrityError("its record was not signed by us")
+        return record
+
+    def _bundle(self, record: Mapping[str, JsonValue], revision: CommitId) -> Bundle:
+        digest = str(record["digest"])
+        archive = self._archive(digest)
+        try:
+            with archive.open("rb") as stream:
+                content = stream.read(MAX_ARCHIVE_BYTES + 1)
+        except OSError as error:
+            raise IntegrityError("its archive cannot be read") from error
+        files = read_archive(content)
+        found = bundle_digest(files)
+        same_bytes = hashlib.sha256(content).hexdigest() == record["archive_sha256"]
+        if not same_bytes or found != digest or record["revision"] != revision:
+            raise IntegrityError("its archive is not the one that was stored")
+        rules = record["rules"]
+        docs = tuple(RuleDoc(**rule) for rule in rules if isinstance(rule, dict)) if isinstance(rules, list) else ()
+        return Bundle(revision, found, archive, docs)
+
+    def _archive(self, digest: str) -> Path:
+        return self._directory / "archives" / f"{digest}.tar.gz"
+
+    def _index(self, revision: str) -> Path:
+        return self._directory / "revisions" / f"{revision}.json"
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Replace a file at once: after a crash it is the old or the new one, whole.
+
+    Raises:
+        IntegrityError: it cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.replace(path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise IntegrityError(
+            f"{path} cannot be written: {error.strerror}", hint="Make room and make the state directory writable"
+        ) from error
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
