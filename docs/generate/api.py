@@ -8,6 +8,8 @@ from importlib import resources
 from pathlib import Path
 
 import grpc_tools
+from aisecops_server.domain.identity import Role
+from aisecops_server.entrypoints.grpc.access import ROLES_OF_CALL
 from google.protobuf import descriptor_pb2
 from grpc_tools import protoc
 
@@ -81,9 +83,11 @@ def _services(file: _File) -> Iterator[str]:
             request, response = (name.rpartition(".")[2] for name in (method.input_type, method.output_type))
             request_form = f"{'stream ' if method.client_streaming else ''}[{request}](#{request.lower()})"
             response_form = f"{'stream ' if method.server_streaming else ''}[{response}](#{response.lower()})"
-            rows.append([code(method.name), request_form, response_form, said.get((6, at, 2, method_at), "")])
+            roles = ROLES_OF_CALL[f"/{file.package}.{service.name}/{method.name}"]
+            callers = " ".join(code(role) for role in Role if role in roles)
+            rows.append([code(method.name), request_form, response_form, callers, said.get((6, at, 2, method_at), "")])
         yield f"### {service.name}\n\n{said.get((6, at), '')}\n\n" + table(
-            ["rpc", "request", "response", "what it does"], rows
+            ["rpc", "request", "response", "roles", "what it does"], rows
         )
 
 

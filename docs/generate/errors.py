@@ -40,7 +40,12 @@ def _rows() -> Iterator[list[str]]:
                 if reason != "UNSPECIFIED":
                     meaning, _, example = said[(5, at, 2, value_at)].partition(" Metadata: ")
                     text = meaning.removeprefix(f"{value.name}: ")
-                    yield [code(reason), code(_status(kinds[reason])), one_line(text), code(example.rstrip("."))]
+                    yield [
+                        code(reason),
+                        code(_status(kinds[reason])),
+                        one_line(text[:1].upper() + text[1:]),
+                        code(example.rstrip(".")),
+                    ]
 
 
 def _is_error(kind: object) -> bool:

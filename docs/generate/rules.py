@@ -19,7 +19,8 @@ The plan's outcome is the most restrictive effect of all findings: `deny` over `
 a step that no capability covers is denied.
 
 """
-HEADINGS = {"effect": "effect", "severity": "severity", "owner": "owner"}
+HEADINGS = ("effect", "severity", "owner")
+FACTS = (*HEADINGS, "remedy", "mappings")
 
 
 def page() -> str:
@@ -53,7 +54,7 @@ def _row(rule: dict[str, Any]) -> list[str]:
 
 def _section(rule: dict[str, Any]) -> str:
     custom = rule.get("custom", {})
-    facts = [[key, _value(value)] for key, value in sorted(custom.items())]
+    facts = [[key, _value(custom[key])] for key in (*FACTS, *sorted(custom.keys() - set(FACTS))) if key in custom]
     place = f"[{rule['file']}](../../{rule['file']})"
     text = one_line(rule.get("description", ""))
     return f"\n### {rule['id']}\n\n**{rule.get('title', '')}.** {text}\n\n{table(['', ''], [*facts, ['file', place]])}"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from aisecops_server.domain import policy_tables as tables
 from aisecops_server.domain.input_document import InputDocument
+from aisecops_server.domain.policy_tables import PolicyTables
 from pydantic import BaseModel
 
 from docs.generate.markdown import code, one_line, table
@@ -34,22 +34,32 @@ def input_document() -> str:
 
 def policy_tables() -> str:
     """Return the page of the policy tables."""
-    sections = [section for model in _table_models() for section in _sections(model)]
-    return TABLES + "\n".join(dict.fromkeys(sections))
+    schema = PolicyTables.model_json_schema()
+    parts = schema["$defs"]
+    files = [
+        [code(f"data/{name}.yaml"), code(f"data.tables.{name}"), _type(_unwrapped(shape, parts)), _about(shape, parts)]
+        for name, shape in schema["properties"].items()
+    ]
+    sections = [_section(name, part) for name, part in parts.items() if "properties" in part]
+    return TABLES + table(["file", "in rules", "holds", "meaning"], files) + "\n" + "\n".join(sections)
 
 
-def _table_models() -> Iterator[type[BaseModel]]:
-    for name, model in vars(tables).items():
-        own = isinstance(model, type) and issubclass(model, BaseModel) and model.__module__ == tables.__name__
-        if own and not name.startswith("_"):
-            yield model
+def _unwrapped(shape: dict[str, Any], parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a table is, without the model that only names it."""
+    part: dict[str, Any] = parts[shape["$ref"].rpartition("/")[2]]
+    return shape if "properties" in part else part
+
+
+def _about(shape: dict[str, Any], parts: Mapping[str, Any]) -> str:
+    return str(shape.get("description") or parts[shape["$ref"].rpartition("/")[2]].get("description", ""))
 
 
 def _sections(model: type[BaseModel]) -> Iterator[str]:
     schema = model.model_json_schema()
     yield _section(model.__name__, schema)
     for name, part in schema.get("$defs", {}).items():
-        yield _section(name, part)
+        if "properties" in part:
+            yield _section(name, part)
 
 
 def _section(name: str, schema: dict[str, Any]) -> str:
@@ -59,15 +69,13 @@ def _section(name: str, schema: dict[str, Any]) -> str:
         [code(field), _type(shape), "" if field in needed else "optional", shape.get("description", "")]
         for field, shape in schema.get("properties", {}).items()
     ]
-    if not rows:
-        return f"{heading}\nOne of {_type(schema)}.\n" if "enum" in schema else heading
     return heading + "\n" + table(["field", "type", "", "meaning"], rows)
 
 
 def _type(shape: dict[str, Any]) -> str:
     if "$ref" in shape:
         name = shape["$ref"].rpartition("/")[2]
-        return f"[{name}](#{name.lower()})"
+        return "any JSON value" if name == "JsonValue" else f"[{name}](#{name.lower()})"
     if "anyOf" in shape:
         return " or ".join(_type(option) for option in shape["anyOf"])
     if "const" in shape or "enum" in shape:
@@ -75,6 +83,7 @@ def _type(shape: dict[str, Any]) -> str:
         return " ".join(code(str(value)) if value != "" else "empty" for value in values)
     if shape.get("type") == "array":
         return f"list of {_type(shape.get('items', {}))}"
-    if shape.get("type") == "object" and isinstance(shape.get("additionalProperties"), dict):
-        return f"map of {_type(shape['additionalProperties'])}"
+    if shape.get("type") == "object":
+        held = [*shape.get("patternProperties", {}).values(), shape.get("additionalProperties")]
+        return next((f"map of {_type(part)}" for part in held if isinstance(part, dict)), "object")
     return shape.get("type", "any JSON value")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aisecops.v1 import error_reason_pb2
 from aisecops_server.domain import errors
 from aisecops_server.domain.errors import AisecopsError
+from aisecops_server.entrypoints.grpc import status
 
 from tests.house import tree
 
@@ -21,6 +22,10 @@ def _kinds() -> list[type[AisecopsError]]:
 
 def test_every_reason_of_the_api_is_exactly_one_error_class() -> None:
     assert sorted(kind.reason for kind in _kinds()) == sorted(_enum())
+
+
+def test_every_reason_has_its_status_code() -> None:
+    assert sorted(status.CODE_OF_REASON) == sorted(_enum())
 
 
 def test_every_error_class_says_what_happened_and_is_called_an_error() -> None:
