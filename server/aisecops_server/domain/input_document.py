@@ -63,11 +63,12 @@ class OccurrencePart(_Part):
     """One source in which a value occurs."""
 
     source: str
-    form: Literal["whole", "field", "text"] = Field(
+    form: Literal["whole", "field", "line", "text"] = Field(
         description="`whole`: it is the whole content; `field`: it is one value of a structured record; "
-        "`text`: it stands inside prose."
+        "`line`: it is an item of a plain list; `text`: it stands inside prose."
     )
     prose: bool = Field(description="Whether it also, or only, stands inside prose of that source.")
+    bound: bool = Field(description="Whether a record that holds it also holds something else that the human named.")
 
 
 class ValuePart(_Part):
@@ -77,7 +78,10 @@ class ValuePart(_Part):
     argument: str = Field(description="The top-level argument it belongs to.")
     shape: Literal["email", "url", "host", "iban", "path", "identifier", "number", "word", "phrase", "text"]
     embedded: bool = Field(description="Whether it was found inside a longer text argument.")
-    value: str = Field(description="The value, at most 256 characters.")
+    value: str = Field(description="The value, at most 256 characters, in normal form.")
+    named: bool = Field(
+        description="Whether the human said every word of it; of an e-mail address, those before the @."
+    )
     found: list[OccurrencePart]
 
 
@@ -128,6 +132,7 @@ class SourcePart(_Part):
     declared_trust: Literal["", "trusted", "internal", "external", "unverified"]
     tool: str
     step_id: str
+    pointed_at: bool = Field(description="Whether the human named its origin, or an argument of the call that gave it.")
 
 
 class GroundingPart(_Part):
@@ -233,7 +238,7 @@ def build(plan: ExecutionPlan, *, plan_hash: str, grounding: Grounding, circumst
                     _step(index, step, grounding.values.get(step.id, ())) for index, step in enumerate(plan.steps)
                 ],
             },
-            "sources": [_source(source) for source in plan.sources],
+            "sources": [_source(source, grounding) for source in plan.sources],
             "grounding": grounding.summary,
             "history": [{"step_id": past.id, "tool": past.tool, "observed": past.observed} for past in plan.history],
             "usage": {"session_calls": circumstances.session_calls},
@@ -258,7 +263,7 @@ def _step(index: int, step: Step, values: Sequence[Json]) -> Json:
     }
 
 
-def _source(source: Source) -> Json:
+def _source(source: Source, grounding: Grounding) -> Json:
     return {
         "id": source.id,
         "kind": source.kind.value,
@@ -271,6 +276,7 @@ def _source(source: Source) -> Json:
         "declared_trust": source.declared_trust.value if source.declared_trust else "",
         "tool": source.tool,
         "step_id": source.step_id,
+        "pointed_at": source.id in grounding.pointed_at,
     }
 
 

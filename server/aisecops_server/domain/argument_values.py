@@ -1,0 +1,179 @@
+"""The values in a call's arguments that could direct its effect: whole arguments, and references inside texts.
+
+Nothing here judges. Shapes say what a value looks like; what an argument is for is said by the tool table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import re2
+
+from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.normal_form import normal_form
+
+LONGEST_VALUE = 256
+LONGEST_COUNTER = 4
+MOST_EMBEDDED = 32
+SCANNED_CHARACTERS = 65_536
+_WORD_LIMIT = 40
+_PHRASE_LIMIT = 120
+
+_FILE_ENDINGS = frozenset(
+    {
+        *("bak", "bin", "c", "cfg", "conf", "cpp", "csv", "dat", "db", "doc", "docx", "exe", "gif", "go", "gz", "h"),
+        *("htm", "html", "ini", "java", "jpeg", "jpg", "js", "json", "key", "log", "md", "mov", "mp3", "mp4", "odt"),
+        *("pdf", "pem", "png", "ppt", "pptx", "ps1", "py", "rs", "rtf", "sh", "sql", "svg", "tar", "tgz", "toml"),
+        *("ts", "tsv", "txt", "wav", "webp", "xls", "xlsx", "xml", "yaml", "yml", "zip"),
+    }
+)
+# Letters and digits; beyond ASCII everything counts as a letter, which keeps the automata small.
+_L = r"a-z0-9\x{80}-\x{10ffff}"
+_REST = r"[^\s<>\"'`|\\^{}]*"
+_EMAIL = rf"[{_L}._%+\-]+@[{_L}\-]+(?:\.[{_L}\-]+)+"
+_URL = rf"[a-z][a-z0-9+.\-]+://[^\s<>\"'`|\\^{{}}]{_REST}"
+_HOST = rf"(?:[{_L}\-]+\.)+[a-z\x{{80}}-\x{{10ffff}}][a-z\-\x{{80}}-\x{{10ffff}}]+(?::\d+)?(?:/{_REST})?"
+_ADDRESS = rf"\d+\.\d+\.\d+\.\d+(?::\d+)?(?:/{_REST})?"
+_IBAN = r"[a-z][a-z]\d\d(?: ?[a-z0-9]{4}){2,7}(?: ?[a-z0-9]{1,3})?"
+_HANDLE = rf"[@#][{_L}_][{_L}_.\-]+"
+_PATH = rf"(?:~|\.|\.\.|[a-z]:)?[/\\][{_L}._~\-]+(?:[/\\][{_L}._~\-]+)*[/\\]?|[{_L}._\-]+(?:/[{_L}._\-]+)+"
+_IDENTIFIER = rf"[{_L}_\-]*\d[{_L}_\-]*"
+_TIME = r"\d+:\d\d(?::\d\d(?:\.\d+)?)?(?:z|[+\-]\d\d:?\d\d)?"
+_NUMBER = rf"[+\-]?\d+(?:[.,]\d+)*|{_TIME}|\d+[-/.]\d+(?:[-/.]\d+)?(?:[t ]{_TIME})?"
+# In this order: the first shape that covers the whole value names it.
+_WHOLE = tuple(
+    (shape, re2.compile(f"(?:{pattern})$"))
+    for shape, pattern in (
+        ("email", _EMAIL),
+        ("url", _URL),
+        ("iban", _IBAN),
+        ("host", _ADDRESS),
+        ("number", _NUMBER),
+        ("host", _HOST),
+        ("path", _PATH),
+        ("identifier", _HANDLE),
+        ("identifier", _IDENTIFIER),
+    )
+)
+_EMBEDDED = re2.compile(
+    f"(?P<url>{_URL})|(?P<email>{_EMAIL})|(?P<iban>\\b{_IBAN}\\b)|(?P<address>\\b{_ADDRESS})|(?P<host>\\b{_HOST})"
+    rf"|(?P<identifier>\b\d\d\d\d\d+\b)|(?P<handle>(?:^|[\s(,;])[@][{_L}_][{_L}_.\-]+)"
+)
+_TRAILING = ".,;:!?)]}'\"*"
+_SHAPE_OF_GROUP = {"address": "host", "handle": "identifier"}
+
+
+@dataclass(frozen=True, slots=True)
+class ArgumentValue:
+    """One value: where it stands, what it looks like, and the text that is searched for."""
+
+    pointer: str
+    argument: str
+    shape: str
+    embedded: bool
+    value: str
+    needle: str
+    open_ended: bool = False
+
+    @property
+    def is_counter(self) -> bool:
+        """Return whether it is a short number, such as also counts days, list items and prices."""
+        return self.value.isdigit() and len(self.value) <= LONGEST_COUNTER
+
+
+def argument_values(arguments: Mapping[str, JsonValue]) -> Iterator[ArgumentValue]:
+    """Yield every value of ``arguments``, whole ones first within each argument, in document order."""
+    for argument, value in arguments.items():
+        yield from _values(value, f"/{_escaped(argument)}", argument)
+
+
+def reference_shape(form: str) -> str:
+    """Return the shape of a normal form that looks like a reference, or an empty string."""
+    for shape, pattern in _WHOLE:
+        if pattern.match(form):
+            return "path" if shape == "host" and _is_file_name(form) else shape
+    return ""
+
+
+def without_file_ending(form: str) -> str:
+    """Return the form less a usual file ending."""
+    return form.rpartition(".")[0] if _is_file_name(form) else form
+
+
+def _values(value: JsonValue, pointer: str, argument: str) -> Iterator[ArgumentValue]:
+    if isinstance(value, str):
+        yield from _of_text(value, pointer, argument)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield ArgumentValue(pointer, argument, "number", embedded=False, value=str(value), needle=str(value))
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if reference_shape(normal_form(key[:LONGEST_VALUE])):
+                yield from _of_text(key, pointer, argument)
+            yield from _values(item, f"{pointer}/{_escaped(key)}", argument)
+    elif isinstance(value, Sequence):
+        for index, item in enumerate(value):
+            yield from _values(item, f"{pointer}/{index}", argument)
+
+
+def _of_text(text: str, pointer: str, argument: str) -> Iterator[ArgumentValue]:
+    form = normal_form(text)
+    if not form:
+        return
+    whole = form[:LONGEST_VALUE]
+    shape = _shape(form)
+    yield ArgumentValue(
+        pointer,
+        argument,
+        shape,
+        embedded=False,
+        value=whole,
+        needle=_needle(whole, shape),
+        open_ended=len(form) > LONGEST_VALUE,
+    )
+    yield from _embedded(form, shape, pointer, argument)
+
+
+def _embedded(form: str, shape: str, pointer: str, argument: str) -> Iterator[ArgumentValue]:
+    if shape == "url" or (shape == "host" and "/" in form):
+        host = _needle(form, "url").partition("/")[0].rpartition("@")[2][:LONGEST_VALUE]
+        if host:
+            yield ArgumentValue(pointer, argument, "host", embedded=True, value=host, needle=host)
+    if shape not in {"phrase", "text"}:
+        return
+    seen: set[str] = set()
+    for match in _EMBEDDED.finditer(form[:SCANNED_CHARACTERS]):
+        found = match.group().strip(" (,;").rstrip(_TRAILING)[:LONGEST_VALUE]
+        kind = str(match.lastgroup)
+        if found in seen or not found or (kind == "host" and _is_file_name(found)):
+            continue
+        seen.add(found)
+        inner = _SHAPE_OF_GROUP.get(kind, kind)
+        yield ArgumentValue(pointer, argument, inner, embedded=True, value=found, needle=_needle(found, inner))
+        if len(seen) == MOST_EMBEDDED:
+            return
+
+
+def _shape(form: str) -> str:
+    if len(form) <= LONGEST_VALUE:
+        reference = reference_shape(form)
+        if reference:
+            return reference
+    if " " not in form and len(form) <= _WORD_LIMIT:
+        return "word"
+    return "phrase" if len(form) <= _PHRASE_LIMIT and form.count(". ") == 0 else "text"
+
+
+def _needle(value: str, shape: str) -> str:
+    if shape not in {"url", "host"}:
+        return value
+    bare = value.partition("://")[2] or value
+    return bare.rstrip("/") or value
+
+
+def _is_file_name(form: str) -> bool:
+    return "/" not in form and form.rpartition(".")[2] in _FILE_ENDINGS
+
+
+def _escaped(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1")

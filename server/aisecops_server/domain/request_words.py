@@ -1,0 +1,55 @@
+"""What the human said, as words and phrases; nothing here tries to understand them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aisecops_server.domain.argument_values import ArgumentValue, without_file_ending
+from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.normal_form import words
+from aisecops_server.domain.source_text import SourceText
+
+MOST_WORDS = 1_024
+LONGEST_PHRASE = 8
+SHORTEST_NAME = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The words of all prompts in order, and every run of two to eight of them."""
+
+    known: bool
+    spoken: frozenset[str]
+    runs: frozenset[str]
+    truncated: bool
+
+    @classmethod
+    def of(cls, prompts: Sequence[SourceText]) -> Request:
+        """Return what ``prompts`` say; words beyond the bound are dropped, and that is said."""
+        runs: set[str] = set()
+        spoken: dict[str, None] = {}
+        truncated = False
+        for prompt in prompts:
+            said = words(prompt.reread or prompt.plain)
+            truncated |= len(spoken) + len(said) > MOST_WORDS
+            said = said[: max(0, MOST_WORDS - len(spoken))]
+            spoken.update(dict.fromkeys(said))
+            for length in range(2, LONGEST_PHRASE + 1):
+                runs.update(" ".join(said[at : at + length]) for at in range(len(said) - length + 1))
+        return cls(bool(prompts), frozenset(spoken), frozenset(runs), truncated)
+
+    def part(self) -> JsonValue:
+        """Return the ``RequestPart`` of the input document."""
+        return {"known": self.known, "words": dict.fromkeys(sorted(self.spoken), True), "truncated": self.truncated}
+
+    def names(self, value: ArgumentValue) -> bool:
+        """Return whether every word of a value was said; of an e-mail address, those before the @."""
+        name = value.value.partition("@")[0] if value.shape == "email" else value.needle
+        telling = [word for word in words(name) if not word.isdigit()]
+        return any(len(word) >= SHORTEST_NAME for word in telling) and all(word in self.spoken for word in telling)
+
+    def phrases(self, scalar: str) -> bool:
+        """Return whether a scalar of two to eight words was said word by word, file endings aside."""
+        said = words(without_file_ending(scalar))
+        return 1 < len(said) <= LONGEST_PHRASE and not all(map(str.isdigit, said)) and " ".join(said) in self.runs
