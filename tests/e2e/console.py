@@ -110,6 +110,14 @@ class Shell:
             )
         return 0, ""
 
+    def save(self, file: Saved) -> None:
+        """Write a file into the folder that the reader is in."""
+        code, here = self.run("pwd")
+        assert code == 0, here
+        path = Path(here.strip()) / file.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(file.content, encoding="utf-8")
+
     def logs(self) -> str:
         """Return what the processes that still run have printed."""
         return "\n".join(path.read_text() for path in sorted(self.folder.glob("started-*.log")))

@@ -10,7 +10,8 @@ from tests.e2e import console
 from tests.support import opa_binary
 
 ROOT = Path(__file__).resolve().parents[2]
-TUTORIALS = sorted((ROOT / "docs/tutorials").glob("*.md"))
+# What a reader types word for word; the other how-to pages are fragments for somebody's own machine.
+PAGES = [*sorted((ROOT / "docs/tutorials").glob("*.md")), ROOT / "docs/how-to/write-a-rule.md"]
 
 
 def _environment(home: Path) -> dict[str, str]:
@@ -30,12 +31,12 @@ def _environment(home: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
-def test_a_tutorial_shows_what_its_reader_will_see(page: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_shows_what_its_reader_will_see(page: Path, tmp_path: Path) -> None:
     with console.shell(tmp_path, _environment(tmp_path)) as shell:
         for part in console.parts(page.read_text(encoding="utf-8")):
             if isinstance(part, console.Saved):
-                (tmp_path / part.name).write_text(part.content, encoding="utf-8")
+                shell.save(part)
                 continue
             code, printed = shell.run(part.command)
             assert code == 0, f"$ {part.command}\n{printed}\n{shell.logs()}"
