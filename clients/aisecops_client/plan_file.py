@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from aisecops.v1 import plan_pb2, provenance_pb2
+from google.protobuf.message import Message
 
 T = TypeVar("T")
 
 _PLAN_TEXTS = ("plan_id", "trace_id", "session_id", "parent_trace_id", "intent", "environment")
 _STEP_TEXTS = ("step_id", "tool", "capability")
-_STEP_LISTS = ("depends_on", "influenced_by")
 _SOURCE_TEXTS = ("source_id", "name", "origin_uri", "digest", "tool", "step_id")
 
 
@@ -50,7 +50,8 @@ def plan_from_mapping(value: Any) -> plan_pb2.ExecutionPlan:
         PlanFileError: the mapping does not describe a plan.
     """
     fields = _fields(value, (*_PLAN_TEXTS, "steps", "sources", "delegation", "history"), "plan")
-    plan = plan_pb2.ExecutionPlan(**_texts(fields, _PLAN_TEXTS, "plan"))
+    plan = plan_pb2.ExecutionPlan()
+    _fill(plan, fields, _PLAN_TEXTS, "plan")
     plan.steps.extend(_each(fields.get("steps", []), "steps", _step))
     plan.sources.extend(_each(fields.get("sources", []), "sources", _source))
     plan.delegation.extend(_each(fields.get("delegation", []), "delegation", _delegate))
@@ -59,18 +60,23 @@ def plan_from_mapping(value: Any) -> plan_pb2.ExecutionPlan:
 
 
 def _step(value: Any, where: str) -> plan_pb2.Step:
-    fields = _fields(value, (*_STEP_TEXTS, *_STEP_LISTS, "arguments"), where)
+    fields = _fields(value, (*_STEP_TEXTS, "arguments", "depends_on", "influenced_by"), where)
     arguments = fields.get("arguments", {})
     if not isinstance(arguments, Mapping):
         raise PlanFileError("must be an object", field=f"{where}.arguments")
-    lists = {name: _names(fields.get(name, []), f"{where}.{name}") for name in _STEP_LISTS}
-    encoded = json.dumps(arguments, ensure_ascii=False, separators=(",", ":")).encode()
-    return plan_pb2.Step(**_texts(fields, _STEP_TEXTS, where), **lists, arguments_json=encoded)
+    step = plan_pb2.Step(
+        arguments_json=json.dumps(arguments, ensure_ascii=False, separators=(",", ":")).encode(),
+        depends_on=_names(fields.get("depends_on", []), f"{where}.depends_on"),
+        influenced_by=_names(fields.get("influenced_by", []), f"{where}.influenced_by"),
+    )
+    _fill(step, fields, _STEP_TEXTS, where)
+    return step
 
 
 def _source(value: Any, where: str) -> provenance_pb2.Source:
     fields = _fields(value, (*_SOURCE_TEXTS, "kind", "content", "declared_trust"), where)
-    source = provenance_pb2.Source(**_texts(fields, _SOURCE_TEXTS, where))
+    source = provenance_pb2.Source()
+    _fill(source, fields, _SOURCE_TEXTS, where)
     source.kind = _enum(provenance_pb2.SourceKind, "SOURCE_KIND_", fields.get("kind"), f"{where}.kind")
     source.content = _text(fields.get("content", ""), f"{where}.content").encode()
     if fields.get("declared_trust"):
@@ -82,12 +88,16 @@ def _source(value: Any, where: str) -> provenance_pb2.Source:
 
 def _delegate(value: Any, where: str) -> plan_pb2.Delegate:
     names = ("agent_id", "trace_id")
-    return plan_pb2.Delegate(**_texts(_fields(value, names, where), names, where))
+    link = plan_pb2.Delegate()
+    _fill(link, _fields(value, names, where), names, where)
+    return link
 
 
 def _past_step(value: Any, where: str) -> plan_pb2.PastStep:
     names = ("step_id", "tool")
-    return plan_pb2.PastStep(**_texts(_fields(value, names, where), names, where))
+    past = plan_pb2.PastStep()
+    _fill(past, _fields(value, names, where), names, where)
+    return past
 
 
 def _fields(value: Any, known: Sequence[str], where: str) -> Mapping[str, Any]:
@@ -101,8 +111,10 @@ def _fields(value: Any, known: Sequence[str], where: str) -> Mapping[str, Any]:
     return value
 
 
-def _texts(fields: Mapping[str, Any], names: Sequence[str], where: str) -> dict[str, str]:
-    return {name: _text(fields[name], f"{where}.{name}") for name in names if name in fields}
+def _fill(message: Message, fields: Mapping[str, Any], names: Sequence[str], where: str) -> None:
+    for name in names:
+        if name in fields:
+            setattr(message, name, _text(fields[name], f"{where}.{name}"))
 
 
 def _text(value: Any, where: str) -> str:

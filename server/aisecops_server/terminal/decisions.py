@@ -131,6 +131,19 @@ def trust_style(trust: str) -> Style:
     }.get(trust, Style(dim=True))
 
 
+def facts_block(decision: Json) -> Group:
+    """Return the parts of the input document that each rule read."""
+    parts: list[RenderableType] = []
+    for finding in decision.get("findings", []):
+        if facts := finding.get("facts", []):
+            parts.append(Text(str(finding.get("rule", "")), style=STRONG))
+            parts.extend(
+                Padding(Text.assemble((str(fact["pointer"]), FAINT), " = ", str(fact["valueJson"])), (0, 0, 0, 2))
+                for fact in facts
+            )
+    return Group(Text("what the rules read", style=FAINT), *parts) if parts else Group()
+
+
 def decision_block(console: Console, decision: Json, *, tools: Mapping[str, str], seconds: float | None) -> Group:
     """Return a whole decision."""
     findings = list(decision.get("findings", []))

@@ -1,0 +1,107 @@
+"""``aisecops decide``: one plan, one answer, and the answer is the exit code."""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from aisecops_server.cli.exit_codes import ExitCode, of_outcome
+from aisecops_server.cli.invocation import command
+from aisecops_server.cli.output import say, show
+
+if TYPE_CHECKING:
+    from aisecops.v1 import plan_pb2
+    from rich.console import Console
+
+_FORMATS = ("openai", "anthropic", "mcp")
+
+
+@command(
+    "decide",
+    examples="""
+    aisecops decide -f plan.json                       ask and record
+    aisecops decide -f plan.json --dry-run             what would be decided; grants nothing
+    aisecops decide -f plan.json --explain             with the facts that each rule read
+    aisecops decide -f - < plan.json                   from a pipe
+    aisecops decide --message call.json --format openai --tool-server mail
+                                                       the tool calls of a model's own message
+    aisecops decide -f plan.json -o json | jq .decision.outcome
+    """,
+)
+@click.option("-f", "--file", "file", type=click.File("rb"), help="Plan as JSON; '-' reads standard input.")
+@click.option("--message", type=click.File("rb"), help="A model's message to take the steps from.")
+@click.option("--format", "message_format", type=click.Choice(_FORMATS), help="The shape of --message.")
+@click.option("--tool-server", default="", help="Qualifies tool names that --message leaves bare.")
+@click.option("--dry-run", is_flag=True, help="Decide and record, but grant nothing.")
+@click.option("--revision", default="", help="With --dry-run: the policy commit to ask instead of the live one.")
+@click.option("--explain", "explained", is_flag=True, help="Show also what each rule read and who was trusted.")
+@click.option("--key", default="", help="Idempotency key: a retry returns the stored decision.")
+def decide(
+    *,
+    file: IO[bytes] | None,
+    message: IO[bytes] | None,
+    message_format: str | None,
+    tool_server: str,
+    dry_run: bool,
+    revision: str,
+    explained: bool,
+    key: str,
+) -> ExitCode:
+    """Ask whether a plan may run.
+
+    The plan is a JSON object with the fields of ExecutionPlan: steps (step_id, tool, capability, arguments) and
+    sources (source_id, kind, name, content or digest). Exit code: 0 allowed, 3 blocked, 4 escalated.
+    """
+    if file is None and message is None:
+        raise click.UsageError("give a plan with --file or a model's message with --message")
+    if message is not None and message_format is None:
+        raise click.UsageError("--message needs --format: the control plane does not guess")
+    if revision and not dry_run:
+        raise click.UsageError("--revision is for --dry-run: only the live revision decides for real")
+    from aisecops.v1 import decision_service_pb2, plan_pb2  # noqa: PLC0415
+
+    from aisecops_server.cli.connection import connect, to_json  # noqa: PLC0415
+
+    request = decision_service_pb2.DecideRequest(plan=_plan(file), idempotency_key=key)
+    if message is not None and message_format is not None:
+        request.message.format = plan_pb2.ToolCallFormat.Value(f"TOOL_CALL_FORMAT_{message_format.upper()}")
+        request.message.payload = message.read()
+        request.message.server = tool_server
+    with connect() as api:
+        if dry_run:
+            asked = decision_service_pb2.DryRunRequest(request=request, revision=revision)
+            answer = to_json(api.call(api.decisions.DryRun, asked))
+        else:
+            answer = to_json(api.call(api.decisions.Decide, request))
+    tools = {step.step_id: step.tool for step in request.plan.steps}
+    _print(answer, tools, explained=explained)
+    return of_outcome(str(answer["decision"]["outcome"]))
+
+
+def _plan(file: IO[bytes] | None) -> plan_pb2.ExecutionPlan:
+    from aisecops.v1 import plan_pb2  # noqa: PLC0415
+    from aisecops_client.plan_file import PlanFileError, parse_plan  # noqa: PLC0415
+
+    if file is None:
+        return plan_pb2.ExecutionPlan()
+    try:
+        return parse_plan(file.read())
+    except PlanFileError as error:
+        raise click.UsageError(f"{file.name}: {error}") from error
+
+
+def _print(answer: dict[str, Any], tools: dict[str, str], *, explained: bool) -> None:
+    from aisecops_server.terminal.decisions import decision_block, facts_block  # noqa: PLC0415
+
+    decision = answer["decision"]
+
+    def draw(console: Console) -> None:
+        console.print(decision_block(console, decision, tools=tools, seconds=None))
+        if explained:
+            console.print(facts_block(decision))
+
+    show(answer, draw)
+    receipt = answer["receipt"]
+    retry = ", a retry of a stored decision" if receipt.get("replayed") else ""
+    say(f"recorded at log index {receipt['logIndex']}{retry}; aisecops explain {decision['decisionId']}")

@@ -1,0 +1,20 @@
+"""``aisecops dev``: its commands by name."""
+
+from __future__ import annotations
+
+from aisecops_server.cli.tree import Entry, group
+
+_HERE = "aisecops_server.cli.dev_commands"
+
+dev = group(
+    "dev",
+    help="Make what a laptop needs: a policy repository, tokens.",
+    entries={
+        "policy": Entry(f"{_HERE}:policy", "Make a policy repository from the shipped library."),
+        "token": Entry(f"{_HERE}:token", "Make a short-lived token with the local issuer."),
+    },
+    examples="""
+    aisecops dev policy ./policy
+    aisecops dev token --agent spiffe://corp.example/agent/support-assistant > support.token
+    """,
+)

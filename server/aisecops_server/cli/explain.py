@@ -1,0 +1,53 @@
+"""``aisecops explain``: the questions an investigator asks of one decision, answered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aisecops_server.cli.exit_codes import ExitCode
+from aisecops_server.cli.invocation import command
+from aisecops_server.cli.output import show
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@command(
+    "explain",
+    examples="""
+    aisecops explain dec-0198c0          who started it, what influenced it, which rule decided
+    aisecops explain dec-0198c0 --full   with the engine's own evaluation trace
+    aisecops explain dec-0198c0 --document > input.json
+                                         the input document, byte for byte as policy saw it
+    """,
+)
+@click.argument("decision")
+@click.option("--full", is_flag=True, help="Add the engine's own trace, recomputed at the recorded revision.")
+@click.option("--document", is_flag=True, help="Print only the stored input document.")
+def explain(*, decision: str, full: bool, document: bool) -> ExitCode:
+    """Say why a decision came out as it did.
+
+    Everything is recomputed from the stored document at the recorded policy revision, and it is said whether
+    that gave the same decision again. Exit code 9 when it did not.
+    """
+    from aisecops.v1 import decision_service_pb2  # noqa: PLC0415
+
+    from aisecops_server.cli.connection import connect, to_json  # noqa: PLC0415
+
+    with connect() as api:
+        request = decision_service_pb2.ExplainRequest(decision_id=decision, full=full)
+        answer = api.call(api.decisions.Explain, request)
+    if document:
+        click.get_binary_stream("stdout").write(answer.document_json)
+        return ExitCode.OK
+    explained = to_json(answer)
+    show(explained, lambda console: _draw(console, explained, answer.document_json))
+    return ExitCode.OK if answer.replay.reproduced else ExitCode.UNVERIFIED
+
+
+def _draw(console: Console, explained: dict[str, Any], document: bytes) -> None:
+    from aisecops_server.terminal.explanations import explanation_block  # noqa: PLC0415
+
+    console.print(explanation_block(console, explained, document))

@@ -1,0 +1,21 @@
+"""``aisecops log``: its commands by name."""
+
+from __future__ import annotations
+
+from aisecops_server.cli.tree import Entry, group
+
+_HERE = "aisecops_server.cli.log_commands"
+
+log = group(
+    "log",
+    help="Read and verify the audit log.",
+    entries={
+        "verify": Entry(f"{_HERE}:verify", "Recompute every leaf and the Merkle root; needs no server."),
+        "head": Entry(f"{_HERE}:head", "Print the log's size and Merkle root; needs no server."),
+        "tail": Entry(f"{_HERE}:tail", "Follow events as they are recorded."),
+    },
+    examples="""
+    aisecops log verify
+    aisecops log tail --all --once -o ndjson > events.ndjson
+    """,
+)

@@ -1,0 +1,24 @@
+"""``aisecops trace``: its commands by name."""
+
+from __future__ import annotations
+
+from aisecops_server.cli.tree import Entry, group
+
+_HERE = "aisecops_server.cli"
+
+trace = group(
+    "trace",
+    help="Look at what agents proposed and what was decided.",
+    entries={
+        "list": Entry(f"{_HERE}.trace_queries:list_traces", "List traces, newest first."),
+        "show": Entry(f"{_HERE}.trace_queries:show_trace", "Show every gate that a trace's plans passed."),
+        "tail": Entry(f"{_HERE}.trace_queries:tail_traces", "Follow decisions as they are recorded."),
+        "import": Entry(f"{_HERE}.trace_files:import_traces", "Read recorded agent traces (OTLP JSON lines)."),
+        "evaluate": Entry(f"{_HERE}.trace_files:evaluate_traces", "Decide imported tool calls as a dry run."),
+    },
+    examples="""
+    aisecops trace list --outcome blocked --limit 20
+    aisecops trace show 4bf92f3577b34da6a3ce929d0e0e4736
+    aisecops trace tail
+    """,
+)

@@ -1,0 +1,144 @@
+"""``aisecops trace list|show|tail``: reading the record through the API."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aisecops_server.cli.exit_codes import ExitCode, of_outcome
+from aisecops_server.cli.invocation import command, current
+from aisecops_server.cli.output import console, say, show, show_lines, show_list, when
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+OUTCOMES = {"allowed": "ALLOW", "blocked": "DENY", "escalated": "REQUIRE_APPROVAL"}
+MODES = {"enforce": "ENFORCE", "dry-run": "DRY_RUN"}
+
+
+@command(
+    "list",
+    examples="""
+    aisecops trace list                                    the newest 50
+    aisecops trace list --outcome blocked --agent spiffe://acme.example/agent/support
+    aisecops trace list --rule provenance.untrusted_target --trust external
+    aisecops trace list -o ndjson | jq -r .traceId
+    """,
+)
+@click.option("--agent", default="", help="Agent that proposed.")
+@click.option("--outcome", type=click.Choice(list(OUTCOMES)), help="Most restrictive outcome in the trace.")
+@click.option("--tool", default="", help="A tool that the trace names.")
+@click.option("--rule", default="", help="A rule that fired.")
+@click.option("--trust", type=click.Choice(["trusted", "internal", "external", "unverified"]), help="Lowest trust.")
+@click.option("--revision", default="", help="Policy commit that decided.")
+@click.option("--mode", type=click.Choice(list(MODES)), help="Decided for real or as a dry run.")
+@click.option("--from", "since", type=click.DateTime(), help="Not before (UTC).")
+@click.option("--to", "until", type=click.DateTime(), help="Before (UTC).")
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="Traces on a page.")
+@click.option("--page", default="", help="The nextPageToken of the page before.")
+def list_traces(**asked: Any) -> ExitCode:
+    """List traces, newest first."""
+    from aisecops.v1 import audit_service_pb2  # noqa: PLC0415
+
+    from aisecops_server.cli.connection import connect, to_json  # noqa: PLC0415
+
+    request = audit_service_pb2.ListTracesRequest(page_size=asked["limit"], page_token=asked["page"])
+    for field, name in {"agent_id": "agent", "tool": "tool", "rule": "rule", "revision": "revision"}.items():
+        setattr(request.filter, field, asked[name])
+    request.filter.trust = asked["trust"] or ""
+    request.filter.outcome = OUTCOMES.get(asked["outcome"] or "", "")
+    request.filter.mode = MODES.get(asked["mode"] or "", "")
+    for stamp, moment in ((getattr(request.filter, "from"), asked["since"]), (request.filter.to, asked["until"])):
+        if moment is not None:
+            stamp.FromDatetime(moment)
+    with connect() as api:
+        page = to_json(api.call(api.audit.ListTraces, request))
+    narrowed = any(value for name, value in asked.items() if name not in {"limit", "page"})
+    empty = "no trace matches; drop a filter" if narrowed else "no traces yet; 'aisecops decide -f plan.json' makes one"
+    show_list(page, items="traces", draw=lambda target: _draw_list(target, page), empty=empty)
+    if page["nextPageToken"]:
+        say(f"more: --page {page['nextPageToken']}")
+    return ExitCode.OK
+
+
+def _draw_list(target: Console, page: Mapping[str, Any]) -> None:
+    from aisecops_server.terminal.lists import trace_table  # noqa: PLC0415
+
+    target.print(trace_table(target, page["traces"], when))
+
+
+@command(
+    "show",
+    examples="""
+    aisecops trace show 4bf92f3577b34da6a3ce929d0e0e4736
+    aisecops trace show 4bf92f3577b34da6a3ce929d0e0e4736 -o json | jq .decisions[].findings[].rule
+    """,
+)
+@click.argument("trace")
+def show_trace(*, trace: str) -> ExitCode:
+    """Show every gate that a trace's plans passed.
+
+    Each step has a strip of gates; sources stand with the trust that policy settled, rules with their file and
+    line. The exit code is the trace's outcome: 0 allowed, 3 blocked, 4 escalated.
+    """
+    from aisecops.v1 import audit_service_pb2  # noqa: PLC0415
+
+    from aisecops_server.cli.connection import connect, to_json  # noqa: PLC0415
+
+    with connect() as api:
+        found = to_json(api.call(api.audit.GetTrace, audit_service_pb2.GetTraceRequest(trace_id=trace)))
+    show(found, lambda target: _draw_trace(target, found))
+    return of_outcome(str(found["summary"]["outcome"]))
+
+
+def _draw_trace(target: Console, found: Mapping[str, Any]) -> None:
+    from aisecops_server.terminal.traces import trace_block  # noqa: PLC0415
+
+    target.print(trace_block(target, found, when))
+
+
+@command(
+    "tail",
+    examples="""
+    aisecops trace tail                    until Ctrl-C
+    aisecops trace tail --all --once       everything recorded so far, then stop
+    aisecops trace tail -o ndjson | jq -c .decision.outcome
+    """,
+)
+@click.option("--all", "everything", is_flag=True, help="Start with the first decision rather than with new ones.")
+@click.option("--once", is_flag=True, help="Stop at the end of the log instead of waiting for more.")
+@click.option("--trace", default="", help="Only this trace.")
+def tail_traces(*, everything: bool, once: bool, trace: str) -> ExitCode:
+    """Follow decisions as they are recorded."""
+    from aisecops_server.cli.events import first_index, stream  # noqa: PLC0415
+
+    events = stream(first_index(everything=everything or once), follow=not once, trace=trace)
+    decisions = (decision for event in events if (decision := concluded(event)))
+    if current().machine:
+        show_lines(decisions)
+        return ExitCode.OK
+    from aisecops_server.terminal.lists import tail_line  # noqa: PLC0415
+
+    target = console()
+    for decision in decisions:
+        target.print(tail_line(target, decision, when))
+    return ExitCode.OK
+
+
+def concluded(event: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the recorded decision that an event concludes, if it does."""
+    if event.get("type") not in {"decision.concluded", "decision.refused", "plan.rejected"}:
+        return None
+    body = json.loads(base64.b64decode(event.get("bodyJson", "")))
+    return {
+        "decisionId": event["decisionId"],
+        "traceId": event["traceId"],
+        "type": event["type"],
+        "logIndex": event["logIndex"],
+        "occurredAt": event["occurredAt"],
+        "decision": body.get("details", {}),
+    }

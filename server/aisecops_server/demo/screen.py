@@ -1,0 +1,204 @@
+"""What the demo shows. Draws answers and nothing else: every word about a decision comes out of the answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from aisecops_server.demo.answers import Answer, Flip
+from aisecops_server.demo.change import part_of_diff
+from aisecops_server.terminal.consoles import glyph, speaks_unicode, style_of
+from aisecops_server.terminal.decisions import FAINT, STRONG, findings_block, outcome_counts, signed, trust_style
+from aisecops_server.terminal.lists import agent_word, plain_table
+from aisecops_server.terminal.revisions import diff_lines
+from aisecops_server.terminal.words import (
+    ALLOWED,
+    BLOCKED,
+    counted,
+    milliseconds,
+    outcome_sign,
+    short_revision,
+    source_word,
+    trust_word,
+)
+
+Json = Mapping[str, Any]
+
+SHOWN_FINDINGS = 2
+_INDENT = (0, 0, 0, 2)
+
+
+@dataclass(slots=True)
+class Screen:
+    """A console that tells the story at a pace that can be read."""
+
+    console: Console
+    pace_seconds: float
+
+    def pause(self) -> None:
+        """Wait for the reader, on a terminal."""
+        if self.pace_seconds:
+            time.sleep(self.pace_seconds)
+
+    def act(self, number: int, title: str) -> None:
+        """Begin a part of the story."""
+        line = "─" if speaks_unicode(self.console) else "-"
+        self.console.print()
+        self.console.print(Rule(Text(f"{number}  {title}", style=STRONG), align="left", characters=line, style=FAINT))
+
+    def done(self, text: str, detail: str = "") -> None:
+        """Tell that something was made or checked."""
+        mark = Text(f"{glyph(self.console, ALLOWED)} ", style=style_of(ALLOWED))
+        self.console.print(Text.assemble(mark, text, (f"  {detail}" if detail else "", FAINT)))
+
+    def say(self, text: str) -> None:
+        """Tell something quietly."""
+        self.console.print(Text(text, style=FAINT))
+
+    def failed(self, text: str) -> None:
+        """Tell that something is not as it must be."""
+        self.console.print(Text(f"{glyph(self.console, BLOCKED)} {text}", style=style_of(BLOCKED, bold=True)))
+
+    def area(self, name: str) -> None:
+        """Begin the agents of one team."""
+        self.console.print()
+        self.console.print(Text(name, style="bold underline"))
+
+    def decision(self, answer: Answer) -> None:
+        """Show one decision: who wants what, what was answered, why, by which policy, in what time."""
+        self.console.print()
+        self.console.print(decision_group(self.console, answer))
+        self.pause()
+
+    def summary(self, answers: Sequence[Answer]) -> None:
+        """Show all decisions of a round in one table."""
+        self.console.print()
+        self.console.print(summary_table(self.console, answers))
+        self.console.print()
+        self.console.print(outcome_counts(self.console, [answer.outcome for answer in answers]))
+
+    def change(self, diff: str) -> None:
+        """Show what was changed in the policy repository."""
+        self.console.print(Padding(diff_lines(diff), (1, 0, 1, 2)))
+
+    def flip(self, flip: Flip, diff: str) -> None:
+        """Show one plan whose outcome changed, why, and by which line."""
+        self.console.print()
+        self.console.print(flip_group(self.console, flip, diff))
+        self.pause()
+
+    def commands(self, lines: Sequence[tuple[str, str]]) -> None:
+        """Show what to try next; commands are never wrapped, so that they can be copied."""
+        for command, purpose in lines:
+            self.console.print(Text(f"  # {purpose}", style=FAINT), soft_wrap=True)
+            self.console.print(Text(f"  {command}", style=STRONG), soft_wrap=True)
+
+
+def decision_group(console: Console, answer: Answer) -> Group:
+    """Return one decision as a block."""
+    title = Table.grid(expand=True, padding=(0, 1))
+    title.add_column(no_wrap=True, width=12)
+    title.add_column(ratio=1)
+    title.add_column(no_wrap=True, justify="right")
+    title.add_row(
+        signed(console, outcome_sign(answer.outcome)),
+        Text(answer.scenario.title, style=STRONG),
+        Text(milliseconds(answer.seconds), style=FAINT),
+    )
+    facts = Table.grid(padding=(0, 1))
+    facts.add_column(no_wrap=True, style=FAINT, width=6)
+    facts.add_column()
+    for label, body in _facts(console, answer):
+        facts.add_row(label, body)
+    parts: list[RenderableType] = [title, Padding(facts, _INDENT)]
+    if answer.findings:
+        parts.append(Padding(_findings(console, answer), _INDENT))
+    return Group(*parts)
+
+
+def _facts(console: Console, answer: Answer) -> list[tuple[str, Text]]:
+    decision = answer.decision
+    who = [agent_word(answer.scenario.agent).removeprefix("agent/"), answer.scenario.plan.environment]
+    if answer.scenario.hijacked_by:
+        who.append(f"steered by {answer.scenario.hijacked_by}")
+    return [
+        ("who", Text(", ".join(who))),
+        ("wants", _steps(console, answer)),
+        ("heard", _sources(decision)),
+        ("policy", Text(_policy(decision), style=FAINT)),
+    ]
+
+
+def _steps(console: Console, answer: Answer) -> Text:
+    tools = answer.scenario.tools
+    parts = []
+    for step in answer.decision.get("steps", []):
+        sign = outcome_sign(str(step.get("outcome", "")))
+        name = tools.get(str(step.get("stepId", "")), "")
+        parts.append(Text.assemble((f"{glyph(console, sign)} ", style_of(sign)), name))
+    return Text(" → " if speaks_unicode(console) else " > ").join(parts)
+
+
+def _sources(decision: Json) -> Text:
+    seen = dict.fromkeys(
+        (source_word(str(source.get("kind", ""))), trust_word(str(source.get("trust", ""))))
+        for source in decision.get("sources", [])
+    )
+    parts = [Text.assemble((f"{kind} ", FAINT), (trust, trust_style(trust))) for kind, trust in seen]
+    return Text(", ").join(parts) if parts else Text("nothing that was named")
+
+
+def _policy(decision: Json) -> str:
+    evaluation = str(decision.get("evaluation") or "0s").removesuffix("s")
+    return (
+        f"{short_revision(str(decision.get('bundleRevision', '')))} on OPA {decision.get('engineVersion', '')}, "
+        f"evaluated in {milliseconds(float(evaluation))}"
+    )
+
+
+def _findings(console: Console, answer: Answer) -> Group:
+    shown = answer.findings[:SHOWN_FINDINGS]
+    rest = len(answer.findings) - len(shown)
+    block = findings_block(console, shown, with_remedy=False)
+    return Group(block, Text(f"and {counted(rest, 'more finding')}", style=FAINT)) if rest > 0 else block
+
+
+def summary_table(console: Console, answers: Sequence[Answer]) -> Table:
+    """Return a round in one table."""
+    table = plain_table("outcome", "plan", "deciding rule", "time")
+    table.columns[0].no_wrap = True
+    table.columns[3].no_wrap = True
+    for answer in answers:
+        table.add_row(
+            signed(console, outcome_sign(answer.outcome), bold=False),
+            answer.scenario.title,
+            Text(answer.rules[0] if answer.rules else "none objected", style=FAINT),
+            Text(milliseconds(answer.seconds), style=FAINT),
+        )
+    return table
+
+
+def flip_group(console: Console, flip: Flip, diff: str) -> Group:
+    """Return one flip as a block."""
+    arrow = " → " if speaks_unicode(console) else " -> "
+    step = str(flip.finding.get("stepId", ""))
+    tool = flip.after.scenario.tools.get(step, "")
+    title = Text.assemble(
+        signed(console, outcome_sign(flip.before.outcome)),
+        arrow,
+        signed(console, outcome_sign(flip.after.outcome)),
+        ("   looser  " if flip.is_looser else "   stricter  ", FAINT),
+        (flip.after.scenario.title, STRONG),
+    )
+    came = flip.finding in flip.after.findings
+    reason = f"{flip.finding.get('rule', '')} {'fires now' if came else 'no longer fires'}: "
+    lines = Text.assemble((reason, FAINT), str(flip.finding.get("message", "")))
+    return Group(title, Padding(lines, _INDENT), Padding(diff_lines(part_of_diff(diff, tool)), (0, 0, 0, 4)))

@@ -1,0 +1,117 @@
+"""Tables and lines of many things: traces, decisions, revisions, events, checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from aisecops_server.terminal.consoles import style_of
+from aisecops_server.terminal.decisions import FAINT, signed, trust_style
+from aisecops_server.terminal.words import (
+    ALLOWED,
+    BLOCKED,
+    DRY_RUN,
+    NOT_REACHED,
+    bare,
+    check_sign,
+    outcome_sign,
+    short_revision,
+    trust_word,
+)
+
+Json = Mapping[str, Any]
+When = Callable[[str], str]
+
+# Below this width the columns that a person can do without go first.
+_WIDE_COLUMNS = 110
+
+
+def plain_table(*titles: str) -> Table:
+    """Return a table without lines, for data that is read and copied."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    return table
+
+
+def agent_word(agent: str) -> str:
+    """Return an agent's id without the part that all of them share."""
+    return agent.removeprefix("spiffe://").partition("/")[2] or agent
+
+
+def trace_table(console: Console, traces: Sequence[Json], when: When) -> Table:
+    """Return a list of traces."""
+    wide = console.width >= _WIDE_COLUMNS
+    titles = ["trace", "last decision", "outcome", "agent", "lowest trust", "rules"]
+    table = plain_table(*titles, *(["tools", "policy"] if wide else []))
+    table.columns[0].no_wrap = True
+    for trace in traces:
+        trust = trust_word(str(trace.get("lowestTrust", "")))
+        outcome = outcome_sign(str(trace.get("outcome", "")))
+        sign = signed(console, outcome, bold=False)
+        if bare(str(trace.get("mode", ""))) == "DRY_RUN":
+            sign = Text.assemble(signed(console, DRY_RUN, bold=False), f" {outcome.word}")
+        cells: list[Text | str] = [
+            str(trace.get("traceId", "")),
+            when(str(trace.get("lastAt", ""))),
+            sign,
+            agent_word(str(trace.get("agentId", ""))),
+            Text(trust, style=trust_style(trust)),
+            Text("\n".join(trace.get("rules", [])), style=FAINT),
+        ]
+        if wide:
+            cells += ["\n".join(trace.get("tools", [])), short_revision(str(trace.get("bundleRevision", "")))]
+        table.add_row(*cells)
+    return table
+
+
+def tail_line(console: Console, item: Json, when: When) -> Text:
+    """Return one recorded decision as one line."""
+    decision = item.get("decision", {})
+    outcome = outcome_sign(str(decision.get("outcome", "")))
+    rules = sorted({str(finding.get("rule", "")) for finding in decision.get("findings", [])})
+    principal = decision.get("principal", "")
+    agent = principal.get("id", "") if isinstance(principal, Mapping) else str(principal)
+    return Text("  ").join(
+        [
+            Text(when(str(item.get("occurredAt", ""))), style=FAINT),
+            signed(console, outcome),
+            Text(agent_word(agent)),
+            Text(", ".join(rules) or str(decision.get("message", "no rule objected")), style=FAINT),
+            Text(f"trace {item.get('traceId', '')}", style=FAINT),
+        ]
+    )
+
+
+def revision_table(revisions: Sequence[Json], when: When) -> Table:
+    """Return a list of policy revisions."""
+    table = plain_table("revision", "state", "committed", "author", "summary")
+    for revision in revisions:
+        state = bare(str(revision.get("state", ""))).lower()
+        sign = {"live": ALLOWED, "rejected": BLOCKED}.get(state, NOT_REACHED)
+        summary = str(revision.get("summary", ""))
+        if revision.get("problem"):
+            summary = f"{summary}\n{revision['problem']}"
+        table.add_row(
+            short_revision(str(revision.get("commit", ""))),
+            Text(state, style=style_of(sign, bold=state == "live")),
+            when(str(revision.get("committedAt", ""))),
+            str(revision.get("author", "")),
+            summary,
+        )
+    return table
+
+
+def check_table(console: Console, checks: Sequence[Json]) -> Table:
+    """Return what a doctor found; a check that did not run is never shown as passed."""
+    table = plain_table("check", "state", "found")
+    for check in checks:
+        found = Text(str(check["detail"]))
+        if check["mend"]:
+            found.append(f"\nmend: {check['mend']}", style=FAINT)
+        table.add_row(str(check["name"]), signed(console, check_sign(str(check["state"])), bold=False), found)
+    return table

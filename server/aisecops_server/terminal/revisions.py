@@ -1,0 +1,77 @@
+"""How policy revisions look: what is live, which rules it carries, what changed between two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.style import Style
+from rich.text import Text
+
+from aisecops_server.terminal.consoles import style_of
+from aisecops_server.terminal.decisions import FAINT, STRONG, signed
+from aisecops_server.terminal.lists import plain_table, revision_table
+from aisecops_server.terminal.words import ALLOWED, BLOCKED, counted, effect_sign, short_revision
+
+Json = Mapping[str, Any]
+When = Callable[[str], str]
+
+
+def status_block(status: Json, when: When) -> Group:
+    """Return what is served and what went wrong last."""
+    shown = [status[name] for name in ("live", "previous") if (status.get(name) or {}).get("commit")]
+    parts: list[RenderableType] = [
+        revision_table(shown, when) if shown else Text("no revision is live: every plan is refused")
+    ]
+    parts.append(Text.assemble(("repository read ", FAINT), when(str(status.get("syncedAt") or ""))))
+    wanted = str(status.get("wanted", ""))
+    if wanted and wanted != str((status.get("live") or {}).get("commit", "")):
+        parts.append(Text(f"wanted {short_revision(wanted)} is not live", style=style_of(BLOCKED)))
+    if status.get("problem"):
+        parts.append(Text(f"problem: {status['problem']}", style=style_of(BLOCKED)))
+    return Group(*parts)
+
+
+def revision_block(console: Console, found: Json, when: When) -> Group:
+    """Return one revision and its rules."""
+    revision = found.get("revision", {})
+    rules = found.get("rules", [])
+    table = plain_table("rule", "effect", "title", "owner", "where")
+    for rule in rules:
+        table.add_row(
+            str(rule.get("rule", "")),
+            signed(console, effect_sign(str(rule.get("effect", ""))), bold=False),
+            str(rule.get("title", "")),
+            str(rule.get("owner", "")),
+            f"{rule.get('file', '')}:{rule.get('line', 0)}",
+        )
+    return Group(
+        Text.assemble(("revision ", FAINT), (str(revision.get("commit", "")), STRONG)),
+        Text.assemble(("bundle ", FAINT), str(revision.get("bundleDigest") or "not built yet")),
+        revision_table([revision], when),
+        Text(""),
+        Text(counted(len(rules), "rule"), style=FAINT),
+        table,
+    )
+
+
+def diff_block(files: Mapping[str, str]) -> Group:
+    """Return unified diffs, one file after the other."""
+    return Group(*(diff_lines(text) for text in files.values()))
+
+
+def diff_lines(text: str) -> Text:
+    """Return one unified diff with its added and removed lines told apart by sign and colour."""
+    lines = [Text(line, style=_line_style(line)) for line in text.splitlines()]
+    return Text("\n").join(lines)
+
+
+def _line_style(line: str) -> Style:
+    if line.startswith(("+++", "---")):
+        return STRONG
+    if line.startswith("@@"):
+        return FAINT
+    if line.startswith("+"):
+        return style_of(ALLOWED)
+    return style_of(BLOCKED) if line.startswith("-") else Style()

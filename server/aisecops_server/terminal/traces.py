@@ -1,0 +1,65 @@
+"""How a trace looks: its decisions, each with the gate strip of every step."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from aisecops_server.terminal.decisions import FAINT, findings_block, head, sources_table, trust_style
+from aisecops_server.terminal.gates import gate_strip, legend
+from aisecops_server.terminal.lists import agent_word
+from aisecops_server.terminal.words import bare, counted, trust_word
+
+Json = Mapping[str, Any]
+
+
+def trace_block(console: Console, found: Json, when: Callable[[str], str]) -> Group:
+    """Return a whole trace."""
+    summary = found.get("summary", {})
+    trust = trust_word(str(summary.get("lowestTrust", "")))
+    parts: list[RenderableType] = [
+        Text.assemble(("trace ", FAINT), str(summary.get("traceId", ""))),
+        Text(str(summary.get("intent") or "no intent was given"), style="bold"),
+        Text.assemble(
+            ("agent ", FAINT),
+            agent_word(str(summary.get("agentId", ""))),
+            ("  lowest trust ", FAINT),
+            (trust, trust_style(trust)),
+            (f"  {counted(int(summary.get('decisions', 0)), 'decision')}", FAINT),
+            (f"  {when(str(summary.get('startedAt', '')))}", FAINT),
+        ),
+    ]
+    for decision in found.get("decisions", []):
+        parts.append(Text(""))
+        parts.append(_decision(console, found, decision))
+    return Group(*parts, Text(""), legend(console))
+
+
+def _decision(console: Console, found: Json, decision: Json) -> Group:
+    own = [event for event in found.get("events", []) if event.get("decisionId") == decision.get("decisionId")]
+    reached = {bare(str(event.get("stage", ""))).lower() for event in own}
+    parts: list[RenderableType] = [
+        head(console, decision, title=str(decision.get("explanation", ""))),
+        Text(str(decision.get("decisionId", "")), style=FAINT),
+        gate_strip(console, decision, tools=tools_of_events(own), reached=reached),
+    ]
+    if decision.get("findings"):
+        parts.append(Padding(findings_block(console, decision["findings"]), (1, 0, 0, 0)))
+    if decision.get("sources"):
+        parts.append(Padding(sources_table(decision), (1, 0, 0, 0)))
+    return Group(*parts)
+
+
+def tools_of_events(events: list[Json]) -> dict[str, str]:
+    """Return the tool of each step, as the log's own plan event has it."""
+    for event in events:
+        if event.get("type") == "plan.received":
+            details = json.loads(base64.b64decode(event.get("bodyJson", ""))).get("details", {})
+            return {str(step["id"]): str(step["tool"]) for step in details.get("steps", [])}
+    return {}
