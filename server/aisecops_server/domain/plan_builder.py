@@ -270,6 +270,11 @@ def is_agent_id(text: str) -> bool:
     return _is_of(text, _AGENT, LIMITS.agent_characters)
 
 
+def is_trace_id(text: str) -> bool:
+    """Return whether ``text`` may name a trace: 32 lower-case hexadecimal digits."""
+    return _is_of(text, _HEXADECIMAL, _TRACE_CHARACTERS, exactly=True)
+
+
 def _identifier(text: str, field: str) -> str:
     if not _is_of(text, _IDENTIFIER, LIMITS.identifier_characters):
         raise _refusal(field, f"not an identifier: 1 to {LIMITS.identifier_characters} of [A-Za-z0-9_.:-]")
@@ -281,7 +286,7 @@ def _optional_identifier(text: str, field: str) -> str:
 
 
 def _trace_id(text: str, field: str) -> str:
-    if not _is_of(text, _HEXADECIMAL, _TRACE_CHARACTERS, exactly=True):
+    if not is_trace_id(text):
         raise _refusal(field, "not a trace id: 32 lower-case hexadecimal digits")
     return text
 

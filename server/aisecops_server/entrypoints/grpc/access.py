@@ -1,0 +1,52 @@
+"""Who may call what: one table. A call that the table does not list is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aisecops_server.domain.errors import NotPermittedError
+from aisecops_server.domain.identity import Principal, Role
+
+_DECIDERS = frozenset({Role.AGENT})
+_TRIERS = frozenset({Role.AGENT, Role.APP, Role.SECURITY, Role.PLATFORM})
+_CHANGERS = frozenset({Role.SECURITY, Role.PLATFORM})
+_READERS = frozenset({Role.AUDITOR, Role.SECURITY, Role.SECOPS, Role.PLATFORM})
+_EXPLAINERS = _READERS | {Role.AGENT, Role.APP}
+
+ROLES_OF_CALL: Mapping[str, frozenset[Role]] = {
+    "/aisecops.v1.DecisionService/Decide": _DECIDERS,
+    "/aisecops.v1.DecisionService/DecideBatch": _DECIDERS,
+    "/aisecops.v1.DecisionService/Session": _DECIDERS,
+    "/aisecops.v1.DecisionService/DryRun": _TRIERS,
+    "/aisecops.v1.DecisionService/Explain": _EXPLAINERS,
+    "/aisecops.v1.BundleService/ListRevisions": _READERS,
+    "/aisecops.v1.BundleService/GetRevision": _READERS,
+    "/aisecops.v1.BundleService/GetStatus": _READERS,
+    "/aisecops.v1.BundleService/Activate": _CHANGERS,
+    "/aisecops.v1.BundleService/Rollback": _CHANGERS,
+    "/aisecops.v1.BundleService/Sync": _CHANGERS,
+    "/aisecops.v1.AuditService/GetTrace": _READERS,
+    "/aisecops.v1.AuditService/ListTraces": _READERS,
+    "/aisecops.v1.AuditService/StreamEvents": _READERS,
+}
+
+
+def require(principal: Principal, call: str) -> None:
+    """Let ``principal`` make ``call``, or refuse.
+
+    Raises:
+        NotPermittedError: none of its roles includes the call.
+    """
+    allowed = ROLES_OF_CALL.get(call, frozenset())
+    if principal.roles.isdisjoint(allowed):
+        needs = ", ".join(sorted(role.value for role in allowed)) or "nobody"
+        raise NotPermittedError(
+            f"{call.rpartition('/')[2]} needs the role {needs}",
+            hint="Ask with a credential that has it",
+            needs=needs,
+        )
+
+
+def reads_everything(principal: Principal) -> bool:
+    """Return whether ``principal`` may read what others did; everybody else reads only their own."""
+    return not principal.roles.isdisjoint(_READERS)

@@ -1,0 +1,136 @@
+"""AuditService: reads the log. It shows stored bytes as they are and never writes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from aisecops.v1 import audit_service_pb2 as api
+from aisecops.v1 import event_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from aisecops_server.domain.decision import Mode, Outcome
+from aisecops_server.domain.errors import InvalidRequestError
+from aisecops_server.domain.event import Stage, StoredEvent
+from aisecops_server.domain.plan_builder import is_trace_id
+from aisecops_server.domain.provenance import TrustLevel
+from aisecops_server.domain.record import TraceFilter, TraceSummary
+from aisecops_server.entrypoints.grpc.decision_codec import decision_message, timestamp
+from aisecops_server.entrypoints.grpc.methods import Caller, Gate, read_message
+from aisecops_server.entrypoints.grpc.paging import page_size
+from aisecops_server.ports import EventLog
+
+_MAX_PAGE = 500
+_FILTER_CHARACTERS = 256
+_STAGES = {stage: event_pb2.Stage.Value(f"STAGE_{stage.name}") for stage in Stage}
+_ALLOWED = {"outcome": tuple(Outcome), "mode": tuple(Mode), "trust": tuple(TrustLevel)}
+_TEXTS = ("agent_id", "outcome", "tool", "rule", "trust", "revision", "mode")
+# A stream checks its credential again after so many events.
+_EVENTS_PER_CHECK = 256
+
+
+@dataclass(frozen=True, slots=True)
+class AuditService:
+    """The handlers of ``aisecops.v1.AuditService``."""
+
+    log: EventLog
+    gate: Gate
+
+    async def trace(self, request: bytes, _caller: Caller) -> api.GetTraceResponse:
+        """Answer GetTrace."""
+        trace = await self.log.trace(_trace_id(read_message(api.GetTraceRequest, request).trace_id))
+        return api.GetTraceResponse(
+            summary=_summary(trace.summary),
+            decisions=[decision_message(decision.details) for decision in trace.decisions],
+            events=[event_message(event) for event in trace.events],
+        )
+
+    async def list_traces(self, request: bytes, _caller: Caller) -> api.ListTracesResponse:
+        """Answer ListTraces."""
+        asked = read_message(api.ListTracesRequest, request)
+        page = await self.log.traces(
+            _filter(asked.filter),
+            page_size=page_size(asked.page_size, at_most=_MAX_PAGE),
+            page_token=asked.page_token,
+        )
+        return api.ListTracesResponse(
+            traces=[_summary(trace) for trace in page.traces], next_page_token=page.next_token
+        )
+
+    async def stream_events(self, request: bytes, caller: Caller) -> AsyncIterator[api.StreamEventsResponse]:
+        """Answer StreamEvents; ends when the caller goes, or its credential does."""
+        asked = read_message(api.StreamEventsRequest, request)
+        if asked.from_index < 0:
+            raise InvalidRequestError("from_index: is negative", field="from_index")
+        trace_id = _trace_id(asked.trace_id) if asked.trace_id else ""
+        events = self.log.events(from_index=asked.from_index, follow=asked.follow, trace_id=trace_id)
+        sent = 0
+        async with aclosing(events):  # type: ignore[type-var]
+            async for event in events:
+                if sent % _EVENTS_PER_CHECK == 0 or asked.follow:
+                    self.gate.still(caller)
+                sent += 1
+                yield api.StreamEventsResponse(event=event_message(event))
+
+
+def event_message(stored: StoredEvent) -> event_pb2.Event:
+    """Return a stored event as the API shows it, body byte for byte."""
+    event = stored.event
+    return event_pb2.Event(
+        event_id=event.id,
+        log_index=stored.index,
+        trace_id=event.trace_id,
+        plan_id=event.plan_id,
+        decision_id=event.decision_id,
+        stage=_STAGES[event.stage],
+        type=event.type,
+        occurred_at=timestamp(event.occurred_at_ns),
+        leaf_hash=stored.leaf_hash.hex(),
+        body_json=event.body,
+    )
+
+
+def _summary(trace: TraceSummary) -> event_pb2.TraceSummary:
+    return event_pb2.TraceSummary(
+        trace_id=trace.trace_id,
+        agent_id=trace.agent_id,
+        outcome=trace.outcome,
+        mode=trace.mode,
+        intent=trace.intent,
+        tools=trace.tools,
+        rules=trace.rules,
+        lowest_trust=trace.lowest_trust,
+        bundle_revision=trace.bundle_revision,
+        decisions=trace.decisions,
+        started_at=timestamp(trace.started_at_ns),
+        last_at=timestamp(trace.last_at_ns),
+    )
+
+
+def _filter(asked: api.TraceFilter) -> TraceFilter:
+    texts = {name: _text(name, getattr(asked, name)) for name in _TEXTS}
+    # `from` is a keyword of the language, so the field has no attribute.
+    begins: Timestamp = getattr(asked, "from")
+    return TraceFilter(**texts, from_ns=_nanoseconds(begins, "from"), to_ns=_nanoseconds(asked.to, "to"))
+
+
+def _text(name: str, value: str) -> str:
+    if len(value) > _FILTER_CHARACTERS:
+        raise InvalidRequestError(f"filter.{name}: too long", field=f"filter.{name}")
+    allowed = _ALLOWED.get(name)
+    if value and allowed and value not in allowed:
+        raise InvalidRequestError(f"filter.{name}: must be one of {', '.join(allowed)}", field=f"filter.{name}")
+    return value
+
+
+def _nanoseconds(time: Timestamp, name: str) -> int:
+    if time.seconds < 0 or not 0 <= time.nanos < 1_000_000_000 or time.seconds > 253_402_300_799:  # noqa: PLR2004
+        raise InvalidRequestError(f"filter.{name}: not a time since 1970", field=f"filter.{name}")
+    return time.seconds * 1_000_000_000 + time.nanos
+
+
+def _trace_id(text: str) -> str:
+    if not is_trace_id(text):
+        raise InvalidRequestError("trace_id: not 32 lower-case hexadecimal digits", field="trace_id")
+    return text

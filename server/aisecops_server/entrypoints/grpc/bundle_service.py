@@ -1,0 +1,160 @@
+"""BundleService: which policy is live, and changing it. Every change says who wanted it and why."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from aisecops.v1 import bundle_pb2
+from aisecops.v1 import bundle_service_pb2 as api
+
+from aisecops_server.domain.bundle import BundleStatus, Revision, RuleDoc
+from aisecops_server.domain.errors import InvalidRequestError
+from aisecops_server.domain.identity import Principal
+from aisecops_server.entrypoints.grpc.decision_codec import timestamp
+from aisecops_server.entrypoints.grpc.methods import Caller, read_message
+from aisecops_server.entrypoints.grpc.paging import page_size
+
+_STATES = {name.removeprefix("REVISION_STATE_"): number for name, number in bundle_pb2.RevisionState.items()}
+_MAX_PAGE = 200
+_REASON_CHARACTERS = 1000
+_NAME_CHARACTERS = 200
+_COMMIT_CHARACTERS = 40
+
+
+class PolicyUseCases(Protocol):
+    """Reads and changes which revision is live."""
+
+    async def activate(self, revision: str, *, principal: Principal, reason: str) -> BundleStatus:
+        """Make a revision live, or keep the live one and raise."""
+        ...
+
+    async def rollback(self, *, principal: Principal, reason: str) -> BundleStatus:
+        """Make the previous revision live again."""
+        ...
+
+    async def sync(self, *, principal: Principal) -> BundleStatus:
+        """Read the repository and activate the head of the followed branch if it changed."""
+        ...
+
+    async def status(self) -> BundleStatus:
+        """Return what is live and what went wrong last."""
+        ...
+
+    async def revisions(self, *, after: str, limit: int) -> Sequence[Revision]:
+        """Return commits of the followed branch below ``after``, newest first."""
+        ...
+
+    async def revision(self, name: str) -> tuple[Revision, Sequence[RuleDoc]]:
+        """Return one revision and the rules it carries, if it was built."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BundleService:
+    """The handlers of ``aisecops.v1.BundleService``."""
+
+    policy: PolicyUseCases
+
+    async def list_revisions(self, request: bytes, _caller: Caller) -> api.ListRevisionsResponse:
+        """Answer ListRevisions."""
+        asked = read_message(api.ListRevisionsRequest, request)
+        limit = page_size(asked.page_size, at_most=_MAX_PAGE)
+        after = _page_token(asked.page_token)
+        # One more than asked for tells whether there is another page.
+        found = await self.policy.revisions(after=after, limit=limit + 1)
+        page = found[:limit]
+        return api.ListRevisionsResponse(
+            revisions=[revision_message(revision) for revision in page],
+            next_page_token=page[-1].commit.id if len(found) > limit else "",
+        )
+
+    async def revision(self, request: bytes, _caller: Caller) -> api.GetRevisionResponse:
+        """Answer GetRevision."""
+        name = _name(read_message(api.GetRevisionRequest, request).revision)
+        revision, rules = await self.policy.revision(name)
+        return api.GetRevisionResponse(
+            revision=revision_message(revision), rules=[_rule_message(rule) for rule in rules]
+        )
+
+    async def status(self, request: bytes, _caller: Caller) -> api.GetStatusResponse:
+        """Answer GetStatus."""
+        read_message(api.GetStatusRequest, request)
+        return api.GetStatusResponse(status=status_message(await self.policy.status()))
+
+    async def activate(self, request: bytes, caller: Caller) -> api.ActivateResponse:
+        """Answer Activate."""
+        asked = read_message(api.ActivateRequest, request)
+        status = await self.policy.activate(
+            _name(asked.revision), principal=caller.principal, reason=_reason(asked.reason)
+        )
+        return api.ActivateResponse(status=status_message(status))
+
+    async def rollback(self, request: bytes, caller: Caller) -> api.RollbackResponse:
+        """Answer Rollback."""
+        asked = read_message(api.RollbackRequest, request)
+        status = await self.policy.rollback(principal=caller.principal, reason=_reason(asked.reason))
+        return api.RollbackResponse(status=status_message(status))
+
+    async def sync(self, request: bytes, caller: Caller) -> api.SyncResponse:
+        """Answer Sync."""
+        read_message(api.SyncRequest, request)
+        return api.SyncResponse(status=status_message(await self.policy.sync(principal=caller.principal)))
+
+
+def revision_message(revision: Revision) -> bundle_pb2.Revision:
+    """Return a revision as the API shows it."""
+    return bundle_pb2.Revision(
+        commit=revision.commit.id,
+        bundle_digest=revision.digest,
+        state=_STATES[revision.state.value],
+        author=revision.commit.author,
+        summary=revision.commit.summary,
+        committed_at=timestamp(revision.commit.committed_at_seconds * 1_000_000_000),
+        problem=revision.problem,
+    )
+
+
+def status_message(status: BundleStatus) -> bundle_pb2.BundleStatus:
+    """Return the status as the API shows it."""
+    return bundle_pb2.BundleStatus(
+        live=revision_message(status.live) if status.live else None,
+        previous=revision_message(status.previous) if status.previous else None,
+        wanted=status.wanted,
+        problem=status.problem,
+        synced_at=timestamp(status.synced_at_ns) if status.synced_at_ns else None,
+    )
+
+
+def _rule_message(rule: RuleDoc) -> bundle_pb2.RuleDoc:
+    return bundle_pb2.RuleDoc(
+        rule=rule.rule,
+        title=rule.title,
+        description=rule.description,
+        effect=rule.effect,
+        severity=rule.severity,
+        owner=rule.owner,
+        file=rule.file,
+        line=rule.line,
+    )
+
+
+def _name(text: str) -> str:
+    # A name that began with a dash could be read as an option by what looks it up.
+    if not 0 < len(text) <= _NAME_CHARACTERS or text.startswith("-") or not text.isprintable() or " " in text:
+        raise InvalidRequestError("revision: not a commit id, branch or tag", field="revision")
+    return text
+
+
+def _reason(text: str) -> str:
+    if len(text) > _REASON_CHARACTERS:
+        raise InvalidRequestError(f"reason: more than {_REASON_CHARACTERS} characters", field="reason")
+    return text
+
+
+def _page_token(text: str) -> str:
+    if text and (len(text) != _COMMIT_CHARACTERS or not set(text) <= set(string.hexdigits)):
+        raise InvalidRequestError("page_token: was not made by this service", field="page_token")
+    return text

@@ -1,0 +1,176 @@
+"""From the stored JSON of a decision to the API's messages.
+
+There is one way: a decision that was just concluded is shown from the same details that the log keeps, so an
+answer and its later retry are the same byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import orjson
+from aisecops.v1 import decision_pb2, decision_service_pb2, principal_pb2
+from aisecops.v1.plan_pb2 import Delegate
+from aisecops.v1.provenance_pb2 import SourceKind, TrustLevel
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from aisecops_server.domain.bundle import RuleDoc
+from aisecops_server.domain.canonical import JsonValue, canonical_bytes
+from aisecops_server.domain.record import Receipt, StoredDecision
+from aisecops_server.usecases.decide import Decided
+from aisecops_server.usecases.explain import Explanation
+
+Rules = Mapping[str, RuleDoc]
+_OUTCOMES = {name.removeprefix("OUTCOME_"): number for name, number in decision_pb2.Outcome.items()}
+_MODES = {name.removeprefix("MODE_"): number for name, number in decision_pb2.Mode.items()}
+_EFFECTS = {name.removeprefix("EFFECT_").lower(): number for name, number in decision_pb2.Effect.items()}
+_KINDS = {name.removeprefix("SOURCE_KIND_").lower(): number for name, number in SourceKind.items()}
+_TRUST = {name.removeprefix("TRUST_LEVEL_").lower(): number for name, number in TrustLevel.items()}
+
+
+def decide_response(decided: Decided) -> decision_service_pb2.DecideResponse:
+    """Return the answer to one plan."""
+    return decision_service_pb2.DecideResponse(
+        decision=decision_message(decided.details), receipt=receipt_message(decided.receipt)
+    )
+
+
+def decision_message(details: Mapping[str, JsonValue], rules: Rules | None = None) -> decision_pb2.Decision:
+    """Return a decision; with ``rules``, its findings say where the rules stand."""
+    fields: Mapping[str, Any] = details
+    return decision_pb2.Decision(
+        decision_id=fields["decision_id"],
+        trace_id=fields["trace_id"],
+        plan_id=fields["plan_id"],
+        outcome=_OUTCOMES[fields["outcome"]],
+        mode=_MODES[fields["mode"]],
+        findings=[_finding(finding, rules or {}) for finding in fields["findings"]],
+        steps=[_step(step) for step in fields["steps"]],
+        obligations=[_obligation(obligation) for obligation in fields["obligations"]],
+        sources=[_source(source) for source in fields["sources"]],
+        bundle_revision=fields["bundle_revision"],
+        bundle_digest=fields["bundle_digest"],
+        engine_version=fields["engine_version"],
+        document_digest=fields["document_digest"],
+        plan_hash=fields["plan_hash"],
+        principal=principal_pb2.Principal(**fields["principal"]),
+        decided_at=timestamp(fields["decided_at_micros"] * 1000),
+        evaluation=_duration(fields["evaluation_ns"]),
+        risk_score_milli=fields["risk_score_milli"],
+        explanation=fields["explanation"],
+    )
+
+
+def receipt_message(receipt: Receipt) -> decision_pb2.Receipt:
+    """Return the proof of logging."""
+    return decision_pb2.Receipt(
+        event_id=receipt.event_id,
+        log_index=receipt.log_index,
+        leaf_hash=receipt.leaf_hash.hex(),
+        replayed=receipt.replayed,
+    )
+
+
+def explain_response(explanation: Explanation) -> decision_service_pb2.ExplainResponse:
+    """Return the answers to an investigator's questions."""
+    stored = explanation.stored
+    document: Mapping[str, Any] = orjson.loads(stored.document)
+    return decision_service_pb2.ExplainResponse(
+        decision=decision_message(stored.details, explanation.rules),
+        document_json=stored.document,
+        initiator=_initiator(stored),
+        influences=list(_influences(document["plan"]["steps"])),
+        capabilities=[_capability(step) for step in _sequence(stored.details["steps"])],
+        replay=decision_service_pb2.Replayability(reproduced=explanation.reproduced, reason=explanation.why_not),
+        trace_text=explanation.trace_text,
+    )
+
+
+def timestamp(nanoseconds: int) -> Timestamp:
+    """Return a time given in Unix nanoseconds."""
+    return Timestamp(seconds=nanoseconds // 1_000_000_000, nanos=nanoseconds % 1_000_000_000)
+
+
+def _finding(finding: Mapping[str, Any], rules: Rules) -> decision_pb2.Finding:
+    rule = rules.get(finding["rule"])
+    return decision_pb2.Finding(
+        rule=finding["rule"],
+        title=finding["title"],
+        message=finding["message"],
+        effect=_EFFECTS[finding["effect"]],
+        severity=finding["severity"],
+        step_id=finding["step"],
+        facts=[
+            decision_pb2.Fact(pointer=fact["pointer"], value_json=canonical_bytes(fact["value"]).decode())
+            for fact in finding["facts"]
+        ],
+        remedy=finding["remedy"],
+        location=decision_pb2.RuleLocation(file=rule.file, line=rule.line) if rule else None,
+    )
+
+
+def _step(step: Mapping[str, Any]) -> decision_pb2.StepDecision:
+    return decision_pb2.StepDecision(
+        step_id=step["id"], outcome=_OUTCOMES[step["outcome"]], capability=step["capability"]
+    )
+
+
+def _obligation(obligation: Mapping[str, Any]) -> decision_pb2.Obligation:
+    return decision_pb2.Obligation(
+        kind=obligation["kind"],
+        step_id=obligation["step"],
+        parameters_json=canonical_bytes(obligation["parameters"]).decode(),
+    )
+
+
+def _source(source: Mapping[str, Any]) -> decision_pb2.SourceTrust:
+    return decision_pb2.SourceTrust(
+        source_id=source["id"],
+        kind=_KINDS[source["kind"]],
+        trust=_TRUST[source["trust"]],
+        verified=source["verified"],
+        name=source["name"],
+        origin_uri=source["origin_uri"],
+        digest=source["digest"],
+    )
+
+
+def _initiator(stored: StoredDecision) -> decision_service_pb2.Initiator:
+    fields: Mapping[str, Any] = stored.details
+    return decision_service_pb2.Initiator(
+        agent_id=fields["principal"]["id"],
+        session_id=fields["session_id"],
+        delegation=[Delegate(**link) for link in fields["delegation"]],
+    )
+
+
+def _influences(steps: Sequence[Mapping[str, Any]]) -> Iterator[decision_service_pb2.Influence]:
+    for step in steps:
+        pointers: dict[str, list[str]] = {source: [] for source in step["influenced_by"]}
+        for value in step["values"]:
+            for occurrence in value["found"]:
+                # What a value occurs in influenced the step, whether the agent said so or not.
+                pointers.setdefault(occurrence["source"], []).append(value["pointer"])
+        for source, found in pointers.items():
+            yield decision_service_pb2.Influence(
+                step_id=step["id"], source_id=source, pointers=list(dict.fromkeys(found))
+            )
+
+
+def _capability(step: Any) -> decision_service_pb2.CapabilityUse:
+    return decision_service_pb2.CapabilityUse(
+        step_id=step["id"],
+        capability=step["capability"],
+        granted=bool(step["granted_by"]),
+        granted_by=step["granted_by"],
+    )
+
+
+def _sequence(value: JsonValue) -> Sequence[Any]:
+    return value if isinstance(value, (list, tuple)) else ()
+
+
+def _duration(nanoseconds: int) -> Duration:
+    return Duration(seconds=nanoseconds // 1_000_000_000, nanos=nanoseconds % 1_000_000_000)

@@ -1,0 +1,245 @@
+"""DecisionService: reads plans strictly, hands them to the use cases, and writes their answers.
+
+Ordering rules: admission before parsing, parsing before deciding, a refused plan is recorded before its error
+is returned. Sources, steps and earlier calls that a stream remembers live in ``session``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, TypeVar
+
+from aisecops.v1 import decision_service_pb2 as api
+
+from aisecops_server.domain.decision import Mode
+from aisecops_server.domain.errors import AisecopsError, InvalidRequestError, NotFoundError
+from aisecops_server.domain.identity import Principal
+from aisecops_server.domain.plan_builder import Fresh, PlanDraft, build_plan, is_trace_id
+from aisecops_server.entrypoints.grpc import access, status
+from aisecops_server.entrypoints.grpc.admission import Admission
+from aisecops_server.entrypoints.grpc.decision_codec import decide_response, explain_response
+from aisecops_server.entrypoints.grpc.methods import Caller, Gate, read_message
+from aisecops_server.entrypoints.grpc.plan_codec import draft_of, idempotency_key, request_digest
+from aisecops_server.entrypoints.grpc.session import SessionMemory
+from aisecops_server.ports import Ids
+from aisecops_server.usecases.decide import DecideCommand, Decided
+from aisecops_server.usecases.explain import Explanation
+
+MAX_BATCH_ITEMS = 1000
+# A batch shares its fixed costs, so sixteen of its plans weigh what one alone does.
+_ITEMS_PER_WEIGHT = 16
+# Full explanations are some fifty times the work of a decision.
+_FULL_WEIGHT = 16
+# Reading plans holds the event loop; others get a turn after so many.
+_ITEMS_PER_TURN = 16
+_T = TypeVar("_T")
+
+
+class DecideUseCase(Protocol):
+    """Decides plans."""
+
+    async def __call__(self, command: DecideCommand) -> Decided:
+        """Decide one plan and record it."""
+        ...
+
+    async def batch(self, commands: Sequence[DecideCommand]) -> list[Decided | AisecopsError]:
+        """Decide many plans; results in their order."""
+        ...
+
+    async def refuse(self, principal: Principal | None, error: AisecopsError, *, trace_id: str = "") -> None:
+        """Record that a request was rejected before there was a plan."""
+        ...
+
+
+class ExplainUseCase(Protocol):
+    """Explains stored decisions."""
+
+    async def __call__(self, decision_id: str, *, full: bool) -> Explanation:
+        """Explain one decision."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionService:
+    """The handlers of ``aisecops.v1.DecisionService``."""
+
+    decide: DecideUseCase
+    explain: ExplainUseCase
+    ids: Ids
+    admission: Admission
+    gate: Gate
+
+    async def decide_one(self, request: bytes, caller: Caller) -> api.DecideResponse:
+        """Answer Decide."""
+        with self.admission.admit(caller.principal):
+            asked = await self._recorded(caller, lambda: read_message(api.DecideRequest, request))
+            command = await self._recorded(
+                caller,
+                lambda: self._command(asked, request, principal=caller.principal, mode=Mode.ENFORCE),
+                trace_id=asked.plan.trace_id,
+            )
+            return decide_response(await self.decide(command))
+
+    async def decide_batch(self, request: bytes, caller: Caller) -> api.DecideBatchResponse:
+        """Answer DecideBatch."""
+        batch = await self._recorded(caller, lambda: _batch(request))
+        weight = 1 + len(batch.items) // _ITEMS_PER_WEIGHT
+        with self.admission.admit(caller.principal, weight=weight):
+            results = await self._decide_items(batch.items, caller)
+        return api.DecideBatchResponse(
+            results=[
+                _batch_result(item.correlation_id, result) for item, result in zip(batch.items, results, strict=True)
+            ]
+        )
+
+    async def dry_run(self, request: bytes, caller: Caller) -> api.DryRunResponse:
+        """Answer DryRun."""
+        with self.admission.admit(caller.principal):
+            asked = await self._recorded(caller, lambda: read_message(api.DryRunRequest, request))
+            command = await self._recorded(
+                caller, lambda: self._dry_command(asked, caller), trace_id=asked.request.plan.trace_id
+            )
+            answer = decide_response(await self.decide(command))
+        return api.DryRunResponse(decision=answer.decision, receipt=answer.receipt)
+
+    async def explain_one(self, request: bytes, caller: Caller) -> api.ExplainResponse:
+        """Answer Explain; who may not read everything reads only their own decisions."""
+        asked = read_message(api.ExplainRequest, request)
+        if not asked.decision_id:
+            raise InvalidRequestError("decision_id: is not set", field="decision_id")
+        with self.admission.admit(caller.principal, weight=_FULL_WEIGHT if asked.full else 1):
+            explanation = await self.explain(asked.decision_id, full=asked.full)
+        if not (access.reads_everything(caller.principal) or _is_own(explanation, caller.principal)):
+            # The same answer as for a decision that does not exist, so that ids cannot be probed.
+            raise NotFoundError("no such decision", id=asked.decision_id)
+        return explain_response(explanation)
+
+    async def session(self, requests: AsyncIterator[bytes], caller: Caller) -> AsyncIterator[api.SessionResponse]:
+        """Answer Session: one answer for each message, in their order."""
+        memory = SessionMemory()
+        async for data in requests:
+            # A stream may outlive the credential that opened it.
+            self.gate.still(caller)
+            request = await self._recorded(caller, partial(read_message, api.SessionRequest, data))
+            try:
+                async with asyncio.timeout(caller.seconds):
+                    response = await self._session_step(request, caller, memory)
+                yield api.SessionResponse(correlation_id=request.correlation_id, response=response)
+            except Exception as error:  # noqa: BLE001 - one message fails, the stream goes on
+                failure = _item_error(status.as_known(error))
+                yield api.SessionResponse(correlation_id=request.correlation_id, error=failure)
+
+    async def _session_step(
+        self, request: api.SessionRequest, caller: Caller, memory: SessionMemory
+    ) -> api.DecideResponse:
+        with self.admission.admit(caller.principal):
+            merged, command = await self._recorded(
+                caller, lambda: self._session_command(request, caller, memory), trace_id=request.plan.trace_id
+            )
+            decided = await self.decide(command)
+        memory.remember(merged, command.plan, decided.outcome)
+        return decide_response(decided)
+
+    def _session_command(
+        self, request: api.SessionRequest, caller: Caller, memory: SessionMemory
+    ) -> tuple[PlanDraft, DecideCommand]:
+        merged = memory.merged(draft_of(request))
+        plain = api.DecideRequest(plan=request.plan, idempotency_key=request.idempotency_key)
+        if request.HasField("message"):
+            plain.message.CopyFrom(request.message)
+        return merged, DecideCommand(
+            principal=caller.principal,
+            plan=memory.plan(merged, self._fresh()),
+            mode=Mode.ENFORCE,
+            idempotency_key=idempotency_key(request.idempotency_key),
+            request_digest=request_digest(
+                Mode.ENFORCE, "", memory.digest(), plain.SerializeToString(deterministic=True)
+            ),
+        )
+
+    async def _decide_items(
+        self, items: Sequence[api.DecideBatchItem], caller: Caller
+    ) -> list[Decided | AisecopsError]:
+        read = [await self._item_command(item, at, caller) for at, item in enumerate(items)]
+        commands = [command for command in read if isinstance(command, DecideCommand)]
+        decided = iter(await self.decide.batch(commands) if commands else [])
+        return [next(decided) if isinstance(command, DecideCommand) else command for command in read]
+
+    async def _item_command(self, item: api.DecideBatchItem, at: int, caller: Caller) -> DecideCommand | AisecopsError:
+        if at % _ITEMS_PER_TURN == 0:
+            await asyncio.sleep(0)
+        mode = Mode.DRY_RUN if item.dry_run else Mode.ENFORCE
+        data = item.request.SerializeToString(deterministic=True)
+        try:
+            return await self._recorded(
+                caller,
+                lambda: self._command(item.request, data, principal=caller.principal, mode=mode),
+                trace_id=item.request.plan.trace_id,
+            )
+        except AisecopsError as error:
+            return error
+
+    def _dry_command(self, asked: api.DryRunRequest, caller: Caller) -> DecideCommand:
+        inner = asked.request.SerializeToString(deterministic=True)
+        return self._command(
+            asked.request, inner, principal=caller.principal, mode=Mode.DRY_RUN, revision=asked.revision
+        )
+
+    def _command(
+        self, request: api.DecideRequest, data: bytes, *, principal: Principal, mode: Mode, revision: str = ""
+    ) -> DecideCommand:
+        return DecideCommand(
+            principal=principal,
+            plan=build_plan(draft_of(request), self._fresh()),
+            mode=mode,
+            idempotency_key=idempotency_key(request.idempotency_key),
+            request_digest=request_digest(mode, revision, data),
+            revision=revision,
+        )
+
+    def _fresh(self) -> Fresh:
+        return Fresh(self.ids.trace_id(), self.ids.plan_id())
+
+    async def _recorded(self, caller: Caller, read: Callable[[], _T], *, trace_id: str = "") -> _T:
+        """Return what ``read`` gives; a request that it refuses is on the record before the error leaves."""
+        try:
+            return read()
+        except InvalidRequestError as error:
+            await self.decide.refuse(caller.principal, error, trace_id=_trace_id(trace_id))
+            raise
+
+
+def _batch(data: bytes) -> api.DecideBatchRequest:
+    batch = read_message(api.DecideBatchRequest, data)
+    if not 1 <= len(batch.items) <= MAX_BATCH_ITEMS:
+        raise InvalidRequestError(f"items: {len(batch.items)} given, 1 to {MAX_BATCH_ITEMS} are allowed", field="items")
+    if len({item.correlation_id for item in batch.items}) != len(batch.items):
+        raise InvalidRequestError("items: correlation ids are not unique", field="items")
+    return batch
+
+
+def _batch_result(correlation_id: str, result: Decided | AisecopsError) -> api.DecideBatchResult:
+    if isinstance(result, AisecopsError):
+        return api.DecideBatchResult(correlation_id=correlation_id, error=_item_error(result))
+    return api.DecideBatchResult(correlation_id=correlation_id, response=decide_response(result))
+
+
+def _item_error(error: AisecopsError) -> api.ItemError:
+    return api.ItemError(
+        code=status.numeric_code(error),
+        reason=error.reason,
+        message=status.shown_message(error),
+        field=error.metadata().get("field", ""),
+    )
+
+
+def _is_own(explanation: Explanation, principal: Principal) -> bool:
+    asker = explanation.stored.details.get("principal")
+    return isinstance(asker, dict) and asker.get("id") == principal.id
+
+
+def _trace_id(text: str) -> str:
+    return text if is_trace_id(text) else ""

@@ -1,0 +1,142 @@
+"""What happens around every call: who asks, may they, how long may it take, and how it ends when it fails.
+
+Requests arrive as raw bytes and are parsed only after the caller was authenticated and its roles were checked.
+A handler returns the serialised answer or raises; every error leaves through ``status.abort``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from aisecops_server.domain.errors import InvalidRequestError, UnauthenticatedError
+from aisecops_server.domain.identity import Principal
+from aisecops_server.entrypoints.grpc import access, status
+from aisecops_server.ports import Authenticator
+
+Context = grpc.aio.ServicerContext[bytes, bytes]
+_M = TypeVar("_M", bound=Message)
+_SCHEME = "bearer"
+
+
+class Patience(Enum):
+    """How long a call may take when its caller does not say: (default, at most), in seconds."""
+
+    DECISION = (0.25, 2.0)
+    BATCH = (10.0, 30.0)
+    WORK = (30.0, 120.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who makes a call, by which credential, and the time left for it."""
+
+    principal: Principal
+    credential: str
+    seconds: float
+
+
+UnaryHandler = Callable[[bytes, Caller], Awaitable[Message]]
+StreamHandler = Callable[[bytes, Caller], AsyncIterator[Message]]
+SessionHandler = Callable[[AsyncIterator[bytes], Caller], AsyncIterator[Message]]
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Wraps handlers into gRPC methods."""
+
+    authenticator: Authenticator
+
+    def unary(self, call: str, handler: UnaryHandler, patience: Patience) -> grpc.RpcMethodHandler[Any, Any]:
+        """Return a method with one request and one answer."""
+
+        async def method(request: bytes, context: Context) -> bytes:
+            try:
+                caller = self._caller(call, context, patience)
+                async with asyncio.timeout(caller.seconds):
+                    return (await handler(request, caller)).SerializeToString()
+            except Exception as error:  # noqa: BLE001 - the last line: every error becomes a status here
+                return await status.abort(context, status.as_known(error))
+
+        return grpc.unary_unary_rpc_method_handler(method)
+
+    def stream(self, call: str, handler: StreamHandler) -> grpc.RpcMethodHandler[Any, Any]:
+        """Return a method with one request and many answers; it lasts as long as its caller wants."""
+
+        async def method(request: bytes, context: Context) -> AsyncIterator[bytes]:
+            try:
+                async for answer in handler(request, self._caller(call, context, Patience.WORK)):
+                    yield answer.SerializeToString()
+            except Exception as error:  # noqa: BLE001 - the last line: every error becomes a status here
+                await status.abort(context, status.as_known(error))
+
+        return grpc.unary_stream_rpc_method_handler(method)
+
+    def session(self, call: str, handler: SessionHandler) -> grpc.RpcMethodHandler[Any, Any]:
+        """Return a method with many requests and many answers; ``caller.seconds`` bounds each of them."""
+
+        async def method(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+            try:
+                principal, credential = self._identity(call, context)
+                caller = Caller(principal, credential, Patience.DECISION.value[1])
+                async for answer in handler(requests, caller):
+                    yield answer.SerializeToString()
+            except Exception as error:  # noqa: BLE001 - the last line: every error becomes a status here
+                await status.abort(context, status.as_known(error))
+
+        return grpc.stream_stream_rpc_method_handler(method)
+
+    def still(self, caller: Caller) -> None:
+        """Check again, in a call that lasts, that the credential is good.
+
+        Raises:
+            UnauthenticatedError: it expired or its key was withdrawn.
+        """
+        self.authenticator.authenticate(caller.credential)
+
+    def _caller(self, call: str, context: Context, patience: Patience) -> Caller:
+        principal, credential = self._identity(call, context)
+        default, at_most = patience.value
+        # Without a deadline gRPC gives None, and far-off ones are clamped alike.
+        asked = context.time_remaining()
+        return Caller(principal, credential, default if asked is None else max(0.0, min(asked, at_most)))
+
+    def _identity(self, call: str, context: Context) -> tuple[Principal, str]:
+        credential = _credential(context)
+        principal = self.authenticator.authenticate(credential)
+        access.require(principal, call)
+        return principal, credential
+
+
+def read_message(kind: type[_M], data: bytes) -> _M:
+    """Return the protobuf message in ``data``.
+
+    Raises:
+        InvalidRequestError: the bytes are not one.
+    """
+    try:
+        return kind.FromString(data)
+    except (DecodeError, RecursionError) as error:
+        raise InvalidRequestError(
+            f"the request is not a {kind.DESCRIPTOR.name} message",
+            hint="Send protobuf as proto/aisecops/v1 describes it",
+            field="request",
+        ) from error
+
+
+def _credential(context: Context) -> str:
+    # Several values would let two readers pick different ones.
+    metadata = context.invocation_metadata() or ()
+    values = [value for key, value in metadata if key == "authorization"]
+    scheme, _, credential = str(values[0]).partition(" ") if len(values) == 1 else ("", "", "")
+    if scheme.lower() != _SCHEME or not credential:
+        raise UnauthenticatedError(
+            "the call carries no credential", hint="Send the metadata 'authorization: Bearer <token>', once"
+        )
+    return credential

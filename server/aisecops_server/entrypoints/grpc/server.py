@@ -1,0 +1,175 @@
+"""Puts the services on listeners: a Unix socket for this machine, and TCP where it is asked for.
+
+A listener without transport security is opened only on a Unix socket (mode 0600) or on a loopback address.
+Reflection is answered on the Unix socket, and on TCP only by setting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc_reflection.v1alpha import reflection
+
+from aisecops_server.domain.errors import InvalidRequestError
+from aisecops_server.entrypoints.grpc.health_service import SERVICE as HEALTH_SERVICE
+from aisecops_server.entrypoints.grpc.services import Served, handlers
+
+# Plans may be 4 MiB; the rest is for what wraps them.
+MAX_REQUEST_BYTES = 4 * 1024 * 1024 + 64 * 1024
+# Answers carry documents and traces.
+MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+_SOCKET_PATH_BYTES = 107
+_IDENTITY_ONLY = 1
+
+_OPTIONS: Sequence[tuple[str, Any]] = (
+    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+    ("grpc.max_send_message_length", MAX_RESPONSE_BYTES),
+    ("grpc.max_metadata_size", 8 * 1024),
+    ("grpc.max_concurrent_streams", 128),
+    ("grpc.so_reuseport", 0),
+    # A compressed request could be a bomb; nothing here is large enough to need it.
+    ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_ONLY),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.max_ping_strikes", 3),
+)
+_TCP_OPTIONS: Sequence[tuple[str, Any]] = (
+    ("grpc.max_connection_age_ms", 300_000),
+    # Sessions and followed event streams outlive the connection's age.
+    ("grpc.max_connection_age_grace_ms", 3_600_000),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where to listen. ``address`` is ``host:port``, with port 0 for any; empty for no TCP."""
+
+    socket: Path | None
+    address: str = ""
+    credentials: grpc.ServerCredentials | None = None
+    reflection_on_tcp: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """A server that answers. ``port`` is the TCP port, or 0 without one."""
+
+    servers: tuple[grpc.aio.Server, ...]
+    socket: Path | None
+    port: int
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Stop taking calls, let those under way end within the grace, and remove the socket."""
+        await asyncio.gather(*(server.stop(grace_seconds) for server in self.servers))
+        if self.socket is not None:
+            self.socket.unlink(missing_ok=True)
+
+
+async def serve(served: Served, listening: Listening) -> RunningServer:
+    """Start to serve and return.
+
+    Raises:
+        InvalidRequestError: there is nothing to listen on, or it may not or cannot be listened on.
+    """
+    if listening.socket is None and not listening.address:
+        raise InvalidRequestError("there is nothing to listen on", hint="Set a socket or an address", field="listen")
+    # Made once, so that what is in flight is counted over all listeners.
+    answering = handlers(served)
+    names = served.service_names
+    servers: list[grpc.aio.Server] = []
+    port = 0
+    if listening.address:
+        server = _server(answering, (*_OPTIONS, *_TCP_OPTIONS), names if listening.reflection_on_tcp else ())
+        port = _bind_tcp(server, listening)
+        servers.append(server)
+    if listening.socket is not None:
+        server = _server(answering, _OPTIONS, names)
+        _bind_socket(server, listening.socket)
+        servers.append(server)
+    for server in servers:
+        await server.start()
+    return RunningServer(tuple(servers), listening.socket, port)
+
+
+def _server(
+    answering: Sequence[grpc.GenericRpcHandler], options: Iterable[tuple[str, Any]], reflected: Sequence[str]
+) -> grpc.aio.Server:
+    server = grpc.aio.server(options=list(options))
+    server.add_generic_rpc_handlers(tuple(answering))
+    if reflected:
+        reflection.enable_server_reflection((*reflected, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
+    return server
+
+
+def _bind_socket(server: grpc.aio.Server, path: Path) -> None:
+    if len(os.fsencode(path)) > _SOCKET_PATH_BYTES:
+        raise InvalidRequestError(
+            f"the socket path {path} is longer than {_SOCKET_PATH_BYTES} bytes",
+            hint="Set listen_socket to a shorter path",
+            field="listen_socket",
+        )
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _remove_stale(path)
+        # The socket must never exist with wider rights, not even for a moment.
+        earlier = os.umask(0o177)
+        try:
+            server.add_insecure_port(f"unix:{path}")
+        finally:
+            os.umask(earlier)
+        path.chmod(0o600)
+    except (OSError, RuntimeError) as error:
+        raise InvalidRequestError(
+            f"cannot listen on {path}", hint="Check the directory's rights", field="listen_socket"
+        ) from error
+
+
+def _remove_stale(path: Path) -> None:
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(os.fspath(path))
+        except OSError:
+            path.unlink(missing_ok=True)
+            return
+    raise InvalidRequestError(
+        f"another control plane listens on {path}", hint="Stop it, or set another listen_socket", field="listen_socket"
+    )
+
+
+def _bind_tcp(server: grpc.aio.Server, listening: Listening) -> int:
+    address = listening.address
+    try:
+        if listening.credentials is not None:
+            return int(server.add_secure_port(address, listening.credentials))
+        if not _is_loopback(address):
+            raise InvalidRequestError(
+                f"{address} is not a loopback address and there is no TLS certificate",
+                hint="Listen on 127.0.0.1, on the Unix socket, or with TLS",
+                field="listen_address",
+            )
+        return int(server.add_insecure_port(address))
+    except (OSError, RuntimeError) as error:
+        raise InvalidRequestError(
+            f"cannot listen on {address}", hint="Take another port", field="listen_address"
+        ) from error
+
+
+def _is_loopback(address: str) -> bool:
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        # A name could resolve to anything, so only the address itself counts.
+        return False

@@ -1,0 +1,90 @@
+"""Which method of which service is answered by which handler: one table, complete by a test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from aisecops.v1 import audit_service_pb2, bundle_service_pb2, decision_service_pb2
+
+from aisecops_server.entrypoints.grpc.admission import Admission
+from aisecops_server.entrypoints.grpc.audit_service import AuditService
+from aisecops_server.entrypoints.grpc.bundle_service import BundleService, PolicyUseCases
+from aisecops_server.entrypoints.grpc.decision_service import DecideUseCase, DecisionService, ExplainUseCase
+from aisecops_server.entrypoints.grpc.health_service import HealthService, Readiness
+from aisecops_server.entrypoints.grpc.methods import Gate, Patience
+from aisecops_server.ports import Authenticator, EventLog, Ids
+
+_DECISION = decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"].full_name
+_BUNDLE = bundle_service_pb2.DESCRIPTOR.services_by_name["BundleService"].full_name
+_AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name
+
+Methods = dict[str, "grpc.RpcMethodHandler[Any, Any]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What the API offers: use cases, the log for reading, and who may come in."""
+
+    decide: DecideUseCase
+    explain: ExplainUseCase
+    policy: PolicyUseCases
+    log: EventLog
+    authenticator: Authenticator
+    ids: Ids
+    readiness: Readiness
+    max_in_flight: int = 256
+
+    @property
+    def service_names(self) -> tuple[str, ...]:
+        """Return the full names of our services."""
+        return (_DECISION, _BUNDLE, _AUDIT)
+
+
+def handlers(served: Served) -> tuple[grpc.GenericRpcHandler, ...]:
+    """Return everything that a server must answer."""
+    gate = Gate(served.authenticator)
+    health = HealthService(served.readiness, frozenset(served.service_names))
+    return (
+        grpc.method_handlers_generic_handler(_DECISION, _decision_methods(served, gate)),
+        grpc.method_handlers_generic_handler(_BUNDLE, _bundle_methods(served, gate)),
+        grpc.method_handlers_generic_handler(_AUDIT, _audit_methods(served, gate)),
+        health.handler(),
+    )
+
+
+def _decision_methods(served: Served, gate: Gate) -> Methods:
+    service = DecisionService(served.decide, served.explain, served.ids, Admission(served.max_in_flight), gate)
+    place = f"/{_DECISION}"
+    return {
+        "Decide": gate.unary(f"{place}/Decide", service.decide_one, Patience.DECISION),
+        "DecideBatch": gate.unary(f"{place}/DecideBatch", service.decide_batch, Patience.BATCH),
+        "Session": gate.session(f"{place}/Session", service.session),
+        # A dry run may have to build and start a historical revision first.
+        "DryRun": gate.unary(f"{place}/DryRun", service.dry_run, Patience.WORK),
+        "Explain": gate.unary(f"{place}/Explain", service.explain_one, Patience.WORK),
+    }
+
+
+def _bundle_methods(served: Served, gate: Gate) -> Methods:
+    service = BundleService(served.policy)
+    place = f"/{_BUNDLE}"
+    return {
+        "ListRevisions": gate.unary(f"{place}/ListRevisions", service.list_revisions, Patience.WORK),
+        "GetRevision": gate.unary(f"{place}/GetRevision", service.revision, Patience.WORK),
+        "GetStatus": gate.unary(f"{place}/GetStatus", service.status, Patience.WORK),
+        "Activate": gate.unary(f"{place}/Activate", service.activate, Patience.WORK),
+        "Rollback": gate.unary(f"{place}/Rollback", service.rollback, Patience.WORK),
+        "Sync": gate.unary(f"{place}/Sync", service.sync, Patience.WORK),
+    }
+
+
+def _audit_methods(served: Served, gate: Gate) -> Methods:
+    service = AuditService(served.log, gate)
+    place = f"/{_AUDIT}"
+    return {
+        "GetTrace": gate.unary(f"{place}/GetTrace", service.trace, Patience.WORK),
+        "ListTraces": gate.unary(f"{place}/ListTraces", service.list_traces, Patience.WORK),
+        "StreamEvents": gate.stream(f"{place}/StreamEvents", service.stream_events),
+    }
