@@ -35,6 +35,12 @@ valid if {
 	every step in input.plan.steps {
 		step_valid(step)
 	}
+	every source in input.sources {
+		is_string(source.id)
+	}
+	every call in input.history {
+		is_string(call.tool)
+	}
 }
 
 # METADATA
@@ -106,6 +112,19 @@ grant("", name) := {"capability": held[0][0], "granted_by": held[0][1]} if {
 }
 
 default grant(_, _) := {"capability": "", "granted_by": ""}
+
+# METADATA
+# description: What the tables say of the tool of each past call.
+past_entries := [tool(call.tool) | some call in input.history]
+
+# METADATA
+# description: |
+#   How many calls the session has made: as the control plane counted, or as the history says if that is more.
+calls_used := max([input.usage.session_calls, count(input.history)])
+
+# METADATA
+# description: The fact that rules about a session's calls give.
+usage_fact := {"pointer": "/usage/session_calls", "value": calls_used}
 
 # METADATA
 # description: The pointer to a step, or to a part of it.

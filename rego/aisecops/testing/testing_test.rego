@@ -103,11 +103,11 @@ tables := {
 	},
 	"tools": tools,
 	"servers": {
-		"crm": {"tools": {}, "environments": {}},
-		"mail": {"tools": {}, "environments": {}},
-		"web": {"tools": {}, "environments": {}},
-		"shell": {"tools": {}, "environments": {}},
-		"db": {"tools": {"query": true}, "environments": {"staging": true, "production": true}},
+		"crm": server(["read", "update", "delete", "refund"]),
+		"mail": server(["send"]),
+		"web": server(["fetch"]),
+		"shell": server(["run"]),
+		"db": object.union(server(["query"]), {"environments": {"staging": true, "production": true}}),
 	},
 	"trust": {
 		"agent_identity": "trusted",
@@ -130,6 +130,8 @@ tables := {
 		"trust_percent": {"trusted": 100, "internal": 100, "external": 150, "unverified": 200},
 	},
 }
+
+server(names) := {"tools": {name: true | some name in names}, "environments": {"production": true}}
 
 agent(capabilities) := {
 	"environments": {"production": true},

@@ -18,8 +18,8 @@ score_milli := floor((sum(past) + sum(proposed)) / 10000)
 # METADATA
 # description: Ten thousand times the score of each past call.
 past := [weighed |
-	some call in input.history
-	weighed := weight(lib.tool(call.tool)) * 100
+	some entry in lib.past_entries
+	weighed := weight(entry) * 100
 ]
 
 # METADATA
@@ -33,3 +33,10 @@ proposed := [weighed |
 # METADATA
 # description: A hundred times the risk of a tool by what it does and where.
 weight(entry) := data.tables.risk.base_milli[entry.effect] * data.tables.risk.reach_percent[entry.reach]
+
+# METADATA
+# description: The facts that rules about chain risk give, which are the proposed calls that do more than read.
+facts := [lib.tool_fact(joined) |
+	some joined in lib.steps
+	joined.entry.effect != "read"
+]

@@ -1,6 +1,6 @@
 # METADATA
 # title: Capability not granted
-# description: The agent holds no grant of a capability that lists this tool.
+# description: The agent holds no grant that covers the call.
 # scope: package
 # schemas:
 #   - input: schema.input

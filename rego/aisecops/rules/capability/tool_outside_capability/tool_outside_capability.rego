@@ -1,6 +1,6 @@
 # METADATA
 # title: Tool outside its capability
-# description: The capability that the plan names does not list this tool.
+# description: The capability that the plan names does not list the tool.
 # scope: package
 # schemas:
 #   - input: schema.input

@@ -9,7 +9,7 @@
 #   severity: high
 #   owner: platform-security
 #   remedy: Use a tool of the catalogue, or have this one described in data/tools.yaml.
-#   mappings: [owasp-llm-2025:LLM06, owasp-agentic-2026:ASI04]
+#   mappings: [owasp-llm-2025:LLM06, owasp-agentic-2026:ASI02, owasp-agentic-2026:ASI04]
 package aisecops.rules.capability.tool_undeclared
 
 import data.aisecops.lib

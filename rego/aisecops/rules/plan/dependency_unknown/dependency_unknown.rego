@@ -1,6 +1,6 @@
 # METADATA
-# title: Dependency on an unknown step
-# description: A step may only depend on steps that come before it in the same plan.
+# title: Dependency on a later or unknown step
+# description: A step depends on something that is not an earlier step of the plan.
 # scope: package
 # schemas:
 #   - input: schema.input
@@ -25,11 +25,8 @@ findings contains finding if {
 
 # METADATA
 # description: Whether a step with that id stands before the index.
-earlier(index, id) if positions[id] < index
-
-# METADATA
-# description: The first position of each step id.
-positions := {joined.id: first |
+earlier(index, id) if {
 	some joined in lib.steps
-	first := min([other.index | some other in lib.steps; other.id == joined.id])
+	joined.id == id
+	joined.index < index
 }

@@ -1,0 +1,54 @@
+# METADATA
+# title: Destructive command
+# description: A command or query destroys data, rewrites published history, opens permissions to all, or runs what it downloads.
+# scope: package
+# schemas:
+#   - input: schema.input
+# custom:
+#   effect: deny
+#   severity: critical
+#   owner: platform-security
+#   remedy: Use a narrower command, or a tool made for the purpose that people can approve.
+#   mappings: [owasp-llm-2025:LLM05, owasp-agentic-2026:ASI05]
+package aisecops.rules.arguments.command_destructive
+
+import data.aisecops.lib
+import data.aisecops.result
+
+findings contains finding if {
+	some text in lib.texts
+	runs(text)
+	some pattern in patterns
+	regex.match(pattern, text.value)
+	finding := result.finding(rego.metadata.chain(), lib.steps[text.index].id, [lib.text_fact(text)])
+}
+
+# METADATA
+# description: Whether something will execute the text.
+runs(text) if text.role in {"command", "query"}
+
+runs(text) if {
+	text.role != "content"
+	lib.steps[text.index].entry.effect == "execute"
+}
+
+# METADATA
+# description: What destroys, one pattern a kind.
+patterns := [
+	`(?i)\brm\s+(\S+\s+)*(-[a-z]*(r[a-z]*f|f[a-z]*r)|-r\s+-f|-f\s+-r|--recursive|--no-preserve-root)`,
+	`(?i)\b(mkfs(\.\w+)?|wipefs|shred|fdisk)\s|\bdd\s+(\S+\s+)*of=/dev/|>\s*/dev/(sd|nvme|vd|hd|disk)`,
+	`(?i)\bfind\s.*\s-delete\b|\bfind\s.*-exec\s+rm\b|:\(\)\s*\{\s*:\s*\|`,
+	`(?i)\bdrop\s+(table|database|schema|index|view|user|role|keyspace)\b|\btruncate\s+(table\s+)?\w`,
+	`(?i)\bdelete\s+from\s+[\w."]+\s*(;|--|$)|\bdelete\s+from\s+.*\bwhere\s+(1\s*=\s*1|true)\b`,
+	`(?i)\bgit\s+push\s+(\S+\s+)*(--force|--mirror|--delete|-[a-z]*f\b|\+\S+|:\S+)|\bgit\s+filter-(branch|repo)\b`,
+	`(?i)^(\S+\s+)*(--force|--mirror)\b`,
+	`(?i)\bgit\s+reset\s+(\S+\s+)*--hard|\bgit\s+clean\s+(\S+\s+)*-[a-z]*f`,
+	`(?i)\bchmod\s+(\S+\s+)*(0?777|a\+rwx|ugo\+rwx|o\+w)\b|\bchown\s+(-\S+\s+)*\S+\s+/(\s|$)`,
+	`(?i)\b(curl|wget|fetch)\b[^\n;]*\|\s*(sudo\s+)?(\S*/)?((ba|z|da|k|c)?sh|python[0-9.]*|perl|ruby|node|php)\b`,
+	`(?i)\b((ba|z|da|k)?sh|source|eval|python[0-9.]*)\b[^\n;]*(<\(|\$\(|\x60)\s*(curl|wget)\b`,
+	`(?i)\bbase64\s+(-d|-D|--decode)[^\n;]*\|\s*(sudo\s+)?((ba|z|da)?sh|python[0-9.]*)\b`,
+	`(?i)\bkubectl\s+delete\s+(ns|namespace|pv|pvc|crd|all|\S+\s+--all)|\bterraform\s+destroy\b|\bhelm\s+uninstall\b`,
+	`(?i)\bdocker\s+(system|volume)\s+prune\b|\baws\s+s3\s+(rb|rm)\s.*(--force|--recursive)`,
+	`(?i)\b(shutdown|reboot|poweroff|init\s+0)\b|\bkill\s+-(9|KILL)\s+(-1|1)\b|\bcrontab\s+-r\b|\biptables\s+-F`,
+	`(?i)\bformat\s+[a-z]:|\b(del|rd|rmdir)\s+(/\w\s+)*/s\b|\bRemove-Item\b.*-Recurse`,
+]

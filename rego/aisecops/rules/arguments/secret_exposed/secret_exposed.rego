@@ -1,0 +1,45 @@
+# METADATA
+# title: Secret leaves the company
+# description: An argument of a call that leaves the company holds a key, token or private key.
+# scope: package
+# schemas:
+#   - input: schema.input
+# custom:
+#   effect: deny
+#   severity: critical
+#   owner: platform-security
+#   remedy: Pass a reference to the secret, and let the tool's server look it up.
+#   mappings: [owasp-llm-2025:LLM02, owasp-agentic-2026:ASI03]
+package aisecops.rules.arguments.secret_exposed
+
+import data.aisecops.lib
+import data.aisecops.result
+
+findings contains finding if {
+	regex.match(pattern, lib.plan_text)
+	some text in lib.texts
+	joined := lib.steps[text.index]
+	joined.entry.reach == "external"
+	regex.match(pattern, text.value)
+	finding := result.finding(rego.metadata.chain(), joined.id, [{
+		"pointer": lib.text_pointer(text),
+		"value": sprintf("(%d characters with a secret, not shown)", [count(text.value)]),
+	}])
+}
+
+# METADATA
+# description: Formats that issuers chose to be recognised by, and private keys.
+pattern := concat("|", [
+	`-----BEGIN [A-Z0-9 ]*PRIVATE KEY`,
+	`\b(AKIA|ASIA)[0-9A-Z]{16}\b`,
+	`\bgh[pousr]_[A-Za-z0-9]{36}`,
+	`\bgithub_pat_[A-Za-z0-9_]{40}`,
+	`\bglpat-[A-Za-z0-9_-]{20}`,
+	`\bxox[abeoprs]-[A-Za-z0-9-]{10}`,
+	`\bsk-[A-Za-z0-9_-]{20}`,
+	`\b[rs]k_live_[A-Za-z0-9]{16}`,
+	`\bAIza[A-Za-z0-9_-]{35}`,
+	`\bnpm_[A-Za-z0-9]{36}`,
+	`\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16}`,
+	`\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8}`,
+])
