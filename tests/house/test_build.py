@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import tomllib
 
@@ -59,3 +60,17 @@ def test_the_checks_run_on_the_very_versions_that_serve() -> None:
 def test_what_is_shipped_beside_the_code_exists() -> None:
     shipped = tomllib.loads(tree.text("pyproject.toml"))["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
     assert [source for source in shipped if not tree.under(f"{source}/")] == []
+
+
+def test_no_code_of_ours_is_excused_from_having_docstrings() -> None:
+    lint = tomllib.loads(tree.text("pyproject.toml"))["tool"]["ruff"]["lint"]
+    assert lint["select"] == ["ALL"]
+    assert {rule for rule in lint["ignore"] if re.match(r"D\d*$", rule)} == {"D104", "D107", "D203", "D213"}
+    assert {path.partition("/")[0] for path in lint["per-file-ignores"]} <= {"tests", "benchmarks", "docs"}
+
+
+def test_continuous_integration_runs_what_people_run() -> None:
+    script = tree.ROOT / ".ci/run"
+    assert os.access(script, os.X_OK)
+    lines = [line for line in script.read_text().splitlines() if line and not line.startswith("#")]
+    assert lines == ["set -euo pipefail", 'cd "$(dirname "${BASH_SOURCE[0]}")/.."', "make test"]

@@ -50,21 +50,15 @@ def decision_events(
     if decision.outcome is Outcome.REQUIRE_APPROVAL:
         stages.append((Stage.APPROVAL, "approval.required", {"plan_hash": decision.plan_hash}))
     events = [
-        _event(decision, stage, kind, {**facts, "rules": found.get(stage, [])}, next_id)
+        _event(next_id(), decision, stage, kind, details={**facts, "rules": found.get(stage, [])})
         for stage, kind, facts in stages
     ]
-    return (*events, _event(decision, Stage.OUTCOME, "decision.concluded", details, next_id))
+    return (*events, _event(next_id(), decision, Stage.OUTCOME, "decision.concluded", details=details))
 
 
-def _event(
-    decision: Decision,
-    stage: Stage,
-    kind: str,
-    details: Mapping[str, JsonValue],
-    next_id: Callable[[], EventId],
-) -> Event:
+def _event(id: EventId, decision: Decision, stage: Stage, kind: str, *, details: Mapping[str, JsonValue]) -> Event:
     return make_event(
-        id=next_id(),
+        id=id,
         trace_id=decision.trace_id,
         plan_id=decision.plan_id,
         decision_id=decision.id,
