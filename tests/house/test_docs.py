@@ -109,6 +109,20 @@ def test_every_decision_page_has_its_parts_and_stands_in_the_index() -> None:
     assert numbers == list(range(1, len(numbers) + 1))
 
 
+def test_every_threat_that_is_covered_names_a_test_that_exists() -> None:
+    page = tree.text("docs/explanation/threat-model.md").split("## Threats")[1].split("## Not covered")[0]
+    rows = [line for line in page.splitlines() if line.startswith("| ")][2:]
+    untested = [row for row in rows if "](../../tests/" not in row]
+    missing = [
+        f"{path}: {name}"
+        for row in rows
+        for names, path in re.findall(r"\[([^\]]*)\]\(\.\./\.\./(tests/[^)#]+)\)", row)
+        for name in re.findall(r"test_\w+", names)
+        if f"def {name}(" not in tree.text(path)
+    ]
+    assert (bool(rows), untested, missing) == (True, [], [])
+
+
 def _target(page: str, link: str) -> str:
     base = (tree.ROOT / page).parent
     return Path(os.path.normpath(base / link)).relative_to(tree.ROOT).as_posix() if link else page
