@@ -1,0 +1,39 @@
+"""The client of the AISecOps control plane. It needs gRPC and protobuf, nothing else.
+
+    with Client.connect("unix:/run/aisecops.sock", token) as client:
+        plan = PlanBuilder(intent="answer the ticket")
+        prompt = plan.source("user_prompt", "Send Ada the invoice.")
+        plan.step("mail/send", {"to": "ada@example.org"}, influenced_by=[prompt])
+        if client.decide(plan).allowed:
+            ...
+
+An error of any kind means: do not act.
+"""
+
+from aisecops_client.aio import AsyncClient
+from aisecops_client.answers import Answer
+from aisecops_client.client import Client
+from aisecops_client.errors import (
+    AccessRefusedError,
+    AisecopsClientError,
+    FaultError,
+    NotFoundError,
+    RequestRefusedError,
+    RetryLaterError,
+)
+from aisecops_client.messages import tool_call_message
+from aisecops_client.plan import PlanBuilder
+
+__all__ = [
+    "AccessRefusedError",
+    "AisecopsClientError",
+    "Answer",
+    "AsyncClient",
+    "Client",
+    "FaultError",
+    "NotFoundError",
+    "PlanBuilder",
+    "RequestRefusedError",
+    "RetryLaterError",
+    "tool_call_message",
+]

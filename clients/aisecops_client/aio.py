@@ -1,0 +1,215 @@
+"""The client for asyncio. Anything but an answer raises, and raising means: deny."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import grpc
+from aisecops.v1 import audit_service_pb2, bundle_pb2, bundle_service_pb2, decision_service_pb2
+from aisecops.v1.audit_service_pb2_grpc import AuditServiceStub
+from aisecops.v1.bundle_service_pb2_grpc import BundleServiceStub
+from aisecops.v1.decision_service_pb2_grpc import DecisionServiceStub
+from aisecops.v1.event_pb2 import Event
+from aisecops.v1.plan_pb2 import ToolCallMessage
+
+from aisecops_client.answers import Answer, answer_of, result_of
+from aisecops_client.errors import AisecopsClientError, from_rpc_error
+from aisecops_client.messages import CHANNEL_OPTIONS, Plan, batch_request, bearer, decide_request
+
+if TYPE_CHECKING:
+    from aisecops.v1.audit_service_pb2_grpc import AuditServiceAsyncStub
+    from aisecops.v1.bundle_service_pb2_grpc import BundleServiceAsyncStub
+    from aisecops.v1.decision_service_pb2_grpc import DecisionServiceAsyncStub
+
+_R = TypeVar("_R")
+
+
+@dataclass(slots=True)
+class AsyncClient:
+    """Calls one control plane with one credential. Use ``connect`` to make one, and close it."""
+
+    channel: grpc.aio.Channel
+    token: str = field(repr=False)
+    timeout_seconds: float = 2.0
+    work_seconds: float = 60.0
+    _decisions: DecisionServiceAsyncStub = field(init=False, repr=False)
+    _bundles: BundleServiceAsyncStub = field(init=False, repr=False)
+    _audit: AuditServiceAsyncStub = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Make the stubs, once for all calls."""
+        self._decisions = DecisionServiceStub(self.channel)
+        self._bundles = BundleServiceStub(self.channel)
+        self._audit = AuditServiceStub(self.channel)
+
+    @classmethod
+    def connect(cls, address: str, token: str, *, credentials: grpc.ChannelCredentials | None = None) -> Self:
+        """Return a client of ``address``, such as ``unix:/run/aisecops.sock`` or ``127.0.0.1:8181``."""
+        if credentials is None:
+            return cls(grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS), token)
+        return cls(grpc.aio.secure_channel(address, credentials), token)
+
+    async def __aenter__(self) -> Self:
+        """Return the client itself."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connection."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self.channel.close()
+
+    async def decide(self, plan: Plan, *, message: ToolCallMessage | None = None, idempotency_key: str = "") -> Answer:
+        """Return the decision on one plan.
+
+        Raises:
+            AisecopsClientError: there is none; do not act.
+        """
+        request = decide_request(plan, message=message, idempotency_key=idempotency_key)
+        return answer_of(await self._call(self._decisions.Decide, request, self.timeout_seconds))
+
+    async def decide_batch(self, plans: Sequence[Plan], *, dry_run: bool = False) -> list[Answer | AisecopsClientError]:
+        """Return the decisions on many plans in their order, an error standing for what was not decided.
+
+        Raises:
+            AisecopsClientError: the batch as a whole was not decided.
+        """
+        request = batch_request(plans, dry_run=dry_run)
+        response = await self._call(self._decisions.DecideBatch, request, self.work_seconds)
+        return [result_of(result) for result in response.results]
+
+    async def dry_run(self, plan: Plan, *, message: ToolCallMessage | None = None, revision: str = "") -> Answer:
+        """Return the decision that a plan would get, at ``revision`` or the live one. It never allows anything.
+
+        Raises:
+            AisecopsClientError: there is none.
+        """
+        request = decision_service_pb2.DryRunRequest(request=decide_request(plan, message=message), revision=revision)
+        return answer_of(await self._call(self._decisions.DryRun, request, self.work_seconds))
+
+    async def session(
+        self, messages: AsyncIterator[decision_service_pb2.SessionRequest]
+    ) -> AsyncIterator[tuple[str, Answer | AisecopsClientError]]:
+        """Yield the correlation id and the answer of each message, in their order.
+
+        Raises:
+            AisecopsClientError: the stream ended; open another one.
+        """
+        try:
+            async for response in self._decisions.Session(messages, metadata=bearer(self.token)):
+                yield response.correlation_id, result_of(response)
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from error
+
+    async def explain(self, decision_id: str, *, full: bool = False) -> decision_service_pb2.ExplainResponse:
+        """Return why a stored decision came out as it did.
+
+        Raises:
+            AisecopsClientError: it cannot be told.
+        """
+        request = decision_service_pb2.ExplainRequest(decision_id=decision_id, full=full)
+        return await self._call(self._decisions.Explain, request, self.work_seconds)
+
+    async def trace(self, trace_id: str) -> audit_service_pb2.GetTraceResponse:
+        """Return everything recorded under a trace id.
+
+        Raises:
+            AisecopsClientError: there is nothing, or it may not be read.
+        """
+        request = audit_service_pb2.GetTraceRequest(trace_id=trace_id)
+        return await self._call(self._audit.GetTrace, request, self.work_seconds)
+
+    async def traces(
+        self, narrow: audit_service_pb2.TraceFilter | None = None, *, page_size: int = 0, page_token: str = ""
+    ) -> audit_service_pb2.ListTracesResponse:
+        """Return a page of traces, newest first.
+
+        Raises:
+            AisecopsClientError: they cannot be read.
+        """
+        request = audit_service_pb2.ListTracesRequest(page_size=page_size, page_token=page_token, filter=narrow)
+        return await self._call(self._audit.ListTraces, request, self.work_seconds)
+
+    async def events(self, *, from_index: int = 0, follow: bool = False, trace_id: str = "") -> AsyncIterator[Event]:
+        """Yield events in log order.
+
+        Raises:
+            AisecopsClientError: they cannot be read any further.
+        """
+        request = audit_service_pb2.StreamEventsRequest(from_index=from_index, follow=follow, trace_id=trace_id)
+        try:
+            async for response in self._audit.StreamEvents(request, metadata=bearer(self.token)):
+                yield response.event
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from error
+
+    async def revisions(self, *, page_size: int = 0, page_token: str = "") -> bundle_service_pb2.ListRevisionsResponse:
+        """Return a page of revisions, newest first.
+
+        Raises:
+            AisecopsClientError: they cannot be read.
+        """
+        request = bundle_service_pb2.ListRevisionsRequest(page_size=page_size, page_token=page_token)
+        return await self._call(self._bundles.ListRevisions, request, self.work_seconds)
+
+    async def revision(self, name: str) -> bundle_service_pb2.GetRevisionResponse:
+        """Return one revision and its rules.
+
+        Raises:
+            AisecopsClientError: there is none of that name.
+        """
+        request = bundle_service_pb2.GetRevisionRequest(revision=name)
+        return await self._call(self._bundles.GetRevision, request, self.work_seconds)
+
+    async def bundle_status(self) -> bundle_pb2.BundleStatus:
+        """Return what is live and what went wrong last.
+
+        Raises:
+            AisecopsClientError: it cannot be told.
+        """
+        request = bundle_service_pb2.GetStatusRequest()
+        response = await self._call(self._bundles.GetStatus, request, self.work_seconds)
+        return response.status
+
+    async def activate(self, revision: str, *, reason: str = "") -> bundle_pb2.BundleStatus:
+        """Make a revision live.
+
+        Raises:
+            AisecopsClientError: it was not; what was live before still is.
+        """
+        request = bundle_service_pb2.ActivateRequest(revision=revision, reason=reason)
+        response = await self._call(self._bundles.Activate, request, self.work_seconds)
+        return response.status
+
+    async def rollback(self, *, reason: str = "") -> bundle_pb2.BundleStatus:
+        """Make the previous revision live again.
+
+        Raises:
+            AisecopsClientError: there is none, or it cannot be made live.
+        """
+        request = bundle_service_pb2.RollbackRequest(reason=reason)
+        response = await self._call(self._bundles.Rollback, request, self.work_seconds)
+        return response.status
+
+    async def sync(self) -> bundle_pb2.BundleStatus:
+        """Have the policy repository read now.
+
+        Raises:
+            AisecopsClientError: it cannot be read.
+        """
+        request = bundle_service_pb2.SyncRequest()
+        response = await self._call(self._bundles.Sync, request, self.work_seconds)
+        return response.status
+
+    async def _call(self, method: Callable[..., Awaitable[_R]], request: Any, seconds: float) -> _R:
+        try:
+            return await method(request, metadata=bearer(self.token), timeout=seconds)
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from error

@@ -1,0 +1,54 @@
+"""The requests that both clients send."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from aisecops.v1 import decision_service_pb2
+from aisecops.v1.plan_pb2 import ExecutionPlan, ToolCallFormat, ToolCallMessage
+
+from aisecops_client.plan import PlanBuilder
+
+Plan = ExecutionPlan | PlanBuilder
+
+CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    # Over a Unix socket there is no host name to send.
+    ("grpc.default_authority", "localhost"),
+)
+
+
+def tool_call_message(shape: str, payload: bytes | str, *, server: str = "") -> ToolCallMessage:
+    """Return text of a model from which steps are extracted; ``shape`` is such as `openai`, `anthropic`, `mcp`.
+
+    Raises:
+        ValueError: there is no such shape.
+    """
+    data = payload.encode() if isinstance(payload, str) else payload
+    return ToolCallMessage(
+        format=ToolCallFormat.Value(f"TOOL_CALL_FORMAT_{shape.upper()}"), payload=data, server=server
+    )
+
+
+def decide_request(
+    plan: Plan, *, message: ToolCallMessage | None = None, idempotency_key: str = ""
+) -> decision_service_pb2.DecideRequest:
+    """Return the request for one plan."""
+    built = plan.build() if isinstance(plan, PlanBuilder) else plan
+    return decision_service_pb2.DecideRequest(plan=built, message=message, idempotency_key=idempotency_key)
+
+
+def batch_request(plans: Iterable[Plan], *, dry_run: bool) -> decision_service_pb2.DecideBatchRequest:
+    """Return the request for many plans, correlated by their place."""
+    return decision_service_pb2.DecideBatchRequest(
+        items=[
+            decision_service_pb2.DecideBatchItem(correlation_id=str(at), request=decide_request(plan), dry_run=dry_run)
+            for at, plan in enumerate(plans)
+        ]
+    )
+
+
+def bearer(token: str) -> tuple[tuple[str, str], ...]:
+    """Return the metadata that carries a credential."""
+    return (("authorization", f"Bearer {token}"),)
