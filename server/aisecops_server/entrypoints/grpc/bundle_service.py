@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,44 +12,36 @@ from aisecops.v1 import bundle_service_pb2 as api
 
 from aisecops_server.domain.bundle import BundleStatus, Revision, RuleDoc
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.identity import Principal
 from aisecops_server.entrypoints.grpc.decision_codec import timestamp
 from aisecops_server.entrypoints.grpc.methods import Caller, read_message
 from aisecops_server.entrypoints.grpc.paging import page_size
+from aisecops_server.usecases.activate import ActivateCommand, Order
+from aisecops_server.usecases.list_revisions import MAX_PAGE_SIZE, RevisionPage
 
 _STATES = {name.removeprefix("REVISION_STATE_"): number for name, number in bundle_pb2.RevisionState.items()}
-_MAX_PAGE = 200
 _REASON_CHARACTERS = 1000
 _NAME_CHARACTERS = 200
 _COMMIT_CHARACTERS = 40
 
 
-class PolicyUseCases(Protocol):
-    """Reads and changes which revision is live."""
+class ListRevisionsUseCase(Protocol):
+    """Lists commits of the followed branch."""
 
-    async def activate(self, revision: str, *, principal: Principal, reason: str) -> BundleStatus:
-        """Make a revision live, or keep the live one and raise."""
+    async def __call__(self, *, page_size: int, page_token: str) -> RevisionPage:
+        """Return a page of revisions, newest first."""
         ...
 
-    async def rollback(self, *, principal: Principal, reason: str) -> BundleStatus:
-        """Make the previous revision live again."""
-        ...
 
-    async def sync(self, *, principal: Principal) -> BundleStatus:
-        """Read the repository and activate the head of the followed branch if it changed."""
-        ...
+@dataclass(frozen=True, slots=True)
+class PolicyUseCases:
+    """What reads and changes which revision is live."""
 
-    async def status(self) -> BundleStatus:
-        """Return what is live and what went wrong last."""
-        ...
-
-    async def revisions(self, *, after: str, limit: int) -> Sequence[Revision]:
-        """Return commits of the followed branch below ``after``, newest first."""
-        ...
-
-    async def revision(self, name: str) -> tuple[Revision, Sequence[RuleDoc]]:
-        """Return one revision and the rules it carries, if it was built."""
-        ...
+    activate: Callable[[ActivateCommand], Awaitable[BundleStatus]]
+    rollback: Callable[[Order], Awaitable[BundleStatus]]
+    sync: Callable[[], Awaitable[BundleStatus]]
+    list_revisions: ListRevisionsUseCase
+    show_revision: Callable[[str], Awaitable[tuple[Revision, tuple[RuleDoc, ...]]]]
+    status: Callable[[], BundleStatus]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +53,17 @@ class BundleService:
     async def list_revisions(self, request: bytes, _caller: Caller) -> api.ListRevisionsResponse:
         """Answer ListRevisions."""
         asked = read_message(api.ListRevisionsRequest, request)
-        limit = page_size(asked.page_size, at_most=_MAX_PAGE)
-        after = _page_token(asked.page_token)
-        # One more than asked for tells whether there is another page.
-        found = await self.policy.revisions(after=after, limit=limit + 1)
-        page = found[:limit]
+        page = await self.policy.list_revisions(
+            page_size=page_size(asked.page_size, at_most=MAX_PAGE_SIZE), page_token=_page_token(asked.page_token)
+        )
         return api.ListRevisionsResponse(
-            revisions=[revision_message(revision) for revision in page],
-            next_page_token=page[-1].commit.id if len(found) > limit else "",
+            revisions=[revision_message(revision) for revision in page.revisions], next_page_token=page.next_token
         )
 
     async def revision(self, request: bytes, _caller: Caller) -> api.GetRevisionResponse:
         """Answer GetRevision."""
         name = _name(read_message(api.GetRevisionRequest, request).revision)
-        revision, rules = await self.policy.revision(name)
+        revision, rules = await self.policy.show_revision(name)
         return api.GetRevisionResponse(
             revision=revision_message(revision), rules=[_rule_message(rule) for rule in rules]
         )
@@ -82,26 +71,23 @@ class BundleService:
     async def status(self, request: bytes, _caller: Caller) -> api.GetStatusResponse:
         """Answer GetStatus."""
         read_message(api.GetStatusRequest, request)
-        return api.GetStatusResponse(status=status_message(await self.policy.status()))
+        return api.GetStatusResponse(status=status_message(self.policy.status()))
 
     async def activate(self, request: bytes, caller: Caller) -> api.ActivateResponse:
         """Answer Activate."""
         asked = read_message(api.ActivateRequest, request)
-        status = await self.policy.activate(
-            _name(asked.revision), principal=caller.principal, reason=_reason(asked.reason)
-        )
-        return api.ActivateResponse(status=status_message(status))
+        command = ActivateCommand(_name(asked.revision), _order(caller, asked.reason))
+        return api.ActivateResponse(status=status_message(await self.policy.activate(command)))
 
     async def rollback(self, request: bytes, caller: Caller) -> api.RollbackResponse:
         """Answer Rollback."""
         asked = read_message(api.RollbackRequest, request)
-        status = await self.policy.rollback(principal=caller.principal, reason=_reason(asked.reason))
-        return api.RollbackResponse(status=status_message(status))
+        return api.RollbackResponse(status=status_message(await self.policy.rollback(_order(caller, asked.reason))))
 
-    async def sync(self, request: bytes, caller: Caller) -> api.SyncResponse:
+    async def sync(self, request: bytes, _caller: Caller) -> api.SyncResponse:
         """Answer Sync."""
         read_message(api.SyncRequest, request)
-        return api.SyncResponse(status=status_message(await self.policy.sync(principal=caller.principal)))
+        return api.SyncResponse(status=status_message(await self.policy.sync()))
 
 
 def revision_message(revision: Revision) -> bundle_pb2.Revision:
@@ -148,10 +134,10 @@ def _name(text: str) -> str:
     return text
 
 
-def _reason(text: str) -> str:
-    if len(text) > _REASON_CHARACTERS:
+def _order(caller: Caller, reason: str) -> Order:
+    if len(reason) > _REASON_CHARACTERS:
         raise InvalidRequestError(f"reason: more than {_REASON_CHARACTERS} characters", field="reason")
-    return text
+    return Order(actor=caller.principal.id, reason=reason)
 
 
 def _page_token(text: str) -> str:
