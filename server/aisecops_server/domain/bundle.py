@@ -46,12 +46,16 @@ class RuleDoc:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A built, signed bundle. ``digest`` is its identity: a SHA-256 over its sorted content, without the signature."""
+    """A built, signed bundle. ``digest`` is its identity: a SHA-256 over its sorted content, without the signature.
+
+    ``tools`` are the tools its tables know, for probing.
+    """
 
     revision: CommitId
     digest: BundleDigest
     archive: Path
     rules: tuple[RuleDoc, ...]
+    tools: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,14 @@ class OpaBundleBuilder:
         inspection = await self._opa.inspect(archive)
         require_own_packages(inspection, own=self._library.rego)
         revision = CommitId(str(layout.manifest["revision"]))
-        bundle = Bundle(revision, bundle_digest(files), archive, rule_docs(inspection))
+        tools = layout.tables.get("tools")
+        bundle = Bundle(
+            revision,
+            digest=bundle_digest(files),
+            archive=archive,
+            rules=rule_docs(inspection),
+            tools=tuple(sorted(tools)) if isinstance(tools, dict) else (),
+        )
         return await asyncio.to_thread(self._store.save, bundle, content, library=self._library.digest)
 
 

@@ -16,7 +16,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from aisecops_server.adapters.bundles.archive import MAX_ARCHIVE_BYTES, bundle_digest, read_archive
@@ -62,12 +62,13 @@ class BundleStore:
             "archive_sha256": hashlib.sha256(content).hexdigest(),
             "library": library,
             "rules": [asdict(rule) for rule in bundle.rules],
+            "tools": list(bundle.tools),
         }
         signature = self._signer.sign(_CONTEXT + canonical_bytes(record))
         signed = canonical_bytes({"record": record, "signature": base64.b64encode(signature).decode("ascii")})
         write_durably(archive, content)
         write_durably(self._index(bundle.revision), signed)
-        return Bundle(bundle.revision, bundle.digest, archive, bundle.rules)
+        return replace(bundle, archive=archive)
 
     def _record(self, revision: CommitId) -> Mapping[str, JsonValue] | None:
         if not _REVISION.fullmatch(revision):
@@ -106,15 +107,22 @@ class BundleStore:
         same_bytes = hashlib.sha256(content).hexdigest() == record["archive_sha256"]
         if not same_bytes or found != digest or record["revision"] != revision:
             raise IntegrityError("its archive is not the one that was stored")
-        rules = record["rules"]
-        docs = tuple(RuleDoc(**rule) for rule in rules if isinstance(rule, dict)) if isinstance(rules, list) else ()
-        return Bundle(revision, found, archive, docs)
+        rules, tools = _rules(record.get("rules")), _tools(record.get("tools"))
+        return Bundle(revision, found, archive, rules, tools)
 
     def _archive(self, digest: str) -> Path:
         return self._directory / "archives" / f"{digest}.tar.gz"
 
     def _index(self, revision: str) -> Path:
         return self._directory / "revisions" / f"{revision}.json"
+
+
+def _rules(value: JsonValue) -> tuple[RuleDoc, ...]:
+    return tuple(RuleDoc(**rule) for rule in value if isinstance(rule, dict)) if isinstance(value, list) else ()
+
+
+def _tools(value: JsonValue) -> tuple[str, ...]:
+    return tuple(str(tool) for tool in value) if isinstance(value, list) else ()
 
 
 def write_durably(path: Path, content: bytes) -> None:

@@ -40,7 +40,8 @@ def parse_source(text: str) -> Source:
         return _url(text, match)
     if _SCP.fullmatch(text):
         return Source(text, text, None)
-    if "::" in text or "://" in text:
+    # Before its first slash, a colon makes git see a host or a protocol helper.
+    if ":" in text.partition("/")[0] or "://" in text:
         raise RepositoryUnavailableError("the policy repository's URL is of a kind that is not allowed", hint=_HINT)
     directory = Path(text).expanduser().absolute()
     return Source(str(directory), str(directory), directory)

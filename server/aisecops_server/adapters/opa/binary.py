@@ -24,7 +24,7 @@ from aisecops_server.domain.errors import EngineUnavailableError
 
 PINNED_VERSION = "1.22.2"
 MINIMUM_VERSION = "1.22.2"
-ENGINE_VARIABLE = "AISECOPS_OPA"
+ENGINE_VARIABLE = "AISECOPS_ENGINE_PATH"
 LOCK_NAME = "engine.json"
 _RUN_SECONDS = 30.0
 
@@ -63,25 +63,20 @@ class _Lock:
     source: str
 
 
-def cache_directory() -> Path:
-    """Return where engines are installed unless settings say otherwise: the user's cache directory."""
-    configured = os.environ.get("XDG_CACHE_HOME", "")
-    if os.name == "posix" and os.uname().sysname == "Darwin":
-        root = Path.home() / "Library" / "Caches"
-    else:
-        root = Path(configured) if Path(configured).is_absolute() else Path.home() / ".cache"
-    return root / "aisecops" / "engine" / PINNED_VERSION
+def home(engine_directory: Path) -> Path:
+    """Return where the pinned version is installed: its own folder, so that versions stand side by side."""
+    return engine_directory.expanduser().absolute() / PINNED_VERSION
 
 
-def locate(*, given: Path | None = None, directory: Path | None = None) -> EngineBinary:
-    """Return the engine that this machine has: the given path, then ``PATH``, then the cache directory.
+def locate(engine_directory: Path, *, given: Path | None = None) -> EngineBinary:
+    """Return the engine that this machine has: the given path, then ``PATH``, then the engine directory.
 
     A given path is an instruction: when it cannot be used, nothing else is tried.
 
     Raises:
         EngineUnavailableError: there is no usable engine; the message lists each place and what was wrong there.
     """
-    directory = directory or cache_directory()
+    directory = home(engine_directory)
     if given is not None:
         return inspect(given, source="given path", directory=directory)
     tries: dict[str, str] = {}
@@ -96,9 +91,9 @@ def locate(*, given: Path | None = None, directory: Path | None = None) -> Engin
     raise not_found(tries)
 
 
-def list_engines(*, given: Path | None = None, directory: Path | None = None) -> list[EngineBinary]:
+def list_engines(engine_directory: Path, *, given: Path | None = None) -> list[EngineBinary]:
     """Return every usable engine of this machine, in the order in which it would be chosen."""
-    directory = directory or cache_directory()
+    directory = home(engine_directory)
     found = [("given path", given), ("PATH", shutil.which("opa")), ("cache", directory / "opa")]
     engines = []
     for source, path in found:

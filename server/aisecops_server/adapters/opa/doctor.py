@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -26,23 +25,20 @@ class Check:
     needed: bool = True
 
 
-def doctor(
-    *, given: Path | None = None, directory: Path | None = None, run_directory: Path | None = None
-) -> list[Check]:
+def doctor(engine_directory: Path, *, given: Path | None = None, run_directory: Path | None = None) -> list[Check]:
     """Return the state of everything that the engine needs, in the order in which it is needed."""
-    directory = directory or binary.cache_directory()
     return [
-        *_engine_checks(given, directory),
+        *_engine_checks(given, engine_directory),
         _run_directory_check(run_directory),
         _network_check(),
         _parent_check(),
     ]
 
 
-def _engine_checks(given: Path | None, directory: Path) -> list[Check]:
+def _engine_checks(given: Path | None, engine_directory: Path) -> list[Check]:
     try:
-        engine = binary.locate(given=given, directory=directory)
-        lock = binary.read_lock(engine.path, directory)
+        engine = binary.locate(engine_directory, given=given)
+        lock = binary.read_lock(engine.path, binary.home(engine_directory))
     except EngineUnavailableError as error:
         return [Check("engine", ok=False, detail=error.message, hint=error.hint)]
     pinned = Check(
@@ -95,8 +91,3 @@ def _parent_check() -> Check:
         hint="" if bound else "Stop left-over engines by hand after a crash",
         needed=False,
     )
-
-
-def routes() -> dict[str, str]:
-    """Return what could be used here to install an engine: way to what was found (empty when not)."""
-    return {way: shutil.which(command) or "" for way, command in (("go install", "go"), ("container image", "docker"))}

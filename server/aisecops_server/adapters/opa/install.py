@@ -73,9 +73,9 @@ class _NotThisWayError(Exception):
 
 
 def install(
+    engine_directory: Path,
     *,
     given: Path | None = None,
-    directory: Path | None = None,
     release_sha256: str = "",
     progress: Progress | None = None,
 ) -> EngineBinary:
@@ -87,7 +87,7 @@ def install(
     Raises:
         EngineUnavailableError: no way works; the message lists each and why it failed.
     """
-    order = Order(directory=directory or binary.cache_directory(), given=given, release_sha256=release_sha256)
+    order = Order(directory=binary.home(engine_directory), given=given, release_sha256=release_sha256)
     tell = progress or _silently
     if given is not None:
         tell("given path", str(given))
@@ -199,6 +199,22 @@ _WAYS: Mapping[str, Callable[[Order, Callable[[str], None]], EngineBinary]] = Ma
         "container image": _from_image,
     }
 )
+
+
+def install_file(engine_directory: Path, file: Path) -> EngineBinary:
+    """Copy an engine that was carried here (an air-gapped machine has no other way), check it and pin it.
+
+    Raises:
+        EngineUnavailableError: the file is not a recent enough OPA that decides, or cannot be put in place.
+    """
+    order = Order(directory=binary.home(engine_directory))
+    try:
+        with _workshop(order) as workshop:
+            return _placed(Path(shutil.copyfile(file, workshop / "opa")), f"file {file.name}", order)
+    except OSError as error:
+        raise EngineUnavailableError(
+            f"{file} cannot be installed in {order.directory}: {error.strerror}", hint="Check the path and its rights"
+        ) from error
 
 
 def _silently(_step: str, _detail: str) -> None:

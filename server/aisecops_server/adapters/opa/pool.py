@@ -1,7 +1,7 @@
 """Engines by bundle digest: a revision is a process.
 
 A new revision starts beside the live one and takes over only when it is ready; the previous one stays warm for an
-instant rollback. An engine stays up while somebody holds it, while it is retained, and otherwise until newer idle
+instant rollback. An engine stays up while somebody holds it, while it is retained, and otherwise until newer
 ones crowd it out. Nothing is ever swapped inside a running engine.
 
 "Holding" is holding the ``PolicyEngine`` that ``acquire`` returned: the pool keeps the process and only a weak
@@ -24,7 +24,7 @@ from aisecops_server.adapters.opa.profile import EngineLimits, Trust
 from aisecops_server.domain.bundle import Bundle
 from aisecops_server.domain.errors import EngineUnavailableError
 
-IDLE_ENGINES = 2
+CAPACITY = 4
 
 
 @dataclass(slots=True)
@@ -55,13 +55,13 @@ class OpaEnginePool:
         trust: Trust,
         run_directory: Path,
         limits: EngineLimits | None = None,
-        idle: int = IDLE_ENGINES,
+        capacity: int = CAPACITY,
     ) -> None:
         self._engine = engine
         self._trust = trust
         self._run_directory = run_directory
         self._limits = limits or EngineLimits()
-        self._idle = idle
+        self._capacity = capacity
         self._entries: dict[str, _Entry] = {}
         self._retained: frozenset[str] = frozenset()
         self._closed = False
@@ -122,8 +122,10 @@ class OpaEnginePool:
 
     async def _shrink(self) -> None:
         """Stop idle engines beyond the number that may stay, the least recently used first."""
-        idle = [digest for digest, entry in self._entries.items() if digest not in self._retained and not entry.is_held]
-        for digest in idle[: max(0, len(idle) - self._idle)]:
+        idle = [
+            digest for digest, entry in self._entries.items() if digest not in self._retained and not entry.is_held
+        ]
+        for digest in idle[: max(0, len(self._entries) - self._capacity)]:
             await self._stop(digest)
 
     async def _stop(self, digest: str) -> None:

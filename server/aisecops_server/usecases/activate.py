@@ -1,0 +1,271 @@
+"""Makes a commit live: the only place where the live policy changes.
+
+Ordering rules:
+
+1. A revision is built, started and probed in a spare engine while the live one goes on deciding.
+2. Who changed what, and why, is durable in the log before the pointer moves.
+3. The pointer moves in one step; decisions under way keep the engine that they took.
+4. The move is remembered for a restart, and old and new engine are kept warm.
+
+Whatever fails before 3 leaves the live revision as it was, is told in the status, and is logged. One change happens at
+a time, and a caller that goes away does not stop one halfway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from aisecops_server.domain.bundle import Activated, BundleStatus, CommitId
+from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.errors import AisecopsError, LogUnavailableError, UnknownRevisionError
+from aisecops_server.domain.event import Stage, make_event
+from aisecops_server.domain.probe import probes, require_denied
+from aisecops_server.ports import (
+    ActivationStore,
+    BundleBuilder,
+    Clock,
+    EnginePool,
+    EventLog,
+    Ids,
+    PolicyEngine,
+    PolicyRepository,
+)
+from aisecops_server.usecases.live_policy import LivePolicy, Served
+
+T = TypeVar("T")
+
+PROBE_DEADLINE_SECONDS = 5.0
+_WHOLE_COMMIT_ID = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Who wants a change of the live policy, and why. Both are kept in the log."""
+
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActivateCommand:
+    """A commit id, branch or tag to make live."""
+
+    revision: str
+    order: Order
+
+
+class PolicySwitch:
+    """Prepares revisions and moves the live pointer. Hold ``lock`` around whatever moves it."""
+
+    def __init__(
+        self,
+        *,
+        repository: PolicyRepository,
+        builder: BundleBuilder,
+        pool: EnginePool,
+        log: EventLog,
+        store: ActivationStore,
+        live: LivePolicy,
+        clock: Clock,
+        ids: Ids,
+    ) -> None:
+        self.repository = repository
+        self.live = live
+        self.store = store
+        self.clock = clock
+        self.pool = pool
+        self.lock = asyncio.Lock()
+        self._builder = builder
+        self._log = log
+        self._ids = ids
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    async def unbroken(self, change: Coroutine[Any, Any, T]) -> T:
+        """Run a change to its end even when the caller is cancelled meanwhile."""
+        task = asyncio.ensure_future(change)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
+
+    async def engine(self, commit_id: CommitId) -> PolicyEngine:
+        """Return a started and probed engine of a commit.
+
+        Raises:
+            BundleRejectedError: it cannot be built, the engine refuses it, or it answers a probe wrongly.
+            EngineUnavailableError: no engine could be started.
+        """
+        bundle = await self._builder.stored(commit_id)
+        if bundle is None:
+            bundle = await self._builder.build(await self.repository.tree(commit_id))
+        engine = await self.pool.acquire(bundle)
+        await _probe(engine)
+        return engine
+
+    async def make_live(self, served: Served, order: Order, *, type: str = "bundle.activated") -> None:
+        """Log the change, move the pointer, remember it.
+
+        Raises:
+            LogUnavailableError: the change could not be logged, so it was not made.
+        """
+        old = self.live.live
+        await self.record(
+            type,
+            {
+                "revision": served.commit.id,
+                "digest": served.engine.bundle.digest,
+                "author": served.commit.author,
+                "summary": served.commit.summary,
+                "previous": old.commit.id if old else "",
+                "previous_digest": old.engine.bundle.digest if old else "",
+                "actor": order.actor,
+                "reason": order.reason,
+            },
+        )
+        self.live.flip(served)
+        await self.remember()
+
+    async def reject(self, commit_id: CommitId, order: Order, error: AisecopsError) -> None:
+        """Note and log that a revision did not become live."""
+        self.live.reject(commit_id, error)
+        live = self.live.live
+        details: dict[str, JsonValue] = {
+            "revision": commit_id,
+            "problem": error.message,
+            "cause": error.reason,
+            "live": live.commit.id if live else "",
+            "actor": order.actor,
+            "reason": order.reason,
+        }
+        # The rejection stands in the status anyway, and the error goes to the caller.
+        with contextlib.suppress(LogUnavailableError):
+            await self.record("bundle.rejected", details)
+
+    async def remember(self) -> None:
+        """Save what is live for a restart and keep its engines warm; a failure is told in the status."""
+        live, previous = self.live.live, self.live.previous
+        if live is None:
+            return
+        try:
+            await self.store.save(_activated(live), _activated(previous) if previous else None)
+            await self.pool.retain([served.engine.bundle.digest for served in (live, previous) if served])
+        except AisecopsError as error:
+            self.live.problem = f"the live revision would not survive a restart: {error.message}"
+
+    async def record(self, type: str, details: Mapping[str, JsonValue]) -> None:
+        """Append an event about the control plane itself.
+
+        Raises:
+            LogUnavailableError: it could not be made durable.
+        """
+        await self._log.append_event(
+            make_event(
+                id=self._ids.event_id(),
+                trace_id="",
+                plan_id="",
+                decision_id="",
+                stage=Stage.RUNTIME_CONTROL,
+                type=type,
+                occurred_at_ns=self.clock.now_ns(),
+                details=details,
+            )
+        )
+
+
+class Activate:
+    """Makes a commit live."""
+
+    def __init__(self, switch: PolicySwitch) -> None:
+        self._switch = switch
+
+    async def __call__(self, command: ActivateCommand) -> BundleStatus:
+        """Build, verify and probe a commit and make it live.
+
+        Raises:
+            UnknownRevisionError: nothing has that name, not even after reading the repository again.
+            BundleRejectedError, EngineUnavailableError, LogUnavailableError: the live revision stays.
+        """
+        commit_id = await self._resolve(command.revision)
+        return await self._switch.unbroken(self._activate(commit_id, command.order))
+
+    async def _resolve(self, name: str) -> CommitId:
+        repository = self._switch.repository
+        if len(name) == _WHOLE_COMMIT_ID:
+            with contextlib.suppress(UnknownRevisionError):
+                return await repository.resolve(name)
+        # Names move and new commits arrive; what the mirror knows still counts when the remote does not answer.
+        with contextlib.suppress(AisecopsError):
+            await repository.fetch()
+        return await repository.resolve(name)
+
+    async def _activate(self, commit_id: CommitId, order: Order) -> BundleStatus:
+        switch = self._switch
+        async with switch.lock:
+            live = switch.live.live
+            if live is None or live.commit.id != commit_id:
+                try:
+                    engine = await switch.engine(commit_id)
+                    await switch.make_live(Served(await switch.repository.commit(commit_id), engine), order)
+                except AisecopsError as error:
+                    await switch.reject(commit_id, order, error)
+                    raise
+            switch.live.followed = await self._followed(commit_id)
+        return switch.live.status()
+
+    async def _followed(self, commit_id: CommitId) -> CommitId:
+        """Return the head that counts as dealt with, so that following neither undoes this nor blesses a rewrite."""
+        repository, followed = self._switch.repository, self._switch.live.followed
+        try:
+            head = await repository.head()
+            if not followed or head == commit_id or await repository.is_descendant(head, of=followed):
+                return head
+        except AisecopsError:
+            return followed or commit_id
+        return followed
+
+
+class Rollback:
+    """Makes the previous revision live again, from its warm engine."""
+
+    def __init__(self, switch: PolicySwitch) -> None:
+        self._switch = switch
+
+    async def __call__(self, order: Order) -> BundleStatus:
+        """Swap the live and the previous revision.
+
+        Raises:
+            UnknownRevisionError: there is no previous revision.
+            EngineUnavailableError, LogUnavailableError: the live revision stays.
+        """
+        return await self._switch.unbroken(self._roll_back(order))
+
+    async def _roll_back(self, order: Order) -> BundleStatus:
+        switch = self._switch
+        async with switch.lock:
+            previous = switch.live.previous
+            if previous is None:
+                raise UnknownRevisionError(
+                    "there is no previous revision to go back to",
+                    hint="'aisecops bundle list' shows the commits that can be activated",
+                )
+            engine = await switch.pool.acquire(previous.engine.bundle)
+            await switch.make_live(Served(previous.commit, engine), order, type="bundle.rolled_back")
+        return switch.live.status()
+
+
+async def _probe(engine: PolicyEngine) -> None:
+    asked = probes(engine.bundle.tools)
+    documents = [probe.document for probe in asked]
+    together = await engine.evaluate_batch(documents, deadline_seconds=PROBE_DEADLINE_SECONDS)
+    for probe, verdict in zip(asked, together, strict=True):
+        require_denied(probe, verdict, revision=engine.bundle.revision)
+    # The single entry point is another one than the batch's; one document shows that it answers as well.
+    alone = await engine.evaluate(documents[0], deadline_seconds=PROBE_DEADLINE_SECONDS)
+    require_denied(asked[0], alone, revision=engine.bundle.revision)
+
+
+def _activated(served: Served) -> Activated:
+    return Activated(served.commit.id, served.engine.bundle.digest)

@@ -1,0 +1,88 @@
+"""What revisions there are, and what one of them carries. Reads only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aisecops_server.domain.bundle import Commit, Revision, RevisionState, RuleDoc
+from aisecops_server.domain.errors import InvalidRequestError, UnknownRevisionError
+from aisecops_server.ports import BundleBuilder, PolicyRepository
+from aisecops_server.usecases.live_policy import LivePolicy
+
+MAX_PAGE_SIZE = 200
+DEFAULT_PAGE_SIZE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionPage:
+    """Revisions newest first; ``next_token`` is empty on the last page."""
+
+    revisions: tuple[Revision, ...]
+    next_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Judgement:
+    builder: BundleBuilder
+    live: LivePolicy
+
+    async def __call__(self, commit: Commit) -> Revision:
+        for served, state in ((self.live.live, RevisionState.LIVE), (self.live.previous, RevisionState.PREVIOUS)):
+            if served is not None and served.commit.id == commit.id:
+                return Revision(commit, state, served.engine.bundle.digest, problem="")
+        bundle = await self.builder.stored(commit.id)
+        rejection = self.live.rejection(commit.id)
+        state = RevisionState.REJECTED if rejection else RevisionState.AVAILABLE
+        return Revision(commit, state, bundle.digest if bundle else "", rejection.message if rejection else "")
+
+
+@dataclass(frozen=True, slots=True)
+class ListRevisions:
+    """Lists commits of the followed branch."""
+
+    repository: PolicyRepository
+    builder: BundleBuilder
+    live: LivePolicy
+
+    async def __call__(self, *, page_size: int, page_token: str) -> RevisionPage:
+        """Return a page of revisions, newest first.
+
+        Raises:
+            InvalidRequestError: the page size or token is not one of ours.
+            UnknownRevisionError: nothing was read from the repository yet.
+        """
+        if not 0 <= page_size <= MAX_PAGE_SIZE:
+            raise InvalidRequestError(f"a page has at most {MAX_PAGE_SIZE} revisions", field="page_size")
+        size = page_size or DEFAULT_PAGE_SIZE
+        try:
+            commits = await self.repository.commits(after=page_token, limit=size + 1)
+        except UnknownRevisionError as error:
+            if page_token:
+                raise InvalidRequestError("the page token is not one of this list", field="page_token") from error
+            raise
+        judge = _Judgement(self.builder, self.live)
+        revisions = [await judge(commit) for commit in commits[:size]]
+        return RevisionPage(tuple(revisions), commits[size - 1].id if len(commits) > size else "")
+
+
+@dataclass(frozen=True, slots=True)
+class ShowRevision:
+    """Shows one revision and its rules, building it if it was not built yet."""
+
+    repository: PolicyRepository
+    builder: BundleBuilder
+    live: LivePolicy
+
+    async def __call__(self, name: str) -> tuple[Revision, tuple[RuleDoc, ...]]:
+        """Return the revision that ``name`` names, with its rules.
+
+        Raises:
+            UnknownRevisionError: nothing has that name.
+            BundleRejectedError: it cannot be built.
+        """
+        commit_id = await self.repository.resolve(name)
+        bundle = await self.builder.stored(commit_id)
+        if bundle is None:
+            bundle = await self.builder.build(await self.repository.tree(commit_id))
+        commit = await self.repository.commit(commit_id)
+        return await _Judgement(self.builder, self.live)(commit), bundle.rules

@@ -1,0 +1,186 @@
+"""Follows the policy repository's branch: reads it, and makes a new head live when it descends from the last one.
+
+Never activates rewritten history, never undoes what a person activated or rolled back, and never ends: whatever goes
+wrong stands in the status, and the last good revision goes on deciding.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Awaitable, Callable
+
+from aisecops_server.domain.bundle import Activated, BundleStatus, Commit, CommitId
+from aisecops_server.domain.errors import AisecopsError, BundleRejectedError
+from aisecops_server.usecases.activate import Activate, ActivateCommand, Order, PolicySwitch
+from aisecops_server.usecases.live_policy import Served
+
+FOLLOWER = Order(actor="control-plane", reason="head of the followed branch")
+_JITTER = 0.2
+_logger = logging.getLogger(__name__)
+
+
+class Resume:
+    """After a start, serves again what was live, without asking the remote."""
+
+    def __init__(self, switch: PolicySwitch) -> None:
+        self._switch = switch
+
+    async def __call__(self) -> BundleStatus:
+        """Make live what was live last; nothing happens before the first activation or when something is live.
+
+        Raises:
+            IntegrityError, LogUnavailableError: what was live cannot be known.
+            BundleRejectedError, EngineUnavailableError: it can no longer be served; nothing is live.
+        """
+        return await self._switch.unbroken(self._resume())
+
+    async def _resume(self) -> BundleStatus:
+        switch = self._switch
+        async with switch.lock:
+            if switch.live.live is None:
+                try:
+                    saved = await switch.store.load()
+                    if saved is not None:
+                        await self._restore(*saved)
+                except AisecopsError as error:
+                    switch.live.problem = f"what was live cannot be served again: {error.message}"
+                    raise
+        return switch.live.status()
+
+    async def _restore(self, live: Activated, previous: Activated | None) -> None:
+        switch = self._switch
+        served = await self._served(live)
+        if served.engine.bundle.digest == live.digest:
+            switch.live.flip(served)
+        else:
+            # The product's own part of the bundle changed since; the log says so before it decides.
+            await switch.make_live(served, Order("control-plane", "rebuilt by another version after a restart"))
+        switch.live.followed = live.revision
+        if previous is not None:
+            await self._restore_previous(previous, live.revision)
+        await switch.remember()
+
+    async def _restore_previous(self, previous: Activated, live: CommitId) -> None:
+        switch = self._switch
+        try:
+            switch.live.restore_previous(await self._served(previous))
+            if await switch.repository.is_descendant(previous.revision, of=live):
+                # It was rolled back from: its head is dealt with.
+                switch.live.followed = previous.revision
+        except AisecopsError as error:
+            switch.live.problem = f"the previous revision is not ready: {error.message}"
+
+    async def _served(self, activated: Activated) -> Served:
+        engine = await self._switch.engine(activated.revision)
+        commit = Commit(activated.revision, author="", summary="", committed_at_seconds=0)
+        with contextlib.suppress(AisecopsError):
+            commit = await self._switch.repository.commit(activated.revision)
+        return Served(commit, engine)
+
+
+class Sync:
+    """Reads the repository and makes a changed head live."""
+
+    def __init__(self, switch: PolicySwitch, *, activate: Activate, resume: Resume) -> None:
+        self._switch = switch
+        self._activate = activate
+        self._resume = resume
+        self._reported: tuple[CommitId, CommitId] | None = None
+        self._rewritten: BundleRejectedError | None = None
+
+    async def __call__(self) -> BundleStatus:
+        """Read the repository now and activate the head of the followed branch if it changed.
+
+        Raises:
+            RepositoryUnavailableError: the repository cannot be read.
+            BundleRejectedError: the head is not fit, or history was rewritten.
+        """
+        live = self._switch.live
+        if live.live is None:
+            # What was live needs no remote; if it does need what only the remote has, it is tried again below.
+            with contextlib.suppress(AisecopsError):
+                await self._resume()
+        head = await self._head()
+        if live.live is None:
+            await self._resume()
+        if head == live.followed and live.live is not None:
+            live.problem = ""
+            return live.status()
+        await self._require_descent(head)
+        self._require_untried(head)
+        return await self._activate(ActivateCommand(head, FOLLOWER))
+
+    async def _head(self) -> CommitId:
+        live, repository = self._switch.live, self._switch.repository
+        try:
+            await repository.fetch()
+            head = await repository.head()
+        except AisecopsError as error:
+            live.sync_problem = error.message
+            raise
+        live.synced(head, self._switch.clock.now_ns())
+        return head
+
+    async def _require_descent(self, head: CommitId) -> None:
+        live, followed = self._switch.live, self._switch.live.followed
+        if not followed or await self._descends(head, followed):
+            return
+        error = BundleRejectedError(
+            f"history was rewritten: {head[:12]} does not descend from {followed[:12]}, which was followed last",
+            hint=f"If that is meant, run 'aisecops bundle activate {head}'",
+            revision=head,
+            followed=followed,
+        )
+        if self._reported != (head, followed):
+            self._reported, self._rewritten = (head, followed), error
+            await self._switch.reject(head, FOLLOWER, error)
+        live.problem = error.message
+        raise error
+
+    def _require_untried(self, head: CommitId) -> None:
+        """Refuse at once what was found unfit before: the same commit has the same content."""
+        known = self._switch.live.rejection(head)
+        if isinstance(known, BundleRejectedError) and known is not self._rewritten:
+            self._switch.live.problem = known.message
+            raise known
+
+    async def _descends(self, head: CommitId, followed: CommitId) -> bool:
+        try:
+            return await self._switch.repository.is_descendant(head, of=followed)
+        except AisecopsError:
+            return False
+
+
+class Poller:
+    """Runs ``sync`` again and again, each time after a pause of about ``interval_seconds``."""
+
+    def __init__(
+        self,
+        sync: Callable[[], Awaitable[BundleStatus]],
+        *,
+        interval_seconds: float,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._sync = sync
+        self._interval_seconds = interval_seconds
+        self._pause = pause
+        self._chance = chance
+
+    async def run(self) -> None:
+        """Poll until cancelled."""
+        while True:
+            await self._once()
+            await self._pause(self._interval_seconds * (1 + _JITTER * (2 * self._chance() - 1)))
+
+    async def _once(self) -> None:
+        try:
+            await self._sync()
+        except AisecopsError as error:
+            _logger.warning("policy was not synced: %s", error.diagnostics())
+        except Exception:
+            # A poller that ended would leave policy silently stale.
+            _logger.exception("policy was not synced")
