@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,17 +13,16 @@ from aisecops_server.cli.output import show, show_list, when
 from aisecops_server.cli.policy_history import changed_files
 
 if TYPE_CHECKING:
-    from aisecops.v1.bundle_service_pb2_grpc import BundleServiceStub
+    from aisecops_client.client import Client
     from google.protobuf.message import Message
     from rich.console import Console
 
 
-def _ask(method: str, request: Message) -> dict[str, Any]:
+def _ask(question: Callable[[Client], Message]) -> dict[str, Any]:
     from aisecops_server.cli.connection import connect, to_json  # noqa: PLC0415
 
-    with connect() as api:
-        stub: BundleServiceStub = api.bundles
-        return to_json(api.call(getattr(stub, method), request))
+    with connect() as client:
+        return to_json(question(client))
 
 
 @command("status", examples="aisecops bundle status -o json | jq -r .status.live.commit")
@@ -31,9 +31,7 @@ def status() -> ExitCode:
 
     Exit code 3 when the head of the followed branch is not live.
     """
-    from aisecops.v1 import bundle_service_pb2  # noqa: PLC0415
-
-    return _status(_ask("GetStatus", bundle_service_pb2.GetStatusRequest()))
+    return _status(_ask(lambda client: client.bundle_status()))
 
 
 @command("list", examples="aisecops bundle list --limit 10")
@@ -41,9 +39,7 @@ def status() -> ExitCode:
 @click.option("--page", default="", help="The nextPageToken of the page before.")
 def list_revisions(*, limit: int, page: str) -> ExitCode:
     """List the commits of the policy repository, newest first."""
-    from aisecops.v1 import bundle_service_pb2  # noqa: PLC0415
-
-    found = _ask("ListRevisions", bundle_service_pb2.ListRevisionsRequest(page_size=limit, page_token=page))
+    found = _ask(lambda client: client.revisions(page_size=limit, page_token=page))
 
     def draw(console: Console) -> None:
         from aisecops_server.terminal.lists import revision_table  # noqa: PLC0415
@@ -58,9 +54,7 @@ def list_revisions(*, limit: int, page: str) -> ExitCode:
 @click.argument("revision")
 def show_revision(*, revision: str) -> ExitCode:
     """Show one revision and its rules. REVISION is a commit, a branch or a tag."""
-    from aisecops.v1 import bundle_service_pb2  # noqa: PLC0415
-
-    found = _ask("GetRevision", bundle_service_pb2.GetRevisionRequest(revision=revision))
+    found = _ask(lambda client: client.revision(revision))
 
     def draw(console: Console) -> None:
         from aisecops_server.terminal.revisions import revision_block  # noqa: PLC0415
@@ -101,9 +95,7 @@ def diff(*, before: str, after: str) -> ExitCode:
 @command("sync", examples="aisecops bundle sync")
 def sync() -> ExitCode:
     """Read the policy repository now and activate the head of the followed branch if it changed."""
-    from aisecops.v1 import bundle_service_pb2  # noqa: PLC0415
-
-    return _status(_ask("Sync", bundle_service_pb2.SyncRequest()))
+    return _status(_ask(lambda client: client.sync()))
 
 
 @command("activate", examples='aisecops bundle activate 4f2a91c --reason "lower the payment limit"')
@@ -114,9 +106,7 @@ def activate(*, revision: str, reason: str) -> ExitCode:
 
     The revision is built, verified and probed first; on any failure the live one stays.
     """
-    from aisecops.v1 import bundle_service_pb2  # noqa: PLC0415
-
-    _status(_ask("Activate", bundle_service_pb2.ActivateRequest(revision=revision, reason=reason)))
+    _status(_ask(lambda client: client.activate(revision, reason=reason)))
     return ExitCode.OK
 
 
@@ -124,20 +114,17 @@ def activate(*, revision: str, reason: str) -> ExitCode:
 @click.option("--reason", default="", help="Kept in the audit log.")
 def rollback(*, reason: str) -> ExitCode:
     """Make the previous revision live again, at once."""
-    from aisecops.v1 import bundle_service_pb2  # noqa: PLC0415
-
-    _status(_ask("Rollback", bundle_service_pb2.RollbackRequest(reason=reason)))
+    _status(_ask(lambda client: client.rollback(reason=reason)))
     return ExitCode.OK
 
 
-def _status(answer: dict[str, Any]) -> ExitCode:
+def _status(found: dict[str, Any]) -> ExitCode:
     def draw(console: Console) -> None:
         from aisecops_server.terminal.revisions import status_block  # noqa: PLC0415
 
-        console.print(status_block(answer["status"], when))
+        console.print(status_block(found, when))
 
-    show(answer, draw)
-    found = answer["status"]
+    show({"status": found}, draw)
     live = found.get("live") or {}
     behind = bool(found.get("problem")) or (found.get("wanted") and found["wanted"] != live.get("commit"))
     return ExitCode.DENIED if behind else ExitCode.OK

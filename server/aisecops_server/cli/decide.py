@@ -59,24 +59,22 @@ def decide(
         raise click.UsageError("--message needs --format: the control plane does not guess")
     if revision and not dry_run:
         raise click.UsageError("--revision is for --dry-run: only the live revision decides for real")
-    from aisecops.v1 import decision_service_pb2, plan_pb2  # noqa: PLC0415
+    from aisecops_client.messages import tool_call_message  # noqa: PLC0415
 
     from aisecops_server.cli.connection import connect, to_json  # noqa: PLC0415
 
-    request = decision_service_pb2.DecideRequest(plan=_plan(file), idempotency_key=key)
+    plan = _plan(file)
+    call = None
     if message is not None and message_format is not None:
-        request.message.format = plan_pb2.ToolCallFormat.Value(f"TOOL_CALL_FORMAT_{message_format.upper()}")
-        request.message.payload = message.read()
-        request.message.server = tool_server
-    with connect() as api:
+        call = tool_call_message(message_format, message.read(), server=tool_server)
+    with connect() as client:
         if dry_run:
-            asked = decision_service_pb2.DryRunRequest(request=request, revision=revision)
-            answer = to_json(api.call(api.decisions.DryRun, asked))
+            answer = client.dry_run(plan, message=call, revision=revision)
         else:
-            answer = to_json(api.call(api.decisions.Decide, request))
-    tools = {step.step_id: step.tool for step in request.plan.steps}
-    _print(answer, tools, explained=explained)
-    return of_outcome(str(answer["decision"]["outcome"]))
+            answer = client.decide(plan, message=call, idempotency_key=key)
+    document = {"decision": to_json(answer.decision), "receipt": to_json(answer.receipt)}
+    _print(document, {step.step_id: step.tool for step in plan.steps}, explained=explained)
+    return of_outcome(answer.outcome)
 
 
 def _plan(file: IO[bytes] | None) -> plan_pb2.ExecutionPlan:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from aisecops.v1 import audit_service_pb2
-
 from aisecops_server.cli.configuration import settings
 from aisecops_server.cli.connection import connect, to_json
 from aisecops_server.cli.invocation import current
@@ -14,10 +12,9 @@ from aisecops_server.cli.invocation import current
 
 def stream(first: int, *, follow: bool, trace: str) -> Iterator[dict[str, Any]]:
     """Yield events in log order from ``first`` on, as the API's JSON."""
-    request = audit_service_pb2.StreamEventsRequest(from_index=first, follow=follow, trace_id=trace)
-    with connect() as api:
-        for answer in api.stream(api.audit.StreamEvents, request):
-            yield to_json(answer.event)
+    with connect() as client:
+        for event in client.events(from_index=first, follow=follow, trace_id=trace):
+            yield to_json(event)
 
 
 def first_index(*, everything: bool) -> int:

@@ -32,13 +32,10 @@ def explain(*, decision: str, full: bool, document: bool) -> ExitCode:
     Everything is recomputed from the stored document at the recorded policy revision, and it is said whether
     that gave the same decision again. Exit code 9 when it did not.
     """
-    from aisecops.v1 import decision_service_pb2  # noqa: PLC0415
-
     from aisecops_server.cli.connection import connect, to_json  # noqa: PLC0415
 
-    with connect() as api:
-        request = decision_service_pb2.ExplainRequest(decision_id=decision, full=full)
-        answer = api.call(api.decisions.Explain, request)
+    with connect() as client:
+        answer = client.explain(decision, full=full)
     if document:
         click.get_binary_stream("stdout").write(answer.document_json)
         return ExitCode.OK

@@ -14,6 +14,9 @@ from aisecops_server.cli.exit_codes import ExitCode, of_reason
 from aisecops_server.domain.errors import AisecopsError
 
 
+UNREACHABLE_HINT = "Start it with 'aisecops serve', or say where it is with --server or --state-dir"
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """What went wrong and what to do about it."""
@@ -23,6 +26,13 @@ class Failure:
     hint: str
     exit_code: ExitCode
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+class ServerUnreachableError(Exception):
+    """Nobody listens where a control plane was looked for."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(f"no control plane answers at {address}")
 
 
 def report(error: Exception, arguments: Sequence[str]) -> ExitCode:
@@ -58,6 +68,8 @@ def failure_of(error: Exception) -> Failure:
         return _of_usage(error)
     if isinstance(error, AisecopsError):
         return Failure(error.reason, error.message, error.hint, of_reason(error.reason), error.metadata())
+    if isinstance(error, ServerUnreachableError):
+        return Failure("SERVER_UNREACHABLE", str(error), UNREACHABLE_HINT, ExitCode.UNREACHABLE)
     remote = _of_client(error)
     if remote is not None:
         return remote

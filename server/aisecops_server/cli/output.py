@@ -18,10 +18,8 @@ from aisecops_server.cli.invocation import Invocation, current
 if TYPE_CHECKING:
     from rich.console import Console
 
-Draw = Callable[["Console"], None]
 
-
-def show(document: Mapping[str, Any], draw: Draw) -> None:
+def show(document: Mapping[str, Any], draw: Callable[[Console], None]) -> None:
     """Print one document, or draw it."""
     invocation = current()
     match invocation.output:
@@ -33,7 +31,7 @@ def show(document: Mapping[str, Any], draw: Draw) -> None:
             draw(console())
 
 
-def show_list(document: Mapping[str, Any], *, items: str, draw: Draw, empty: str) -> None:
+def show_list(document: Mapping[str, Any], *, items: str, draw: Callable[[Console], None], empty: str) -> None:
     """Print a list message whose elements are under ``items``; ``empty`` says why there may be none."""
     invocation = current()
     rows = list(document.get(items, []))

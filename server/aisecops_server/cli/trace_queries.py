@@ -46,17 +46,21 @@ def list_traces(**asked: Any) -> ExitCode:
 
     from aisecops_server.cli.connection import connect, to_json  # noqa: PLC0415
 
-    request = audit_service_pb2.ListTracesRequest(page_size=asked["limit"], page_token=asked["page"])
-    for field, name in {"agent_id": "agent", "tool": "tool", "rule": "rule", "revision": "revision"}.items():
-        setattr(request.filter, field, asked[name])
-    request.filter.trust = asked["trust"] or ""
-    request.filter.outcome = OUTCOMES.get(asked["outcome"] or "", "")
-    request.filter.mode = MODES.get(asked["mode"] or "", "")
-    for stamp, moment in ((getattr(request.filter, "from"), asked["since"]), (request.filter.to, asked["until"])):
+    narrow = audit_service_pb2.TraceFilter(
+        agent_id=asked["agent"],
+        tool=asked["tool"],
+        rule=asked["rule"],
+        revision=asked["revision"],
+        trust=asked["trust"] or "",
+        outcome=OUTCOMES.get(asked["outcome"] or "", ""),
+        mode=MODES.get(asked["mode"] or "", ""),
+    )
+    # `from` is a word of Python, so the field is reached by name.
+    for stamp, moment in ((getattr(narrow, "from"), asked["since"]), (narrow.to, asked["until"])):
         if moment is not None:
             stamp.FromDatetime(moment)
-    with connect() as api:
-        page = to_json(api.call(api.audit.ListTraces, request))
+    with connect() as client:
+        page = to_json(client.traces(narrow, page_size=asked["limit"], page_token=asked["page"]))
     narrowed = any(value for name, value in asked.items() if name not in {"limit", "page"})
     empty = "no trace matches; drop a filter" if narrowed else "no traces yet; 'aisecops decide -f plan.json' makes one"
     show_list(page, items="traces", draw=lambda target: _draw_list(target, page), empty=empty)
@@ -85,12 +89,10 @@ def show_trace(*, trace: str) -> ExitCode:
     Each step has a strip of gates; sources stand with the trust that policy settled, rules with their file and
     line. The exit code is the trace's outcome: 0 allowed, 3 blocked, 4 escalated.
     """
-    from aisecops.v1 import audit_service_pb2  # noqa: PLC0415
-
     from aisecops_server.cli.connection import connect, to_json  # noqa: PLC0415
 
-    with connect() as api:
-        found = to_json(api.call(api.audit.GetTrace, audit_service_pb2.GetTraceRequest(trace_id=trace)))
+    with connect() as client:
+        found = to_json(client.trace(trace))
     show(found, lambda target: _draw_trace(target, found))
     return of_outcome(str(found["summary"]["outcome"]))
 

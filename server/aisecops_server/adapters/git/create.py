@@ -51,8 +51,9 @@ def create_policy_repository(path: Path, *, at_seconds: int) -> CommitId:
         )
     files = shipped_policy()
     try:
-        # An empty template keeps hooks of the person's own Git set-up out.
-        git.Repo.init(path, mkdir=True, initial_branch=BRANCH, template="").close()
+        # An empty template keeps hooks of the person's own Git set-up out. GitPython calls the option unsafe
+        # because a foreign template would bring hooks; none is what is wanted here.
+        git.Repo.init(path, initial_branch=BRANCH, template="", allow_unsafe_options=True).close()
     except (git.GitError, OSError) as error:
         raise RepositoryUnavailableError(
             f"no repository can be made at {path}", hint="Check that git is installed and the path is writable"
