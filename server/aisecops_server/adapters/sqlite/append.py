@@ -1,0 +1,185 @@
+"""One transaction of the log: indices, leaves, documents, index entries and the head, all or nothing.
+
+Owns the order of things inside a transaction. Only the writer's thread uses it. A retry is recognised here and
+nowhere else, because only here nothing can come between looking and storing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import apsw
+
+from aisecops_server.adapters.sqlite.schema import SUBTREE_HEIGHT, SUBTREE_LEAVES
+from aisecops_server.adapters.sqlite.statements import Row, insert, select_in
+from aisecops_server.adapters.sqlite.trace_index import TraceIndex
+from aisecops_server.domain.errors import AisecopsError, IdempotencyConflictError, IntegrityError
+from aisecops_server.domain.event import Event, EventId
+from aisecops_server.domain.merkle import HASH_BYTES, Frontier, leaf_hash
+from aisecops_server.domain.record import DecisionRecord, Idempotency, Receipt
+
+Entry = DecisionRecord | Event
+Result = Receipt | AisecopsError
+
+_RETRIES = """
+    SELECT i.principal_id, i.key, i.request_digest, e.event_id, e.idx, e.leaf_hash
+    FROM idempotency AS i JOIN event AS e ON e.idx = i.outcome_idx
+    WHERE (i.principal_id, i.key) IN"""
+
+
+@dataclass(slots=True)
+class _Rows:
+    """What one transaction is going to insert."""
+
+    events: list[Row] = field(default_factory=list)
+    subtrees: list[Row] = field(default_factory=list)
+    placed: list[tuple[DecisionRecord, int, int]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """What an idempotency key stands for."""
+
+    request_digest: str
+    receipt: Receipt
+
+    def to(self, retry: Idempotency) -> Result:
+        if retry.request_digest != self.request_digest:
+            return IdempotencyConflictError(
+                "the idempotency key was used for another request",
+                hint="Use a fresh key for every plan; repeat a key only to retry the same request",
+                key=retry.key,
+            )
+        receipt = self.receipt
+        return Receipt(receipt.event_id, receipt.log_index, receipt.leaf_hash, replayed=True)
+
+
+def load_frontier(connection: apsw.Connection) -> Frontier:
+    """Return the stored right edge of the tree.
+
+    Raises:
+        ValueError: what is stored is no right edge.
+    """
+    size, peaks = connection.execute("SELECT size, peaks FROM log_head").get
+    return Frontier(size, [peaks[at : at + HASH_BYTES] for at in range(0, len(peaks), HASH_BYTES)])
+
+
+class Appender:
+    """Appends groups of entries to the log through one connection."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        """Continue where the log ends.
+
+        Raises:
+            ValueError: the stored head is no head of a tree.
+        """
+        self._connection = connection
+        self._frontier = load_frontier(connection)
+        self._traces = TraceIndex(connection)
+
+    def commit(self, entries: Sequence[Entry]) -> list[Result]:
+        """Store ``entries`` in one durable transaction; results in their order.
+
+        Whatever SQLite raises is raised on, and then nothing is stored.
+        """
+        frontier = self._frontier.copy()
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            results = self._apply(entries, frontier)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._traces.forget()
+            with contextlib.suppress(apsw.Error):
+                self._connection.execute("ROLLBACK")
+            raise
+        self._frontier = frontier
+        return results
+
+    def _apply(self, entries: Sequence[Entry], frontier: Frontier) -> list[Result]:
+        answered = self._answered(entries)
+        rows = _Rows()
+        results = [_place(entry, frontier, rows, answered) for entry in entries]
+        if rows.events:
+            self._store(rows, frontier)
+        return results
+
+    def _answered(self, entries: Sequence[Entry]) -> dict[tuple[str, str], _Answered]:
+        keys = {
+            (entry.idempotency.principal_id, entry.idempotency.key)
+            for entry in entries
+            if isinstance(entry, DecisionRecord) and entry.idempotency
+        }
+        return {
+            (principal, key): _Answered(request, Receipt(EventId(event_id), idx, leaf))
+            for principal, key, request, event_id, idx, leaf in select_in(self._connection, _RETRIES, sorted(keys))
+        }
+
+    def _store(self, rows: _Rows, frontier: Frontier) -> None:
+        connection = self._connection
+        insert(connection, "INSERT INTO event", rows.events)
+        if rows.subtrees:
+            insert(connection, "INSERT INTO subtree", rows.subtrees)
+        if rows.placed:
+            self._store_decisions(rows.placed)
+        connection.execute("UPDATE log_head SET size = ?, peaks = ?", (frontier.size, b"".join(frontier.peaks)))
+
+    def _store_decisions(self, placed: Sequence[tuple[DecisionRecord, int, int]]) -> None:
+        connection = self._connection
+        documents = {_digest(record): record.document for record, _, _ in placed}
+        insert(connection, "INSERT OR IGNORE INTO document", list(documents.items()))
+        numbers = self._traces.add([record for record, _, _ in placed])
+        insert(connection, "INSERT INTO decision", [_decision_row(*place, numbers) for place in placed])
+        retries = [_idempotency_row(record.idempotency, last) for record, _, last in placed if record.idempotency]
+        if retries:
+            insert(connection, "INSERT INTO idempotency", retries)
+
+
+def _place(entry: Entry, frontier: Frontier, rows: _Rows, answered: dict[tuple[str, str], _Answered]) -> Result:
+    if isinstance(entry, Event):
+        return _place_event(entry, frontier, rows)
+    retry = entry.idempotency
+    if retry and (known := answered.get((retry.principal_id, retry.key))):
+        return known.to(retry)
+    if problem := _problem(entry):
+        return problem
+    first = frontier.size
+    receipt = [_place_event(event, frontier, rows) for event in entry.events][-1]
+    rows.placed.append((entry, first, receipt.log_index))
+    if retry:
+        answered[retry.principal_id, retry.key] = _Answered(retry.request_digest, receipt)
+    return receipt
+
+
+def _place_event(event: Event, frontier: Frontier, rows: _Rows) -> Receipt:
+    index, leaf = frontier.size, leaf_hash(event.body)
+    completed = frontier.append(leaf)
+    if len(completed) > SUBTREE_HEIGHT:
+        rows.subtrees.append((index // SUBTREE_LEAVES, completed[SUBTREE_HEIGHT]))
+    facts = (event.id, event.trace_id, event.plan_id, event.decision_id, event.stage.value, event.type)
+    rows.events.append((index, *facts, event.occurred_at_ns, leaf, event.body))
+    return Receipt(event.id, index, leaf)
+
+
+def _problem(record: DecisionRecord) -> IntegrityError | None:
+    if not record.events:
+        return IntegrityError("a decision without events cannot be recorded")
+    if _digest(record).hex() != record.decision.document_digest:
+        return IntegrityError("the document is not the one that the decision names")
+    return None
+
+
+def _digest(record: DecisionRecord) -> bytes:
+    return hashlib.sha256(record.document).digest()
+
+
+def _decision_row(record: DecisionRecord, first: int, last: int, numbers: dict[str, int]) -> Row:
+    decision, retry = record.decision, record.idempotency
+    number = numbers[decision.trace_id]
+    return (last, first, decision.id, number, _digest(record), retry.request_digest if retry else None)
+
+
+def _idempotency_row(retry: Idempotency, outcome_index: int) -> Row:
+    return (retry.principal_id, retry.key, retry.request_digest, outcome_index)

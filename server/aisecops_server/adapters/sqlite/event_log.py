@@ -1,0 +1,225 @@
+"""The audit log in one SQLite file: ``EventLog`` for a single control plane.
+
+Owns how the parts are put together: one writer, a few readers, one process. Ordering rules: the lock is taken
+before the file is opened; what is stored is checked before anything is appended; an answer follows its commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from aisecops_server.adapters.sqlite import database, schema, stored
+from aisecops_server.adapters.sqlite.append import Entry, Result, load_frontier
+from aisecops_server.adapters.sqlite.readers import Readers
+from aisecops_server.adapters.sqlite.trace_list import trace_page
+from aisecops_server.adapters.sqlite.verification import Verification, startup_problem
+from aisecops_server.adapters.sqlite.writer import MOST_ENTRIES, Writer
+from aisecops_server.domain.errors import AisecopsError, IntegrityError, LogUnavailableError
+from aisecops_server.domain.event import Event, StoredEvent
+from aisecops_server.domain.record import (
+    DecisionRecord,
+    LogHead,
+    LogReport,
+    Receipt,
+    StoredDecision,
+    StoredTrace,
+    TraceFilter,
+    TracePage,
+)
+
+_EVENTS_PER_READ = 256
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """What an operator, or a test of faults, may set.
+
+    ``minimum_free_bytes``: with less than this left on the disk the log starts sealed. ``vfs``: the SQLite
+    file system layer, for injecting faults; ``None`` for the real one.
+    """
+
+    minimum_free_bytes: int = 64 * 1024 * 1024
+    vfs: str | None = None
+
+
+class SqliteEventLog:
+    """Implements ``EventLog``. Create it with ``open_log``, or ``open_log_read_only`` beside a running owner."""
+
+    def __init__(self, readers: Readers, writer: Writer | None, lock: BinaryIO | None) -> None:
+        self._readers = readers
+        self._writer = writer
+        self._lock = lock
+
+    async def append(self, record: DecisionRecord) -> Receipt:
+        """Store one decision; durable when this returns."""
+        return _receipt(await self._append([record]))
+
+    async def append_many(self, records: Sequence[DecisionRecord]) -> list[Receipt | AisecopsError]:
+        """Store many decisions in few commits; results in their order."""
+        parts = [records[at : at + MOST_ENTRIES] for at in range(0, len(records), MOST_ENTRIES)]
+        return [result for part in await asyncio.gather(*map(self._append_part, parts)) for result in part]
+
+    async def append_event(self, event: Event) -> Receipt:
+        """Store one event that belongs to no decision."""
+        return _receipt(await self._append([event]))
+
+    async def replayed(self, principal_id: str, key: str) -> StoredDecision | None:
+        """Return the decision stored under an idempotency key, if any."""
+        return await self._readers.run(partial(stored.retry_of, principal_id=principal_id, key=key))
+
+    async def decision(self, decision_id: str) -> StoredDecision:
+        """Return one decision."""
+        return await self._readers.run(partial(stored.decision_of, decision_id=decision_id))
+
+    async def trace(self, trace_id: str) -> StoredTrace:
+        """Return everything under one trace id."""
+        return await self._readers.run(partial(stored.trace_of, trace_id=trace_id))
+
+    async def traces(self, narrow: TraceFilter, *, page_size: int, page_token: str) -> TracePage:
+        """Return a page of traces, newest first by when they began; ``to_ns`` is exclusive."""
+        query = partial(trace_page, narrow=narrow, page_size=page_size, page_token=page_token)
+        return await self._readers.run(query)
+
+    async def events(self, *, from_index: int, follow: bool, trace_id: str) -> AsyncIterator[StoredEvent]:
+        """Yield events in log order from an index on; with ``follow``, go on until the log closes.
+
+        Raises:
+            LogUnavailableError: a log that is only read cannot be followed; ask the process that writes it.
+        """
+        with self._following(follow=follow) as appended:
+            while True:
+                # Cleared before reading, so that what is appended meanwhile sets it again.
+                appended.clear()
+                is_last = not follow or self._is_closed
+                part = await self._events(from_index, trace_id)
+                for event in part:
+                    yield event
+                    from_index = event.index + 1
+                if len(part) == _EVENTS_PER_READ:
+                    continue
+                if is_last:
+                    return
+                await appended.wait()
+
+    async def head(self) -> LogHead:
+        """Return the log's size and root, of what is durable."""
+        frontier = await self._readers.run(load_frontier)
+        return LogHead(frontier.size, frontier.root())
+
+    async def verify(self, progress: Callable[[int, int], None] | None = None) -> LogReport:
+        """Recompute every leaf, the root, and what is derived from them; beside the running writer."""
+        loop = asyncio.get_running_loop()
+
+        def report(done: int, total: int) -> None:
+            if progress:
+                loop.call_soon_threadsafe(progress, done, total)
+
+        return await self._readers.scan(lambda connection: Verification(connection, report).run())
+
+    @property
+    def sealed(self) -> str:
+        """Return why the log takes nothing, or an empty string."""
+        return self._writer.sealed if self._writer else "it was opened for reading only"
+
+    async def close(self) -> None:
+        """Finish what was accepted and close."""
+        if self._writer:
+            await asyncio.to_thread(self._writer.close)
+        await asyncio.to_thread(self._readers.close)
+        if self._lock:
+            self._lock.close()
+
+    async def _append(self, entries: Sequence[Entry]) -> list[Result]:
+        if self._writer is None:
+            raise LogUnavailableError(
+                "the log was opened for reading only", hint="Append through the process that owns it"
+            )
+        return await self._writer.append(entries)
+
+    async def _append_part(self, records: Sequence[DecisionRecord]) -> list[Result]:
+        try:
+            return await self._append(records)
+        except LogUnavailableError as error:
+            return [error for _ in records]
+
+    @property
+    def _is_closed(self) -> bool:
+        return self._writer is None or self._writer.closed
+
+    @contextlib.contextmanager
+    def _following(self, *, follow: bool) -> Iterator[asyncio.Event]:
+        if not follow:
+            yield asyncio.Event()
+        elif self._writer is None:
+            raise LogUnavailableError(
+                "a log that is only read cannot be followed", hint="Ask the control plane: 'aisecops log tail'"
+            )
+        else:
+            with self._writer.following() as appended:
+                yield appended
+
+    async def _events(self, from_index: int, trace_id: str) -> list[StoredEvent]:
+        query = partial(stored.events_from, from_index=from_index, trace_id=trace_id, limit=_EVENTS_PER_READ)
+        return await self._readers.run(query)
+
+
+def open_log(path: Path, options: LogOptions = LogOptions()) -> SqliteEventLog:
+    """Open the log at ``path`` as its only writer, making it when it is not there.
+
+    A log that does not verify, or with too little room, opens sealed: it can be read and nothing else.
+
+    Raises:
+        IntegrityError: the file is damaged beyond reading.
+        LogUnavailableError: another process owns it, or it cannot be opened.
+    """
+    with database.translated("making its directory"):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = database.lock(path)
+    try:
+        writer = _writer(path, options)
+    except BaseException:
+        lock.close()
+        raise
+    return SqliteEventLog(Readers(path, vfs=options.vfs), writer, lock)
+
+
+def open_log_read_only(path: Path) -> SqliteEventLog:
+    """Open the log at ``path`` for reading, whether or not a process writes it.
+
+    Raises:
+        LogUnavailableError: there is no log.
+    """
+    if not path.is_file():
+        raise LogUnavailableError(f"there is no log at {path}", hint="Start the control plane once, or name another")
+    return SqliteEventLog(Readers(path), None, None)
+
+
+def _writer(path: Path, options: LogOptions) -> Writer:
+    connection = database.open_for_writing(path, vfs=options.vfs)
+    try:
+        database.migrate(connection, schema.MIGRATIONS, application_id=schema.APPLICATION_ID)
+        with database.translated("checking it"):
+            problem = startup_problem(connection)
+            free = database.free_bytes(path)
+    except BaseException:
+        connection.close()
+        raise
+    if problem:
+        return Writer(connection, sealed=f"{IntegrityError.reason}: {problem}")
+    if free < options.minimum_free_bytes:
+        wanted = options.minimum_free_bytes >> 20
+        return Writer(connection, sealed=f"only {free >> 20} MB are free where the log lives, {wanted} MB are needed")
+    return Writer(connection)
+
+
+def _receipt(results: Sequence[Result]) -> Receipt:
+    [result] = results
+    if isinstance(result, AisecopsError):
+        raise result
+    return result

@@ -1,0 +1,78 @@
+"""Read-only connections and the few threads that use them, so that a long list never stands in a writer's way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import Empty, LifoQueue
+from typing import TypeVar
+
+import apsw
+
+from aisecops_server.adapters.sqlite.database import open_for_reading, translated
+from aisecops_server.domain.errors import LogUnavailableError
+
+R = TypeVar("R")
+
+_THREADS = 4
+
+
+class Readers:
+    """Runs queries, each on one consistent snapshot."""
+
+    def __init__(self, path: Path, *, vfs: str | None = None) -> None:
+        self._path = path
+        self._vfs = vfs
+        self._idle: LifoQueue[apsw.Connection] = LifoQueue()
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="audit-log-reader")
+        self._closed = False
+
+    async def run(self, query: Callable[[apsw.Connection], R]) -> R:
+        """Return what ``query`` finds.
+
+        Raises:
+            IntegrityError: stored data is damaged.
+            LogUnavailableError: the database cannot be read.
+        """
+        if self._closed:
+            raise LogUnavailableError("the log is closed", hint="The control plane is shutting down; try another")
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._query, query)
+
+    async def scan(self, query: Callable[[apsw.Connection], R]) -> R:
+        """Return what a long ``query`` finds, outside of one snapshot, so that it never holds back the writer.
+
+        Raises:
+            IntegrityError: stored data is damaged.
+            LogUnavailableError: the database cannot be read.
+        """
+        return await asyncio.to_thread(self._scan, query)
+
+    def close(self) -> None:
+        """Wait for running queries and close the connections."""
+        self._closed = True
+        self._threads.shutdown()
+        while not self._idle.empty():
+            self._idle.get_nowait().close()
+
+    def _query(self, query: Callable[[apsw.Connection], R]) -> R:
+        with translated("reading"):
+            connection = self._connection()
+            try:
+                with connection:
+                    found = query(connection)
+            finally:
+                self._idle.put(connection)
+        return found
+
+    def _scan(self, query: Callable[[apsw.Connection], R]) -> R:
+        with translated("reading"), contextlib.closing(open_for_reading(self._path, vfs=self._vfs)) as connection:
+            return query(connection)
+
+    def _connection(self) -> apsw.Connection:
+        try:
+            return self._idle.get_nowait()
+        except Empty:
+            return open_for_reading(self._path, vfs=self._vfs)

@@ -1,0 +1,95 @@
+"""The audit database's tables and how they came to be: one migration per version, applied in order, never edited.
+
+Truth and index are kept apart. ``event`` and ``document`` are the record; ``log_head`` and ``subtree`` are its
+Merkle tree; everything else can be derived from the record and is there to find things quickly.
+
+Traces are numbered from 0 in the order in which they first appear. ``trace_posting`` says, for every block of
+consecutive traces, which of them have a term (an agent, a tool, a rule, an outcome …) as one bit each, so that any
+combination of filters is an AND of a few small bit strings.
+"""
+
+from __future__ import annotations
+
+# "AISE": tells our database from any other SQLite file.
+APPLICATION_ID = 0x41495345
+
+# Leaves under one row of ``subtree``: the root of that complete, aligned part of the tree.
+SUBTREE_HEIGHT = 8
+SUBTREE_LEAVES = 1 << SUBTREE_HEIGHT
+
+# Traces under one row of ``trace_posting``.
+BLOCK_TRACES = 1024
+
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE migration (version INTEGER PRIMARY KEY) STRICT;
+
+    CREATE TABLE event (
+        idx         INTEGER PRIMARY KEY,
+        event_id    TEXT NOT NULL UNIQUE,
+        trace_id    TEXT NOT NULL,
+        plan_id     TEXT NOT NULL,
+        decision_id TEXT NOT NULL,
+        stage       TEXT NOT NULL,
+        type        TEXT NOT NULL,
+        occurred_at INTEGER NOT NULL,
+        leaf_hash   BLOB NOT NULL,
+        body        BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX event_by_trace ON event (trace_id) WHERE trace_id <> '';
+
+    CREATE TABLE document (digest BLOB PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
+
+    CREATE TABLE decision (
+        outcome_idx     INTEGER PRIMARY KEY,
+        first_idx       INTEGER NOT NULL,
+        decision_id     TEXT NOT NULL UNIQUE,
+        trace           INTEGER NOT NULL,
+        document_digest BLOB NOT NULL,
+        request_digest  TEXT
+    ) STRICT;
+    CREATE INDEX decision_by_trace ON decision (trace);
+
+    CREATE TABLE idempotency (
+        principal_id   TEXT NOT NULL,
+        key            TEXT NOT NULL,
+        request_digest TEXT NOT NULL,
+        outcome_idx    INTEGER NOT NULL,
+        PRIMARY KEY (principal_id, key)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE trace (
+        number          INTEGER PRIMARY KEY,
+        trace_id        TEXT NOT NULL UNIQUE,
+        agent_id        TEXT NOT NULL,
+        outcome         TEXT NOT NULL,
+        mode            TEXT NOT NULL,
+        intent          TEXT NOT NULL,
+        tools           TEXT NOT NULL,
+        rules           TEXT NOT NULL,
+        lowest_trust    TEXT NOT NULL,
+        bundle_revision TEXT NOT NULL,
+        decisions       INTEGER NOT NULL,
+        started_at      INTEGER NOT NULL,
+        last_at         INTEGER NOT NULL
+    ) STRICT;
+
+    CREATE TABLE trace_block (number INTEGER PRIMARY KEY, earliest INTEGER NOT NULL, latest INTEGER NOT NULL) STRICT;
+    CREATE TABLE term (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, value TEXT NOT NULL, UNIQUE (kind, value)) STRICT;
+    CREATE TABLE trace_posting (
+        block INTEGER NOT NULL,
+        term  INTEGER NOT NULL,
+        bits  BLOB NOT NULL,
+        PRIMARY KEY (block, term)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE subtree (number INTEGER PRIMARY KEY, hash BLOB NOT NULL) STRICT;
+    CREATE TABLE log_head (
+        id        INTEGER PRIMARY KEY CHECK (id = 1),
+        log_id    BLOB NOT NULL,
+        size      INTEGER NOT NULL,
+        peaks     BLOB NOT NULL
+    ) STRICT;
+    INSERT INTO log_head VALUES (1, randomblob(16), 0, x'');
+    """,
+)

@@ -1,0 +1,147 @@
+"""Reading things back: decisions, traces, events. What is read is checked against its leaf before it is given."""
+
+from __future__ import annotations
+
+import hashlib
+
+import apsw
+import orjson
+
+from aisecops_server.adapters.sqlite.statements import Row
+from aisecops_server.adapters.sqlite.trace_index import SUMMARY_COLUMNS, summary_of
+from aisecops_server.domain.decision import DecisionId
+from aisecops_server.domain.errors import IntegrityError, NotFoundError
+from aisecops_server.domain.event import Event, EventId, Stage, StoredEvent
+from aisecops_server.domain.merkle import leaf_hash
+from aisecops_server.domain.record import Receipt, StoredDecision, StoredTrace, TraceSummary
+
+_EVENT = "idx, event_id, trace_id, plan_id, decision_id, stage, type, occurred_at, leaf_hash, body"
+
+_DECISION = """
+    SELECT d.outcome_idx, d.decision_id, d.request_digest, d.document_digest, e.event_id, e.leaf_hash, e.body, t.bytes
+    FROM decision AS d
+    LEFT JOIN event AS e ON e.idx = d.outcome_idx
+    LEFT JOIN document AS t ON t.digest = d.document_digest
+    WHERE"""
+_RETRY = """d.outcome_idx = (SELECT outcome_idx FROM idempotency WHERE principal_id = ? AND key = ?)"""
+
+
+def decision_of(connection: apsw.Connection, decision_id: str) -> StoredDecision:
+    """Return one decision.
+
+    Raises:
+        NotFoundError: there is none.
+        IntegrityError: what is stored does not verify.
+    """
+    row = connection.execute(f"{_DECISION} d.decision_id = ?", (decision_id,)).get
+    if row is None:
+        raise NotFoundError(f"there is no decision {decision_id}", hint="List traces with 'aisecops trace list'")
+    return _stored_decision(row)
+
+
+def retry_of(connection: apsw.Connection, principal_id: str, key: str) -> StoredDecision | None:
+    """Return the decision stored under an idempotency key, if any.
+
+    Raises:
+        IntegrityError: what is stored does not verify.
+    """
+    row = connection.execute(f"{_DECISION} {_RETRY}", (principal_id, key)).get
+    return None if row is None else _stored_decision(row)
+
+
+def trace_of(connection: apsw.Connection, trace_id: str) -> StoredTrace:
+    """Return everything under one trace id.
+
+    Raises:
+        NotFoundError: there is nothing.
+        IntegrityError: what is stored does not verify.
+    """
+    events = events_from(connection, from_index=0, trace_id=trace_id, limit=-1) if trace_id else []
+    if not events:
+        raise NotFoundError(f"there is no trace {trace_id}", hint="List traces with 'aisecops trace list'")
+    row = connection.execute(f"SELECT number, {SUMMARY_COLUMNS} FROM trace WHERE trace_id = ?", (trace_id,)).get  # noqa: S608 - constant parts
+    if row is None:
+        return StoredTrace(_undecided(trace_id, events), (), tuple(events))
+    decisions = connection.execute(f"{_DECISION} d.trace = ? ORDER BY d.outcome_idx", (row[0],))
+    return StoredTrace(summary_of(row[1:]), tuple(map(_stored_decision, decisions)), tuple(events))
+
+
+def events_from(connection: apsw.Connection, *, from_index: int, trace_id: str, limit: int) -> list[StoredEvent]:
+    """Return events in log order from an index on, of one trace unless ``trace_id`` is empty.
+
+    Raises:
+        IntegrityError: an event does not verify.
+    """
+    narrow = "trace_id = ? AND trace_id <> '' AND" if trace_id else ""
+    query = f"SELECT {_EVENT} FROM event WHERE {narrow} idx >= ? ORDER BY idx LIMIT ?"  # noqa: S608 - constant parts
+    bindings = (*([trace_id] if trace_id else []), from_index, limit)
+    return [_stored_event(row) for row in connection.execute(query, bindings)]
+
+
+def _stored_event(row: Row) -> StoredEvent:
+    index, event_id, trace_id, plan_id, decision_id, stage, kind, occurred_at, leaf, body = row
+    _require_leaf(index, leaf, body)
+    event = Event(
+        id=EventId(event_id),
+        trace_id=trace_id,
+        plan_id=plan_id,
+        decision_id=decision_id,
+        stage=_stage(stage, index),
+        type=kind,
+        occurred_at_ns=occurred_at,
+        body=body,
+    )
+    return StoredEvent(event, index, leaf)
+
+
+def _stored_decision(row: Row) -> StoredDecision:
+    index, decision_id, request_digest, document_digest, event_id, leaf, body, document = row
+    _require_leaf(index, leaf, body)
+    if not isinstance(document, bytes) or hashlib.sha256(document).digest() != document_digest:
+        raise _damaged(index, "its document is missing or altered")
+    return StoredDecision(
+        decision_id=DecisionId(decision_id),
+        details=orjson.loads(body)["details"],
+        document=document,
+        receipt=Receipt(EventId(event_id), index, leaf),
+        request_digest=request_digest or "",
+    )
+
+
+def _stage(value: object, index: object) -> Stage:
+    try:
+        return Stage(str(value))
+    except ValueError as error:
+        raise _damaged(index, f"it names an unknown stage {value!r}") from error
+
+
+def _require_leaf(index: object, leaf: object, body: object) -> None:
+    if not isinstance(body, bytes) or leaf_hash(body) != leaf:
+        raise _damaged(index, "its body does not match its leaf hash")
+
+
+def _damaged(index: object, why: str) -> IntegrityError:
+    return IntegrityError(
+        f"event {index} does not verify: {why}",
+        hint="Keep the database as evidence and run 'aisecops log verify'",
+        index=str(index),
+    )
+
+
+def _undecided(trace_id: str, events: list[StoredEvent]) -> TraceSummary:
+    """Summarise a trace in which nothing was decided, such as a request that was refused."""
+    times = [stored.event.occurred_at_ns for stored in events]
+    return TraceSummary(
+        trace_id=trace_id,
+        agent_id="",
+        outcome="",
+        mode="",
+        intent="",
+        tools=(),
+        rules=(),
+        lowest_trust="",
+        bundle_revision="",
+        decisions=0,
+        started_at_ns=min(times),
+        last_at_ns=max(times),
+    )

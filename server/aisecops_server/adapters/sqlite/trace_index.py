@@ -1,0 +1,173 @@
+"""The writer's side of the trace index: numbers, summaries, and the bits that say which traces have which term.
+
+Only the writer's thread uses it, inside its transaction. Blocks of bits that change often stay in memory;
+``forget`` drops them after a transaction that did not commit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+
+import apsw
+import orjson
+
+from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES
+from aisecops_server.adapters.sqlite.statements import Row, insert, select_in
+from aisecops_server.domain.record import DecisionRecord, TraceSummary
+from aisecops_server.domain.trace_summary import extended, opened
+
+SUMMARY_COLUMNS = (
+    "trace_id, agent_id, outcome, mode, intent, tools, rules, lowest_trust, bundle_revision, decisions,"
+    " started_at, last_at"
+)
+
+_BLOCKS_IN_MEMORY = 16
+_TERMS_IN_MEMORY = 50_000
+
+Term = tuple[str, str]
+
+
+def summary_of(row: Row) -> TraceSummary:
+    """Return the summary in a row of ``SUMMARY_COLUMNS``."""
+    fields = [*row]
+    fields[5:7] = [tuple(orjson.loads(names)) for names in row[5:7]]
+    return TraceSummary(*fields)
+
+
+def terms_of(summary: TraceSummary) -> set[Term]:
+    """Return what a trace can be found by."""
+    single = {
+        "agent": summary.agent_id,
+        "outcome": summary.outcome,
+        "mode": summary.mode,
+        "trust": summary.lowest_trust,
+        "revision": summary.bundle_revision,
+    }
+    return {*single.items(), *(("tool", tool) for tool in summary.tools), *(("rule", rule) for rule in summary.rules)}
+
+
+def bits_of(stored: bytes) -> int:
+    """Return the bits of one posting; bit 0 is the block's first trace."""
+    return int.from_bytes(stored, "little")
+
+
+def stored_bits(bits: int) -> bytes:
+    """Return the form in which bits are stored: without the empty end."""
+    return bits.to_bytes((bits.bit_length() + 7) // 8, "little")
+
+
+class TraceIndex:
+    """Keeps the tables about traces in step with the decisions that are stored."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._terms: dict[Term, int] = {}
+        self._blocks: OrderedDict[int, dict[int, int]] = OrderedDict()
+
+    def forget(self) -> None:
+        """Drop what was learnt in a transaction that did not commit."""
+        self._terms.clear()
+        self._blocks.clear()
+
+    def add(self, records: Sequence[DecisionRecord]) -> dict[str, int]:
+        """Index ``records``; return the number of each trace that they belong to."""
+        before = self._stored({record.decision.trace_id for record in records})
+        numbers = {trace_id: number for trace_id, (number, _) in before.items()}
+        after: dict[str, TraceSummary] = {}
+        for record in records:
+            trace_id = record.decision.trace_id
+            known = after.get(trace_id) or (before[trace_id][1] if trace_id in before else None)
+            after[trace_id] = extended(known, record) if known else opened(record)
+            numbers.setdefault(trace_id, -1)
+        self._number(numbers)
+        self._store(numbers, after)
+        self._post(numbers, {trace_id: summary for trace_id, (_, summary) in before.items()}, after)
+        return numbers
+
+    def _stored(self, trace_ids: Iterable[str]) -> dict[str, tuple[int, TraceSummary]]:
+        query = f"SELECT number, {SUMMARY_COLUMNS} FROM trace WHERE trace_id IN"  # noqa: S608 - constant columns
+        rows = select_in(self._connection, query, [(trace_id,) for trace_id in trace_ids])
+        found = ((row[0], summary_of(row[1:])) for row in rows)
+        return {summary.trace_id: (number, summary) for number, summary in found}
+
+    def _number(self, numbers: dict[str, int]) -> None:
+        if -1 not in numbers.values():
+            return
+        following = int(self._connection.execute("SELECT ifnull(max(number), -1) + 1 FROM trace").get)
+        for trace_id, number in numbers.items():
+            if number < 0:
+                numbers[trace_id] = following
+                following += 1
+
+    def _store(self, numbers: Mapping[str, int], summaries: Mapping[str, TraceSummary]) -> None:
+        rows = [(numbers[trace_id], *_summary_row(summary)) for trace_id, summary in summaries.items()]
+        insert(self._connection, "INSERT OR REPLACE INTO trace", rows)
+        spans: dict[int, tuple[int, int]] = {}
+        for trace_id, summary in summaries.items():
+            block, at = numbers[trace_id] // BLOCK_TRACES, summary.started_at_ns
+            earliest, latest = spans.get(block, (at, at))
+            spans[block] = (min(earliest, at), max(latest, at))
+        insert(
+            self._connection,
+            "INSERT INTO trace_block",
+            [(block, *span) for block, span in spans.items()],
+            "ON CONFLICT DO UPDATE SET earliest = min(earliest, excluded.earliest),"
+            " latest = max(latest, excluded.latest)",
+        )
+
+    def _post(
+        self, numbers: Mapping[str, int], before: Mapping[str, TraceSummary], after: Mapping[str, TraceSummary]
+    ) -> None:
+        changed: dict[tuple[int, int], int] = {}
+        turned = {
+            trace_id: terms_of(summary) ^ (terms_of(before[trace_id]) if trace_id in before else set())
+            for trace_id, summary in after.items()
+        }
+        ids = self._term_ids({term for terms in turned.values() for term in terms})
+        for trace_id, terms in turned.items():
+            number, bit = divmod(numbers[trace_id], BLOCK_TRACES)
+            block = self._block(number)
+            for term in terms:
+                block[ids[term]] = changed[number, ids[term]] = block.get(ids[term], 0) ^ (1 << bit)
+        rows = [(block, term, stored_bits(bits)) for (block, term), bits in changed.items()]
+        insert(self._connection, "INSERT OR REPLACE INTO trace_posting", rows)
+        # Only now: until its bits are written, memory is the only place that has them.
+        while len(self._blocks) > _BLOCKS_IN_MEMORY:
+            self._blocks.popitem(last=False)
+
+    def _block(self, number: int) -> dict[int, int]:
+        block = self._blocks.get(number)
+        if block is None:
+            rows = self._connection.execute("SELECT term, bits FROM trace_posting WHERE block = ?", (number,))
+            block = self._blocks[number] = {term: bits_of(bits) for term, bits in rows}
+        self._blocks.move_to_end(number)
+        return block
+
+    def _term_ids(self, terms: set[Term]) -> dict[Term, int]:
+        if len(self._terms) > _TERMS_IN_MEMORY:
+            self._terms.clear()
+        missing = sorted(terms - self._terms.keys())
+        if missing:
+            insert(self._connection, "INSERT OR IGNORE INTO term (kind, value)", missing)
+            rows = select_in(self._connection, "SELECT kind, value, id FROM term WHERE (kind, value) IN", missing)
+            self._terms.update({(kind, value): number for kind, value, number in rows})
+        return {term: self._terms[term] for term in terms}
+
+
+def _summary_row(summary: TraceSummary) -> Row:
+    return (
+        summary.trace_id,
+        summary.agent_id,
+        summary.outcome,
+        summary.mode,
+        summary.intent,
+        json.dumps(summary.tools),
+        json.dumps(summary.rules),
+        summary.lowest_trust,
+        summary.bundle_revision,
+        summary.decisions,
+        summary.started_at_ns,
+        summary.last_at_ns,
+    )

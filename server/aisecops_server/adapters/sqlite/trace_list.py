@@ -1,0 +1,138 @@
+"""Pages of traces, newest first, for any combination of filters.
+
+Filters are answered block by block from the newest on: the bit strings of all wanted terms are ANDed, and reading
+stops when the page is full. What nothing matches costs one look per block, never one per trace.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import struct
+from collections.abc import Iterator
+
+import apsw
+import orjson
+
+from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES
+from aisecops_server.adapters.sqlite.trace_index import SUMMARY_COLUMNS, Term, bits_of, summary_of
+from aisecops_server.domain.errors import InvalidRequestError
+from aisecops_server.domain.record import TraceFilter, TracePage
+
+MOST_TRACES = 1000
+
+_FOREVER = 2**63 - 1
+_ALL = (1 << BLOCK_TRACES) - 1
+_TOKEN = struct.Struct(">Q16s")
+
+
+def trace_page(connection: apsw.Connection, narrow: TraceFilter, *, page_size: int, page_token: str) -> TracePage:
+    """Return a page of the traces that match ``narrow``.
+
+    Raises:
+        InvalidRequestError: the page size is below 1, or the token is not one of this list.
+    """
+    if page_size < 1:
+        raise InvalidRequestError("page_size must be at least 1", field="page_size")
+    size = min(page_size, MOST_TRACES)
+    log_id = connection.execute("SELECT log_id FROM log_head").get
+    below = _opened(page_token, narrow, log_id) if page_token else _FOREVER
+    numbers = _first(_matching(connection, narrow, below), size + 1)
+    query = f"SELECT {SUMMARY_COLUMNS} FROM trace WHERE number IN (SELECT value FROM json_each(?)) ORDER BY number DESC"  # noqa: S608 - constant parts
+    rows = connection.execute(query, (orjson.dumps(numbers[:size]).decode(),))
+    token = _sealed(numbers[size - 1], narrow, log_id) if len(numbers) > size else ""
+    return TracePage(tuple(map(summary_of, rows)), token)
+
+
+def _first(numbers: Iterator[int], count: int) -> list[int]:
+    return [number for number, _ in zip(numbers, range(count), strict=False)]
+
+
+def _matching(connection: apsw.Connection, narrow: TraceFilter, below: int) -> Iterator[int]:
+    terms = _term_ids(connection, narrow)
+    if terms is None:
+        return
+    earliest, latest = narrow.from_ns, (narrow.to_ns or _FOREVER + 1) - 1
+    for block, first, last, *postings in _blocks(connection, terms, (below - 1) // BLOCK_TRACES, (earliest, latest)):
+        bits = _ALL
+        for posting in postings:
+            bits &= bits_of(posting)
+        if not postings or first < earliest or last > latest:
+            bits &= _within(connection, block, earliest, latest)
+        if below < (block + 1) * BLOCK_TRACES:
+            bits &= (1 << below - block * BLOCK_TRACES) - 1
+        yield from _descending(block, bits)
+
+
+def _term_ids(connection: apsw.Connection, narrow: TraceFilter) -> list[int] | None:
+    """Return the ids of all terms that are asked for; ``None`` when one of them was never seen."""
+    asked: list[Term] = [
+        ("agent", narrow.agent_id),
+        ("outcome", narrow.outcome),
+        ("tool", narrow.tool),
+        ("rule", narrow.rule),
+        ("trust", narrow.trust),
+        ("revision", narrow.revision),
+        ("mode", narrow.mode),
+    ]
+    ids = [
+        connection.execute("SELECT id FROM term WHERE kind = ? AND value = ?", term).get for term in asked if term[1]
+    ]
+    return None if None in ids else ids
+
+
+def _blocks(
+    connection: apsw.Connection, terms: list[int], newest: int, times: tuple[int, int]
+) -> Iterator[tuple[int, int, int, *tuple[bytes, ...]]]:
+    """Yield the blocks, newest first, that have every term and some trace in the time range."""
+    columns = "".join(f", p{at}.bits" for at in range(len(terms)))
+    joins = " ".join(
+        f"CROSS JOIN trace_posting AS p{at} ON p{at}.block = b.number AND p{at}.term = ?" for at in range(len(terms))
+    )
+    query = (
+        f"SELECT b.number, b.earliest, b.latest{columns} FROM trace_block AS b {joins}"  # noqa: S608 - constant parts
+        " WHERE b.number <= ? AND b.latest >= ? AND b.earliest <= ? ORDER BY b.number DESC"
+    )
+    return iter(connection.execute(query, (*terms, newest, *times)))
+
+
+def _within(connection: apsw.Connection, block: int, earliest: int, latest: int) -> int:
+    first = block * BLOCK_TRACES
+    query = "SELECT number FROM trace WHERE number >= ? AND number < ? AND started_at BETWEEN ? AND ?"
+    rows = connection.execute(query, (first, first + BLOCK_TRACES, earliest, latest))
+    return sum(1 << number - first for (number,) in rows)
+
+
+def _descending(block: int, bits: int) -> Iterator[int]:
+    while bits:
+        top = bits.bit_length() - 1
+        bits ^= 1 << top
+        yield block * BLOCK_TRACES + top
+
+
+def _sealed(below: int, narrow: TraceFilter, log_id: bytes) -> str:
+    return base64.urlsafe_b64encode(_TOKEN.pack(below, _mark(below, narrow, log_id))).decode().rstrip("=")
+
+
+def _opened(token: str, narrow: TraceFilter, log_id: bytes) -> int:
+    try:
+        below, mark = _TOKEN.unpack(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+    except (ValueError, binascii.Error, struct.error) as error:
+        raise _foreign_token() from error
+    if mark != _mark(below, narrow, log_id):
+        raise _foreign_token()
+    return int(below)
+
+
+def _mark(below: int, narrow: TraceFilter, log_id: bytes) -> bytes:
+    # Bound to this log and to the filter, so that a page never continues another list.
+    return hashlib.blake2b(f"{below} {narrow!r}".encode(), key=log_id, digest_size=16).digest()
+
+
+def _foreign_token() -> InvalidRequestError:
+    return InvalidRequestError(
+        "page_token was not made by this list",
+        hint="Pass next_page_token back unchanged, with the same filter, or leave it empty to begin",
+        field="page_token",
+    )

@@ -1,0 +1,219 @@
+"""Does the database still say what was written? Every leaf from its body, every index entry from its leaf.
+
+Nothing is ever repaired here. ``startup_problem`` is the bounded check before the log takes anything again;
+``Verification`` is the whole one and may run beside the writer, on the part of the log that is there when it begins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import apsw
+import orjson
+
+from aisecops_server.adapters.sqlite.append import load_frontier
+from aisecops_server.adapters.sqlite.schema import SUBTREE_LEAVES
+from aisecops_server.adapters.sqlite.statements import Row
+from aisecops_server.domain.event import SCHEMA_VERSION, Stage
+from aisecops_server.domain.merkle import Frontier, complete_root, leaf_hash
+from aisecops_server.domain.record import LogHead, LogReport
+
+_LEAVES = """
+    SELECT idx, event_id, trace_id, plan_id, decision_id, stage, type, occurred_at, leaf_hash, body
+    FROM event WHERE idx >= ? AND idx < ? ORDER BY idx"""
+
+_DECISIONS = """
+    SELECT d.outcome_idx, d.first_idx, d.decision_id, d.document_digest, t.trace_id, x.bytes
+    FROM decision AS d
+    LEFT JOIN trace AS t ON t.number = d.trace
+    LEFT JOIN document AS x ON x.digest = d.document_digest
+    WHERE d.outcome_idx >= ? AND d.outcome_idx < ? ORDER BY d.outcome_idx"""
+
+_RETRIES = """
+    SELECT ifnull(d.outcome_idx, i.outcome_idx) FROM decision AS d
+    FULL JOIN idempotency AS i ON i.outcome_idx = d.outcome_idx
+    WHERE d.request_digest IS NOT i.request_digest AND ifnull(d.outcome_idx, i.outcome_idx) < ? LIMIT 1"""
+
+# The type of the event that concludes a decision; each of them must have its entry in the index of decisions.
+_CONCLUDED = "decision.concluded"
+
+_LEAVES_PER_REPORT = 16 * SUBTREE_LEAVES
+
+_sha256 = hashlib.sha256
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault(Exception):  # noqa: N818 - carries a finding inside this module, and is not an error of it
+    index: int
+    problem: str
+
+
+def startup_problem(connection: apsw.Connection) -> str:
+    """Return what speaks against appending to this log, or an empty string.
+
+    Checks that indices have no gap, that the stored right edge is the one that the subtrees and the newest
+    leaves give, and that those leaves are the hashes of their bodies.
+    """
+    try:
+        frontier = load_frontier(connection)
+    except (ValueError, TypeError) as error:
+        return f"the stored head is no head of a tree ({error})"
+    count, last = connection.execute("SELECT count(*), ifnull(max(idx), -1) FROM event").get
+    if not count == last + 1 == frontier.size:
+        return f"the head counts {frontier.size} events, the log holds {count} and ends at index {last}"
+    subtrees = [row[0] for row in connection.execute("SELECT hash FROM subtree ORDER BY number")]
+    if len(subtrees) != frontier.size // SUBTREE_LEAVES:
+        return f"the log holds {len(subtrees)} subtrees for {frontier.size} events"
+    try:
+        return _edge_problem(connection, frontier, subtrees)
+    except _Fault as fault:
+        return fault.problem
+
+
+def _edge_problem(connection: apsw.Connection, frontier: Frontier, subtrees: Sequence[bytes]) -> str:
+    edge = len(subtrees) * SUBTREE_LEAVES
+    if subtrees and complete_root(_checked_leaves(connection, edge - SUBTREE_LEAVES, edge)) != subtrees[-1]:
+        return f"the newest complete subtree is not the root of events {edge - SUBTREE_LEAVES} to {edge - 1}"
+    large, small = Frontier(), Frontier()
+    for root in subtrees:
+        large.append(root)
+    for leaf in _checked_leaves(connection, edge, frontier.size):
+        small.append(leaf)
+    if (*large.peaks, *small.peaks) != frontier.peaks:
+        return "the stored right edge is not the one that the stored events give"
+    return ""
+
+
+def _checked_leaves(connection: apsw.Connection, start: int, end: int) -> list[bytes]:
+    return _leaves(connection.execute(_LEAVES, (start, end)).fetchall(), start, end)
+
+
+def _leaves(rows: Sequence[Row], start: int, end: int) -> list[bytes]:
+    """Return the leaf hashes of ``rows``, recomputed, if they are the whole of ``start`` to ``end``."""
+    leaves = [_sha256(b"\x00" + row[9]).digest() for row in rows]
+    if leaves == [row[8] for row in rows] and [row[0] for row in rows] == list(range(start, end)):
+        return leaves
+    for index, row in zip(range(start, end), rows, strict=False):
+        if row[0] != index:
+            raise _Fault(index, f"event {index} is missing")
+        if leaf_hash(row[9]) != row[8]:
+            raise _Fault(index, f"event {index}: its body does not match its leaf hash")
+    raise _Fault(start + len(rows), f"event {start + len(rows)} is missing")
+
+
+class Verification:
+    """One full verification."""
+
+    def __init__(self, connection: apsw.Connection, progress: Callable[[int, int], None]) -> None:
+        self._connection = connection
+        self._progress = progress
+        self._tree = Frontier()
+        self._newest = Frontier()
+
+    def run(self) -> LogReport:
+        """Recompute everything; stops at the first thing that does not agree."""
+        try:
+            stored = load_frontier(self._connection)
+        except (ValueError, TypeError) as error:
+            return LogReport(LogHead(0, b""), LogHead(0, b""), f"the stored head is no head of a tree ({error})", None)
+        problem, index = "", None
+        try:
+            self._check(stored)
+        except _Fault as fault:
+            problem, index = fault.problem, fault.index
+        return LogReport(LogHead(stored.size, stored.root()), self._recomputed(), problem, index)
+
+    def _recomputed(self) -> LogHead:
+        peaks = (*self._tree.peaks, *self._newest.peaks)
+        size = self._tree.size * SUBTREE_LEAVES + self._newest.size
+        return LogHead(size, Frontier(size, peaks).root())
+
+    def _check(self, stored: Frontier) -> None:
+        size = stored.size
+        for start in range(0, size, SUBTREE_LEAVES):
+            if start % _LEAVES_PER_REPORT == 0:
+                self._progress(start, size)
+            self._check_part(start, min(start + SUBTREE_LEAVES, size))
+        self._progress(size, size)
+        if self._recomputed().root != stored.root():
+            raise _Fault(size - 1, "the stored root is not the root of the stored events")
+        beyond = self._connection.execute("SELECT min(idx) FROM event WHERE idx < 0").get
+        if beyond is not None:
+            raise _Fault(beyond, f"event {beyond} has an index that the log never gave")
+        if (orphan := self._connection.execute(_RETRIES, (size,)).get) is not None:
+            raise _Fault(orphan, f"event {orphan}: the retry key of its decision is missing or altered")
+
+    def _check_part(self, start: int, end: int) -> None:
+        rows = self._connection.execute(_LEAVES, (start, end)).fetchall()
+        leaves = _leaves(rows, start, end)
+        self._grow(start, leaves)
+        for row in rows:
+            _check_columns(row)
+        self._check_decisions(rows, start, end)
+
+    def _grow(self, start: int, leaves: list[bytes]) -> None:
+        if len(leaves) < SUBTREE_LEAVES:
+            for leaf in leaves:
+                self._newest.append(leaf)
+            return
+        root = complete_root(leaves)
+        number = start // SUBTREE_LEAVES
+        stored = self._connection.execute("SELECT hash FROM subtree WHERE number = ?", (number,)).get
+        if stored != root:
+            raise _Fault(start, f"events {start} to {start + len(leaves) - 1} are not those of their subtree")
+        self._tree.append(root)
+
+    def _check_decisions(self, rows: Sequence[Row], start: int, end: int) -> None:
+        concluded = {row[0] for row in rows if row[6] == _CONCLUDED and row[5] == Stage.OUTCOME.value}
+        for decision in self._connection.execute(_DECISIONS, (start, end)):
+            index = decision[0]
+            concluded.discard(index)
+            _check_decision(rows[index - start], decision)
+        if concluded:
+            index = min(concluded)
+            raise _Fault(index, f"event {index}: its decision is missing from the index")
+
+
+def _check_columns(row: Row) -> None:
+    """Compare the columns of an event with its body.
+
+    The body is canonical JSON, so its first and last keys stand at known places; only a body with unusual
+    characters has to be parsed.
+    """
+    index, event_id, trace_id, plan_id, decision_id, stage, kind, occurred_at, _, body = row
+    opening = f'{{"decision_id":"{decision_id}","details":'
+    closing = (
+        f',"event_id":"{event_id}","occurred_at_micros":{occurred_at // 1000},"plan_id":"{plan_id}",'
+        f'"schema_version":{SCHEMA_VERSION},"stage":"{stage}","trace_id":"{trace_id}","type":"{kind}"}}'
+    )
+    if body.startswith(opening.encode()) and body.endswith(closing.encode()):
+        return
+    fields = orjson.loads(body)
+    names = ("event_id", "trace_id", "plan_id", "decision_id", "stage", "type")
+    known = {**dict(zip(names, row[1:7], strict=True)), "occurred_at_micros": occurred_at // 1000}
+    altered = sorted(name for name, value in known.items() if fields.get(name) != value)
+    if altered:
+        raise _Fault(index, f"event {index}: {', '.join(altered)} differ from its body")
+
+
+def _check_decision(event: Row, decision: Row) -> None:
+    index, first, decision_id, digest, trace_id, document = decision
+    body: bytes = event[9]
+    problem = ""
+    if (event[4], event[2]) != (decision_id, trace_id):
+        problem = "its decision or trace differs from the index"
+    elif not 0 <= first <= index:
+        problem = "its decision begins at an impossible index"
+    elif not isinstance(document, bytes) or _sha256(document).digest() != digest:
+        problem = "its document is missing or altered"
+    elif f'"document_digest":"{digest.hex()}"'.encode() not in body and _names_another(body, digest.hex()):
+        problem = "its document is not the one that the decision names"
+    if problem:
+        raise _Fault(index, f"event {index}: {problem}")
+
+
+def _names_another(body: bytes, digest: str) -> bool:
+    details = orjson.loads(body).get("details", {})
+    return bool(details.get("document_digest", digest) != digest)

@@ -1,0 +1,219 @@
+"""The log's only writer: one thread, group commit, and a latch.
+
+Requests queue up while a transaction runs and make up the next one together; a lone request waits for nobody.
+An answer is given only after the transaction that holds it is on durable storage.
+
+The latch: after the first failure that is not the fault of one entry, the log is *sealed* and stays so until a
+restart has checked it. A disk that was full a moment ago may well take the next small write, and a failed
+synchronisation may not be reported twice, so nothing is retried on a handle that failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+
+import apsw
+
+from aisecops_server.adapters.sqlite.append import Appender, Entry, Result
+from aisecops_server.domain.errors import LogUnavailableError, SealedError
+
+# More entries than this make a transaction longer without making it cheaper for each.
+MOST_ENTRIES = 256
+
+# What one entry can be at fault for: the others of its group must not suffer.
+_FAULT_OF_ONE = (apsw.ConstraintError, apsw.MismatchError, apsw.TooBigError, TypeError, ValueError, OverflowError)
+
+_NEXT = "Nothing was allowed. See 'aisecops doctor', free or repair the disk, then restart"
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    entries: Sequence[Entry]
+    loop: asyncio.AbstractEventLoop
+    answer: asyncio.Future[list[Result]]
+
+
+_Answer = tuple[_Request, list[Result] | LogUnavailableError]
+
+
+class Writer:
+    """Runs the writing thread. ``sealed`` says why the log takes nothing any more, or is empty."""
+
+    def __init__(self, connection: apsw.Connection, *, sealed: str = "") -> None:
+        self._connection = connection
+        self._sealed = sealed
+        self._closed = False
+        self._queue: SimpleQueue[_Request | None] = SimpleQueue()
+        self._followers: set[Callable[[], None]] = set()
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="audit-log-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def sealed(self) -> str:
+        """Return why the log is sealed, or an empty string."""
+        return self._sealed
+
+    @property
+    def closed(self) -> bool:
+        """Return whether the log is closed or closing."""
+        return self._closed
+
+    async def append(self, entries: Sequence[Entry]) -> list[Result]:
+        """Store ``entries``; results in their order, durable when this returns.
+
+        Raises:
+            SealedError: the log is sealed.
+            LogUnavailableError: the entries could not be made durable.
+        """
+        loop = asyncio.get_running_loop()
+        request = _Request(entries, loop, loop.create_future())
+        with self._lock:
+            self._require_open()
+            self._queue.put(request)
+        return await request.answer
+
+    @contextlib.contextmanager
+    def following(self) -> Iterator[asyncio.Event]:
+        """Give an event that is set after every commit, and when the log closes."""
+        loop, appended = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            with contextlib.suppress(RuntimeError):  # the follower's loop is gone, and the follower with it
+                loop.call_soon_threadsafe(appended.set)
+
+        with self._lock:
+            self._followers.add(wake)
+        try:
+            yield appended
+        finally:
+            with self._lock:
+                self._followers.discard(wake)
+
+    def close(self) -> None:
+        """Finish what was accepted, then stop."""
+        with self._lock:
+            first, self._closed = not self._closed, True
+            if first:
+                self._queue.put(None)
+        self._thread.join()
+        self._wake_followers()
+
+    def _require_open(self) -> None:
+        if self._sealed:
+            raise _sealed_error(self._sealed)
+        if self._closed:
+            raise LogUnavailableError("the log is closed", hint="The control plane is shutting down; try another")
+
+    def _run(self) -> None:
+        try:
+            appender = None if self._sealed else Appender(self._connection)
+            while group := self._next_group():
+                self._settle(appender, group)
+        finally:
+            self._retire()
+
+    def _retire(self) -> None:
+        """Leave nobody waiting, however the thread came to its end."""
+        with self._lock:
+            if not self._closed:
+                self._sealed = self._sealed or "the writer stopped"
+        with contextlib.suppress(Empty):
+            while True:
+                if request := self._queue.get_nowait():
+                    _answer([(request, _sealed_error(self._sealed))])
+        with contextlib.suppress(apsw.Error):
+            self._connection.close()
+
+    def _next_group(self) -> list[_Request]:
+        """Wait for a request and take whatever else is there by then; empty when the log closes."""
+        request = self._queue.get()
+        group: list[_Request] = []
+        entries = 0
+        while request is not None:
+            group.append(request)
+            entries += len(request.entries)
+            if entries >= MOST_ENTRIES:
+                break
+            try:
+                request = self._queue.get_nowait()
+            except Empty:
+                break
+        else:
+            if group:
+                self._queue.put(None)
+        return group
+
+    def _settle(self, appender: Appender | None, group: list[_Request]) -> None:
+        answers: list[_Answer] = []
+        try:
+            answers = self._commit(appender, group)
+        finally:
+            _answer(answers or [(request, LogUnavailableError("the writer failed", hint=_NEXT)) for request in group])
+        self._wake_followers()
+
+    def _commit(self, appender: Appender | None, group: list[_Request]) -> list[_Answer]:
+        if appender is None or self._sealed:
+            return [(request, _sealed_error(self._sealed)) for request in group]
+        try:
+            results = iter(appender.commit([entry for request in group for entry in request.entries]))
+        except _FAULT_OF_ONE as error:
+            return self._commit_apart(appender, group, error)
+        except (apsw.Error, OSError, MemoryError) as error:
+            return self._seal(group, error)
+        return [(request, [next(results) for _ in request.entries]) for request in group]
+
+    def _commit_apart(self, appender: Appender, group: list[_Request], error: Exception) -> list[_Answer]:
+        if len(group) > 1:
+            return [answer for request in group for answer in self._commit(appender, [request])]
+        [request] = group
+        if len(request.entries) > 1:
+            single = [_Request([entry], request.loop, request.answer) for entry in request.entries]
+            parts = [part for one in single for _, part in self._commit(appender, [one])]
+            return [(request, [part if isinstance(part, LogUnavailableError) else part[0] for part in parts])]
+        refused = LogUnavailableError(
+            f"the entry cannot be stored ({error})", hint="Its identifiers may be in the log already"
+        )
+        refused.__cause__ = error
+        return [(request, refused)]
+
+    def _seal(self, group: list[_Request], error: Exception) -> list[_Answer]:
+        with self._lock:
+            self._sealed = self._sealed or f"writing failed ({type(error).__name__}: {error})"
+        return [(request, _sealed_error(self._sealed, error)) for request in group]
+
+    def _wake_followers(self) -> None:
+        with self._lock:
+            followers = list(self._followers)
+        for wake in followers:
+            wake()
+
+
+def _sealed_error(why: str, cause: Exception | None = None) -> SealedError:
+    error = SealedError(f"the log is sealed: {why}", hint=_NEXT)
+    error.__cause__ = cause
+    return error
+
+
+def _answer(answers: Sequence[_Answer]) -> None:
+    loops: dict[asyncio.AbstractEventLoop, list[_Answer]] = {}
+    for request, result in answers:
+        loops.setdefault(request.loop, []).append((request, result))
+    for loop, part in loops.items():
+        with contextlib.suppress(RuntimeError):  # the callers' loop is gone, and the callers with it
+            loop.call_soon_threadsafe(_deliver, part)
+
+
+def _deliver(answers: Sequence[_Answer]) -> None:
+    for request, result in answers:
+        if request.answer.done():
+            continue
+        if isinstance(result, LogUnavailableError):
+            request.answer.set_exception(result)
+        else:
+            request.answer.set_result(result)
