@@ -6,7 +6,6 @@ import zlib
 from pathlib import Path
 
 import pytest
-
 from aisecops_server.adapters.git.mirror import GitRepository
 from aisecops_server.adapters.git.runner import Bounds, HardenedGit
 from aisecops_server.adapters.git.source import parse_source
@@ -18,6 +17,7 @@ from aisecops_server.domain.errors import (
     RepositoryUnavailableError,
     UnknownRevisionError,
 )
+
 from tests.git_remotes import MINIMAL_FILES, Remote
 
 pytestmark = pytest.mark.asyncio
@@ -82,7 +82,9 @@ async def test_the_environment_of_the_caller_does_not_reach_git(remote, tmp_path
     program = tmp_path / "program"
     script(program, canary)
     configuration = tmp_path / "gitconfig"
-    configuration.write_text(f"[core]\n\tfsmonitor = {program}\n\tsshCommand = {program}\n[url \"/nowhere/\"]\n\tinsteadOf = /\n")
+    configuration.write_text(
+        f'[core]\n\tfsmonitor = {program}\n\tsshCommand = {program}\n[url "/nowhere/"]\n\tinsteadOf = /\n'
+    )
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(configuration))
     monkeypatch.setenv("GIT_DIR", "/nowhere")
     monkeypatch.setenv("GIT_EXTERNAL_DIFF", str(program))

@@ -7,10 +7,10 @@ import socket
 from pathlib import Path
 
 import pytest
-
 from aisecops_server.adapters.git.mirror import GitRepository
 from aisecops_server.domain.bundle import CommitId
 from aisecops_server.domain.errors import AisecopsError, RepositoryUnavailableError, UnknownRevisionError
+
 from tests.git_remotes import MINIMAL_FILES, Remote
 
 pytestmark = pytest.mark.asyncio

@@ -3,12 +3,13 @@
 Only what means the same to every reader is accepted, in the manner of YAML 1.2: ``true`` and ``false`` are the only
 booleans, so ``NO`` is Norway; numbers are decimal; dates, hexadecimal and everything else plain is a string. Refused,
 with file and line: tags, merge keys, duplicate or non-string keys, numbers that readers disagree on, several documents,
-and aliases that multiply (they are counted on the node graph before anything is expanded).
+aliases that multiply (they are counted and never expanded), and deep nesting.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import yaml
@@ -17,29 +18,16 @@ from aisecops_server.domain.canonical import SAFE_INTEGER, JsonValue
 from aisecops_server.domain.errors import BundleRejectedError
 
 MAX_ALIASES = 256
-MAX_NODES = 500_000
+MAX_VALUES = 500_000
 MAX_DEPTH = 32
 
-_STRING = "tag:yaml.org,2002:str"
-_NULL = "tag:yaml.org,2002:null"
-_BOOLEAN = "tag:yaml.org,2002:bool"
-_INTEGER = "tag:yaml.org,2002:int"
-_FLOAT = "tag:yaml.org,2002:float"
-_COLLECTIONS = ("tag:yaml.org,2002:seq", "tag:yaml.org,2002:map")
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_SAFE_DIGITS = len(str(SAFE_INTEGER))
 
-_SafeLoader: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class _Loader(_SafeLoader):  # type: ignore[misc]
-    """The safe loader, composing nodes only, with the plain scalars of this module."""
-
-    def resolve(self, kind: type, value: str | None, implicit: object) -> str:
-        if kind is yaml.ScalarNode:
-            plain = isinstance(implicit, tuple) and implicit[0]
-            return _plain_tag(value or "") if plain else _STRING
-        return _COLLECTIONS[kind is yaml.MappingNode]
+# libyaml when PyYAML was built with it, because the loader in Python needs seconds for a large table. Only its
+# events are used: its composer recurses in C, and a deeply nested file would end the process.
+_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def parse_yaml(path: str, content: bytes) -> JsonValue:
@@ -49,138 +37,140 @@ def parse_yaml(path: str, content: bytes) -> JsonValue:
         BundleRejectedError: the file is not UTF-8, not YAML, or uses what this module refuses.
     """
     try:
-        loader = _Loader(content.decode("utf-8-sig"))
-        try:
-            node = loader.get_single_node()
-        finally:
-            loader.dispose()
+        text = content.decode("utf-8-sig")
+        return _Reader(path, iter(yaml.parse(text, Loader=_Loader))).document()
     except UnicodeDecodeError as error:
         raise _refused(path, 0, "the file is not UTF-8") from error
-    except (yaml.YAMLError, RecursionError) as error:
+    except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        why = getattr(error, "problem", None) or "it is nested too deep or holds characters that YAML does not allow"
+        why = getattr(error, "problem", None) or "it holds characters that YAML does not allow"
         raise _refused(path, mark.line + 1 if mark else 0, str(why)) from error
-    if node is None:
-        raise _refused(path, 1, "the file is empty")
-    _Measure(path).measure(node, 1)
-    return _Construction(path).value(node)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A value, and how many values it stands for when its aliases are written out."""
+
+    value: JsonValue
+    size: int
 
 
 @dataclass(slots=True)
-class _Measure:
-    """Counts aliases and what they would expand to, visiting every node once."""
+class _Reader:
+    """Makes values of events. What an alias repeats is made once and shared."""
 
     path: str
-    sizes: dict[int, int] = field(default_factory=dict)
+    events: Iterator[yaml.Event]
+    anchors: dict[str, _Read] = field(default_factory=dict)
     aliases: int = 0
 
-    def measure(self, node: yaml.Node, depth: int) -> int:
-        key = id(node)
-        if key in self.sizes:
-            return self._alias(node, self.sizes[key])
+    def document(self) -> JsonValue:
+        next(self.events)
+        event = next(self.events)
+        if isinstance(event, yaml.StreamEndEvent):
+            raise self._refused(event, "the file is empty")
+        value = self._read(next(self.events), 1).value
+        next(self.events)
+        if not isinstance(event := next(self.events), yaml.StreamEndEvent):
+            raise self._refused(event, "the file holds more than one document")
+        return value
+
+    def _read(self, event: yaml.Event, depth: int) -> _Read:
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(event)
         if depth > MAX_DEPTH:
-            raise _refused(self.path, _line(node), f"it is nested deeper than {MAX_DEPTH} levels")
-        self.sizes[key] = 0  # seen again while still 0: the alias contains itself
-        size = 1 + sum(self.measure(child, depth + 1) for child in _children(node))
-        if size > MAX_NODES:
-            raise _refused(self.path, _line(node), f"it expands to more than {MAX_NODES:,} values")
-        self.sizes[key] = size
-        return size
+            raise self._refused(event, f"it is nested deeper than {MAX_DEPTH} levels")
+        if not isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
+            raise self._refused(event, "a value is missing")
+        if event.tag is not None:
+            raise self._refused(event, f"the tag {event.tag!r} is not allowed")
+        read = self._untagged(event, depth)
+        if event.anchor is not None:
+            # Only now, so that no alias can contain itself.
+            self.anchors[event.anchor] = read
+        return read
 
-    def _alias(self, node: yaml.Node, size: int) -> int:
+    def _untagged(self, event: yaml.Event, depth: int) -> _Read:
+        if isinstance(event, yaml.ScalarEvent):
+            return _Read(self._scalar(event), 1)
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self._sequence(event, depth)
+        return self._mapping(event, depth)
+
+    def _alias(self, event: yaml.AliasEvent) -> _Read:
         self.aliases += 1
-        if size == 0:
-            raise _refused(self.path, _line(node), "an alias contains itself")
         if self.aliases > MAX_ALIASES:
-            raise _refused(self.path, _line(node), f"it uses more than {MAX_ALIASES} aliases")
-        return size
+            raise self._refused(event, f"it uses more than {MAX_ALIASES} aliases")
+        if event.anchor not in self.anchors:
+            raise self._refused(event, "an alias names nothing that stands whole before it")
+        return self.anchors[event.anchor]
 
+    def _sequence(self, start: yaml.Event, depth: int) -> _Read:
+        items: list[JsonValue] = []
+        size = 1
+        while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
+            read = self._read(event, depth + 1)
+            items.append(read.value)
+            size = self._within(size + read.size, start)
+        return _Read(items, size)
 
-@dataclass(slots=True)
-class _Construction:
-    """Makes values of nodes; what an alias repeats is made once and shared."""
-
-    path: str
-    made: dict[int, JsonValue] = field(default_factory=dict)
-
-    def value(self, node: yaml.Node) -> JsonValue:
-        key = id(node)
-        if key not in self.made:
-            self.made[key] = self._make(node)
-        return self.made[key]
-
-    def _make(self, node: yaml.Node) -> JsonValue:
-        if isinstance(node, yaml.MappingNode) and node.tag == _COLLECTIONS[1]:
-            return self._mapping(node)
-        if isinstance(node, yaml.SequenceNode) and node.tag == _COLLECTIONS[0]:
-            return [self.value(child) for child in node.value]
-        if isinstance(node, yaml.ScalarNode):
-            return self._scalar(node)
-        raise _refused(self.path, _line(node), f"the tag {node.tag} is not allowed")
-
-    def _mapping(self, node: yaml.MappingNode) -> dict[str, JsonValue]:
+    def _mapping(self, start: yaml.Event, depth: int) -> _Read:
         items: dict[str, JsonValue] = {}
-        for key_node, value_node in node.value:
-            key = self.value(key_node)
-            line = _line(key_node)
-            if not isinstance(key, str):
-                raise _refused(self.path, line, "a key is not a string; write it in quotes")
-            if key == "<<":
-                raise _refused(self.path, line, "merge keys are not allowed; write the fields out")
+        size = 1
+        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
+            key = self._key(event, depth)
             if key in items:
-                raise _refused(self.path, line, f"the key {key!r} stands twice")
-            items[key] = self.value(value_node)
-        return items
+                raise self._refused(event, f"the key {key!r} stands twice")
+            read = self._read(next(self.events), depth + 1)
+            items[key] = read.value
+            size = self._within(size + 1 + read.size, start)
+        return _Read(items, size)
 
-    def _scalar(self, node: yaml.ScalarNode) -> JsonValue:
-        text: str = node.value
-        match node.tag:
-            case tag if tag == _STRING:
-                return text
-            case tag if tag == _NULL and text in _NULLS:
-                return None
-            case tag if tag == _BOOLEAN and text in _BOOLEANS:
-                return _BOOLEANS[text]
-            case tag if tag in (_INTEGER, _FLOAT) and _plain_tag(text) == tag:
-                return self._number(node, text)
-        raise _refused(self.path, _line(node), f"the tag {node.tag} is not allowed")
+    def _key(self, event: yaml.Event, depth: int) -> str:
+        key = self._read(event, depth + 1).value
+        if not isinstance(key, str):
+            raise self._refused(event, "a key is not a string; write it in quotes")
+        if key == "<<":
+            raise self._refused(event, "merge keys are not allowed; write the fields out")
+        return key
 
-    def _number(self, node: yaml.ScalarNode, text: str) -> int | float:
-        number = int(text) if node.tag == _INTEGER and len(text) < len(str(SAFE_INTEGER)) + 2 else float(text)
+    def _scalar(self, event: yaml.ScalarEvent) -> JsonValue:
+        text: str = event.value
+        if not event.implicit[0]:
+            return text
+        if text in _NULLS:
+            return None
+        if text in _BOOLEANS:
+            return _BOOLEANS[text]
+        number = _number(text)
+        if number is None:
+            return text
         if not math.isfinite(number) or abs(number) > SAFE_INTEGER:
-            raise _refused(self.path, _line(node), f"the number {text[:40]} is beyond what every reader keeps exactly")
+            raise self._refused(event, f"the number {text[:40]} is beyond what every reader keeps exactly")
         return number
 
+    def _within(self, size: int, event: yaml.Event) -> int:
+        if size > MAX_VALUES:
+            raise self._refused(event, f"it expands to more than {MAX_VALUES:,} values")
+        return size
 
-def _plain_tag(text: str) -> str:
-    if text in _NULLS:
-        return _NULL
-    if text in _BOOLEANS:
-        return _BOOLEAN
+    def _refused(self, event: yaml.Event, why: str) -> BundleRejectedError:
+        return _refused(self.path, event.start_mark.line + 1 if event.start_mark else 0, why)
+
+
+def _number(text: str) -> int | float | None:
+    """Return what a plain scalar counts, if it is a decimal number and nothing else."""
     digits = text[1:] if text[0] in "+-" else text
     if digits.isascii() and digits.isdigit():
-        return _INTEGER if digits == "0" or digits[0] != "0" else _STRING
-    return _FLOAT if _is_float(digits) else _STRING
-
-
-def _is_float(digits: str) -> bool:
+        if digits[0] == "0" and digits != "0":
+            return None
+        return int(text) if len(digits) <= _SAFE_DIGITS else math.inf
     if not digits or digits[0] not in "0123456789." or set(digits) - set("0123456789.eE+-"):
-        return False
+        return None
     try:
-        float(digits)
+        return float(text)
     except ValueError:
-        return False
-    return True
-
-
-def _children(node: yaml.Node) -> list[yaml.Node]:
-    if isinstance(node, yaml.MappingNode):
-        return [part for pair in node.value for part in pair]
-    return node.value if isinstance(node, yaml.SequenceNode) else []
-
-
-def _line(node: yaml.Node) -> int:
-    return int(node.start_mark.line) + 1
+        return None
 
 
 def _refused(path: str, line: int, why: str) -> BundleRejectedError:

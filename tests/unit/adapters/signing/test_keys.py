@@ -1,0 +1,70 @@
+"""Keys in files: made once, kept secret, never replaced."""
+
+from __future__ import annotations
+
+import stat
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from aisecops_server.adapters.signing.keys import open_key
+from aisecops_server.domain.errors import IntegrityError
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+
+def test_a_key_is_made_on_first_use_for_its_owner_only_and_kept(tmp_path):
+    directory = tmp_path / "keys"
+    first = open_key(directory, "bundle")
+    again = open_key(directory, "bundle")
+    assert again.public_pem == first.public_pem
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert stat.S_IMODE(first.key_file.stat().st_mode) == 0o600
+    assert list(directory.iterdir()) == [first.key_file]
+
+
+def test_a_signature_verifies_by_its_key_and_message_only(tmp_path):
+    key, other = open_key(tmp_path, "one"), open_key(tmp_path, "two")
+    signature = key.sign(b"message")
+    assert key.verifies(b"message", signature)
+    assert not key.verifies(b"massage", signature)
+    assert not other.verifies(b"message", signature)
+    assert not key.verifies(b"message", b"")
+
+
+def test_of_many_makers_at_once_all_get_the_same_key(tmp_path):
+    with ThreadPoolExecutor(8) as threads:
+        found = {key.public_pem for key in threads.map(lambda _: open_key(tmp_path, "bundle"), range(8))}
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
+def test_a_key_that_others_can_read_is_refused(tmp_path, mode):
+    open_key(tmp_path, "bundle").key_file.chmod(mode)
+    with pytest.raises(IntegrityError, match="read by others"):
+        open_key(tmp_path, "bundle")
+
+
+def test_a_file_that_is_no_key_is_refused_and_left_alone(tmp_path):
+    file = tmp_path / "bundle.pem"
+    file.write_bytes(b"not a key")
+    file.chmod(0o600)
+    with pytest.raises(IntegrityError, match="not a private key"):
+        open_key(tmp_path, "bundle")
+    assert file.read_bytes() == b"not a key"
+
+
+def test_a_key_of_another_kind_is_refused(tmp_path):
+    pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file = tmp_path / "bundle.pem"
+    file.write_bytes(pem)
+    file.chmod(0o600)
+    with pytest.raises(IntegrityError, match="Ed25519"):
+        open_key(tmp_path, "bundle")
+
+
+def test_a_directory_that_cannot_be_made_is_an_error_that_names_the_file(tmp_path):
+    (tmp_path / "keys").write_text("a file")
+    with pytest.raises(IntegrityError, match=r"bundle\.pem"):
+        open_key(tmp_path / "keys", "bundle")
