@@ -76,6 +76,11 @@ class PolicyEngine(Protocol):
         """Return the bundle that this engine serves."""
         ...
 
+    @property
+    def problem(self) -> str:
+        """Return why it cannot answer now, or an empty string when it can."""
+        ...
+
     async def evaluate(self, document: bytes, *, deadline_seconds: float) -> Verdict:
         """Evaluate one input document.
 

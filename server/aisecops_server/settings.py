@@ -43,23 +43,22 @@ class Settings(BaseModel):
     engine_path: Path | None = Field(default=None, description="An OPA binary to use instead of an installed one.")
     repository: str = Field(default="", description="The policy repository: a path or a URL.")
     branch: str = Field(default="main", description="The branch whose head is wanted live.")
-    poll_seconds: float = Field(
-        default=10.0, gt=0, le=86_400, description="How often the policy repository is read."
-    )
+    poll_seconds: float = Field(default=10.0, gt=0, le=86_400, description="How often the policy repository is read.")
     fetch_timeout_seconds: float = Field(
         default=30.0, gt=0, le=600, description="When a fetch that does not end is killed."
     )
     listen_socket: Path | None = Field(
         default=None, description="The Unix socket to serve on; `run/aisecops.sock` in the state directory if unset."
     )
-    listen_address: str = Field(
-        default="", description="A loopback `host:port` to serve on as well; empty for none."
-    )
+    listen_address: str = Field(default="", description="A loopback `host:port` to serve on as well; empty for none.")
     deadline_milliseconds: int = Field(
         default=1_000, ge=10, le=10_000, description="How long one evaluation may take before the plan is refused."
     )
     max_in_flight: int = Field(
-        default=256, ge=1, le=100_000, description="How many decisions may be under way before callers are told to wait."
+        default=256,
+        ge=1,
+        le=100_000,
+        description="How many decisions may be under way before callers are told to wait.",
     )
     max_engines: int = Field(
         default=4, ge=2, le=64, description="How many revisions are kept warm, each as one engine process."

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from aisecops_server.domain.canonical import JsonValue, digest
@@ -27,6 +27,7 @@ from aisecops_server.domain.plan import ExecutionPlan
 from aisecops_server.domain.plan_builder import plan_hash
 from aisecops_server.domain.provenance import TrustLevel
 from aisecops_server.domain.record import DecisionRecord, Idempotency, Receipt, StoredDecision
+from aisecops_server.domain.source_text import RecordReader, json_scalars
 from aisecops_server.domain.timeline import decision_events
 from aisecops_server.ports import Clock, EventLog, Ids, PolicyEngine
 
@@ -88,7 +89,8 @@ class Decide:
     clock: Clock
     ids: Ids
     deadline_seconds: float
-    batch_chunk: int = field(default=BATCH_CHUNK)
+    read_records: RecordReader = json_scalars
+    batch_chunk: int = BATCH_CHUNK
 
     async def __call__(self, command: DecideCommand) -> Decided:
         """Decide one plan and record it.
@@ -184,7 +186,7 @@ class Decide:
         document = build(
             command.plan,
             plan_hash=hashed,
-            grounding=ground(command.plan),
+            grounding=ground(command.plan, self.read_records),
             circumstances=Circumstances(
                 mode=command.mode,
                 principal=command.principal,
@@ -223,9 +225,7 @@ class Decide:
         details = decision_details(decision, plan)
         return self._record(prepared, decision, details), details
 
-    def _record(
-        self, prepared: _Prepared, decision: Decision, details: Mapping[str, JsonValue]
-    ) -> DecisionRecord:
+    def _record(self, prepared: _Prepared, decision: Decision, details: Mapping[str, JsonValue]) -> DecisionRecord:
         command = prepared.command
         plan = command.plan
         return DecisionRecord(

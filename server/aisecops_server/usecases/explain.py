@@ -74,9 +74,7 @@ class Explain:
         return "" if _same(again, details) else "the same document gives another decision now"
 
     async def _trace(self, engine: PolicyEngine, stored: StoredDecision) -> str:
-        text = await engine.explain(
-            stored.document, deadline_seconds=self.deadline_seconds * TRACE_DEADLINE_FACTOR
-        )
+        text = await engine.explain(stored.document, deadline_seconds=self.deadline_seconds * TRACE_DEADLINE_FACTOR)
         return fold(text)
 
 

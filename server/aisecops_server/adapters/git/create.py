@@ -21,7 +21,7 @@ BRANCH = "main"
 FIRST_MESSAGE = "Start from the shipped policy library"
 
 # Where each part of the library goes in a policy repository.
-_PARTS = {"bundles/default": "", "rego/aisecops": "rego/aisecops", "rego/system": "rego/system"}
+_PARTS = {"bundles/default": "", "rego": "rego"}
 
 
 def shipped_policy() -> dict[str, bytes]:
@@ -30,7 +30,7 @@ def shipped_policy() -> dict[str, bytes]:
     Raises:
         RepositoryUnavailableError: the installation carries no policy library.
     """
-    root = _library_root()
+    root = library_root()
     return {
         str(Path(target) / path.relative_to(root / part)): path.read_bytes()
         for part, target in _PARTS.items()
@@ -89,7 +89,12 @@ def _write(root: Path, files: Mapping[str, bytes]) -> None:
         target.write_bytes(content)
 
 
-def _library_root() -> Path:
+def library_root() -> Path:
+    """Return the directory that holds the shipped ``rego`` and ``bundles``.
+
+    Raises:
+        RepositoryUnavailableError: the installation carries no policy library.
+    """
     package = Path(__file__).resolve().parents[2]
     # A wheel carries the library inside the package; an editable install finds it at the root of the sources.
     for root in (package / "share", package.parents[1]):

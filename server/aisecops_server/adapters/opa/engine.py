@@ -42,6 +42,15 @@ class OpaEngine:
         """Return the bundle that this engine serves."""
         return self._process.bundle
 
+    @property
+    def problem(self) -> str:
+        """Return why it cannot answer now, or an empty string when it can."""
+        try:
+            self._process.require_serving()
+        except EngineUnavailableError as error:
+            return error.message
+        return ""
+
     async def evaluate(self, document: bytes, *, deadline_seconds: float) -> Verdict:
         """Evaluate one input document.
 

@@ -1,0 +1,229 @@
+"""The composition root: the one place where use cases meet the adapters that serve them.
+
+Reads top to bottom: state directory, log, engine, repository, use cases, listeners. Nothing below reads settings,
+the environment or a registry; whatever a part needs, it is handed here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aisecops_server.adapters.bundles.builder import OpaBundleBuilder
+from aisecops_server.adapters.git.create import library_root
+from aisecops_server.adapters.git.mirror import GitRepository
+from aisecops_server.adapters.identity.issuer import KEY_SET_FILE, TokenIssuer, local_issuer
+from aisecops_server.adapters.identity.key_set import KeySet
+from aisecops_server.adapters.identity.tokens import TokenAuthenticator
+from aisecops_server.adapters.opa import binary
+from aisecops_server.adapters.opa.pool import OpaEnginePool
+from aisecops_server.adapters.opa.profile import Trust
+from aisecops_server.adapters.records.yaml_records import yaml_scalars
+from aisecops_server.adapters.signing.keys import open_key
+from aisecops_server.adapters.sqlite.activation_state import ActivationState
+from aisecops_server.adapters.sqlite.event_log import open_log
+from aisecops_server.adapters.system import RandomIds, SystemClock
+from aisecops_server.domain.errors import AisecopsError, InvalidRequestError
+from aisecops_server.domain.policy_tables import compile_tables
+from aisecops_server.domain.source_text import Scalar, json_scalars
+from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
+from aisecops_server.entrypoints.grpc.server import Listening, RunningServer, serve
+from aisecops_server.entrypoints.grpc.services import Served
+from aisecops_server.ports import Authenticator, Clock, EventLog, Ids
+from aisecops_server.settings import Settings
+from aisecops_server.usecases.activate import Activate, PolicySwitch, Rollback
+from aisecops_server.usecases.decide import Decide
+from aisecops_server.usecases.explain import Explain
+from aisecops_server.usecases.list_revisions import ListRevisions, ShowRevision
+from aisecops_server.usecases.live_policy import LivePolicy
+from aisecops_server.usecases.sync import Poller, Resume, Sync
+
+BUNDLE_KEY = "bundle"
+GRACE_SECONDS = 5.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    """Everything that a process of the control plane can do, composed."""
+
+    settings: Settings
+    clock: Clock
+    ids: Ids
+    log: EventLog
+    live: LivePolicy
+    decide: Decide
+    explain: Explain
+    policy: PolicyUseCases
+    resume: Resume
+    poller: Poller
+    authenticator: Authenticator
+
+    def problem(self) -> str:
+        """Return why no plan can be decided now, or an empty string when one can."""
+        if self.log.sealed:
+            return f"the log is sealed: {self.log.sealed}"
+        try:
+            return self.live.current().problem
+        except AisecopsError as error:
+            return error.message
+
+
+def issuer(settings: Settings) -> TokenIssuer:
+    """Return the local issuer of tokens, for development and demos."""
+    return local_issuer(settings.state_dir / "keys", SystemClock())
+
+
+@contextlib.asynccontextmanager
+async def compose(
+    settings: Settings, *, clock: Clock | None = None, ids: Ids | None = None
+) -> AsyncIterator[ControlPlane]:
+    """Compose a control plane over the state directory and take it down again.
+
+    Nothing is live yet: call ``resume`` or ``policy.sync``.
+
+    Raises:
+        InvalidRequestError: a setting does not fit.
+        EngineUnavailableError: there is no usable engine.
+        LogUnavailableError, IntegrityError: the log cannot be opened.
+    """
+    state = settings.state_dir
+    clock, ids = clock or SystemClock(), ids or RandomIds()
+    opa = await asyncio.to_thread(binary.locate, settings.engine_dir, given=settings.engine_path)
+    signer = open_key(_private(state / "keys"), BUNDLE_KEY)
+    local_issuer(state / "keys", clock)
+    async with contextlib.AsyncExitStack() as closing:
+        log = open_log(state / "audit.db")
+        closing.push_async_callback(log.close)
+        store = ActivationState(state / "activation.db")
+        closing.callback(store.close)
+        pool = OpaEnginePool(
+            engine=opa,
+            trust=Trust(signer.public_pem),
+            run_directory=state / "run" / "engines",
+            capacity=settings.max_engines,
+        )
+        closing.push_async_callback(pool.close)
+        repository = _repository(settings)
+        builder = OpaBundleBuilder(
+            directory=state / "bundles",
+            library=library_root() / "rego",
+            signer=signer,
+            binary=lambda: opa.path,
+            compile_tables=compile_tables,
+        )
+        live = LivePolicy(repository=repository, builder=builder, pool=pool)
+        switch = PolicySwitch(
+            repository=repository,
+            builder=builder,
+            pool=pool,
+            log=log,
+            store=store,
+            live=live,
+            clock=clock,
+            ids=ids,
+        )
+        activate, resume = Activate(switch), Resume(switch)
+        sync = Sync(switch, activate=activate, resume=resume)
+        yield ControlPlane(
+            settings=settings,
+            clock=clock,
+            ids=ids,
+            log=log,
+            live=live,
+            decide=Decide(
+                engines=live,
+                log=log,
+                clock=clock,
+                ids=ids,
+                deadline_seconds=settings.deadline_seconds,
+                read_records=_records,
+            ),
+            explain=Explain(engines=live, log=log, deadline_seconds=settings.deadline_seconds),
+            policy=PolicyUseCases(
+                activate=activate,
+                rollback=Rollback(switch),
+                sync=sync,
+                list_revisions=ListRevisions(repository, builder, live),
+                show_revision=ShowRevision(repository, builder, live),
+                status=live.status,
+            ),
+            resume=resume,
+            poller=Poller(sync, interval_seconds=settings.poll_seconds),
+            authenticator=TokenAuthenticator(
+                KeySet(state / "keys" / KEY_SET_FILE), clock, audience=settings.token_audience
+            ),
+        )
+
+
+@contextlib.asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, RunningServer]]:
+    """Compose a control plane, serve it, follow the policy repository, and take it all down again.
+
+    What was live before is served again at once, whether or not the repository can be reached. The server
+    answers (and refuses plans) even when nothing can be made live, so that its status can tell why.
+
+    Raises:
+        InvalidRequestError, EngineUnavailableError, LogUnavailableError, IntegrityError: see ``compose``.
+    """
+    async with compose(settings) as plane:
+        await _begin(plane)
+        running = await serve(
+            Served(
+                decide=plane.decide,
+                explain=plane.explain,
+                policy=plane.policy,
+                log=plane.log,
+                authenticator=plane.authenticator,
+                ids=plane.ids,
+                readiness=plane.problem,
+                max_in_flight=settings.max_in_flight,
+            ),
+            Listening(settings.socket, settings.listen_address),
+        )
+        following = asyncio.create_task(plane.poller.run(), name="follow the policy repository")
+        try:
+            yield plane, running
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            await running.stop(GRACE_SECONDS)
+
+
+async def _begin(plane: ControlPlane) -> None:
+    """Make live what can be; whatever cannot stands in the status, and plans are refused with that reason."""
+    for start in (plane.resume, plane.policy.sync) if plane.live.live is None else ():
+        try:
+            await start()
+        except AisecopsError as error:
+            _log.warning("%s", error.diagnostics())
+        if plane.live.live is not None:
+            return
+
+
+def _records(text: str) -> Sequence[Scalar] | None:
+    return json_scalars(text) or yaml_scalars(text)
+
+
+def _repository(settings: Settings) -> GitRepository:
+    if not settings.repository:
+        raise InvalidRequestError(
+            "no policy repository is set",
+            hint="Set AISECOPS_REPOSITORY to a path or URL; 'aisecops dev policy DIR' makes one to start from",
+            field="repository",
+        )
+    return GitRepository(
+        settings.repository,
+        mirror=settings.state_dir / "mirror.git",
+        branch=settings.branch,
+        fetch_timeout_seconds=settings.fetch_timeout_seconds,
+    )
+
+
+def _private(directory: Path) -> Path:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return directory
