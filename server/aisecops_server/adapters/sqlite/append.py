@@ -36,7 +36,7 @@ class _Rows:
 
     events: list[Row] = field(default_factory=list)
     subtrees: list[Row] = field(default_factory=list)
-    placed: list[tuple[DecisionRecord, int, int]] = field(default_factory=list)
+    placed: list[tuple[DecisionRecord, int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +126,13 @@ class Appender:
             self._store_decisions(rows.placed)
         connection.execute("UPDATE log_head SET size = ?, peaks = ?", (frontier.size, b"".join(frontier.peaks)))
 
-    def _store_decisions(self, placed: Sequence[tuple[DecisionRecord, int, int]]) -> None:
+    def _store_decisions(self, placed: Sequence[tuple[DecisionRecord, int]]) -> None:
         connection = self._connection
-        documents = {_digest(record): record.document for record, _, _ in placed}
+        documents = {_digest(record): record.document for record, _ in placed}
         insert(connection, "INSERT OR IGNORE INTO document", list(documents.items()))
-        numbers = self._traces.add([record for record, _, _ in placed])
+        numbers = self._traces.add([record for record, _ in placed])
         insert(connection, "INSERT INTO decision", [_decision_row(*place, numbers) for place in placed])
-        retries = [_idempotency_row(record.idempotency, last) for record, _, last in placed if record.idempotency]
+        retries = [_idempotency_row(record.idempotency, last) for record, last in placed if record.idempotency]
         if retries:
             insert(connection, "INSERT INTO idempotency", retries)
 
@@ -145,9 +145,8 @@ def _place(entry: Entry, frontier: Frontier, rows: _Rows, answered: dict[tuple[s
         return known.to(retry)
     if problem := _problem(entry):
         return problem
-    first = frontier.size
     receipt = [_place_event(event, frontier, rows) for event in entry.events][-1]
-    rows.placed.append((entry, first, receipt.log_index))
+    rows.placed.append((entry, receipt.log_index))
     if retry:
         answered[retry.principal_id, retry.key] = _Answered(retry.request_digest, receipt)
     return receipt
@@ -175,10 +174,10 @@ def _digest(record: DecisionRecord) -> bytes:
     return hashlib.sha256(record.document).digest()
 
 
-def _decision_row(record: DecisionRecord, first: int, last: int, numbers: dict[str, int]) -> Row:
+def _decision_row(record: DecisionRecord, last: int, numbers: dict[str, int]) -> Row:
     decision, retry = record.decision, record.idempotency
     number = numbers[decision.trace_id]
-    return (last, first, decision.id, number, _digest(record), retry.request_digest if retry else None)
+    return (last, decision.id, number, _digest(record), retry.request_digest if retry else None)
 
 
 def _idempotency_row(retry: Idempotency, outcome_index: int) -> Row:

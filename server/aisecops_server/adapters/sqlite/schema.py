@@ -42,7 +42,6 @@ MIGRATIONS: tuple[str, ...] = (
 
     CREATE TABLE decision (
         outcome_idx     INTEGER PRIMARY KEY,
-        first_idx       INTEGER NOT NULL,
         decision_id     TEXT NOT NULL UNIQUE,
         trace           INTEGER NOT NULL,
         document_digest BLOB NOT NULL,

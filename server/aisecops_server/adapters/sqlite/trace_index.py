@@ -148,7 +148,7 @@ class TraceIndex:
     def _term_ids(self, terms: set[Term]) -> dict[Term, int]:
         if len(self._terms) > _TERMS_IN_MEMORY:
             self._terms.clear()
-        missing = sorted(terms - self._terms.keys())
+        missing = sorted(term for term in terms if term not in self._terms)
         if missing:
             insert(self._connection, "INSERT OR IGNORE INTO term (kind, value)", missing)
             rows = select_in(self._connection, "SELECT kind, value, id FROM term WHERE (kind, value) IN", missing)

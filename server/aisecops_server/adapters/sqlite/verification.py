@@ -25,16 +25,44 @@ _LEAVES = """
     FROM event WHERE idx >= ? AND idx < ? ORDER BY idx"""
 
 _DECISIONS = """
-    SELECT d.outcome_idx, d.first_idx, d.decision_id, d.document_digest, t.trace_id, x.bytes
+    SELECT d.outcome_idx, d.decision_id, d.document_digest, t.trace_id, x.bytes
     FROM decision AS d
     LEFT JOIN trace AS t ON t.number = d.trace
     LEFT JOIN document AS x ON x.digest = d.document_digest
     WHERE d.outcome_idx >= ? AND d.outcome_idx < ? ORDER BY d.outcome_idx"""
 
-_RETRIES = """
-    SELECT ifnull(d.outcome_idx, i.outcome_idx) FROM decision AS d
-    FULL JOIN idempotency AS i ON i.outcome_idx = d.outcome_idx
-    WHERE d.request_digest IS NOT i.request_digest AND ifnull(d.outcome_idx, i.outcome_idx) < ? LIMIT 1"""
+# What must find nothing, and what it says when it does. A retry key is compared with the principal that its
+# decision names, where it names one.
+_STRAYS = (
+    (
+        "has an index that the log never gave",
+        "SELECT min(idx) FROM event WHERE idx < 0 OR idx >= (SELECT size FROM log_head)",
+    ),
+    (
+        "is not there, but a decision is stored under it",
+        "SELECT min(outcome_idx) FROM decision WHERE outcome_idx < 0 OR outcome_idx >= (SELECT size FROM log_head)",
+    ),
+    (
+        "begins a subtree that the log never had",
+        """
+        SELECT min(number) * :leaves FROM subtree
+        WHERE number < 0 OR number >= (SELECT size / :leaves FROM log_head)""",
+    ),
+    (
+        "is a decision whose retry key is missing or altered",
+        """
+        SELECT min(ifnull(d.outcome_idx, i.outcome_idx)) FROM decision AS d
+        FULL JOIN idempotency AS i ON i.outcome_idx = d.outcome_idx
+        WHERE d.request_digest IS NOT i.request_digest""",
+    ),
+    (
+        "is a decision whose retry key names another principal",
+        """
+        SELECT min(i.outcome_idx) FROM idempotency AS i JOIN event AS e ON e.idx = i.outcome_idx
+        WHERE instr(e.body, CAST('"principal":{' AS BLOB)) > 0
+        AND instr(e.body, CAST('"id":' || json_quote(i.principal_id) AS BLOB)) = 0""",
+    ),
+)
 
 # The type of the event that concludes a decision; each of them must have its entry in the index of decisions.
 _CONCLUDED = "decision.concluded"
@@ -139,18 +167,15 @@ class Verification:
         self._progress(size, size)
         if self._recomputed().root != stored.root():
             raise _Fault(size - 1, "the stored root is not the root of the stored events")
-        beyond = self._connection.execute("SELECT min(idx) FROM event WHERE idx < 0").get
-        if beyond is not None:
-            raise _Fault(beyond, f"event {beyond} has an index that the log never gave")
-        if (orphan := self._connection.execute(_RETRIES, (size,)).get) is not None:
-            raise _Fault(orphan, f"event {orphan}: the retry key of its decision is missing or altered")
+        for problem, query in _STRAYS:
+            if (index := self._connection.execute(query, {"leaves": SUBTREE_LEAVES}).get) is not None:
+                raise _Fault(index, f"event {index} {problem}")
 
     def _check_part(self, start: int, end: int) -> None:
         rows = self._connection.execute(_LEAVES, (start, end)).fetchall()
         leaves = _leaves(rows, start, end)
         self._grow(start, leaves)
-        for row in rows:
-            _check_columns(row)
+        _check_columns(rows)
         self._check_decisions(rows, start, end)
 
     def _grow(self, start: int, leaves: list[bytes]) -> None:
@@ -176,36 +201,40 @@ class Verification:
             raise _Fault(index, f"event {index}: its decision is missing from the index")
 
 
-def _check_columns(row: Row) -> None:
-    """Compare the columns of an event with its body.
+def _check_columns(rows: Sequence[Row]) -> None:
+    """Compare the columns of events with their bodies.
 
-    The body is canonical JSON, so its first and last keys stand at known places; only a body with unusual
-    characters has to be parsed.
+    A body is canonical JSON, so its first and last keys stand at known places; only one with unusual characters
+    has to be parsed.
     """
-    index, event_id, trace_id, plan_id, decision_id, stage, kind, occurred_at, _, body = row
-    opening = f'{{"decision_id":"{decision_id}","details":'
-    closing = (
-        f',"event_id":"{event_id}","occurred_at_micros":{occurred_at // 1000},"plan_id":"{plan_id}",'
-        f'"schema_version":{SCHEMA_VERSION},"stage":"{stage}","trace_id":"{trace_id}","type":"{kind}"}}'
-    )
-    if body.startswith(opening.encode()) and body.endswith(closing.encode()):
-        return
+    version = SCHEMA_VERSION
+    for row in rows:
+        _, event_id, trace_id, plan_id, decision_id, stage, kind, at, _, body = row
+        opening = f'{{"decision_id":"{decision_id}","details":'
+        closing = (
+            f',"event_id":"{event_id}","occurred_at_micros":{at // 1000},"plan_id":"{plan_id}",'
+            f'"schema_version":{version},"stage":"{stage}","trace_id":"{trace_id}","type":"{kind}"}}'
+        )
+        if not (body.endswith(closing.encode()) and body.startswith(opening.encode())):
+            _check_parsed(row)
+
+
+def _check_parsed(row: Row) -> None:
+    index, *columns, occurred_at, _, body = row
     fields = orjson.loads(body)
     names = ("event_id", "trace_id", "plan_id", "decision_id", "stage", "type")
-    known = {**dict(zip(names, row[1:7], strict=True)), "occurred_at_micros": occurred_at // 1000}
+    known = {**dict(zip(names, columns, strict=True)), "occurred_at_micros": occurred_at // 1000}
     altered = sorted(name for name, value in known.items() if fields.get(name) != value)
     if altered:
         raise _Fault(index, f"event {index}: {', '.join(altered)} differ from its body")
 
 
 def _check_decision(event: Row, decision: Row) -> None:
-    index, first, decision_id, digest, trace_id, document = decision
+    index, decision_id, digest, trace_id, document = decision
     body: bytes = event[9]
     problem = ""
     if (event[4], event[2]) != (decision_id, trace_id):
         problem = "its decision or trace differs from the index"
-    elif not 0 <= first <= index:
-        problem = "its decision begins at an impossible index"
     elif not isinstance(document, bytes) or _sha256(document).digest() != digest:
         problem = "its document is missing or altered"
     elif f'"document_digest":"{digest.hex()}"'.encode() not in body and _names_another(body, digest.hex()):
