@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, m
 
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.errors import BundleRejectedError
+from aisecops_server.domain.vocabulary import Vocabulary
 
 ToolEffect = Literal["read", "write", "delete", "send", "spend", "execute"]
 Reach = Literal["internal", "external"]
@@ -72,7 +73,13 @@ class ToolEntry(_Entry):
     effect: ToolEffect = "execute"
     reach: Reach = Field(default="external", description="`external`: what it does or sends leaves the company.")
     result_trust: Trust = Field(default="unverified", description="How far what it returns may steer the agent.")
-    result_records: bool = Field(default=False, description="Whether it returns records, whose fields are facts.")
+    result_records: bool | None = Field(
+        default=None,
+        description="Whether it returns records, whose fields are facts. Left out: believed for names and numbers.",
+    )
+    asked_by: list[Text] = Field(
+        default_factory=list, description="Actions of the vocabulary that it does; left out: those that its name says."
+    )
     arguments: dict[str, Role] = Field(default_factory=dict, description="What each argument is to the call.")
     allowed_hosts: list[Text] = Field(default_factory=list, description="Internal hosts that it is meant to reach.")
     allowed_schemes: list[Text] = Field(default=["http", "https"], description="URL schemes it may be given.")
@@ -178,6 +185,7 @@ class PolicyTables(_Entry):
     budgets: _Budgets
     approvals: ApprovalsTable
     risk: RiskTable
+    vocabulary: Vocabulary
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -203,6 +211,7 @@ def compile_tables(files: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         budgets=_parse(_Budgets, "budgets", files),
         approvals=_parse(ApprovalsTable, "approvals", files),
         risk=_parse(RiskTable, "risk", files),
+        vocabulary=_parse(Vocabulary, "vocabulary", files),
     )
     _require_known_names(tables)
     return {
@@ -214,6 +223,7 @@ def compile_tables(files: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         "budgets": tables.budgets.model_dump(mode="json"),
         "approvals": tables.approvals.model_dump(mode="json"),
         "risk": tables.risk.model_dump(mode="json"),
+        "vocabulary": tables.vocabulary.compiled(),
     }
 
 
@@ -238,6 +248,8 @@ def _require_known_names(tables: PolicyTables) -> None:
     for name, server in tables.servers.root.items():
         listed = [] if server.tools == "catalogued" else [f"{name}/{tool}" for tool in server.tools]
         _require_known("servers", f"{name}.tools", listed, tables.tools.root)
+    for tool, entry in tables.tools.root.items():
+        _require_known("tools", f"{tool}.asked_by", entry.asked_by, tables.vocabulary.actions)
     for tool, approval in tables.approvals.tools.items():
         _require_known("approvals", "tools", [tool], tables.tools.root)
         amounts = [argument for argument, role in tables.tools.root[tool].arguments.items() if role == "amount"]
@@ -269,6 +281,9 @@ def _capability(entry: CapabilityEntry) -> dict[str, JsonValue]:
     return {**entry.model_dump(mode="json", exclude={"description"}), "tools": _as_keys(entry.tools)}
 
 
+_BELIEVED: dict[bool | None, JsonValue] = {True: "all", False: "none", None: "names"}
+
+
 def _tools(tables: PolicyTables) -> dict[str, JsonValue]:
     opened_by: dict[str, list[str]] = {tool: [] for tool in tables.tools.root}
     for name, capability in tables.capabilities.root.items():
@@ -277,6 +292,9 @@ def _tools(tables: PolicyTables) -> dict[str, JsonValue]:
     return {
         tool: {
             **entry.model_dump(mode="json", exclude={"description"}),
+            "result_records": _BELIEVED[entry.result_records],
+            "asked_by": _as_keys(entry.asked_by or tables.vocabulary.actions_of(tool, entry.effect)),
+            "concerns": _as_keys(tables.vocabulary.concerns_of(tool)),
             "allowed_hosts": _as_keys(entry.allowed_hosts),
             "allowed_schemes": _as_keys(entry.allowed_schemes),
             "capabilities": _as_keys(opened_by[tool]),
