@@ -20,7 +20,7 @@ bundle = group(
     },
     examples="""
     aisecops bundle status
-    aisecops bundle diff HEAD~1 HEAD
+    aisecops bundle diff
     aisecops bundle activate 4f2a91c --reason "lower the payment limit"
     """,
 )

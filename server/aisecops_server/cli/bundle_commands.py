@@ -68,17 +68,18 @@ def show_revision(*, revision: str) -> ExitCode:
 @command(
     "diff",
     examples="""
+    aisecops bundle diff                       the newest commit against the one below it
     aisecops bundle diff 4f2a91c main
     aisecops bundle diff 4f2a91c main -o json | jq -r .files[].path
     """,
 )
-@click.argument("before")
-@click.argument("after", default="", required=False)
+@click.argument("before", default="")
+@click.argument("after", default="")
 def diff(*, before: str, after: str) -> ExitCode:
     """Show what changed in the policy between two revisions.
 
     Reads the policy repository directly and needs no control plane. AFTER is the head of the followed branch
-    when it is not given. Exit code 3 when anything differs.
+    when it is not given, BEFORE the commit below AFTER. Exit code 3 when anything differs.
     """
     files = changed_files(before, after)
 

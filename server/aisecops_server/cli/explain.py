@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -37,7 +38,7 @@ def explain(*, decision: str, full: bool, document: bool) -> ExitCode:
     with connect() as client:
         answer = client.explain(decision, full=full)
     if document:
-        click.get_binary_stream("stdout").write(answer.document_json)
+        sys.stdout.buffer.write(answer.document_json)
         return ExitCode.OK
     explained = to_json(answer)
     show(explained, lambda console: _draw(console, explained, answer.document_json))

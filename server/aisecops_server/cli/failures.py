@@ -13,7 +13,6 @@ import click
 from aisecops_server.cli.exit_codes import ExitCode, of_reason
 from aisecops_server.domain.errors import AisecopsError
 
-
 UNREACHABLE_HINT = "Start it with 'aisecops serve', or say where it is with --server or --state-dir"
 
 
@@ -64,24 +63,31 @@ def document(failure: Failure) -> dict[str, object]:
 
 def failure_of(error: Exception) -> Failure:
     """Return what to tell about any exception; what we did not foresee is a failure, never a success."""
-    if isinstance(error, click.ClickException):
-        return _of_usage(error)
-    if isinstance(error, AisecopsError):
-        return Failure(error.reason, error.message, error.hint, of_reason(error.reason), error.metadata())
-    if isinstance(error, ServerUnreachableError):
-        return Failure("SERVER_UNREACHABLE", str(error), UNREACHABLE_HINT, ExitCode.UNREACHABLE)
-    remote = _of_client(error)
-    if remote is not None:
-        return remote
+    match error:
+        case click.ClickException():
+            found = _of_usage(error)
+        case AisecopsError():
+            found = Failure(error.reason, error.message, error.hint, of_reason(error.reason), error.metadata())
+        case ServerUnreachableError():
+            found = Failure("SERVER_UNREACHABLE", str(error), UNREACHABLE_HINT, ExitCode.UNREACHABLE)
+        case OSError():
+            found = _of_system(error)
+        case _:
+            found = _of_client(error) or _unforeseen(error)
+    return found
+
+
+def _of_system(error: OSError) -> Failure:
+    where = error.filename or "a file"
     if isinstance(error, FileNotFoundError):
-        return Failure("NOT_FOUND", f"there is no {error.filename}", "Check the path", ExitCode.NOT_FOUND)
+        return Failure("NOT_FOUND", f"there is no {where}", "Check the path", ExitCode.NOT_FOUND)
     if isinstance(error, PermissionError):
-        return Failure(
-            "NOT_PERMITTED",
-            f"{error.filename} may not be read or written by this user",
-            "Check its owner and mode, or give another --state-dir",
-            ExitCode.NOT_PERMITTED,
-        )
+        hint = "Check its owner and mode, or give another --state-dir"
+        return Failure("NOT_PERMITTED", f"this user may not read or write {where}", hint, ExitCode.NOT_PERMITTED)
+    return _unforeseen(error)
+
+
+def _unforeseen(error: Exception) -> Failure:
     return Failure(
         "INTERNAL",
         f"{type(error).__name__}: {error}",

@@ -7,6 +7,7 @@ the API's own message in proto3 JSON; a list is the API's list message, also whe
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -68,7 +69,7 @@ def talk_console() -> Console:
     """Return the console for talk, such as progress; it is silent under ``--quiet``."""
     from aisecops_server.terminal.consoles import make_console  # noqa: PLC0415
 
-    made = make_console(click.get_text_stream("stderr"), color=current().color)
+    made = make_console(sys.stderr, color=current().color)
     made.quiet = current().quiet
     return made
 

@@ -19,13 +19,14 @@ AREAS = ("support", "operations", "finance", "coding", "agents")
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One agent's plan. ``hijacked_by`` says in words what steered the agent, when something did."""
+    """One agent's plan, as written and as sent. ``hijacked_by`` says in words what steered the agent, if so."""
 
     id: str
     area: str
     title: str
     agent: str
     hijacked_by: str
+    document: Mapping[str, Any]
     plan: plan_pb2.ExecutionPlan
     expected_first: str
     expected_then: str
@@ -50,6 +51,7 @@ def _scenario(area: str, item: Mapping[str, Any]) -> Scenario:
         title=item["title"],
         agent=item["agent"],
         hijacked_by=item.get("hijacked_by", ""),
+        document=item["plan"],
         plan=plan_from_mapping(item["plan"]),
         expected_first=item["expect"]["first"],
         expected_then=item["expect"]["then"],

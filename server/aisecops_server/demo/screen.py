@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
 from aisecops_server.demo.answers import Answer, Flip
 from aisecops_server.demo.change import part_of_diff
-from aisecops_server.terminal.consoles import glyph, speaks_unicode, style_of
-from aisecops_server.terminal.decisions import FAINT, STRONG, findings_block, outcome_counts, signed, trust_style
+from aisecops_server.terminal.consoles import glyph, indented, speaks_unicode, style_of
+from aisecops_server.terminal.decisions import FAINT, STRONG, finding_lines, outcome_counts, signed, trust_style
 from aisecops_server.terminal.lists import agent_word, plain_table
 from aisecops_server.terminal.revisions import diff_lines
 from aisecops_server.terminal.words import (
@@ -33,7 +34,8 @@ from aisecops_server.terminal.words import (
 Json = Mapping[str, Any]
 
 SHOWN_FINDINGS = 2
-_INDENT = (0, 0, 0, 2)
+SHOWN_FACTS = 2
+SHOWN_CHARACTERS = 60
 
 
 @dataclass(slots=True)
@@ -87,7 +89,21 @@ class Screen:
 
     def change(self, diff: str) -> None:
         """Show what was changed in the policy repository."""
-        self.console.print(Padding(diff_lines(diff), (1, 0, 1, 2)))
+        self.console.print(indented(diff_lines(diff), (1, 0, 1, 2)))
+
+    @contextmanager
+    def progress(self, doing: str, total: int) -> Iterator[Callable[[], None]]:
+        """Show how far something is; a pipe is told nothing until it is done."""
+        columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn())
+        with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as bar:
+            task = bar.add_task(doing, total=total)
+            yield lambda: bar.advance(task)
+
+    def flip_counts(self, found: Sequence[Flip]) -> None:
+        """Tell how many outcomes changed, and in which direction."""
+        looser = sum(flip.is_looser for flip in found)
+        text = f"{counted(len(found), 'outcome')} changed: {looser} looser, {len(found) - looser} stricter"
+        self.console.print(Text(text, style=STRONG))
 
     def flip(self, flip: Flip, diff: str) -> None:
         """Show one plan whose outcome changed, why, and by which line."""
@@ -118,9 +134,9 @@ def decision_group(console: Console, answer: Answer) -> Group:
     facts.add_column()
     for label, body in _facts(console, answer):
         facts.add_row(label, body)
-    parts: list[RenderableType] = [title, Padding(facts, _INDENT)]
+    parts: list[RenderableType] = [title, indented(facts)]
     if answer.findings:
-        parts.append(Padding(_findings(console, answer), _INDENT))
+        parts.append(indented(_findings(console, answer)))
     return Group(*parts)
 
 
@@ -167,8 +183,19 @@ def _policy(decision: Json) -> str:
 def _findings(console: Console, answer: Answer) -> Group:
     shown = answer.findings[:SHOWN_FINDINGS]
     rest = len(answer.findings) - len(shown)
-    block = findings_block(console, shown, with_remedy=False)
+    block = Group(*(line for finding in shown for line in _finding(console, finding)))
     return Group(block, Text(f"and {counted(rest, 'more finding')}", style=FAINT)) if rest > 0 else block
+
+
+def _finding(console: Console, finding: Json) -> Iterator[RenderableType]:
+    yield from finding_lines(console, finding, with_remedy=False)
+    for fact in finding.get("facts", [])[:SHOWN_FACTS]:
+        name = str(fact.get("pointer", "")).rpartition("/")[2]
+        yield indented(Text(f"{name} = {_shortened(str(fact.get('valueJson', '')))}", style=FAINT))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}… ({len(text)} characters)"
 
 
 def summary_table(console: Console, answers: Sequence[Answer]) -> Table:
@@ -201,4 +228,4 @@ def flip_group(console: Console, flip: Flip, diff: str) -> Group:
     came = flip.finding in flip.after.findings
     reason = f"{flip.finding.get('rule', '')} {'fires now' if came else 'no longer fires'}: "
     lines = Text.assemble((reason, FAINT), str(flip.finding.get("message", "")))
-    return Group(title, Padding(lines, _INDENT), Padding(diff_lines(part_of_diff(diff, tool)), (0, 0, 0, 4)))
+    return Group(title, indented(lines), indented(diff_lines(part_of_diff(diff, tool)), (0, 0, 0, 4)))

@@ -6,7 +6,8 @@ import os
 import sys
 from typing import IO
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.padding import Padding
 from rich.style import Style
 
 from aisecops_server.terminal.words import Sign
@@ -64,3 +65,8 @@ def speaks_unicode(console: Console) -> bool:
 def glyph(console: Console, sign: Sign) -> str:
     """Return the glyph of a sign that this console can show."""
     return sign.glyph if speaks_unicode(console) else sign.plain
+
+
+def indented(body: RenderableType, room: tuple[int, int, int, int] = (0, 0, 0, 2)) -> Padding:
+    """Return ``body`` with room around it (top, right, bottom, left), and nothing behind the ends of its lines."""
+    return Padding(body, room, expand=False)

@@ -9,12 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from aisecops_server.terminal.consoles import glyph, style_of
+from aisecops_server.terminal.consoles import glyph, indented, style_of
 from aisecops_server.terminal.words import (
     DRY_RUN,
     NOT_REACHED,
@@ -88,9 +87,9 @@ def finding_lines(console: Console, finding: Json, *, with_remedy: bool = True) 
         (f"  step {where}" if where else "", FAINT),
         (f"  {place}" if place else "", FAINT),
     )
-    yield Padding(Text(str(finding.get("message", ""))), (0, 0, 0, 2))
+    yield indented(Text(str(finding.get("message", ""))), (0, 0, 0, 2))
     if with_remedy and finding.get("remedy"):
-        yield Padding(Text(f"→ {finding['remedy']}" if console.encoding else "", style=FAINT), (0, 0, 0, 2))
+        yield indented(Text(f"→ {finding['remedy']}" if console.encoding else "", style=FAINT), (0, 0, 0, 2))
 
 
 def location(finding: Json) -> str:
@@ -138,7 +137,7 @@ def facts_block(decision: Json) -> Group:
         if facts := finding.get("facts", []):
             parts.append(Text(str(finding.get("rule", "")), style=STRONG))
             parts.extend(
-                Padding(Text.assemble((str(fact["pointer"]), FAINT), " = ", str(fact["valueJson"])), (0, 0, 0, 2))
+                indented(Text.assemble((str(fact["pointer"]), FAINT), " = ", str(fact["valueJson"])), (0, 0, 0, 2))
                 for fact in facts
             )
     return Group(Text("what the rules read", style=FAINT), *parts) if parts else Group()
@@ -149,12 +148,12 @@ def decision_block(console: Console, decision: Json, *, tools: Mapping[str, str]
     findings = list(decision.get("findings", []))
     parts: list[RenderableType] = [
         head(console, decision, title=str(decision.get("explanation", "")), seconds=seconds),
-        Padding(steps_table(console, decision, tools), (0, 0, 0, 2)),
+        indented(steps_table(console, decision, tools), (0, 0, 0, 2)),
     ]
     if findings:
-        parts.append(Padding(findings_block(console, findings), (1, 0, 0, 2)))
+        parts.append(indented(findings_block(console, findings), (1, 0, 0, 2)))
     if decision.get("sources"):
-        parts.append(Padding(Group(Text("sources", style=FAINT), sources_table(decision)), (1, 0, 0, 2)))
+        parts.append(indented(Group(Text("sources", style=FAINT), sources_table(decision)), (1, 0, 0, 2)))
     return Group(*parts)
 
 

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
 from rich.text import Text
 
-from aisecops_server.terminal.consoles import glyph, style_of
+from aisecops_server.terminal.consoles import glyph, indented, style_of
 from aisecops_server.terminal.decisions import (
     FAINT,
     STRONG,
@@ -42,7 +41,7 @@ def explanation_block(console: Console, explained: Json, document: bytes) -> Gro
     ]
     parts: list[RenderableType] = [head(console, decision, title=str(decision.get("explanation", "")))]
     for title, body in sections:
-        parts.extend((Text(""), Text(title, style=STRONG), Padding(body, (0, 0, 0, 2))))
+        parts.extend((Text(""), Text(title, style=STRONG), indented(body, (0, 0, 0, 2))))
     if explained.get("traceText"):
         parts.extend((Text(""), Text("The engine's own trace", style=STRONG), Text(str(explained["traceText"]))))
     return Group(*parts)

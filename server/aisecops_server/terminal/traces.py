@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
 from rich.text import Text
 
+from aisecops_server.terminal.consoles import indented
 from aisecops_server.terminal.decisions import FAINT, findings_block, head, sources_table, trust_style
 from aisecops_server.terminal.gates import gate_strip, legend
 from aisecops_server.terminal.lists import agent_word
@@ -50,9 +50,9 @@ def _decision(console: Console, found: Json, decision: Json) -> Group:
         gate_strip(console, decision, tools=tools_of_events(own), reached=reached),
     ]
     if decision.get("findings"):
-        parts.append(Padding(findings_block(console, decision["findings"]), (1, 0, 0, 0)))
+        parts.append(indented(findings_block(console, decision["findings"]), (1, 0, 0, 0)))
     if decision.get("sources"):
-        parts.append(Padding(sources_table(decision), (1, 0, 0, 0)))
+        parts.append(indented(sources_table(decision), (1, 0, 0, 0)))
     return Group(*parts)
 
 

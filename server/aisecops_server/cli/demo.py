@@ -1,0 +1,75 @@
+"""``aisecops demo``: the whole story in one terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+
+from aisecops_server.cli.configuration import loaded
+from aisecops_server.cli.exit_codes import ExitCode
+from aisecops_server.cli.invocation import command
+from aisecops_server.cli.output import console
+
+PACE_SECONDS = 0.35
+
+
+@command(
+    "demo",
+    examples="""
+    aisecops demo                       play it; state is kept for the commands at its end
+    aisecops demo --keep ./demo         keep policy repository and state there
+    aisecops demo --temporary --pace 0  leave nothing behind and do not wait: a test of the installation
+    """,
+)
+@click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Where to keep policy and state.")
+@click.option("--temporary", is_flag=True, help="Leave nothing behind.")
+@click.option("--pace", type=click.FloatRange(0, 10), help="Seconds to wait after each decision; 0 in a pipe.")
+def demo(*, keep: Path | None, temporary: bool, pace: float | None) -> ExitCode:
+    """See it decide: real agents' plans, a policy change, what flipped.
+
+    Starts a real control plane on a policy repository of its own, sends it the plans of several agents, some of
+    them hijacked by what a tool returned, then changes one table, sends the same plans again and shows which
+    outcomes flipped and why. Exit code 1 when anything is not as expected, so it is also a test.
+    """
+    if keep is not None and temporary:
+        raise click.UsageError("--keep and --temporary exclude each other")
+    from aisecops_server.demo.screen import Screen  # noqa: PLC0415
+    from aisecops_server.demo.show import show  # noqa: PLC0415
+    from aisecops_server.demo.stage import clear  # noqa: PLC0415
+
+    target = console()
+    seconds = pace if pace is not None else PACE_SECONDS if target.is_terminal else 0.0
+    with _directory(keep, temporary=temporary) as root:
+        as_expected = asyncio.run(show(Screen(target, seconds), clear(root), _engine(), program=_program()))
+    return ExitCode.OK if as_expected else ExitCode.FAILURE
+
+
+@contextmanager
+def _directory(keep: Path | None, *, temporary: bool) -> Iterator[Path]:
+    if temporary:
+        # Short on purpose: a Unix socket's path has room for about a hundred characters.
+        with TemporaryDirectory(prefix="aisecops-demo-") as directory:
+            yield Path(directory)
+    else:
+        yield keep.absolute() if keep else loaded().settings.state_dir.with_name("aisecops-demo")
+
+
+def _engine() -> dict[str, Path]:
+    found = loaded().settings
+    return {"engine_dir": found.engine_dir} | ({"engine_path": found.engine_path} if found.engine_path else {})
+
+
+def _program() -> str:
+    """Return how a person calls this program from here."""
+    called = Path(sys.argv[0])
+    if shutil.which(called.name) or called.name == "__main__.py":
+        return "aisecops"
+    return os.path.relpath(called) if called.is_absolute() else str(called)

@@ -1,0 +1,68 @@
+"""``aisecops serve``: run the control plane until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aisecops_server.cli.configuration import loaded
+from aisecops_server.cli.exit_codes import ExitCode
+from aisecops_server.cli.invocation import command, current
+from aisecops_server.cli.output import say
+
+if TYPE_CHECKING:
+    from aisecops_server.bootstrap import ControlPlane
+    from aisecops_server.entrypoints.grpc.server import RunningServer
+    from aisecops_server.settings import Settings
+
+
+@command(
+    "serve",
+    examples="""
+    aisecops serve --repository ./policy
+    aisecops serve --repository https://git.example/policy.git --branch main
+    aisecops serve --listen-address 127.0.0.1:8443      on a TCP port of this machine as well
+    """,
+)
+@click.option("--repository", help="The policy repository: a path or a URL.")
+@click.option("--branch", help="The branch whose head is wanted live.")
+@click.option("--listen-address", help="A loopback host:port to serve on as well as on the Unix socket.")
+@click.option("--poll-seconds", type=float, help="How often the policy repository is read.")
+def serve(**options: Any) -> ExitCode:
+    """Run the control plane.
+
+    Serves on a Unix socket in the state directory. Every other setting is read from the environment or the
+    settings file; 'aisecops config show' lists them. Stops in good order on SIGINT and SIGTERM.
+    """
+    settings = loaded(**options).settings
+    level = logging.ERROR if current().quiet else logging.INFO
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
+    asyncio.run(_serve(settings))
+    return ExitCode.OK
+
+
+async def _serve(settings: Settings) -> None:
+    from aisecops_server.bootstrap import serving  # noqa: PLC0415 - everything is composed, nothing before
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with serving(settings) as (plane, running):
+        for line in _greeting(plane, running):
+            say(line)
+        await stop.wait()
+        say("stopping")
+
+
+def _greeting(plane: ControlPlane, running: RunningServer) -> list[str]:
+    address = plane.settings.listen_address.rpartition(":")[0]
+    where = f"unix:{running.socket}" + (f" and {address}:{running.port}" if running.port else "")
+    live = plane.policy.status().live
+    if live is None:
+        return [f"listening on {where}", f"no policy is live, every plan is refused: {plane.problem()}"]
+    return [f"listening on {where}", f"policy {live.commit.id} is live ({live.commit.summary})"]

@@ -1,0 +1,137 @@
+"""The demo's story: decide, change one table of the policy, decide again, prove the record.
+
+Ordering rules: every decision is shown as soon as it is answered; nothing is shown that was not answered; the
+self-check comes last and decides the exit code.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from aisecops_client.aio import AsyncClient
+from google.protobuf.json_format import MessageToDict
+
+from aisecops_server.demo.answers import Answer, Flip, flips, problems
+from aisecops_server.demo.change import MESSAGE
+from aisecops_server.demo.scenario import Scenario
+from aisecops_server.demo.screen import Screen
+from aisecops_server.demo.stage import Stage
+from aisecops_server.terminal.words import counted, short_revision
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What the demo did: both rounds, and what was not as expected."""
+
+    first: Sequence[Answer]
+    second: Sequence[Answer]
+    problems: Sequence[str]
+
+
+async def play(screen: Screen, stage: Stage, cast: Sequence[Scenario]) -> Played:
+    """Play the whole story on a stage that is set and return what happened.
+
+    Raises:
+        AisecopsClientError: a plan got no answer.
+    """
+    async with stage.agents({scenario.agent for scenario in cast}) as agents:
+        screen.act(2, f"{counted(len(cast), 'plan')}, each sent by its agent and decided")
+        first = await _first_round(screen, agents, cast)
+        screen.summary(first)
+        screen.act(3, "A person changes one table of the policy")
+        changed = await _change(screen, stage)
+        screen.act(4, "The same plans again")
+        second = await _second_round(screen, agents, cast)
+    _show_flips(screen, flips(first, second), changed)
+    screen.act(5, "The record")
+    found = [*problems(first, second), *changed.problems(first, second), *await _record(screen, stage)]
+    return Played(first, second, found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Changed:
+    diff: str
+    commit: str
+    live: str
+
+    def problems(self, first: Sequence[Answer], second: Sequence[Answer]) -> list[str]:
+        """Return what is wrong with the revisions that decided."""
+        found = []
+        if self.live != self.commit:
+            found.append(f"{short_revision(self.commit)} was committed, {short_revision(self.live)} is live")
+        if {str(answer.decision["bundleRevision"]) for answer in second} != {self.commit}:
+            found.append("the second round was not decided by the new commit")
+        if self.commit in {str(answer.decision["bundleRevision"]) for answer in first}:
+            found.append("the first round was decided by the new commit")
+        return found
+
+
+async def _first_round(screen: Screen, agents: Mapping[str, AsyncClient], cast: Sequence[Scenario]) -> list[Answer]:
+    answers: list[Answer] = []
+    for scenario in cast:
+        if not answers or scenario.area != answers[-1].scenario.area:
+            screen.area(scenario.area)
+        answers.append(await ask(agents[scenario.agent], scenario))
+        screen.decision(answers[-1])
+    return answers
+
+
+async def _change(screen: Screen, stage: Stage) -> _Changed:
+    before = (await stage.operator.bundle_status()).live.commit
+    commit, diff = await stage.change_policy(before)
+    screen.done(f"committed {short_revision(commit)} to the policy repository", MESSAGE)
+    screen.change(diff)
+    screen.pause()
+    began = time.perf_counter()
+    status = await stage.operator.sync()
+    spent = time.perf_counter() - began
+    screen.done(
+        f"policy {short_revision(status.live.commit)} is live", f"built, signed, probed and switched in {spent:.1f} s"
+    )
+    screen.done(f"policy {short_revision(status.previous.commit)} stays warm", "a rollback takes no time")
+    return _Changed(diff, commit, status.live.commit)
+
+
+async def _second_round(screen: Screen, agents: Mapping[str, AsyncClient], cast: Sequence[Scenario]) -> list[Answer]:
+    with screen.progress("deciding", len(cast)) as advance:
+        answers = []
+        for scenario in cast:
+            answers.append(await ask(agents[scenario.agent], scenario))
+            advance()
+    return answers
+
+
+def _show_flips(screen: Screen, found: Sequence[Flip], changed: _Changed) -> None:
+    screen.console.print()
+    screen.flip_counts(found)
+    for flip in found:
+        screen.flip(flip, changed.diff)
+
+
+async def _record(screen: Screen, stage: Stage) -> list[str]:
+    report = await stage.verify_log()
+    if not report.ok:
+        screen.failed(f"the audit log does not verify: {report.problem}")
+        return [f"the audit log does not verify: {report.problem}"]
+    screen.done(f"{counted(report.recomputed.size, 'event')} in the audit log, every leaf recomputed")
+    screen.say(f"  Merkle root {report.recomputed.root.hex()}")
+    return []
+
+
+async def ask(client: AsyncClient, scenario: Scenario) -> Answer:
+    """Send one plan as its agent and return the answer with the time that the agent waited.
+
+    Raises:
+        AisecopsClientError: there is no answer.
+    """
+    began = time.perf_counter()
+    answer = await client.decide(scenario.plan)
+    spent = time.perf_counter() - began
+    return Answer(
+        scenario=scenario,
+        decision=MessageToDict(answer.decision, always_print_fields_with_no_presence=True),
+        receipt=MessageToDict(answer.receipt, always_print_fields_with_no_presence=True),
+        seconds=spent,
+    )

@@ -1,0 +1,70 @@
+"""The demo from curtain to curtain: set the stage, play, say what to try next."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.text import Text
+
+from aisecops_server.demo.play import Played, play
+from aisecops_server.demo.scenario import Scenario, scenarios
+from aisecops_server.demo.screen import Screen
+from aisecops_server.demo.stage import Place, prepare, set_stage
+from aisecops_server.terminal.decisions import STRONG
+from aisecops_server.terminal.words import counted, short_revision
+
+
+async def show(screen: Screen, place: Place, engine: Mapping[str, Path], *, program: str) -> bool:
+    """Play the demo in ``place`` and return whether everything was as expected.
+
+    ``engine`` are the settings that say where the engine is; ``program`` is how a person calls this one.
+
+    Raises:
+        AisecopsError: the control plane cannot be started.
+        AisecopsClientError: a plan got no answer.
+    """
+    cast = scenarios()
+    screen.console.print(Text("AISecOps: an agent proposes, policy decides, the log remembers", style=STRONG))
+    screen.act(1, "Set the stage")
+    began = time.perf_counter()
+    settings, commit = prepare(place, cast, engine)
+    screen.done(f"a policy repository at {place.policy}", f"first commit {short_revision(commit)}")
+    async with set_stage(place, settings, cast) as stage:
+        status = await stage.operator.sync()
+        rules = (await stage.operator.revision(status.live.commit)).rules
+        screen.done(f"policy {short_revision(status.live.commit)} is live on a real OPA", counted(len(rules), "rule"))
+        screen.done(f"the control plane answers on {stage.address}", f"ready in {time.perf_counter() - began:.1f} s")
+        played = await play(screen, stage, cast)
+    _finish(screen, place, played, program)
+    return not played.problems
+
+
+def _finish(screen: Screen, place: Place, played: Played, program: str) -> None:
+    for problem in played.problems:
+        screen.failed(problem)
+    if played.problems:
+        screen.failed(f"{counted(len(played.problems), 'thing')} not as expected")
+        return
+    screen.done("every outcome was as expected, in both rounds, at the revision that was live")
+    if not place.root.exists():
+        return
+    screen.act(6, "Try next")
+    screen.commands(_commands(place, played, program))
+
+
+def _commands(place: Place, played: Played, program: str) -> list[tuple[str, str]]:
+    blocked = next(answer for answer in played.second if answer.outcome == "DENY")
+    allowed: Scenario = next(answer.scenario for answer in played.second if answer.outcome == "ALLOW")
+    plan, token = shlex.quote(str(place.plan_file(allowed))), shlex.quote(str(place.token_file(allowed)))
+    return [
+        (f"export AISECOPS_CONFIG={shlex.quote(str(place.settings_file))}", "this demo's policy and state"),
+        (f"{program} serve &", "the same control plane again, with the record it has"),
+        (f"{program} trace show {blocked.decision['traceId']}", "every gate that a blocked plan met"),
+        (f"{program} explain {blocked.decision['decisionId']}", "who asked, what influenced it, which line decided"),
+        (f"{program} decide -f {plan} --token-file {token}", "be an agent: the exit code is the answer"),
+        (f"{program} bundle rollback --reason 'too generous'", "the first policy again, at once"),
+        (f"{program} log verify", "the proof; needs no control plane"),
+    ]

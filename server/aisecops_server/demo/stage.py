@@ -1,0 +1,175 @@
+"""Where the demo plays: a policy repository, a state directory, and a real control plane that serves them.
+
+Everything is as in production: stock OPA as a child process, gRPC over a Unix socket, tokens, the SQLite log.
+Only the place differs: one directory that can be kept and served again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from aisecops_client.aio import AsyncClient
+
+from aisecops_server.adapters.git.create import commit_files, create_policy_repository
+from aisecops_server.adapters.git.mirror import GitRepository
+from aisecops_server.bootstrap import ControlPlane, issuer, serving
+from aisecops_server.demo.change import MESSAGE, TABLE, edited
+from aisecops_server.demo.scenario import Scenario
+from aisecops_server.domain.errors import InvalidRequestError
+from aisecops_server.domain.identity import Role
+from aisecops_server.domain.record import LogReport
+from aisecops_server.settings import Settings
+from aisecops_server.usecases.compare_policies import ComparePolicies
+
+OPERATOR = "demo-operator@localhost"
+MARK = "aisecops-demo.yaml"
+# The demo itself says when the repository is read, so that what is shown is what happens.
+_POLL_SECONDS = 3600.0
+_TOKEN_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The directory of one demo and what lies in it."""
+
+    root: Path
+
+    @property
+    def policy(self) -> Path:
+        """Return the policy repository."""
+        return self.root / "policy"
+
+    @property
+    def state(self) -> Path:
+        """Return the state directory."""
+        return self.root / "state"
+
+    @property
+    def settings_file(self) -> Path:
+        """Return the settings file, which also marks the directory as a demo's."""
+        return self.root / MARK
+
+    def plan_file(self, scenario: Scenario) -> Path:
+        """Return where a scenario's plan is kept, to be sent again by hand."""
+        return self.root / "plans" / f"{scenario.id}.json"
+
+    def token_file(self, scenario: Scenario) -> Path:
+        """Return where the token of a scenario's agent is kept."""
+        return self.root / "tokens" / f"{scenario.agent.rpartition('/')[2]}.token"
+
+
+def clear(root: Path) -> Place:
+    """Return an empty place at ``root``; an earlier demo's is removed, anything else is refused.
+
+    Raises:
+        InvalidRequestError: something that is not a demo's lies there.
+    """
+    if root.exists() and any(root.iterdir()):
+        if not (root / MARK).is_file():
+            raise InvalidRequestError(
+                f"{root} is not empty and not of an earlier demo",
+                hint="Give another directory with --keep",
+                field="keep",
+            )
+        shutil.rmtree(root)
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Place(root)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A control plane that serves, seen by the people and agents of the demo."""
+
+    place: Place
+    plane: ControlPlane
+    address: str
+    operator: AsyncClient
+
+    @asynccontextmanager
+    async def agents(self, names: Iterable[str]) -> AsyncIterator[Mapping[str, AsyncClient]]:
+        """Yield a client for each agent, each with a token of its own."""
+        async with AsyncExitStack() as closing:
+            clients = {
+                name: await closing.enter_async_context(AsyncClient.connect(self.address, self.token(name)))
+                for name in names
+            }
+            # Agents hold their connection; making it is no part of the time that a decision takes.
+            await asyncio.gather(*(client.channel.channel_ready() for client in clients.values()))
+            yield clients
+
+    def token(self, agent: str) -> str:
+        """Return a token that proves to be ``agent``."""
+        return issuer(self.plane.settings).mint(agent, [Role.AGENT], seconds=_TOKEN_SECONDS)
+
+    async def change_policy(self, before: str) -> tuple[str, str]:
+        """Commit the demo's change and return the commit and the diff that the repository has for it.
+
+        Raises:
+            RepositoryUnavailableError: the repository cannot be written or read.
+        """
+        table = edited((self.place.policy / TABLE).read_text(encoding="utf-8"))
+        files = {TABLE: table.encode()}
+        commit = await asyncio.to_thread(
+            commit_files, self.place.policy, files, message=MESSAGE, at_seconds=int(time.time())
+        )
+        repository = GitRepository(
+            str(self.place.policy),
+            mirror=self.place.root / "compare.git",
+            branch="main",
+            fetch_timeout_seconds=self.plane.settings.fetch_timeout_seconds,
+        )
+        diffs = await ComparePolicies(repository)(before, commit)
+        shutil.rmtree(self.place.root / "compare.git", ignore_errors=True)
+        return commit, "\n".join(diffs.values())
+
+    async def verify_log(self) -> LogReport:
+        """Recompute every leaf of the log and its root, beside the running writer."""
+        return await self.plane.log.verify()
+
+
+def prepare(place: Place, cast: Sequence[Scenario], engine: Mapping[str, Path]) -> tuple[Settings, str]:
+    """Make the policy repository and what lies beside it; return the settings and the first commit.
+
+    Raises:
+        RepositoryUnavailableError: the repository cannot be made.
+    """
+    commit = create_policy_repository(place.policy, at_seconds=int(time.time()))
+    kept = {"state_dir": str(place.state), "repository": str(place.policy)}
+    place.settings_file.write_text(
+        "# Settings of the demo's control plane: export AISECOPS_CONFIG to this file.\n" + yaml.safe_dump(kept),
+        encoding="utf-8",
+    )
+    for scenario in cast:
+        _write(place.plan_file(scenario), json.dumps(scenario.document, indent=2, ensure_ascii=False) + "\n")
+    settings = Settings(state_dir=place.state, repository=str(place.policy), poll_seconds=_POLL_SECONDS, **engine)
+    return settings, commit
+
+
+@asynccontextmanager
+async def set_stage(place: Place, settings: Settings, cast: Sequence[Scenario]) -> AsyncIterator[Stage]:
+    """Start the control plane and yield the stage; take everything down at the end.
+
+    Raises:
+        AisecopsError: the control plane cannot be started.
+    """
+    async with serving(settings) as (plane, _running):
+        address = f"unix:{settings.socket}"
+        token = issuer(settings).mint(OPERATOR, list(Role), seconds=_TOKEN_SECONDS)
+        async with AsyncClient.connect(address, token) as operator:
+            stage = Stage(place, plane, address, operator)
+            for scenario in cast:
+                _write(place.token_file(scenario), stage.token(scenario.agent) + "\n")
+            yield stage
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
