@@ -16,11 +16,7 @@ from aisecops_server.domain.plan import ExecutionPlan
 from aisecops_server.domain.provenance import Source, TrustLevel
 
 _EFFECT_OF_OUTCOME = {Outcome.DENY: Effect.DENY, Outcome.REQUIRE_APPROVAL: Effect.REQUIRE_APPROVAL}
-_OPENING = {
-    Outcome.ALLOW: "Allowed",
-    Outcome.DENY: "Blocked",
-    Outcome.REQUIRE_APPROVAL: "Waiting for approval",
-}
+_OPENING = {Outcome.DENY: "Denied", Outcome.REQUIRE_APPROVAL: "Approval required"}
 _MESSAGE_CHARACTERS = 300
 
 
@@ -62,20 +58,19 @@ def conclusion_details(conclusion: Conclusion) -> dict[str, JsonValue]:
 
 def explanation(conclusion: Conclusion, plan: ExecutionPlan) -> str:
     """Return one sentence that says why, for people."""
-    opening = _OPENING[conclusion.outcome]
+    opening = _OPENING.get(conclusion.outcome)
     effect = _EFFECT_OF_OUTCOME.get(conclusion.outcome)
-    if effect is None:
-        return f"{opening}: {_plural(len(plan.steps), 'step')} within what policy grants."
+    if opening is None:
+        return f"Allowed: {_plural(len(plan.steps), 'step')} within what policy grants."
     decisive = [finding for finding in conclusion.findings if finding.effect is effect]
-    others = f" ({_plural(len(decisive) - 1, 'more reason')})" if len(decisive) > 1 else ""
-    return f"{opening}: {_because(decisive[0], plan)}{others}."
+    others = f" (and {_plural(len(decisive) - 1, 'more finding')})" if len(decisive) > 1 else ""
+    return f"{opening} by {_because(decisive[0], plan)}{others}."
 
 
 def _because(finding: Finding, plan: ExecutionPlan) -> str:
-    tools = {step.id: step.tool for step in plan.steps}
-    place = next((f"{tool} " for step_id, tool in tools.items() if step_id == finding.step_id), "")
-    message = finding.message.rstrip(".")[:_MESSAGE_CHARACTERS]
-    return f"{place}({finding.rule}) {message}" if place else f"({finding.rule}) {message}"
+    tool = next((step.tool for step in plan.steps if step.id == finding.step_id), "")
+    place = f" at {tool}" if tool else ""
+    return f"{finding.rule}{place}: {finding.message.rstrip('.')[:_MESSAGE_CHARACTERS]}"
 
 
 def _plural(count: int, noun: str) -> str:

@@ -1,0 +1,142 @@
+"""An event log in memory, for tests of what stands on the log rather than of the log."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+
+from aisecops_server.domain.errors import AisecopsError, InvalidRequestError, NotFoundError, SealedError
+from aisecops_server.domain.event import Event, StoredEvent
+from aisecops_server.domain.record import (
+    DecisionRecord,
+    LogHead,
+    LogReport,
+    Receipt,
+    StoredDecision,
+    StoredTrace,
+    TraceFilter,
+    TracePage,
+    TraceSummary,
+)
+
+
+@dataclass
+class MemoryEventLog:
+    """Keeps everything in lists. Set ``sealed`` to refuse what comes next."""
+
+    sealed: str = ""
+    stored: list[StoredEvent] = field(default_factory=list)
+    decisions: dict[str, StoredDecision] = field(default_factory=dict)
+    records: list[DecisionRecord] = field(default_factory=list)
+    _keys: dict[tuple[str, str], StoredDecision] = field(default_factory=dict)
+    _more: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def append(self, record: DecisionRecord) -> Receipt:
+        for event in record.events:
+            last = self._store(event)
+        receipt = Receipt(last.event.id, last.index, last.leaf_hash)
+        key = record.idempotency
+        stored = StoredDecision(
+            record.decision.id,
+            json.loads(last.event.body)["details"],
+            record.document,
+            receipt,
+            key.request_digest if key else "",
+        )
+        self.decisions[stored.decision_id] = stored
+        self.records.append(record)
+        if key:
+            self._keys[key.principal_id, key.key] = stored
+        return receipt
+
+    async def append_many(self, records: Sequence[DecisionRecord]) -> list[Receipt | AisecopsError]:
+        return [await self.append(record) for record in records]
+
+    async def append_event(self, event: Event) -> Receipt:
+        stored = self._store(event)
+        return Receipt(event.id, stored.index, stored.leaf_hash)
+
+    async def replayed(self, principal_id: str, key: str) -> StoredDecision | None:
+        return self._keys.get((principal_id, key))
+
+    async def decision(self, decision_id: str) -> StoredDecision:
+        if decision_id not in self.decisions:
+            raise NotFoundError("no such decision", id=decision_id)
+        return self.decisions[decision_id]
+
+    async def trace(self, trace_id: str) -> StoredTrace:
+        records = [record for record in self.records if record.decision.trace_id == trace_id]
+        if not records:
+            raise NotFoundError("no such trace", id=trace_id)
+        return StoredTrace(
+            _summary(records),
+            tuple(self.decisions[record.decision.id] for record in records),
+            tuple(event for event in self.stored if event.event.trace_id == trace_id),
+        )
+
+    async def traces(self, narrow: TraceFilter, *, page_size: int, page_token: str) -> TracePage:
+        if page_token and not page_token.isdigit():
+            raise InvalidRequestError("page_token: was not made by this log", field="page_token")
+        wanted = [
+            summary
+            for summary in (_summary([record]) for record in reversed(self.records))
+            if narrow.outcome in ("", summary.outcome) and narrow.agent_id in ("", summary.agent_id)
+        ]
+        start = int(page_token or 0)
+        page = wanted[start : start + page_size]
+        more = start + page_size < len(wanted)
+        return TracePage(tuple(page), str(start + page_size) if more else "")
+
+    async def events(self, *, from_index: int, follow: bool, trace_id: str) -> AsyncIterator[StoredEvent]:
+        at = from_index
+        while True:
+            for event in self.stored[at:]:
+                at = event.index + 1
+                if trace_id in ("", event.event.trace_id):
+                    yield event
+            if not follow:
+                return
+            self._more.clear()
+            if at >= len(self.stored):
+                await self._more.wait()
+
+    async def head(self) -> LogHead:
+        return LogHead(len(self.stored), b"")
+
+    async def verify(self, progress: Callable[[int, int], None] | None = None) -> LogReport:
+        head = await self.head()
+        if progress:
+            progress(head.size, head.size)
+        return LogReport(head, head, "", None)
+
+    async def close(self) -> None:
+        self.sealed = "closed"
+
+    def _store(self, event: Event) -> StoredEvent:
+        if self.sealed:
+            raise SealedError("the log is sealed", hint="Free some disk", why=self.sealed)
+        stored = StoredEvent(event, len(self.stored), hashlib.sha256(b"\0" + event.body).digest())
+        self.stored.append(stored)
+        self._more.set()
+        return stored
+
+
+def _summary(records: Sequence[DecisionRecord]) -> TraceSummary:
+    first, last = records[0], records[-1]
+    return TraceSummary(
+        trace_id=first.decision.trace_id,
+        agent_id=first.agent_id,
+        outcome=last.decision.outcome.value,
+        mode=last.decision.mode.value,
+        intent=first.intent,
+        tools=first.tools,
+        rules=tuple(finding.rule for finding in last.decision.conclusion.findings),
+        lowest_trust=first.lowest_trust,
+        bundle_revision=last.decision.bundle_revision,
+        decisions=len(records),
+        started_at_ns=first.decision.decided_at_ns,
+        last_at_ns=last.decision.decided_at_ns,
+    )

@@ -1,0 +1,95 @@
+"""An engine with a policy of three lines: tools called `delete` are denied, `pay` needs approval, the rest may run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aisecops_server.domain.bundle import Bundle, BundleDigest, CommitId, RuleDoc
+from aisecops_server.domain.decision import Verdict
+from aisecops_server.domain.errors import AisecopsError, UnknownRevisionError
+
+REVISION = "a" * 40
+RULE = RuleDoc("fake.tool", "Tool", "Says no.", "deny", "high", "nobody", "rego/fake/tool.rego", 7)
+_EFFECTS = {"delete": "deny", "pay": "require_approval"}
+_OUTCOMES = {"deny": "DENY", "require_approval": "REQUIRE_APPROVAL"}
+
+
+def fake_bundle() -> Bundle:
+    fields: dict[str, Any] = {
+        "revision": CommitId(REVISION),
+        "digest": BundleDigest("b" * 64),
+        "archive": Path("/nowhere"),
+        "rules": (RULE,),
+    }
+    return Bundle(**fields, **{name: () for name in Bundle.__dataclass_fields__ if name not in fields})
+
+
+@dataclass
+class FakeEngine:
+    """Evaluates at once, or fails with ``failure``. Remembers the documents it saw."""
+
+    failure: Exception | None = None
+    bundle: Bundle = field(default_factory=fake_bundle)
+    documents: list[bytes] = field(default_factory=list)
+
+    async def evaluate(self, document: bytes, *, deadline_seconds: float) -> Verdict:
+        self.documents.append(document)
+        if self.failure is not None:
+            raise self.failure
+        return Verdict(_result(json.loads(document)), REVISION, "1.22.2", 1_234_567)
+
+    async def evaluate_batch(
+        self, documents: Sequence[bytes], *, deadline_seconds: float
+    ) -> list[Verdict | AisecopsError]:
+        return [await self.evaluate(document, deadline_seconds=deadline_seconds) for document in documents]
+
+    async def explain(self, document: bytes, *, deadline_seconds: float) -> str:
+        return "query:1 | Enter data.aisecops.decision.decision\n"
+
+    def current(self) -> FakeEngine:
+        return self
+
+    async def engine_at(self, revision: str) -> FakeEngine:
+        if revision != REVISION:
+            raise UnknownRevisionError("no such revision", revision=revision)
+        return self
+
+
+def _result(document: dict[str, Any]) -> dict[str, Any]:
+    steps = document["plan"]["steps"]
+    findings = [_finding(step) for step in steps if step["name"] in _EFFECTS]
+    outcomes = {finding["step"]: _OUTCOMES[finding["effect"]] for finding in findings}
+    order = ("DENY", "REQUIRE_APPROVAL")
+    return {
+        "outcome": next((outcome for outcome in order if outcome in outcomes.values()), "ALLOW"),
+        "findings": findings,
+        "steps": [
+            {
+                "id": step["id"],
+                "outcome": outcomes.get(step["id"], "ALLOW"),
+                "capability": "cap",
+                "granted_by": "team-a",
+            }
+            for step in steps
+        ],
+        "obligations": [{"kind": "notify", "step": "", "parameters": {"channel": "ops", "share": 0.5}}],
+        "sources": [{"id": source["id"], "trust": "external"} for source in document["sources"]],
+        "risk_score_milli": 100 * len(steps),
+    }
+
+
+def _finding(step: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "rule": "fake.tool",
+        "title": "Tool",
+        "message": f"{step['tool']} may not run",
+        "effect": _EFFECTS[step["name"]],
+        "severity": "high",
+        "step": step["id"],
+        "facts": [{"pointer": "/plan/steps/0/tool", "value": {"tool": step["tool"], "share": 1.0}}],
+        "remedy": "ask somebody",
+    }

@@ -1,0 +1,122 @@
+"""A control plane's API over a real Unix socket: real use cases and codecs on a fake engine and a log in memory."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aisecops_client import AsyncClient
+from aisecops_server.adapters.identity.issuer import KEY_SET_FILE, TokenIssuer, local_issuer
+from aisecops_server.adapters.identity.key_set import KeySet
+from aisecops_server.adapters.identity.tokens import TokenAuthenticator
+from aisecops_server.adapters.system import RandomIds
+from aisecops_server.domain.bundle import BundleStatus, Commit, CommitId, Revision, RevisionState
+from aisecops_server.domain.errors import UnknownRevisionError
+from aisecops_server.domain.identity import Role
+from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
+from aisecops_server.entrypoints.grpc.server import Listening, RunningServer, serve
+from aisecops_server.entrypoints.grpc.services import Served
+from aisecops_server.usecases.activate import ActivateCommand, Order
+from aisecops_server.usecases.decide import Decide
+from aisecops_server.usecases.explain import Explain
+from aisecops_server.usecases.list_revisions import RevisionPage
+
+from tests.fakes.clock import FakeClock
+from tests.fakes.event_log import MemoryEventLog
+from tests.fakes.policy_engine import REVISION, RULE, FakeEngine
+
+AGENT = "spiffe://example.org/agent/support"
+COMMIT = Commit(CommitId(REVISION), "Ada", "First rules", 1_790_000_000)
+
+
+@dataclass
+class FakePolicy:
+    """Answers like the activation use cases and remembers what it was asked."""
+
+    asked: list[object] = field(default_factory=list)
+
+    def use_cases(self) -> PolicyUseCases:
+        return PolicyUseCases(
+            self.activate, self.rollback, self.sync, self.list_revisions, self.show_revision, self.status
+        )
+
+    def status(self) -> BundleStatus:
+        return BundleStatus(self._revision(), None, REVISION, "", 1_800_000_000_000_000_000)
+
+    async def activate(self, command: ActivateCommand) -> BundleStatus:
+        self.asked.append(command)
+        return self.status()
+
+    async def rollback(self, order: Order) -> BundleStatus:
+        self.asked.append(order)
+        return self.status()
+
+    async def sync(self) -> BundleStatus:
+        self.asked.append("sync")
+        return self.status()
+
+    async def list_revisions(self, *, page_size: int, page_token: str) -> RevisionPage:
+        self.asked.append((page_size, page_token))
+        return RevisionPage((self._revision(),), next_token="")
+
+    async def show_revision(self, name: str) -> tuple[Revision, tuple[object, ...]]:
+        if name != REVISION:
+            raise UnknownRevisionError("no such revision", revision=name)
+        return self._revision(), (RULE,)
+
+    def _revision(self) -> Revision:
+        return Revision(COMMIT, RevisionState.LIVE, "b" * 64, "")
+
+
+@dataclass
+class Api:
+    """A running API and everything behind it."""
+
+    server: RunningServer
+    issuer: TokenIssuer
+    clock: FakeClock
+    log: MemoryEventLog
+    engine: FakeEngine
+    policy: FakePolicy
+    keys: Path
+    problem: list[str]
+
+    @property
+    def address(self) -> str:
+        return f"unix:{self.server.socket}"
+
+    def token(self, *roles: Role, subject: str = AGENT, seconds: int = 3600) -> str:
+        return self.issuer.mint(subject, roles or (Role.AGENT,), seconds=seconds)
+
+    def client(self, *roles: Role, subject: str = AGENT) -> AsyncClient:
+        return AsyncClient.connect(self.address, self.token(*roles, subject=subject))
+
+
+@asynccontextmanager
+async def running_api(*, max_in_flight: int = 256, tcp: bool = False) -> AsyncIterator[Api]:
+    """Serve while the block runs."""
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        clock, log, engine, policy = FakeClock(), MemoryEventLog(), FakeEngine(), FakePolicy()
+        ids, problem = RandomIds(), [""]
+        issuer = local_issuer(root / "keys", clock)
+        keys = root / "keys" / KEY_SET_FILE
+        served = Served(
+            decide=Decide(engine, log, clock, ids, deadline_seconds=1.0),
+            explain=Explain(engine, log, deadline_seconds=1.0),
+            policy=policy.use_cases(),
+            log=log,
+            authenticator=TokenAuthenticator(KeySet(keys), clock),
+            ids=ids,
+            readiness=lambda: problem[0],
+            max_in_flight=max_in_flight,
+        )
+        listening = Listening(root / "run" / "api.sock", "127.0.0.1:0" if tcp else "")
+        server = await serve(served, listening)
+        try:
+            yield Api(server, issuer, clock, log, engine, policy, keys, problem)
+        finally:
+            await server.stop(0)
