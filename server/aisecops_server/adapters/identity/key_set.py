@@ -65,8 +65,7 @@ class KeySet:
 def read_keys(path: Path) -> dict[str, VerificationKey]:
     """Return the keys of a JWKS file by id; an unreadable file has none, and an unusable key is left out."""
     try:
-        content = json.loads(path.read_bytes())
-        entries = content["keys"]
+        entries = list(json.loads(path.read_bytes())["keys"])
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     keys = [_read_key(entry) for entry in entries if isinstance(entry, dict)]

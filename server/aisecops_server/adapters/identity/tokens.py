@@ -9,6 +9,7 @@ of them is remembered, until it expires or the keys change.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -125,7 +126,8 @@ def _expiry(claims: Mapping[str, Any], now: float) -> float:
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    # Nothing is later than NaN, so a token with it would never end.
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _principal(claims: Mapping[str, Any]) -> Principal:
