@@ -131,10 +131,7 @@ def _from_release(order: Order, tell: Callable[[str], None]) -> EngineBinary:
         built = workshop / "opa"
         tell(f"{_RELEASES}/{asset}")
         _download(f"{_RELEASES}/{asset}", built)
-        with built.open("rb") as file:
-            got = hashlib.file_digest(file, "sha256").hexdigest()
-        if got != wanted.lower():
-            raise _NotThisWayError(f"{asset} has SHA-256 {got}, not the pinned {wanted}")
+        _require_digest(built, wanted, asset)
         return _placed(built, f"release {asset}", order)
 
 
@@ -266,6 +263,13 @@ def _download(url: str, target: Path) -> None:
                     raise _NotThisWayError(f"{url} is larger than {_DOWNLOAD_BYTES} bytes")
     except (urllib.error.URLError, OSError, http.client.HTTPException) as error:
         raise _NotThisWayError(f"{url}: {error}") from error
+
+
+def _require_digest(file: Path, wanted: str, name: str) -> None:
+    with file.open("rb") as content:
+        got = hashlib.file_digest(content, "sha256").hexdigest()
+    if got != wanted.lower():
+        raise _NotThisWayError(f"{name} has SHA-256 {got}, not the pinned {wanted}")
 
 
 def _extracted(archive: bytes, workshop: Path) -> Path:

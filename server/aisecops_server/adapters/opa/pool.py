@@ -122,9 +122,7 @@ class OpaEnginePool:
 
     async def _shrink(self) -> None:
         """Stop idle engines beyond the number that may stay, the least recently used first."""
-        idle = [
-            digest for digest, entry in self._entries.items() if digest not in self._retained and not entry.is_held
-        ]
+        idle = [digest for digest, entry in self._entries.items() if digest not in self._retained and not entry.is_held]
         for digest in idle[: max(0, len(self._entries) - self._capacity)]:
             await self._stop(digest)
 

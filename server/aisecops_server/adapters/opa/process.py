@@ -32,8 +32,8 @@ from aisecops_server.domain.errors import AisecopsError, BundleRejectedError, En
 _PROBE = (b"/v1/data/aisecops/batch/decisions?provenance=true", (b'{"input":{"items":[]}}',))
 _PROBE_SECONDS = 2.0
 _POLL_SECONDS = 0.005
-_STDERR_LINES = 20
-_STDERR_LINE_BYTES = 500
+_OUTPUT_LINES = 20
+_OUTPUT_LINE_BYTES = 500
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 1.0
 _log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class OpaProcess:
         self._client: Client | None = None
         self._prober: Client | None = None
         self._child: asyncio.subprocess.Process | None = None
-        self._stderr: collections.deque[str] = collections.deque(maxlen=_STDERR_LINES)
+        self._output: collections.deque[str] = collections.deque(maxlen=_OUTPUT_LINES)
         self._crashes: collections.deque[float] = collections.deque()
         self._supervision: asyncio.Task[None] | None = None
         self._suspicion: asyncio.Task[None] | None = None
@@ -199,15 +199,15 @@ class OpaProcess:
                 *command,
                 cwd=directory.path,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,
             )
         except OSError as error:
             raise EngineUnavailableError(
                 f"the engine cannot be started: {error.strerror}", hint="Run 'aisecops doctor'"
             ) from error
-        self._reading = asyncio.create_task(self._read_stderr(self._child))
+        self._reading = asyncio.create_task(self._read_output(self._child))
         try:
             await self._become_ready(self._child)
         except BaseException:
@@ -261,15 +261,15 @@ class OpaProcess:
             return EngineUnavailableError(f"the engine ended with {how} as it started", hint="Run 'aisecops doctor'")
         return self._rejected(self._last_words())
 
-    async def _read_stderr(self, child: asyncio.subprocess.Process) -> None:
-        if child.stderr is None:
+    async def _read_output(self, child: asyncio.subprocess.Process) -> None:
+        if child.stdout is None:
             return
-        while data := await child.stderr.read(_STDERR_LINE_BYTES):
-            self._stderr.extend(data.decode("utf-8", "replace").splitlines())
+        while data := await child.stdout.read(_OUTPUT_LINE_BYTES):
+            self._output.extend(data.decode("utf-8", "replace").splitlines())
 
     def _last_words(self) -> str:
-        return "; ".join(line.strip()[:_STDERR_LINE_BYTES] for line in self._stderr if line.strip())[
-            -_STDERR_LINE_BYTES:
+        return "; ".join(line.strip()[:_OUTPUT_LINE_BYTES] for line in self._output if line.strip())[
+            -_OUTPUT_LINE_BYTES:
         ]
 
     async def _end_child(self) -> None:

@@ -9,6 +9,7 @@ name in the provenance of every answer.
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import os
@@ -83,23 +84,27 @@ def prepare(bundle: Bundle, *, trust: Trust, limits: EngineLimits, parent: Path)
     Raises:
         EngineUnavailableError: no directory with a short enough path can be made.
     """
+    directory = None
     try:
         parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory = RunDirectory(Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=_short(parent))))
-        shutil.copyfile(bundle.archive, directory.path / BUNDLE_NAME)
-        (directory.path / "key.pem").write_text(trust.public_key, encoding="ascii")
-        (directory.path / "config.json").write_text(configuration(limits), encoding="ascii")
+        _fill(directory, bundle, trust=trust, limits=limits)
     except OSError as error:
+        if directory is not None:
+            directory.remove()
         raise EngineUnavailableError(
-            f"no run directory can be made under {parent}: {error.strerror}", hint="Check the state directory's rights"
+            f"no run directory can be made under {parent}: {error.strerror}",
+            hint="Check that the bundle is there and the state directory's rights and length",
         ) from error
-    if len(os.fsencode(directory.socket)) > SOCKET_PATH_BYTES:
-        directory.remove()
-        raise EngineUnavailableError(
-            f"the socket path {directory.socket} is longer than {SOCKET_PATH_BYTES} bytes",
-            hint="Set a shorter state directory or TMPDIR",
-        )
     return directory
+
+
+def _fill(directory: RunDirectory, bundle: Bundle, *, trust: Trust, limits: EngineLimits) -> None:
+    if len(os.fsencode(directory.socket)) > SOCKET_PATH_BYTES:
+        raise OSError(errno.ENAMETOOLONG, f"socket paths end at {SOCKET_PATH_BYTES} bytes")
+    shutil.copyfile(bundle.archive, directory.path / BUNDLE_NAME)
+    (directory.path / "key.pem").write_text(trust.public_key, encoding="ascii")
+    (directory.path / "config.json").write_text(configuration(limits), encoding="ascii")
 
 
 def sweep(parent: Path) -> None:
