@@ -75,7 +75,7 @@ class ToolEntry(_Entry):
     result_trust: Trust = Field(default="unverified", description="How far what it returns may steer the agent.")
     result_records: bool | None = Field(
         default=None,
-        description="Whether it returns records, whose fields are facts. Left out: believed for names and numbers.",
+        description="Whether it returns records, whose fields are facts. Left out: what is external only tells names.",
     )
     asked_by: list[Text] = Field(
         default_factory=list, description="Actions of the vocabulary that it does; left out: those that its name says."
@@ -281,7 +281,11 @@ def _capability(entry: CapabilityEntry) -> dict[str, JsonValue]:
     return {**entry.model_dump(mode="json", exclude={"description"}), "tools": _as_keys(entry.tools)}
 
 
-_BELIEVED: dict[bool | None, JsonValue] = {True: "all", False: "none", None: "names"}
+def _believed(entry: ToolEntry) -> JsonValue:
+    """Return whose fields are believed: `all`, only `names` and numbers, or `none`."""
+    if entry.result_records is None:
+        return "all" if entry.reach == "internal" else "names"
+    return "all" if entry.result_records else "none"
 
 
 def _tools(tables: PolicyTables) -> dict[str, JsonValue]:
@@ -292,7 +296,7 @@ def _tools(tables: PolicyTables) -> dict[str, JsonValue]:
     return {
         tool: {
             **entry.model_dump(mode="json", exclude={"description"}),
-            "result_records": _BELIEVED[entry.result_records],
+            "result_records": _believed(entry),
             "asked_by": _as_keys(entry.asked_by or tables.vocabulary.actions_of(tool, entry.effect)),
             "concerns": _as_keys(tables.vocabulary.concerns_of(tool)),
             "allowed_hosts": _as_keys(entry.allowed_hosts),
