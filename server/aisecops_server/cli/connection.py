@@ -17,8 +17,8 @@ from aisecops_server.cli.failures import ServerUnreachableError
 from aisecops_server.cli.invocation import current
 
 
-def connect() -> Client:
-    """Return a client of the control plane that was asked for; it is closed by ``with``.
+def connect(*, agent: str = "") -> Client:
+    """Return a client of the control plane that was asked for, as ``agent`` if named; it is closed by ``with``.
 
     Raises:
         ServerUnreachableError: there is no socket where one was looked for.
@@ -26,7 +26,7 @@ def connect() -> Client:
     """
     if not current().server and not settings().socket.is_socket():
         raise ServerUnreachableError(server_address())
-    return Client.connect(server_address(), credential())
+    return Client.connect(server_address(), credential(agent))
 
 
 def server_address() -> str:

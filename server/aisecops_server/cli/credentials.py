@@ -18,15 +18,17 @@ LOCAL_SECONDS = 600
 LOCAL_SUBJECT = "operator@localhost"
 
 
-def credential() -> str:
-    """Return the token to send.
+def credential(agent: str) -> str:
+    """Return the token to send; for a named ``agent`` one that was made here and has the role of an agent only.
 
     Raises:
         NotPermittedError: there is none, and none can be made here.
     """
     given = current().token_file or os.environ.get(FILE_VARIABLE, "")
-    if given:
+    if given and not agent:
         return Path(given).read_text(encoding="ascii").strip()
+    if agent:
+        return local_token(agent, (Role.AGENT,), LOCAL_SECONDS)
     return local_token(LOCAL_SUBJECT, tuple(Role), LOCAL_SECONDS)
 
 

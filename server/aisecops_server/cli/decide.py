@@ -20,7 +20,10 @@ _FORMATS = ("openai", "anthropic", "mcp")
 @command(
     "decide",
     examples="""
-    aisecops decide -f plan.json                       ask and record
+    aisecops decide -f plan.json --token-file agent.token
+                                                       ask as the agent that the token proves
+    aisecops decide -f plan.json --agent spiffe://corp.example/agent/support-assistant
+                                                       the same on a laptop, with a token made here
     aisecops decide -f plan.json --dry-run             what would be decided; grants nothing
     aisecops decide -f plan.json --explain             with the facts that each rule read
     aisecops decide -f - < plan.json                   from a pipe
@@ -35,6 +38,7 @@ _FORMATS = ("openai", "anthropic", "mcp")
 @click.option("--tool-server", default="", help="Qualifies tool names that --message leaves bare.")
 @click.option("--dry-run", is_flag=True, help="Decide and record, but grant nothing.")
 @click.option("--revision", default="", help="With --dry-run: the policy commit to ask instead of the live one.")
+@click.option("--agent", default="", help="Ask as this agent, with a token of the local issuer.")
 @click.option("--explain", "explained", is_flag=True, help="Show also what each rule read and who was trusted.")
 @click.option("--key", default="", help="Idempotency key: a retry returns the stored decision.")
 def decide(
@@ -45,13 +49,15 @@ def decide(
     tool_server: str,
     dry_run: bool,
     revision: str,
+    agent: str,
     explained: bool,
     key: str,
 ) -> ExitCode:
     """Ask whether a plan may run.
 
     The plan is a JSON object with the fields of ExecutionPlan: steps (step_id, tool, capability, arguments) and
-    sources (source_id, kind, name, content or digest). Exit code: 0 allowed, 3 blocked, 4 escalated.
+    sources (source_id, kind, name, content or digest). Who asks is what the credential proves, never the plan.
+    Exit code: 0 allowed, 3 blocked, 4 escalated.
     """
     if file is None and message is None:
         raise click.UsageError("give a plan with --file or a model's message with --message")
@@ -67,7 +73,7 @@ def decide(
     call = None
     if message is not None and message_format is not None:
         call = tool_call_message(message_format, message.read(), server=tool_server)
-    with connect() as client:
+    with connect(agent=agent) as client:
         if dry_run:
             answer = client.dry_run(plan, message=call, revision=revision)
         else:
@@ -95,8 +101,9 @@ def _print(answer: dict[str, Any], tools: dict[str, str], *, explained: bool) ->
     decision = answer["decision"]
 
     def draw(console: Console) -> None:
-        console.print(decision_block(console, decision, tools=tools, seconds=None))
+        console.print(decision_block(console, decision, tools=tools))
         if explained:
+            console.print("what the rules read", style="dim")
             console.print(facts_block(decision))
 
     show(answer, draw)

@@ -127,7 +127,7 @@ def tail_traces(*, everything: bool, once: bool, trace: str) -> ExitCode:
 
     target = console()
     for decision in decisions:
-        target.print(tail_line(target, decision, when))
+        target.print(tail_line(target, decision, when), soft_wrap=True)
     return ExitCode.OK
 
 

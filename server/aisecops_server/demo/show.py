@@ -32,7 +32,7 @@ async def show(screen: Screen, place: Place, engine: Mapping[str, Path], *, prog
     began = time.perf_counter()
     settings, commit = prepare(place, cast, engine)
     screen.done(f"a policy repository at {place.policy}", f"first commit {short_revision(commit)}")
-    async with set_stage(place, settings, cast) as stage:
+    async with set_stage(place, settings) as stage:
         status = await stage.operator.sync()
         rules = (await stage.operator.revision(status.live.commit)).rules
         screen.done(f"policy {short_revision(status.live.commit)} is live on a real OPA", counted(len(rules), "rule"))
@@ -58,13 +58,13 @@ def _finish(screen: Screen, place: Place, played: Played, program: str) -> None:
 def _commands(place: Place, played: Played, program: str) -> list[tuple[str, str]]:
     blocked = next(answer for answer in played.second if answer.outcome == "DENY")
     allowed: Scenario = next(answer.scenario for answer in played.second if answer.outcome == "ALLOW")
-    plan, token = shlex.quote(str(place.plan_file(allowed))), shlex.quote(str(place.token_file(allowed)))
+    plan = shlex.quote(str(place.plan_file(allowed)))
     return [
         (f"export AISECOPS_CONFIG={shlex.quote(str(place.settings_file))}", "this demo's policy and state"),
         (f"{program} serve &", "the same control plane again, with the record it has"),
         (f"{program} trace show {blocked.decision['traceId']}", "every gate that a blocked plan met"),
         (f"{program} explain {blocked.decision['decisionId']}", "who asked, what influenced it, which line decided"),
-        (f"{program} decide -f {plan} --token-file {token}", "be an agent: the exit code is the answer"),
+        (f"{program} decide -f {plan} --agent {allowed.agent}", "be an agent: the exit code is the answer"),
         (f"{program} bundle rollback --reason 'too generous'", "the first policy again, at once"),
         (f"{program} log verify", "the proof; needs no control plane"),
     ]

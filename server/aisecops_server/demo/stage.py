@@ -33,7 +33,7 @@ OPERATOR = "demo-operator@localhost"
 MARK = "aisecops-demo.yaml"
 # The demo itself says when the repository is read, so that what is shown is what happens.
 _POLL_SECONDS = 3600.0
-_TOKEN_SECONDS = 24 * 3600
+_TOKEN_SECONDS = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +60,6 @@ class Place:
     def plan_file(self, scenario: Scenario) -> Path:
         """Return where a scenario's plan is kept, to be sent again by hand."""
         return self.root / "plans" / f"{scenario.id}.json"
-
-    def token_file(self, scenario: Scenario) -> Path:
-        """Return where the token of a scenario's agent is kept."""
-        return self.root / "tokens" / f"{scenario.agent.rpartition('/')[2]}.token"
 
 
 def clear(root: Path) -> Place:
@@ -154,7 +150,7 @@ def prepare(place: Place, cast: Sequence[Scenario], engine: Mapping[str, Path]) 
 
 
 @asynccontextmanager
-async def set_stage(place: Place, settings: Settings, cast: Sequence[Scenario]) -> AsyncIterator[Stage]:
+async def set_stage(place: Place, settings: Settings) -> AsyncIterator[Stage]:
     """Start the control plane and yield the stage; take everything down at the end.
 
     Raises:
@@ -164,10 +160,7 @@ async def set_stage(place: Place, settings: Settings, cast: Sequence[Scenario]) 
         address = f"unix:{settings.socket}"
         token = issuer(settings).mint(OPERATOR, list(Role), seconds=_TOKEN_SECONDS)
         async with AsyncClient.connect(address, token) as operator:
-            stage = Stage(place, plane, address, operator)
-            for scenario in cast:
-                _write(place.token_file(scenario), stage.token(scenario.agent) + "\n")
-            yield stage
+            yield Stage(place, plane, address, operator)
 
 
 def _write(path: Path, text: str) -> None:

@@ -46,15 +46,15 @@ def verdict(console: Console, decision: Json) -> Text:
     return Text.assemble(signed(console, DRY_RUN), (f" (would be {outcome.word})", style_of(outcome)))
 
 
-def head(console: Console, decision: Json, *, title: str = "", seconds: float | None = None) -> Text:
+def head(console: Console, decision: Json, *, title: str = "") -> Table:
     """Return the first line: outcome, title, and the revision that decided."""
-    parts = [verdict(console, decision)]
-    if title:
-        parts.append(Text(title, style=STRONG))
-    parts.append(Text(f"policy {short_revision(str(decision.get('bundleRevision', '')))}", style=FAINT))
-    if seconds is not None:
-        parts.append(Text(f"{seconds * 1000:.1f} ms", style=FAINT))
-    return Text("  ").join(parts)
+    table = Table.grid(expand=True, padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(ratio=1)
+    table.add_column(no_wrap=True, justify="right", style=FAINT)
+    revision = short_revision(str(decision.get("bundleRevision", "")))
+    table.add_row(verdict(console, decision), Text(title, style=STRONG), f"policy {revision}")
+    return table
 
 
 def steps_table(console: Console, decision: Json, tools: Mapping[str, str]) -> Table:
@@ -80,16 +80,16 @@ def finding_lines(console: Console, finding: Json, *, with_remedy: bool = True) 
     """Yield a rule that fired: its id and place, its reason, and what would help."""
     sign = effect_sign(str(finding.get("effect", "")))
     where = str(finding.get("stepId", ""))
-    place = location(finding)
     yield Text.assemble(
         (f"{glyph(console, sign)} {finding.get('rule', '')}", style_of(sign)),
         (f"  {finding.get('severity', '')}", FAINT),
         (f"  step {where}" if where else "", FAINT),
-        (f"  {place}" if place else "", FAINT),
     )
-    yield indented(Text(str(finding.get("message", ""))), (0, 0, 0, 2))
+    yield indented(Text(str(finding.get("message", ""))))
     if with_remedy and finding.get("remedy"):
-        yield indented(Text(f"→ {finding['remedy']}" if console.encoding else "", style=FAINT), (0, 0, 0, 2))
+        yield indented(Text(f"mend: {finding['remedy']}", style=FAINT))
+    if place := location(finding):
+        yield indented(Text(f"rule at {place}", style=FAINT))
 
 
 def location(finding: Json) -> str:
@@ -140,14 +140,14 @@ def facts_block(decision: Json) -> Group:
                 indented(Text.assemble((str(fact["pointer"]), FAINT), " = ", str(fact["valueJson"])), (0, 0, 0, 2))
                 for fact in facts
             )
-    return Group(Text("what the rules read", style=FAINT), *parts) if parts else Group()
+    return Group(*parts) if parts else Group(Text("no rule read anything that it objected to", style=FAINT))
 
 
-def decision_block(console: Console, decision: Json, *, tools: Mapping[str, str], seconds: float | None) -> Group:
+def decision_block(console: Console, decision: Json, *, tools: Mapping[str, str]) -> Group:
     """Return a whole decision."""
     findings = list(decision.get("findings", []))
     parts: list[RenderableType] = [
-        head(console, decision, title=str(decision.get("explanation", "")), seconds=seconds),
+        head(console, decision, title=str(decision.get("explanation", ""))),
         indented(steps_table(console, decision, tools), (0, 0, 0, 2)),
     ]
     if findings:

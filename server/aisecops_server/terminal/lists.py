@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aisecops_server.terminal.consoles import style_of
-from aisecops_server.terminal.decisions import FAINT, signed, trust_style
+from aisecops_server.terminal.decisions import FAINT, signed
 from aisecops_server.terminal.words import (
     ALLOWED,
     BLOCKED,
@@ -26,9 +26,6 @@ from aisecops_server.terminal.words import (
 Json = Mapping[str, Any]
 When = Callable[[str], str]
 
-# Below this width the columns that a person can do without go first.
-_WIDE_COLUMNS = 110
-
 
 def plain_table(*titles: str) -> Table:
     """Return a table without lines, for data that is read and copied."""
@@ -39,34 +36,42 @@ def plain_table(*titles: str) -> Table:
 
 
 def agent_word(agent: str) -> str:
-    """Return an agent's id without the part that all of them share."""
-    return agent.removeprefix("spiffe://").partition("/")[2] or agent
+    """Return the last part of an agent's id, which is how people call it."""
+    return agent.rpartition("/")[2] or agent
 
 
 def trace_table(console: Console, traces: Sequence[Json], when: When) -> Table:
-    """Return a list of traces."""
-    wide = console.width >= _WIDE_COLUMNS
-    titles = ["trace", "last decision", "outcome", "agent", "lowest trust", "rules"]
-    table = plain_table(*titles, *(["tools", "policy"] if wide else []))
-    table.columns[0].no_wrap = True
+    """Return a list of traces, two lines each: what happened, then who and why. Fits 80 columns."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column()
     for trace in traces:
-        trust = trust_word(str(trace.get("lowestTrust", "")))
-        outcome = outcome_sign(str(trace.get("outcome", "")))
-        sign = signed(console, outcome, bold=False)
-        if bare(str(trace.get("mode", ""))) == "DRY_RUN":
-            sign = Text.assemble(signed(console, DRY_RUN, bold=False), f" {outcome.word}")
-        cells: list[Text | str] = [
-            str(trace.get("traceId", "")),
-            when(str(trace.get("lastAt", ""))),
-            sign,
-            agent_word(str(trace.get("agentId", ""))),
-            Text(trust, style=trust_style(trust)),
-            Text("\n".join(trace.get("rules", [])), style=FAINT),
+        first = [
+            Text(str(trace.get("traceId", ""))),
+            Text(when(str(trace.get("lastAt", "")))),
+            Text(f"policy {short_revision(str(trace.get('bundleRevision', '')))}", style=FAINT),
         ]
-        if wide:
-            cells += ["\n".join(trace.get("tools", [])), short_revision(str(trace.get("bundleRevision", "")))]
-        table.add_row(*cells)
+        second = Text.assemble(
+            agent_word(str(trace.get("agentId", ""))),
+            (f"  {trust_phrase(trace)}", FAINT),
+            (f"  {', '.join(trace.get('rules', [])) or 'no rule objected'}", FAINT),
+        )
+        table.add_row(_trace_sign(console, trace), Text("  ").join(first))
+        table.add_row(Text(_mode(trace), style=FAINT), second)
     return table
+
+
+def trust_phrase(trace: Json) -> str:
+    """Return the least trusted source of a trace in words."""
+    return f"lowest trust {trust_word(str(trace.get('lowestTrust', '')))}"
+
+
+def _trace_sign(console: Console, trace: Json) -> Text:
+    return signed(console, outcome_sign(str(trace.get("outcome", ""))))
+
+
+def _mode(trace: Json) -> str:
+    return DRY_RUN.word if bare(str(trace.get("mode", ""))) == "DRY_RUN" else ""
 
 
 def tail_line(console: Console, item: Json, when: When) -> Text:

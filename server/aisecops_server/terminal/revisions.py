@@ -7,12 +7,15 @@ from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.style import Style
+from rich.table import Table
 from rich.text import Text
 
-from aisecops_server.terminal.consoles import style_of
-from aisecops_server.terminal.decisions import FAINT, STRONG, signed
-from aisecops_server.terminal.lists import plain_table, revision_table
+from aisecops_server.terminal.consoles import glyph, style_of
+from aisecops_server.terminal.decisions import FAINT, STRONG
+from aisecops_server.terminal.lists import revision_table
 from aisecops_server.terminal.words import ALLOWED, BLOCKED, counted, effect_sign, short_revision
+
+_EFFECT_VERBS = {"blocked": "blocks", "escalated": "escalates", "warned": "warns"}
 
 Json = Mapping[str, Any]
 When = Callable[[str], str]
@@ -37,15 +40,15 @@ def revision_block(console: Console, found: Json, when: When) -> Group:
     """Return one revision and its rules."""
     revision = found.get("revision", {})
     rules = found.get("rules", [])
-    table = plain_table("rule", "effect", "title", "owner", "where")
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for rule in rules:
-        table.add_row(
-            str(rule.get("rule", "")),
-            signed(console, effect_sign(str(rule.get("effect", ""))), bold=False),
-            str(rule.get("title", "")),
-            str(rule.get("owner", "")),
-            f"{rule.get('file', '')}:{rule.get('line', 0)}",
-        )
+        sign = effect_sign(str(rule.get("effect", "")))
+        effect = Text(f"{glyph(console, sign)} {_EFFECT_VERBS.get(sign.word, sign.word)}", style=style_of(sign))
+        name = Text.assemble(str(rule.get("rule", "")), (f"  {rule.get('title', '')}, {rule.get('owner', '')}", FAINT))
+        table.add_row(effect, name)
+        table.add_row("", Text(f"{rule.get('file', '')}:{rule.get('line', 0)}", style=FAINT))
     return Group(
         Text.assemble(("revision ", FAINT), (str(revision.get("commit", "")), STRONG)),
         Text.assemble(("bundle ", FAINT), str(revision.get("bundleDigest") or "not built yet")),
