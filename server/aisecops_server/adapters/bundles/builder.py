@@ -1,7 +1,7 @@
 """Turns a policy tree into a signed bundle and keeps it: same tree, same bytes.
 
-Order: arrange the files, check them strictly, build and sign, read the archive back and compare it with what was
-meant, and only then store it. Nothing of the repository is executed; the compiler runs with our capabilities.
+Order: arrange the files, check them strictly, see that their packages are theirs to declare, sign, pack, store.
+Nothing of the repository is executed; the compiler runs with our capabilities.
 """
 
 from __future__ import annotations
@@ -13,14 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from aisecops_server.adapters.bundles.archive import (
-    bundle_digest,
-    read_archive,
-    require_own_packages,
-    require_same,
-    rule_docs,
-)
-from aisecops_server.adapters.bundles.layout import CompileTables, Layout, Library, arrange
+from aisecops_server.adapters.bundles.archive import bundle_digest, pack, require_own_packages, rule_docs
+from aisecops_server.adapters.bundles.layout import SIGNATURES, CompileTables, Layout, Library, arrange
 from aisecops_server.adapters.bundles.opa_cli import KEY_ID, OpaCli
 from aisecops_server.adapters.bundles.store import BundleStore
 from aisecops_server.domain.bundle import Bundle, CommitId, PolicyTree
@@ -48,10 +42,6 @@ class _Workshop:
     @property
     def claims(self) -> Path:
         return self.root / "claims.json"
-
-    @property
-    def archive(self) -> Path:
-        return self.root / "bundle.tar.gz"
 
     def furnish(self, layout: Layout, library: Library) -> None:
         """Write everything that a build reads."""
@@ -86,7 +76,7 @@ class OpaBundleBuilder:
         Raises:
             BundleRejectedError: the tree does not compile, its data breaks a schema, or it breaks the lint.
             EngineUnavailableError: there is no OPA binary to build with.
-            IntegrityError: the archive is not what was meant, or cannot be stored.
+            IntegrityError: it cannot be stored.
         """
         async with self._building:
             return await self.stored(tree.commit) or await self._build(tree)
@@ -101,31 +91,21 @@ class OpaBundleBuilder:
             workshop = _Workshop(Path(root))
             await asyncio.to_thread(workshop.furnish, layout, self._library)
             await self._opa.check(workshop.files, capabilities=workshop.capabilities, schemas=workshop.schemas)
-            await self._opa.build(
-                workshop.files,
-                capabilities=workshop.capabilities,
-                key=self._signer.key_file,
-                claims=workshop.claims,
-                archive=workshop.archive,
+            inspection = await self._opa.inspect(workshop.files)
+            require_own_packages(inspection, own=self._library.rego)
+            signatures = await self._opa.sign(
+                workshop.files, key=self._signer.key_file, claims=workshop.claims, output=workshop.root
             )
-            return await self._keep(workshop.archive, layout)
-
-    async def _keep(self, archive: Path, layout: Layout) -> Bundle:
-        content = await asyncio.to_thread(archive.read_bytes)
-        files = read_archive(content)
-        require_same(files, layout)
-        inspection = await self._opa.inspect(archive)
-        require_own_packages(inspection, own=self._library.rego)
-        revision = CommitId(str(layout.manifest["revision"]))
         tools = layout.tables.get("tools")
         bundle = Bundle(
-            revision,
-            digest=bundle_digest(files),
-            archive=archive,
+            tree.commit,
+            digest=bundle_digest(layout.files),
+            archive=Path(),
             rules=rule_docs(inspection),
             tools=tuple(sorted(tools)) if isinstance(tools, dict) else (),
         )
-        return await asyncio.to_thread(self._store.save, bundle, content, library=self._library.digest)
+        archive = await asyncio.to_thread(pack, {**layout.files, SIGNATURES: signatures})
+        return await asyncio.to_thread(self._store.save, bundle, archive, library=self._library.digest)
 
 
 def _write(directory: Path, files: Mapping[str, bytes]) -> None:

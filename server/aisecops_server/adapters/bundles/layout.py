@@ -21,6 +21,7 @@ from aisecops_server.domain.input_document import SCHEMA_VERSION
 ROOTS = ("aisecops", "tables", "system")
 MANIFEST = ".manifest"
 DATA = "data.json"
+SIGNATURES = ".signatures.json"
 
 _TEST_SUFFIX = "_test.rego"
 _OWN = ("system", "aisecops/batch")
@@ -65,7 +66,6 @@ class Layout:
 
     files: Mapping[str, bytes]
     tables: Mapping[str, JsonValue]
-    manifest: Mapping[str, JsonValue]
 
 
 def arrange(tree: PolicyTree, library: Library, compile_tables: CompileTables) -> Layout:
@@ -80,13 +80,14 @@ def arrange(tree: PolicyTree, library: Library, compile_tables: CompileTables) -
     manifest: dict[str, JsonValue] = {
         "revision": tree.commit,
         "roots": list(ROOTS),
+        "rego_version": 1,
         "metadata": {
             "name": name,
             "content_digest": content_digest(files),
             "input_schema_version": SCHEMA_VERSION,
         },
     }
-    return Layout({**files, MANIFEST: canonical_bytes(manifest)}, tables, manifest)
+    return Layout({**files, MANIFEST: canonical_bytes(manifest)}, tables)
 
 
 def content_digest(files: Mapping[str, bytes]) -> str:

@@ -1,4 +1,4 @@
-"""Short runs of the OPA binary that make and read bundles: check, build, inspect.
+"""Short runs of the OPA binary that check, describe and sign bundles.
 
 Each run has an empty environment, a private working directory, a time limit and a process group of its own that is
 killed when the limit passes. Complaints of the compiler become ``BundleRejectedError`` with the file and line in the
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aisecops_server.adapters.bundles.layout import repository_path
+from aisecops_server.adapters.bundles.layout import SIGNATURES, repository_path
 from aisecops_server.domain.errors import BundleRejectedError, EngineUnavailableError
 
 KEY_ID = "aisecops"
@@ -45,29 +45,30 @@ class OpaCli:
         if code != 0:
             raise _complaint(errors or output)
 
-    async def build(self, directory: Path, *, capabilities: Path, key: Path, claims: Path, archive: Path) -> None:
-        """Build and sign the bundle of ``directory``; run from inside it, so that its name leaks nowhere.
+    async def inspect(self, directory: Path) -> Mapping[str, Any]:
+        """Return the packages and annotations of the bundle in ``directory``, with their places.
 
         Raises:
-            BundleRejectedError: it does not compile.
+            BundleRejectedError: it cannot be read.
         """
-        arguments = ["build", "--bundle", ".", "--capabilities", str(capabilities), "--output", str(archive)]
-        arguments += ["--signing-alg", "EdDSA", "--signing-key", str(key), "--claims-file", str(claims)]
-        code, output, errors = await self._run(*arguments, cwd=directory)
-        if code != 0:
-            raise _complaint(errors or output)
-
-    async def inspect(self, archive: Path) -> Mapping[str, Any]:
-        """Return the manifest, packages and annotations of a bundle.
-
-        Raises:
-            BundleRejectedError: the bundle cannot be read.
-        """
-        code, output, errors = await self._run("inspect", "-a", "-f", "json", archive.name, cwd=archive.parent)
+        code, output, errors = await self._run("inspect", "-a", "-f", "json", ".", cwd=directory)
         if code != 0:
             raise _complaint(errors or output)
         content: Mapping[str, Any] = json.loads(output)
         return content
+
+    async def sign(self, directory: Path, *, key: Path, claims: Path, output: Path) -> bytes:
+        """Return the signatures file of the bundle in ``directory``.
+
+        Raises:
+            BundleRejectedError: it cannot be signed.
+        """
+        arguments = ["sign", "--bundle", ".", "--signing-alg", "EdDSA", "--signing-key", str(key)]
+        arguments += ["--claims-file", str(claims), "--output-file-path", str(output)]
+        code, printed, errors = await self._run(*arguments, cwd=directory)
+        if code != 0:
+            raise _complaint(errors or printed)
+        return await asyncio.to_thread((output / SIGNATURES).read_bytes)
 
     async def _run(self, *arguments: str, cwd: Path) -> tuple[int, bytes, bytes]:
         try:
@@ -112,20 +113,27 @@ def _complaint(text: bytes) -> BundleRejectedError:
         errors = json.loads(text)["errors"]
     except (ValueError, KeyError, TypeError):
         return _plain_complaint(text)
-    lines = [_place(error) for error in errors[:_SHOWN_ERRORS]]
-    more = f" (and {len(errors) - len(lines)} more)" if len(errors) > len(lines) else ""
-    first = errors[0].get("location") or {}
+    shown = "; ".join(_line(error) for error in errors[:_SHOWN_ERRORS])
+    more = f" (and {len(errors) - _SHOWN_ERRORS} more)" if len(errors) > _SHOWN_ERRORS else ""
+    file, row = _place(errors[0])
     return BundleRejectedError(
-        "; ".join(f"{place}: {error['message']}" for place, error in zip(lines, errors, strict=False)) + more,
+        shown + more,
         hint="Mend the policy and push a new commit; the last good revision stays live",
-        file=repository_path(str(first.get("file", ""))),
-        line=str(first.get("row", "")),
+        file=file,
+        line=row,
     )
 
 
-def _place(error: Mapping[str, Any]) -> str:
+def _line(error: Mapping[str, Any]) -> str:
+    file, row = _place(error)
+    message = str(error.get("message"))[:_MAX_CHARACTERS]
+    return f"{file}:{row}: {message}" if file else message
+
+
+def _place(error: Mapping[str, Any]) -> tuple[str, str]:
     location = error.get("location") or {}
-    return f"{repository_path(str(location.get('file', '')))}:{location.get('row', 0)}"
+    file = str(location.get("file", ""))
+    return (repository_path(file), str(location.get("row", ""))) if file else ("", "")
 
 
 def _plain_complaint(text: bytes) -> BundleRejectedError:

@@ -77,7 +77,7 @@ class BundleStore:
             signed = json.loads(self._index(revision).read_bytes())
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise IntegrityError("its record cannot be read") from error
         return self._verified(signed)
 

@@ -165,7 +165,15 @@ def _number(text: str) -> int | float | None:
         if digits[0] == "0" and digits != "0":
             return None
         return int(text) if len(digits) <= _SAFE_DIGITS else math.inf
-    if not digits or digits[0] not in "0123456789." or set(digits) - set("0123456789.eE+-"):
+    whole, point, _ = digits.partition(".")
+    exponent = digits.lower().partition("e")[2]
+    # Without a point, or a sign in the exponent, readers disagree on whether it is a number or a name (12e5).
+    if (
+        not point
+        or (exponent and exponent[0] not in "+-")
+        or set(whole) - set("0123456789")
+        or set(digits) - set("0123456789.eE+-")
+    ):
         return None
     try:
         return float(text)
