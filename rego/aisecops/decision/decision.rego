@@ -10,6 +10,7 @@
 package aisecops.decision
 
 import data.aisecops.lib
+import data.aisecops.lib.risk
 
 # The answer when there is none: not even the steps could be read, so nothing can be executed on it.
 default decision := {
@@ -34,38 +35,68 @@ default decision := {
 # title: Decision
 # description: The decision on one document.
 # entrypoint: true
-decision := {
-	"outcome": outcome,
+decision := judged if lib.valid
+
+decision := refused if not lib.valid
+
+# METADATA
+# description: |
+#   The decision on a malformed document. One rule only says what is wrong, because the others rely on its shape.
+refused := {
+	"outcome": "DENY",
+	"findings": [finding | some finding in data.aisecops.rules.plan.malformed.findings],
+	"steps": [step |
+		some raw in input.plan.steps
+		step := {"id": readable_id(raw), "outcome": "DENY", "capability": "", "granted_by": ""}
+	],
+	"obligations": [],
+	"sources": [],
+	"risk_score_milli": 0,
+}
+
+# METADATA
+# description: The id of a step that may have none.
+readable_id(step) := step.id if is_string(step.id)
+
+default readable_id(_) := ""
+
+# METADATA
+# description: The decision on a valid document.
+judged := {
+	"outcome": outcomes[max([mark | some mark in marks])],
 	"findings": [finding | some finding in findings],
 	"steps": steps,
 	"obligations": obligations,
 	"sources": sources,
-	"risk_score_milli": risk_score_milli,
+	"risk_score_milli": risk.score_milli,
 }
 
 # METADATA
-# description: |
-#   What the rules found. A malformed document is judged by one rule only, because the others rely on its shape.
+# description: What the rules found, and what no rule found although it must be denied.
+findings := reported | unreported
+
+# METADATA
+# description: What the rules found. A granted approval turns a demand for one into a remark.
 reported contains finding if {
-	lib.valid
 	some category, rule
 	some found in data.aisecops.rules[category][rule].findings
-	finding := lifted(found)
+	finding := object.union(found, {"effect": counted(found.effect)})
 }
 
-reported contains finding if {
-	not lib.valid
-	some finding in data.aisecops.rules.plan.malformed.findings
-}
+# METADATA
+# description: The effect that a finding has once approvals are counted.
+counted("require_approval") := "warn" if lib.approved
+
+counted("require_approval") := "require_approval" if not lib.approved
+
+counted(effect) := effect if effect != "require_approval"
 
 # METADATA
 # description: |
 #   Steps that no grant covers although no rule denied them: denied here, so that no missing rule can allow one.
-uncovered contains finding if {
-	lib.valid
-	some joined in lib.steps
-	joined.grant.capability == ""
-	not concerns(reported_denied, joined.id)
+unreported contains finding if {
+	some joined in lib.uncovered
+	not denied(joined.id)
 	finding := {
 		"rule": "decision.not_covered",
 		"title": "Not covered by a grant",
@@ -79,81 +110,26 @@ uncovered contains finding if {
 }
 
 # METADATA
-# description: Ids of steps that a rule denied.
-reported_denied := {finding.step |
+# description: Whether a rule denied a step, or the whole plan.
+denied(id) if {
 	some finding in reported
 	finding.effect == "deny"
+	finding.step in {"", id}
 }
 
 # METADATA
-# description: Everything that was found.
-findings := reported | uncovered
+# description: Outcomes, least restrictive first; a mark is an index into them.
+outcomes := ["ALLOW", "REQUIRE_APPROVAL", "DENY"]
 
 # METADATA
-# description: A finding as it counts; a granted approval turns a demand for one into a remark.
-lifted(finding) := finding if not lift(finding)
-
-lifted(finding) := object.union(finding, {"effect": "warn"}) if lift(finding)
-
-# METADATA
-# description: Whether an approval answers a finding.
-lift(finding) if {
-	finding.effect == "require_approval"
-	lib.approved
-}
-
-# METADATA
-# description: Ids of denied steps; the empty id stands for the whole plan.
-denied := {finding.step |
-	some finding in findings
-	finding.effect == "deny"
-}
-
-# METADATA
-# description: Ids of steps that wait for people; the empty id stands for the whole plan.
-held := {finding.step |
-	some finding in findings
-	finding.effect == "require_approval"
-}
-
-# METADATA
-# description: The outcome of the whole plan. Only a valid document can be allowed.
-default outcome := "DENY"
-
-outcome := "REQUIRE_APPROVAL" if {
-	lib.valid
-	count(denied) == 0
-	count(held) > 0
-}
-
-outcome := "ALLOW" if {
-	lib.valid
-	count(denied) == 0
-	count(held) == 0
-	every joined in lib.steps {
-		joined.grant.capability != ""
-	}
-}
-
-# METADATA
-# description: The outcome of one step.
-step_outcome(id) := "ALLOW" if {
-	not concerns(denied, id)
-	not concerns(held, id)
-}
-
-step_outcome(id) := "REQUIRE_APPROVAL" if {
-	not concerns(denied, id)
-	concerns(held, id)
-}
-
-default step_outcome(_) := "DENY"
-
-# METADATA
-# description: Whether a set of step ids includes a step, or the whole plan.
-concerns(ids, _) if "" in ids
-
-concerns(ids, id) if id in ids
+# description: |
+#   The most restrictive mark of each step that something was found in, and under the empty id that of the whole
+#   plan. An effect that is none of ours counts as a denial.
+marks := object.union_n([
+	{"": 0},
+	{finding.step: 1 | some finding in findings; finding.effect == "require_approval"},
+	{finding.step: 2 | some finding in findings; not finding.effect in {"require_approval", "warn"}},
+])
 
 # METADATA
 # description: The outcome of each step in plan order, with the grant that covers it.
@@ -161,31 +137,15 @@ steps := [step |
 	some joined in lib.steps
 	step := {
 		"id": joined.id,
-		"outcome": step_outcome(joined.id),
+		"outcome": outcomes[max([marks[""], object.get(marks, joined.id, 0)])],
 		"capability": joined.grant.capability,
 		"granted_by": joined.grant.granted_by,
 	}
-] if {
-	lib.valid
-}
-
-steps := [step |
-	some raw in input.plan.steps
-	step := {"id": readable_id(raw), "outcome": "DENY", "capability": "", "granted_by": ""}
-] if {
-	not lib.valid
-}
-
-# METADATA
-# description: The id of a step that may have none.
-readable_id(step) := step.id if is_string(step.id)
-
-default readable_id(_) := ""
+]
 
 # METADATA
 # description: What the enforcement point must also do when it executes a step, by the tool's catalogue entry.
 obligations := [obligation |
-	lib.valid
 	some joined in lib.steps
 	some item in joined.entry.obligations
 	obligation := {"kind": item.kind, "step": joined.id, "parameters": item.parameters}
@@ -193,13 +153,4 @@ obligations := [obligation |
 
 # METADATA
 # description: How far each source was trusted.
-sources := [{"id": source.id, "trust": lib.levels[lib.source_ranks[source.id]]} |
-	lib.valid
-	some source in input.sources
-]
-
-# METADATA
-# description: The cumulative risk of the session, in thousandths.
-risk_score_milli := data.aisecops.lib.risk.score_milli if lib.valid
-
-risk_score_milli := 0 if not lib.valid
+sources := [{"id": source.id, "trust": lib.levels[lib.source_ranks[source.id]]} | some source in input.sources]

@@ -12,8 +12,9 @@ package aisecops.lib
 
 # METADATA
 # description: |
-#   Whether the document has the shape that rules rely on. Nothing is allowed without it. What lies deeper
-#   (values, sources, history) must be read so that an unreadable part counts as the worst.
+#   Whether the document has the shape that rules rely on. Nothing is allowed without it. A part that could not
+#   be joined is missing from `steps`, `source_ranks` or `past_entries`, which the counts show. What lies deeper
+#   (the values of steps) must be read so that an unreadable part counts as the worst.
 default valid := false
 
 valid if {
@@ -31,16 +32,10 @@ valid if {
 	is_object(input.request)
 	is_object(input.grounding)
 	is_array(input.plan.steps)
-	count(input.plan.steps) > 0
-	every step in input.plan.steps {
-		step_valid(step)
-	}
-	every source in input.sources {
-		is_string(source.id)
-	}
-	every call in input.history {
-		is_string(call.tool)
-	}
+	count(steps) > 0
+	count(steps) == count(input.plan.steps)
+	count(source_ranks) == count(input.sources)
+	count(past_entries) == count(input.history)
 }
 
 # METADATA
@@ -64,7 +59,7 @@ agent := data.tables.agents[input.principal.id]
 # METADATA
 # description: |
 #   What the tables say of a tool. A tool that is not in the catalogue is taken for the worst one: it executes
-#   anything, anywhere, and nothing that it returns is to be believed.
+#   anything, anywhere, nowhere allowed, and nothing that it returns is to be believed.
 tool(name) := data.tables.tools[name]
 
 default tool(_) := {
@@ -79,14 +74,24 @@ default tool(_) := {
 	"allowed_hosts": {},
 	"allowed_schemes": {},
 	"obligations": [],
+	"allowed_in": {},
+	"uncatalogued": true,
 }
 
 # METADATA
 # description: |
-#   The steps in plan order, each joined with its tool's entry and the grant that covers it. `pointer` is where
-#   the step stands in the document.
+#   The well-formed steps in plan order, each joined with its tool's entry and the grant that covers it.
 steps := [joined |
 	some index, step in input.plan.steps
+	is_string(step.id)
+	is_string(step.tool)
+	is_string(step.server)
+	is_string(step.name)
+	is_string(step.capability)
+	is_object(step.arguments)
+	is_array(step.depends_on)
+	is_array(step.influenced_by)
+	is_array(step.values)
 	joined := {
 		"index": index,
 		"id": step.id,
@@ -95,6 +100,27 @@ steps := [joined |
 		"entry": tool(step.tool),
 		"grant": grant(step.capability, step.tool),
 	}
+]
+
+# METADATA
+# description: The steps that no grant covers.
+uncovered := [joined |
+	some joined in steps
+	joined.grant.capability == ""
+]
+
+# METADATA
+# description: The steps whose tool may not be called on its server in this environment, for whatever reason.
+unserved := [joined |
+	some joined in steps
+	not joined.entry.allowed_in[input.environment]
+]
+
+# METADATA
+# description: The steps that do anything but read.
+changing := [joined |
+	some joined in steps
+	joined.entry.effect != "read"
 ]
 
 # METADATA
@@ -109,7 +135,7 @@ grant(capability, name) := {"capability": capability, "granted_by": held.granted
 
 grant("", name) := {"capability": held[0][0], "granted_by": held[0][1]} if {
 	held := [[capability, agent.capabilities[capability].granted_by] |
-		some capability, _ in data.tables.tools[name].capabilities
+		some capability, _ in tool(name).capabilities
 	]
 }
 
@@ -200,19 +226,19 @@ ranks := {"": 0, "trusted": 0, "internal": 1, "external": 2, "unverified": 3}
 # description: |
 #   How far each source is trusted, as a rank: by its kind or, for a tool's result, by the tool, and then
 #   lowered (never raised) by the caller's own label. An unreadable source is unverified.
-source_ranks := {source.id: source_rank(source) | some source in input.sources}
+source_ranks := {source.id: rank |
+	some source in input.sources
+	is_string(source.id)
+	rank := settled_rank(source.kind, source.tool, source.declared_trust)
+}
 
 # METADATA
-# description: The rank of one source.
-source_rank(source) := max([ranks[data.tables.trust[source.kind]], ranks[source.declared_trust]]) if {
-	source.kind != "tool_result"
-}
+# description: The rank of a source of some kind (and tool) that the caller gave some label.
+settled_rank("tool_result", name, declared) := max([ranks[tool(name).result_trust], ranks[declared]])
 
-source_rank(source) := max([ranks[tool(source.tool).result_trust], ranks[source.declared_trust]]) if {
-	source.kind == "tool_result"
-}
+settled_rank(kind, _, declared) := max([ranks[data.tables.trust[kind]], ranks[declared]])
 
-default source_rank(_) := 3
+default settled_rank(_, _, _) := 3
 
 # METADATA
 # description: The rank of a source by its id; a source that the document does not have is unverified.
@@ -222,13 +248,13 @@ default rank_of(_) := 3
 
 # METADATA
 # description: |
-#   The rank of the least trusted source that influenced a step. A step that names none may have been
+#   The rank of the least trusted of the sources that influenced a step. A step that names none may have been
 #   influenced by any source; a plan without sources is unverified.
-influence_rank(step) := max([rank_of(id) | some id in step.influenced_by]) if count(step.influenced_by) > 0
+influence(ids) := max([rank_of(id) | some id in ids]) if count(ids) > 0
 
-influence_rank(step) := lowest_rank if count(step.influenced_by) == 0
+influence([]) := lowest_rank
 
-default influence_rank(_) := 3
+default influence(_) := 3
 
 # METADATA
 # description: The rank of the least trusted source of the plan.

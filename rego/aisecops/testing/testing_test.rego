@@ -86,6 +86,7 @@ tool(parts) := object.union(
 		"allowed_hosts": {},
 		"allowed_schemes": {"http": true, "https": true},
 		"obligations": [],
+		"allowed_in": {"production": true},
 	},
 	parts,
 )
@@ -118,10 +119,7 @@ tables := {
 		"retrieval_chunk": "external",
 		"agent_message": "internal",
 	},
-	"approvals": {"approvers_required": 1, "tools": {
-		"crm/delete": {"always": true, "amount_argument": "", "amount_over": 0},
-		"crm/refund": {"always": false, "amount_argument": "amount", "amount_over": 100},
-	}},
+	"approvals": {"approvers_required": 1},
 	"risk": {
 		"approval_at_milli": 2000,
 		"deny_at_milli": 4000,
@@ -143,8 +141,16 @@ agent(capabilities) := {
 tools := {
 	"crm/read": tool({"arguments": {"id": "object"}}),
 	"crm/update": tool({"effect": "write", "arguments": {"id": "object", "note": "content"}}),
-	"crm/delete": tool({"effect": "delete", "arguments": {"id": "object"}}),
-	"crm/refund": tool({"effect": "spend", "arguments": {"customer": "destination", "amount": "amount"}}),
+	"crm/delete": tool({
+		"effect": "delete",
+		"arguments": {"id": "object"},
+		"approval": {"always": true, "amount_argument": "", "amount_over": 0},
+	}),
+	"crm/refund": tool({
+		"effect": "spend",
+		"arguments": {"customer": "destination", "amount": "amount"},
+		"approval": {"always": false, "amount_argument": "amount", "amount_over": 100},
+	}),
 	"mail/send": tool({
 		"effect": "send",
 		"reach": "external",
@@ -153,6 +159,6 @@ tools := {
 	}),
 	"web/fetch": tool({"reach": "external", "result_trust": "external", "arguments": {"url": "destination"}}),
 	"shell/run": tool({"effect": "execute", "arguments": {"command": "command"}}),
-	"db/query": tool({"arguments": {"sql": "query"}}),
-	"db/drop": tool({"effect": "delete", "arguments": {"table": "object"}}),
+	"db/query": tool({"arguments": {"sql": "query"}, "allowed_in": {"staging": true, "production": true}}),
+	"db/drop": tool({"effect": "delete", "arguments": {"table": "object"}, "allowed_in": {"production": false}}),
 }

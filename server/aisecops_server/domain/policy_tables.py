@@ -302,9 +302,22 @@ def _tools(tables: PolicyTables) -> dict[str, JsonValue]:
             "allowed_hosts": _as_keys(entry.allowed_hosts),
             "allowed_schemes": _as_keys(entry.allowed_schemes),
             "capabilities": _as_keys(opened_by[tool]),
+            "allowed_in": _as_keys(_environments_of(tool, tables)),
+            "approval": _approval(tool, tables),
         }
         for tool, entry in tables.tools.root.items()
     }
+
+
+def _environments_of(tool: str, tables: PolicyTables) -> list[str]:
+    server, _, name = tool.partition("/")
+    entry = tables.servers.root[server]
+    return list(entry.environments) if entry.tools == "catalogued" or name in entry.tools else []
+
+
+def _approval(tool: str, tables: PolicyTables) -> JsonValue:
+    entry = tables.approvals.tools.get(tool) or ApprovalEntry.model_construct()
+    return entry.model_dump(mode="json")
 
 
 def _server(name: str, entry: ServerEntry, tables: PolicyTables) -> dict[str, JsonValue]:

@@ -19,24 +19,25 @@ score_milli := floor((sum(past) + sum(proposed)) / 10000)
 # description: Ten thousand times the score of each past call.
 past := [weighed |
 	some entry in lib.past_entries
-	weighed := weight(entry) * 100
+	weighed := weight(entry.effect, entry.reach) * 100
 ]
 
 # METADATA
 # description: Ten thousand times the score of each proposed call.
 proposed := [weighed |
 	some joined in lib.steps
-	level := lib.levels[lib.influence_rank(joined.step)]
-	weighed := weight(joined.entry) * data.tables.risk.trust_percent[level]
+	percent := factor(lib.influence(joined.step.influenced_by))
+	weighed := weight(joined.entry.effect, joined.entry.reach) * percent
 ]
 
 # METADATA
-# description: A hundred times the risk of a tool by what it does and where.
-weight(entry) := data.tables.risk.base_milli[entry.effect] * data.tables.risk.reach_percent[entry.reach]
+# description: A hundred times the risk of a call by what it does and where.
+weight(effect, reach) := data.tables.risk.base_milli[effect] * data.tables.risk.reach_percent[reach]
+
+# METADATA
+# description: The factor, in percent, of a trust rank.
+factor(rank) := data.tables.risk.trust_percent[lib.levels[rank]]
 
 # METADATA
 # description: The facts that rules about chain risk give, which are the proposed calls that do more than read.
-facts := [lib.tool_fact(joined) |
-	some joined in lib.steps
-	joined.entry.effect != "read"
-]
+facts := [lib.tool_fact(joined) | some joined in lib.changing]

@@ -17,7 +17,7 @@ import data.aisecops.result
 
 findings contains finding if {
 	some joined in lib.steps
-	approval := data.tables.approvals.tools[joined.tool]
+	approval := joined.entry.approval
 	approval.amount_argument != ""
 	amount := object.get(joined.step.arguments, approval.amount_argument, null)
 	not within(amount, approval.amount_over)

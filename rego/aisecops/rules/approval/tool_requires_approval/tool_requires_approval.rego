@@ -17,6 +17,6 @@ import data.aisecops.result
 
 findings contains finding if {
 	some joined in lib.steps
-	data.tables.approvals.tools[joined.tool].always
+	joined.entry.approval.always
 	finding := result.finding(rego.metadata.chain(), joined.id, [lib.tool_fact(joined)])
 }

@@ -16,8 +16,7 @@ import data.aisecops.lib
 import data.aisecops.result
 
 findings contains finding if {
-	some joined in lib.steps
-	joined.entry.effect != "read"
+	some joined in lib.changing
 	some argument, role in joined.entry.arguments
 	role in {"destination", "object"}
 	value := joined.step.arguments[argument]

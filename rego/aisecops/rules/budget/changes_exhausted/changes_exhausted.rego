@@ -16,17 +16,10 @@ import data.aisecops.lib
 import data.aisecops.result
 
 findings contains finding if {
-	count(proposed) > 0
-	count(past) + count(proposed) > lib.agent.budget.session_changes
-	finding := result.finding(rego.metadata.chain(), "", [lib.tool_fact(joined) | some joined in proposed])
+	count(lib.changing) > 0
+	count(past) + count(lib.changing) > lib.agent.budget.session_changes
+	finding := result.finding(rego.metadata.chain(), "", [lib.tool_fact(joined) | some joined in lib.changing])
 }
-
-# METADATA
-# description: The proposed steps that do anything but read.
-proposed := [joined |
-	some joined in lib.steps
-	joined.entry.effect != "read"
-]
 
 # METADATA
 # description: The effects of past calls that did anything but read.

@@ -16,8 +16,7 @@ import data.aisecops.lib
 import data.aisecops.result
 
 findings contains finding if {
-	some joined in lib.steps
-	joined.grant.capability == ""
+	some joined in lib.uncovered
 	not lib.agent.capabilities[joined.step.capability]
 	finding := result.finding(rego.metadata.chain(), joined.id, [
 		lib.principal_fact,

@@ -16,7 +16,7 @@ import data.aisecops.lib
 import data.aisecops.result
 
 findings contains finding if {
-	some joined in lib.steps
+	some joined in lib.uncovered
 	joined.step.capability != ""
 	not data.tables.capabilities[joined.step.capability].tools[joined.tool]
 	finding := result.finding(rego.metadata.chain(), joined.id, [

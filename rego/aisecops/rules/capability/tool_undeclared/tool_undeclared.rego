@@ -17,6 +17,6 @@ import data.aisecops.result
 
 findings contains finding if {
 	some joined in lib.steps
-	not data.tables.tools[joined.tool]
+	joined.entry.uncatalogued
 	finding := result.finding(rego.metadata.chain(), joined.id, [lib.tool_fact(joined)])
 }

@@ -16,7 +16,7 @@ import data.aisecops.lib
 import data.aisecops.result
 
 findings contains finding if {
-	some joined in lib.steps
+	some joined in lib.unserved
 	not data.tables.servers[joined.step.server].environments[input.environment]
 	finding := result.finding(rego.metadata.chain(), joined.id, [
 		lib.step_fact(joined, "/server", joined.step.server),

@@ -16,7 +16,7 @@ import data.aisecops.lib
 import data.aisecops.result
 
 findings contains finding if {
-	some joined in lib.steps
+	some joined in lib.unserved
 	server := data.tables.servers[joined.step.server]
 	not server.tools[joined.step.name]
 	finding := result.finding(rego.metadata.chain(), joined.id, [lib.tool_fact(joined)])
