@@ -1,0 +1,81 @@
+"""What an agent did, as its own telemetry tells it: the prompts it was given and the calls it made, with results.
+
+A recorded trace is evidence from outside. It is evaluated as a dry run, never as something the control plane saw.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from aisecops_server.domain.provenance import SourceKind
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedPrompt:
+    """A text that steered the agent from the start: a user's or the system's prompt."""
+
+    kind: SourceKind
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCall:
+    """One tool call. ``tool`` is ``server/tool``; ``result`` is ``None`` when the call returned nothing or failed."""
+
+    span_id: str
+    tool: str
+    arguments_json: str
+    result: str | None
+    started_at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedTrace:
+    """One run of one agent; calls in the order in which they started."""
+
+    trace_id: str
+    agent_id: str
+    session_id: str
+    environment: str
+    prompts: tuple[RecordedPrompt, ...]
+    calls: tuple[RecordedCall, ...]
+
+    def joined(self, other: RecordedTrace) -> RecordedTrace:
+        """Return the trace with what ``other`` knows of the same trace as well; exports may split traces."""
+        calls = {call.span_id: call for call in (*self.calls, *other.calls)}
+        prompts = dict.fromkeys((*self.prompts, *other.prompts))
+        ordered = sorted(calls.values(), key=lambda call: (call.started_at_ns, call.span_id))
+        return replace(
+            self,
+            agent_id=self.agent_id or other.agent_id,
+            session_id=self.session_id or other.session_id,
+            environment=self.environment or other.environment,
+            prompts=tuple(prompts),
+            calls=tuple(ordered),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What policy said of one recorded call. ``outcome`` is empty when it could not be decided; ``error`` says why."""
+
+    trace_id: str
+    span_id: str
+    agent_id: str
+    tool: str
+    revision: str
+    outcome: str
+    rules: tuple[str, ...]
+    decision_id: str
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How often one agent's calls of one tool had one outcome for the same rules."""
+
+    agent_id: str
+    tool: str
+    outcome: str
+    rules: tuple[str, ...]
+    calls: int
