@@ -111,7 +111,7 @@ class SqliteRecordedTraces:
         rows: list[Any] = await self._run(
             "reading evaluations", lambda held: held.execute(query, (revision,)).fetchall()
         )
-        return [Evaluation(*row[:6], rules=tuple(json.loads(row[6])), decision_id=row[7], error=row[8]) for row in rows]
+        return [_evaluation(row) for row in rows]
 
     async def tallies(self, revision: str) -> list[Tally]:
         """Return how often which outcome came up, by agent, tool and rules."""
@@ -150,6 +150,21 @@ def _add(connection: apsw.Connection, trace: RecordedTrace) -> bool:
         (whole.trace_id, len(whole.calls), json.dumps(asdict(whole), ensure_ascii=False)),
     )
     return known is None
+
+
+def _evaluation(row: Sequence[Any]) -> Evaluation:
+    trace_id, span_id, agent_id, tool, revision, outcome, rules, decision_id, error = row
+    return Evaluation(
+        trace_id=trace_id,
+        span_id=span_id,
+        agent_id=agent_id,
+        tool=tool,
+        revision=revision,
+        outcome=outcome,
+        rules=tuple(json.loads(rules)),
+        decision_id=decision_id,
+        error=error,
+    )
 
 
 def _from_json(body: str) -> RecordedTrace:
