@@ -3,7 +3,8 @@
 Rules: a block marked ``console`` is executed, in page order, in one folder with one shell state. Lines that begin
 with ``$ `` are commands (a trailing backslash continues them), the lines below are the output to expect. ``…`` stands
 for any text within a line, and on a line of its own for any lines. A command must end with 0. ``&`` at the end starts
-a process that runs until the page ends. "Save this as `NAME`:" above a block writes that block to a file.
+a process that runs until the page ends; it is waited for until it has printed what is shown. "Save this as `NAME`:"
+above a block writes that block to a file.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 
 PART = re.compile(r"(?:^Save this as `([^`]+)`:\n\n)?^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND_SECONDS = 90
@@ -74,14 +76,12 @@ class Shell:
     environment: Mapping[str, str]
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def run(self, command: str) -> tuple[int, str]:
+    def run(self, shown: Shown) -> tuple[int, str]:
         """Run one command and return its exit code and what it printed."""
-        if command.endswith(" &"):
-            return self._start(command.removesuffix(" &"))
-        kept = self.folder / ".shell"
-        script = (
-            f"[ -f {kept} ] && . {kept}\n{command}\ncode=$?\n{{ export -p; echo cd \"'$PWD'\"; }} > {kept}\nexit $code"
-        )
+        if shown.command.endswith(" &"):
+            return self._start(shown.command.removesuffix(" &"), until=shown.output)
+        keep = f"code=$?\n{{ export -p; echo cd \"'$PWD'\"; }} > {self._kept}\nexit $code"
+        script = f"{self._resume()}\n{shown.command}\n{keep}"
         done = subprocess.run(
             ["bash", "-c", script],
             cwd=self.folder,
@@ -94,33 +94,42 @@ class Shell:
         )
         return done.returncode, done.stdout.decode()
 
-    def _start(self, command: str) -> tuple[int, str]:
-        kept = self.folder / ".shell"
-        with (self.folder / f"started-{len(self.started)}.log").open("wb") as log:
-            self.started.append(
-                subprocess.Popen(
-                    ["bash", "-c", f"[ -f {kept} ] && . {kept}\nexec {command}"],
-                    cwd=self.folder,
-                    env=self.environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-            )
-        return 0, ""
+    def _start(self, command: str, *, until: str) -> tuple[int, str]:
+        """Start a process and come back when it has printed what the page shows, or ended."""
+        process = subprocess.Popen(
+            ["bash", "-c", f"{self._resume()}\nexec {command}"],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self.started.append(process)
+        assert process.stdout is not None
+        printed = ""
+        for line in process.stdout:
+            printed += line.decode()
+            if matches(until, printed):
+                break
+        # What comes later is read so that the process never waits for a reader.
+        Thread(target=process.stdout.read, daemon=True).start()
+        return process.poll() or 0, printed
+
+    @property
+    def _kept(self) -> Path:
+        return self.folder / ".shell"
+
+    def _resume(self) -> str:
+        return f"[ -f {self._kept} ] && . {self._kept}; set -a"
 
     def save(self, file: Saved) -> None:
         """Write a file into the folder that the reader is in."""
-        code, here = self.run("pwd")
+        code, here = self.run(Shown("pwd", ""))
         assert code == 0, here
         path = Path(here.strip()) / file.name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(file.content, encoding="utf-8")
-
-    def logs(self) -> str:
-        """Return what the processes that still run have printed."""
-        return "\n".join(path.read_text() for path in sorted(self.folder.glob("started-*.log")))
 
     def stop(self) -> None:
         """Stop everything that was started."""

@@ -38,8 +38,8 @@ def test_a_page_shows_what_its_reader_will_see(page: Path, tmp_path: Path) -> No
             if isinstance(part, console.Saved):
                 shell.save(part)
                 continue
-            code, printed = shell.run(part.command)
-            assert code == 0, f"$ {part.command}\n{printed}\n{shell.logs()}"
+            code, printed = shell.run(part)
+            assert code == 0, f"$ {part.command}\n{printed}"
             assert console.matches(part.output, printed), (
                 f"$ {part.command}\n{printed}\n--- the page shows\n{part.output}"
             )
