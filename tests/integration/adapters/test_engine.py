@@ -75,6 +75,19 @@ async def test_the_document_reaches_the_policy_byte_for_byte(tmp_path: Path) -> 
 
 
 @pytest.mark.asyncio
+async def test_an_independent_client_is_told_the_same(tmp_path: Path) -> None:
+    key = engines.signer(tmp_path)
+    documents = [document("plain", value={"size": "x" * (7**power), "power": power}) for power in range(7)]
+    target = "/v1/data/aisecops/decision/decision"
+    async with engines.running(engines.build(tmp_path, key), key, tmp_path) as (engine, process):
+        told = [(await engine.evaluate(item, deadline_seconds=5)).result for item in documents]
+        bodies = [
+            await asyncio.to_thread(ask, process, "POST", target, b'{"input":' + item + b"}") for item in documents
+        ]
+    assert [json.loads(body)["result"] for _, body in bodies] == told
+
+
+@pytest.mark.asyncio
 async def test_a_large_document_and_a_large_answer_pass(tmp_path: Path) -> None:
     key = engines.signer(tmp_path)
     text = "x" * 1_000_000

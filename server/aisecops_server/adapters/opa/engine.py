@@ -20,7 +20,7 @@ from aisecops_server.domain.errors import AisecopsError, EngineUnavailableError,
 _FLAGS = b"?provenance=true&metrics=true&strict-builtin-errors=true"
 _DECISION = b"/v1/data/aisecops/decision/decision" + _FLAGS
 _BATCH = b"/v1/data/aisecops/batch/decisions" + _FLAGS
-_EXPLAIN = b"/v1/data/aisecops/decision/decision?explain=full&pretty=true"
+_EXPLAIN = b"/v1/data/aisecops/decision/decision?explain=full&pretty=true&provenance=true"
 
 # A batch runs on one core in one query, so it is cut for the cores there are; larger chunks are no faster and
 # lose more to one bad item.
@@ -80,7 +80,7 @@ class OpaEngine:
         """
         parts = (b'{"input":', document, b"}")
         answer = await self._ask(_EXPLAIN, parts, deadline_seconds, limit=self._limits.explanation_bytes)
-        return replies.explanation(answer)
+        return replies.explanation(answer, revision=self.bundle.revision)
 
     async def _chunk(self, documents: Sequence[bytes], expires: float) -> list[Verdict | AisecopsError]:
         async with self._lanes:

@@ -50,13 +50,15 @@ def verdicts(reply: Reply, *, count: int, revision: str) -> list[Verdict]:
     return [_verdict(answer, result, revision=revision, share=count) for result in results]
 
 
-def explanation(reply: Reply) -> str:
+def explanation(reply: Reply, *, revision: str) -> str:
     """Return the evaluation trace of a reply that was asked to explain itself.
 
     Raises:
-        NoDecisionError: the reply carries no trace.
+        NoDecisionError: the reply carries no trace of ``revision``.
     """
-    lines = _body(reply).get("explanation")
+    body = _body(reply)
+    _require_revision(body, revision)
+    lines = body.get("explanation")
     if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
         raise not_a_decision("shape", "there is no explanation")
     return "\n".join(cast("list[str]", lines))
@@ -102,15 +104,19 @@ def _body(reply: Reply) -> dict[str, JsonValue]:
 
 
 def _verdict(answer: dict[str, JsonValue], result: JsonValue, *, revision: str, share: int) -> Verdict:
-    answered = _revision(answer)
-    if answered != revision:
-        raise not_a_decision("revision", f"revision {answered} answered for {revision}")
     return Verdict(
         result=result,
-        revision=answered,
+        revision=_require_revision(answer, revision),
         engine_version=_version(answer),
         evaluation_ns=_evaluation_ns(answer) // share,
     )
+
+
+def _require_revision(answer: dict[str, JsonValue], wanted: str) -> str:
+    answered = _revision(answer)
+    if answered != wanted:
+        raise not_a_decision("revision", f"revision {answered} answered for {wanted}")
+    return answered
 
 
 def _revision(answer: dict[str, JsonValue]) -> str:
