@@ -24,6 +24,11 @@ _BUSY_MILLISECONDS = 5000
 _DAMAGED = (apsw.CorruptError, apsw.NotADBError)
 
 
+def sqlite_version() -> str:
+    """Return the version of the SQLite library that is in use."""
+    return apsw.sqlite_lib_version()
+
+
 def require_sound_sqlite(version: str) -> None:
     """Refuse an SQLite library that is known to lose committed data.
 
@@ -137,9 +142,10 @@ def lock(path: Path) -> BinaryIO:
             f"another process (pid {owner}) writes {path}",
             hint="Stop it first, or give this one a state directory of its own",
         ) from error
-    file.truncate(0)
-    file.write(f"{os.getpid()}\n".encode())
-    file.flush()
+    with translated("locking it"):
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n".encode())
+        file.flush()
     return file
 
 

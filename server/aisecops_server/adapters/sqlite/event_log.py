@@ -97,6 +97,8 @@ class SqliteEventLog:
                 # Cleared before reading, so that what is appended meanwhile sets it again.
                 appended.clear()
                 is_last = not follow or self._is_closed
+                if follow and self._readers.refusing:
+                    return
                 part = await self._events(from_index, trace_id)
                 for event in part:
                     yield event
@@ -130,8 +132,14 @@ class SqliteEventLog:
     async def close(self) -> None:
         """Finish what was accepted and close."""
         if self._writer:
-            await asyncio.to_thread(self._writer.close)
-        await asyncio.to_thread(self._readers.close)
+            await asyncio.to_thread(self._writer.stop)
+        self._readers.refuse()
+        await asyncio.to_thread(self._release)
+
+    def _release(self) -> None:
+        self._readers.close()
+        if self._writer:
+            self._writer.disconnect()
         if self._lock:
             self._lock.close()
 

@@ -28,7 +28,12 @@ class Readers:
         self._vfs = vfs
         self._idle: LifoQueue[apsw.Connection] = LifoQueue()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="audit-log-reader")
-        self._closed = False
+        self._refusing = False
+
+    @property
+    def refusing(self) -> bool:
+        """Return whether no new query is taken."""
+        return self._refusing
 
     async def run(self, query: Callable[[apsw.Connection], R]) -> R:
         """Return what ``query`` finds.
@@ -37,7 +42,7 @@ class Readers:
             IntegrityError: stored data is damaged.
             LogUnavailableError: the database cannot be read.
         """
-        if self._closed:
+        if self._refusing:
             raise LogUnavailableError("the log is closed", hint="The control plane is shutting down; try another")
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._query, query)
 
@@ -50,9 +55,12 @@ class Readers:
         """
         return await asyncio.to_thread(self._scan, query)
 
+    def refuse(self) -> None:
+        """Take no new query."""
+        self._refusing = True
+
     def close(self) -> None:
         """Wait for running queries and close the connections."""
-        self._closed = True
         self._threads.shutdown()
         while not self._idle.empty():
             self._idle.get_nowait().close()

@@ -36,7 +36,11 @@ _DECISIONS = """
 _STRAYS = (
     (
         "has an index that the log never gave",
-        "SELECT min(idx) FROM event WHERE idx < 0 OR idx >= (SELECT size FROM log_head)",
+        """
+        SELECT min(idx) FROM (
+            SELECT min(idx) AS idx FROM event WHERE idx < 0
+            UNION ALL SELECT min(idx) FROM event WHERE idx >= (SELECT size FROM log_head)
+        )""",
     ),
     (
         "is not there, but a decision is stored under it",
@@ -165,11 +169,18 @@ class Verification:
                 self._progress(start, size)
             self._check_part(start, min(start + SUBTREE_LEAVES, size))
         self._progress(size, size)
-        if self._recomputed().root != stored.root():
-            raise _Fault(size - 1, "the stored root is not the root of the stored events")
+        self._compare(stored)
         for problem, query in _STRAYS:
             if (index := self._connection.execute(query, {"leaves": SUBTREE_LEAVES}).get) is not None:
                 raise _Fault(index, f"event {index} {problem}")
+
+    def _compare(self, stored: Frontier) -> None:
+        start = 0
+        peaks = zip((*self._tree.peaks, *self._newest.peaks), stored.peaks, _leaves_under(stored.size), strict=True)
+        for recomputed, kept, leaves in peaks:
+            if recomputed != kept:
+                raise _Fault(start, f"events {start} to {start + leaves - 1} are not those of the stored root")
+            start += leaves
 
     def _check_part(self, start: int, end: int) -> None:
         rows = self._connection.execute(_LEAVES, (start, end)).fetchall()
@@ -199,6 +210,11 @@ class Verification:
         if concluded:
             index = min(concluded)
             raise _Fault(index, f"event {index}: its decision is missing from the index")
+
+
+def _leaves_under(size: int) -> list[int]:
+    """Return how many leaves each peak of a tree of ``size`` leaves covers, largest first."""
+    return [1 << height for height in reversed(range(size.bit_length())) if size >> height & 1]
 
 
 def _check_columns(rows: Sequence[Row]) -> None:

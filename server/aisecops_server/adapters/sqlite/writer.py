@@ -95,14 +95,20 @@ class Writer:
             with self._lock:
                 self._followers.discard(wake)
 
-    def close(self) -> None:
-        """Finish what was accepted, then stop."""
+    def stop(self) -> None:
+        """Finish what was accepted, then take nothing more."""
         with self._lock:
             first, self._closed = not self._closed, True
             if first:
                 self._queue.put(None)
         self._thread.join()
         self._wake_followers()
+
+    def disconnect(self) -> None:
+        """Close the connection of a stopped writer. It goes last, because it tidies up the files."""
+        # What could not be tidied up, on a disk that failed, is found and mended when the log is opened again.
+        with contextlib.suppress(apsw.Error):
+            self._connection.close()
 
     def _require_open(self) -> None:
         if self._sealed:
@@ -127,8 +133,6 @@ class Writer:
             while True:
                 if request := self._queue.get_nowait():
                     _answer([(request, _sealed_error(self._sealed))])
-        with contextlib.suppress(apsw.Error):
-            self._connection.close()
 
     def _next_group(self) -> list[_Request]:
         """Wait for a request and take whatever else is there by then; empty when the log closes."""
