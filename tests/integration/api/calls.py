@@ -1,0 +1,53 @@
+"""Every call of the API as raw bytes, for tests that go around the client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+import grpc
+from aisecops.v1 import audit_service_pb2, bundle_service_pb2, decision_service_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+STREAMED = {"/aisecops.v1.DecisionService/Session": "both", "/aisecops.v1.AuditService/StreamEvents": "answers"}
+EVERY_CALL = [
+    f"/{service.full_name}/{method.name}"
+    for file in (decision_service_pb2, bundle_service_pb2, audit_service_pb2)
+    for service in file.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+]
+Metadata = Sequence[tuple[str, str]]
+
+
+async def call(
+    channel: grpc.aio.Channel, name: str, data: bytes, metadata: Metadata = (), seconds: float = 20
+) -> bytes:
+    """Make one call with one request; return the first answer, or an empty one when there is none."""
+    match STREAMED.get(name):
+        case "both":
+            session = channel.stream_stream(name)(one(data), metadata=metadata, timeout=seconds)
+            return await first(session)
+        case "answers":
+            return await first(channel.unary_stream(name)(data, metadata=metadata, timeout=seconds))
+        case _:
+            return bytes(await channel.unary_unary(name)(data, metadata=metadata, timeout=seconds))
+
+
+async def one(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+async def first(answers: AsyncIterator[bytes]) -> bytes:
+    found = [answer async for answer in answers]
+    return found[0] if found else b""
+
+
+def reason_of(error: grpc.aio.AioRpcError) -> str:
+    """Return the reason in the details of an error, or an empty string."""
+    for key, value in error.trailing_metadata() or ():
+        if key == "grpc-status-details-bin":
+            for detail in status_pb2.Status.FromString(value).details:
+                info = error_details_pb2.ErrorInfo()
+                if detail.Unpack(info):
+                    assert info.domain == "aisecops"
+                    return str(info.reason)
+    return ""
