@@ -108,12 +108,10 @@ def engine_checks(settings: Settings) -> list[Check]:
 
 def sqlite_check() -> Check:
     """Check that the SQLite inside apsw is one that keeps what it acknowledged."""
-    import apsw  # noqa: PLC0415
+    from aisecops_server.adapters.sqlite.database import require_sound_sqlite, sqlite_version  # noqa: PLC0415
 
-    from aisecops_server.adapters.sqlite.database import require_sound_sqlite  # noqa: PLC0415
-
-    version = apsw.sqlite_lib_version()
-    return _judged("sqlite", lambda: require_sound_sqlite(version), f"{version} (apsw {apsw.apsw_version()})")
+    version = sqlite_version()
+    return _judged("sqlite", lambda: require_sound_sqlite(version), version)
 
 
 def state_check(settings: Settings) -> Check:
@@ -142,7 +140,9 @@ def space_check(settings: Settings) -> Check:
 
 def clock_check() -> Check:
     """Check that the clock is not obviously wrong; tokens and records depend on it."""
-    now = time.time()
+    from aisecops_server.adapters.system import SystemClock  # noqa: PLC0415
+
+    now = SystemClock().now_ns() // 1_000_000_000
     shown = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(now))
     if now < _EARLIEST_SECONDS:
         return Check("clock", FAIL, f"{shown} is in the past", "Set the clock; let NTP keep it")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import click
@@ -23,8 +22,9 @@ def policy(*, path: Path) -> ExitCode:
     PATH becomes a Git repository with rules (rego/), tables that people edit (data/) and one commit.
     """
     from aisecops_server.adapters.git.create import create_policy_repository  # noqa: PLC0415
+    from aisecops_server.adapters.system import SystemClock  # noqa: PLC0415
 
-    commit = create_policy_repository(path.absolute(), at_seconds=int(time.time()))
+    commit = create_policy_repository(path.absolute(), at_seconds=SystemClock().now_ns() // 1_000_000_000)
     show(
         {"path": str(path.absolute()), "commit": commit, "branch": "main"},
         lambda console: console.print(f"{path.absolute()} at {commit}", soft_wrap=True),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from aisecops_client.aio import AsyncClient
 
 from aisecops_server.adapters.git.create import commit_files, create_policy_repository
 from aisecops_server.adapters.git.mirror import GitRepository
+from aisecops_server.adapters.system import SystemClock
 from aisecops_server.bootstrap import ControlPlane, issuer, serving
 from aisecops_server.demo.change import MESSAGE, TABLE, edited
 from aisecops_server.demo.scenario import Scenario
@@ -114,7 +114,7 @@ class Stage:
         table = edited((self.place.policy / TABLE).read_text(encoding="utf-8"))
         files = {TABLE: table.encode()}
         commit = await asyncio.to_thread(
-            commit_files, self.place.policy, files, message=MESSAGE, at_seconds=int(time.time())
+            commit_files, self.place.policy, files, message=MESSAGE, at_seconds=_now_seconds()
         )
         repository = GitRepository(
             str(self.place.policy),
@@ -137,7 +137,7 @@ def prepare(place: Place, cast: Sequence[Scenario], engine: Mapping[str, Path]) 
     Raises:
         RepositoryUnavailableError: the repository cannot be made.
     """
-    commit = create_policy_repository(place.policy, at_seconds=int(time.time()))
+    commit = create_policy_repository(place.policy, at_seconds=_now_seconds())
     kept = {"state_dir": str(place.state), "repository": str(place.policy)}
     place.settings_file.write_text(
         "# Settings of the demo's control plane: export AISECOPS_CONFIG to this file.\n" + yaml.safe_dump(kept),
@@ -166,3 +166,7 @@ async def set_stage(place: Place, settings: Settings) -> AsyncIterator[Stage]:
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(mode=0o700, exist_ok=True)
     path.write_text(text, encoding="utf-8")
+
+
+def _now_seconds() -> int:
+    return SystemClock().now_ns() // 1_000_000_000
