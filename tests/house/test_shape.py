@@ -13,6 +13,9 @@ TESTS = ("tests/", "benchmarks/")
 MODULE_LINES = 500
 RULE_LINES = 150
 FUNCTION_LINES = 45
+# The composition root is read from top to bottom: one long function is clearer there than many that pass parts on.
+COMPOSITION = f"{tree.SERVER}/bootstrap.py"
+COMPOSITION_LINES = 100
 MEDIAN_FUNCTION_LINES = 12
 POSITIONAL_PARAMETERS = 4
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "manager", "managers", "misc", "core", "models"}
@@ -35,7 +38,11 @@ def test_a_policy_file_is_short_enough_to_be_read_whole() -> None:
 
 def test_functions_are_small() -> None:
     found = [function for path in tree.under(*PRODUCT, suffix=".py") for function in tree.functions(path)]
-    large = [f"{function.where}: {function.lines} lines" for function in found if function.lines > FUNCTION_LINES]
+    large = [
+        f"{function.where}: {function.lines} lines"
+        for function in found
+        if function.lines > (COMPOSITION_LINES if function.where.startswith(COMPOSITION) else FUNCTION_LINES)
+    ]
     assert large == []
     assert statistics.median(function.lines for function in found) <= MEDIAN_FUNCTION_LINES
 
