@@ -23,6 +23,16 @@ from tests.engines import document, replaced, serving, until
 PLAIN = document("plain", value=1)
 
 
+async def freeze(pid: int) -> None:
+    """Stop every thread of a process; a signal alone only asks for it."""
+    os.kill(pid, signal.SIGSTOP)
+    await until(lambda: all(stat_of(task)[0] == "T" for task in Path(f"/proc/{pid}/task").iterdir()))
+
+
+def stat_of(process: Path) -> list[str]:
+    return (process / "stat").read_text(encoding="ascii").rpartition(")")[2].split()
+
+
 async def ask_on_and_on(engine: OpaEngine) -> None:
     while True:
         await engine.evaluate(PLAIN, deadline_seconds=5)
@@ -47,7 +57,7 @@ async def test_a_frozen_engine_is_refused_at_the_deadline_then_replaced(tmp_path
     key = engines.signer(tmp_path)
     async with engines.running(engines.build(tmp_path, key), key, tmp_path) as (engine, process):
         frozen = process.pid
-        os.kill(frozen, signal.SIGSTOP)
+        await freeze(frozen)
         with pytest.raises(EngineUnavailableError) as raised:
             await engine.evaluate(PLAIN, deadline_seconds=0.05)
         assert raised.value.metadata()["why"] == "deadline"
@@ -76,7 +86,7 @@ async def is_idle(pid: int) -> bool:
 
 
 def cpu_ticks(pid: int) -> int:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    fields = stat_of(Path(f"/proc/{pid}"))
     return int(fields[11]) + int(fields[12])
 
 
@@ -219,17 +229,17 @@ def test_the_engine_ends_when_the_control_plane_is_killed(tmp_path: Path) -> Non
 
 def is_running(pid: int) -> bool:
     try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+        state = stat_of(Path(f"/proc/{pid}"))[0]
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state not in ("Z", "X")
 
 
 @pytest.mark.asyncio
-async def test_a_batch_after_a_kill_is_refused_item_by_item(tmp_path: Path) -> None:
+async def test_a_batch_for_a_frozen_engine_is_refused_item_by_item_and_decided_once_it_goes_on(tmp_path: Path) -> None:
     key = engines.signer(tmp_path)
     async with engines.running(engines.build(tmp_path, key), key, tmp_path) as (engine, process):
-        os.kill(process.pid, signal.SIGSTOP)
+        await freeze(process.pid)
         answers = await engine.evaluate_batch([PLAIN] * 10, deadline_seconds=0.1)
         assert [type(answer) for answer in answers] == [EngineUnavailableError] * 10
         os.kill(process.pid, signal.SIGCONT)
