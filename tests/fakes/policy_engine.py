@@ -1,4 +1,4 @@
-"""An engine with a policy of three lines: tools called `delete` are denied, `pay` needs approval, the rest may run."""
+"""An engine with a policy of four lines: `delete` is denied, `pay` needs approval, `crash` crashes, the rest may run."""
 
 from __future__ import annotations
 
@@ -61,6 +61,8 @@ class FakeEngine:
 
 def _result(document: dict[str, Any]) -> dict[str, Any]:
     steps = document["plan"]["steps"]
+    if any(step["name"] == "crash" for step in steps):
+        raise RuntimeError("secret of the house")
     findings = [_finding(step) for step in steps if step["name"] in _EFFECTS]
     outcomes = {finding["step"]: _OUTCOMES[finding["effect"]] for finding in findings}
     order = ("DENY", "REQUIRE_APPROVAL")

@@ -95,23 +95,47 @@ class Api:
         return AsyncClient.connect(self.address, self.token(*roles, subject=subject))
 
 
+def served_by(
+    keys: Path,
+    *,
+    clock: FakeClock | None = None,
+    log: MemoryEventLog | None = None,
+    engine: FakeEngine | None = None,
+    policy: FakePolicy | None = None,
+    problem: list[str] | None = None,
+    max_in_flight: int = 256,
+) -> Served:
+    """Return the real use cases on fakes."""
+    clock, log, engine, ids = clock or FakeClock(), log or MemoryEventLog(), engine or FakeEngine(), RandomIds()
+    reasons = problem if problem is not None else [""]
+    return Served(
+        decide=Decide(engine, log, clock, ids, deadline_seconds=1.0),
+        explain=Explain(engine, log, deadline_seconds=1.0),
+        policy=(policy or FakePolicy()).use_cases(),
+        log=log,
+        authenticator=TokenAuthenticator(KeySet(keys), clock),
+        ids=ids,
+        readiness=lambda: reasons[0],
+        max_in_flight=max_in_flight,
+    )
+
+
 @asynccontextmanager
 async def running_api(*, max_in_flight: int = 256, tcp: bool = False) -> AsyncIterator[Api]:
     """Serve while the block runs."""
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
         clock, log, engine, policy = FakeClock(), MemoryEventLog(), FakeEngine(), FakePolicy()
-        ids, problem = RandomIds(), [""]
+        problem = [""]
         issuer = local_issuer(root / "keys", clock)
         keys = root / "keys" / KEY_SET_FILE
-        served = Served(
-            decide=Decide(engine, log, clock, ids, deadline_seconds=1.0),
-            explain=Explain(engine, log, deadline_seconds=1.0),
-            policy=policy.use_cases(),
+        served = served_by(
+            keys,
+            clock=clock,
             log=log,
-            authenticator=TokenAuthenticator(KeySet(keys), clock),
-            ids=ids,
-            readiness=lambda: problem[0],
+            engine=engine,
+            policy=policy,
+            problem=problem,
             max_in_flight=max_in_flight,
         )
         listening = Listening(root / "run" / "api.sock", "127.0.0.1:0" if tcp else "")
