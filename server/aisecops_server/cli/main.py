@@ -64,21 +64,34 @@ def run(arguments: Sequence[str]) -> int:
     if os.environ.get("_AISECOPS_COMPLETE"):
         return _complete(os.environ["_AISECOPS_COMPLETE"])
     try:
-        with cli.make_context("aisecops", list(arguments), obj=Invocation()) as context:
+        context = cli.make_context("aisecops", list(arguments), obj=Invocation())
+    except Exception as error:  # noqa: BLE001 - see _ended
+        return _ended(error, arguments)
+    with context:
+        try:
             return int(cli.invoke(context) or ExitCode.OK)
-    except click.exceptions.Exit as done:
-        return int(done.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
-        return int(ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        # The reader went away; there is nobody left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return int(ExitCode.FAILURE)
-    except Exception as error:  # noqa: BLE001 - here a failure becomes words and a number
-        from aisecops_server.cli.failures import report  # noqa: PLC0415
+        # Inside the context, so that what is told about a failure can name what was asked for.
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - see _ended
+            return _ended(error, arguments)
 
-        return int(report(error, arguments))
+
+def _ended(error: BaseException, arguments: Sequence[str]) -> int:
+    """Return the exit code of a run that ended by an exception: the one place where a failure becomes words."""
+    match error:
+        case click.exceptions.Exit():
+            return int(error.exit_code)
+        case KeyboardInterrupt() | click.Abort():
+            click.echo("interrupted", err=True)
+            return int(ExitCode.INTERRUPTED)
+        case BrokenPipeError():
+            # The reader went away; there is nobody left to tell, and nothing may be flushed at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return int(ExitCode.FAILURE)
+        case Exception():
+            from aisecops_server.cli.failures import report  # noqa: PLC0415
+
+            return int(report(error, arguments))
+    raise error
 
 
 def _complete(instruction: str) -> int:

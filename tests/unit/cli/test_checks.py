@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from aisecops_server.cli.checks import Check, exit_code, log_check, repository_check, state_check
+from aisecops_server.cli.exit_codes import ExitCode
+from aisecops_server.cli.main import run
+from aisecops_server.settings import Settings
+
+from tests.support import opa_binary
+
+
+def test_skipped_is_not_passed_and_does_not_fail() -> None:
+    assert exit_code([Check("a", "skipped", ""), Check("b", "warn", "")]) is ExitCode.OK
+    assert exit_code([Check("a", "ok", ""), Check("b", "fail", "")]) is ExitCode.FAILURE
+
+
+def test_what_is_not_configured_is_skipped_and_says_how_to_mend_it(tmp_path: Path) -> None:
+    found = repository_check(Settings(state_dir=tmp_path))
+    assert (found.state, "aisecops dev policy" in found.mend) == ("skipped", True)
+    assert log_check(Settings(state_dir=tmp_path)).state == "skipped"
+
+
+def test_a_repository_that_is_not_there_fails(tmp_path: Path) -> None:
+    assert repository_check(Settings(state_dir=tmp_path, repository=str(tmp_path / "nowhere"))).state == "fail"
+
+
+def test_a_state_directory_that_others_can_read_is_warned_of(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    assert state_check(Settings(state_dir=tmp_path)).state == "warn"
+    tmp_path.chmod(0o700)
+    assert state_check(Settings(state_dir=tmp_path)).state == "ok"
+
+
+def test_a_log_that_is_no_log_fails(tmp_path: Path) -> None:
+    (tmp_path / "audit.db").write_bytes(b"this is no database, and never was one" * 100)
+    assert log_check(Settings(state_dir=tmp_path)).state == "fail"
+
+
+def test_doctor_fails_without_an_engine_and_names_how_to_get_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AISECOPS_ENGINE_PATH", str(tmp_path / "no-opa"))
+    assert run(["doctor", "--state-dir", str(tmp_path), "-o", "json"]) == ExitCode.FAILURE
+    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert checks["engine"]["state"] == "fail"
+    assert "aisecops engine install" in checks["engine"]["mend"]
+
+
+def test_doctor_passes_with_an_engine_and_counts_what_it_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AISECOPS_ENGINE_PATH", str(opa_binary()))
+    assert run(["doctor", "--state-dir", str(tmp_path), "-o", "json"]) == 0
+    counts = json.loads(capsys.readouterr().out)["counts"]
+    assert (counts["fail"], counts["skipped"]) == (0, 3)
+
+
+def test_the_engines_path_is_all_that_is_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AISECOPS_ENGINE_PATH", str(opa_binary()))
+    assert run(["engine", "path"]) == 0
+    assert capsys.readouterr().out == f"{opa_binary()}\n"
+
+
+def test_no_engine_is_exit_code_eight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AISECOPS_ENGINE_PATH", str(tmp_path / "no-opa"))
+    assert run(["engine", "path"]) == ExitCode.UNREACHABLE

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+import grpc
+import pytest
+from aisecops_client.errors import AccessRefusedError, NotFoundError, RetryLaterError
+from aisecops_server.cli.exit_codes import ExitCode, of_outcome, of_reason
+from aisecops_server.cli.failures import failure_of
+from aisecops_server.cli.main import run
+from aisecops_server.domain.errors import BundleRejectedError, IntegrityError, NotPermittedError
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [("ALLOW", 0), ("OUTCOME_ALLOW", 0), ("DENY", 3), ("REQUIRE_APPROVAL", 4), ("", 3), ("MAYBE", 3)],
+)
+def test_an_outcome_is_an_exit_code_and_an_unknown_one_is_a_denial(outcome: str, code: int) -> None:
+    assert of_outcome(outcome) == code
+
+
+def test_an_unknown_reason_is_a_failure() -> None:
+    assert of_reason("SOMETHING_NEW") == ExitCode.FAILURE
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (click.UsageError("no such option"), ExitCode.USAGE),
+        (NotPermittedError("no"), ExitCode.NOT_PERMITTED),
+        (IntegrityError("leaf 3"), ExitCode.UNVERIFIED),
+        (BundleRejectedError("no rules"), ExitCode.FAILURE),
+        (FileNotFoundError(2, "no such file", "plan.json"), ExitCode.NOT_FOUND),
+        (PermissionError(13, "no", "keys"), ExitCode.NOT_PERMITTED),
+        (ZeroDivisionError("ours"), ExitCode.FAILURE),
+        (NotFoundError("no trace", grpc.StatusCode.NOT_FOUND), ExitCode.NOT_FOUND),
+        (AccessRefusedError("who", grpc.StatusCode.UNAUTHENTICATED), ExitCode.NOT_PERMITTED),
+        (RetryLaterError("down", grpc.StatusCode.UNAVAILABLE), ExitCode.UNREACHABLE),
+        (RetryLaterError("full", grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED"), ExitCode.FAILURE),
+        (RetryLaterError("no", grpc.StatusCode.UNAVAILABLE, "ENGINE_UNAVAILABLE"), ExitCode.UNREACHABLE),
+    ],
+)
+def test_each_error_has_its_exit_code(error: Exception, code: ExitCode) -> None:
+    assert failure_of(error).exit_code is code
+
+
+def test_the_control_planes_own_hint_is_told_as_the_hint() -> None:
+    error = NotFoundError("there is no trace x. Look it up first", grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
+    told = failure_of(error)
+    assert (told.message, told.hint) == ("there is no trace x", "Look it up first")
+
+
+def test_an_error_is_words_on_standard_error_with_a_hint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["log", "verify", "--state-dir", str(tmp_path)]) == ExitCode.NOT_FOUND
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith(f"error: there is no audit log at {tmp_path}")
+    assert "\n  hint: " in shown.err
+
+
+@pytest.mark.parametrize("asked", [["-o", "json"], ["--output=ndjson"], ["--output", "json"]])
+def test_an_error_is_a_json_document_where_json_was_asked_for(
+    asked: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["log", "head", "--state-dir", str(tmp_path), *asked]) == ExitCode.NOT_FOUND
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert json.loads(shown.out)["error"]["reason"] == "NOT_FOUND"
+    assert json.loads(shown.out)["error"]["exitCode"] == ExitCode.NOT_FOUND
+
+
+def test_wrong_usage_is_json_too_even_when_the_line_cannot_be_parsed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["bundle", "nothing", "-o", "json"]) == ExitCode.USAGE
+    assert json.loads(capsys.readouterr().out)["error"]["reason"] == "USAGE"
+
+
+def test_nobody_listening_is_told_apart_from_everything_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["--state-dir", str(tmp_path), "bundle", "status"]) == ExitCode.UNREACHABLE
+    assert "aisecops serve" in capsys.readouterr().err
+
+
+def test_a_server_that_does_not_answer_is_unreachable(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    token = tmp_path / "token"
+    token.write_text("x", encoding="ascii")
+    line = ["--server", f"unix:{tmp_path}/nobody.sock", "--token-file", str(token), "trace", "list"]
+    assert run(line) == ExitCode.UNREACHABLE
+    assert "nobody.sock" in capsys.readouterr().err
+
+
+def test_a_global_option_counts_before_and_after_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = run(["-o", "json", "--state-dir", str(tmp_path), "config", "show"])
+    first = capsys.readouterr().out
+    after = run(["config", "show", "--state-dir", str(tmp_path), "-o", "json"])
+    assert (before, after) == (0, 0)
+    assert capsys.readouterr().out == first
+    assert json.loads(first)["settings"]["state_dir"] == {"value": str(tmp_path), "origin": "option"}
+
+
+def test_settings_tell_where_each_value_comes_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("branch: release\nrepository: /from/the/file\n", encoding="utf-8")
+    monkeypatch.setenv("AISECOPS_CONFIG", str(file))
+    monkeypatch.setenv("AISECOPS_REPOSITORY", "/from/the/environment")
+    assert run(["config", "show", "-o", "json"]) == 0
+    settings = json.loads(capsys.readouterr().out)["settings"]
+    assert settings["branch"] == {"value": "release", "origin": "file"}
+    assert settings["repository"] == {"value": "/from/the/environment", "origin": "environment"}
+    assert settings["poll_seconds"]["origin"] == "default"
