@@ -1,39 +1,22 @@
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.e2e import console
-from tests.support import opa_binary
+from tests.e2e.readers import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 # What a reader types word for word; the other how-to pages are fragments for somebody's own machine.
 PAGES = [*sorted((ROOT / "docs/tutorials").glob("*.md")), ROOT / "docs/how-to/write-a-rule.md"]
 
 
-def _environment(home: Path) -> dict[str, str]:
-    binaries = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
-    return {
-        "PATH": binaries,
-        "HOME": str(home),
-        "AISECOPS_ENGINE_PATH": str(opa_binary()),
-        "NO_COLOR": "1",
-        "COLUMNS": "100",
-        "LC_ALL": "C.UTF-8",
-        "GIT_AUTHOR_NAME": "Reader",
-        "GIT_AUTHOR_EMAIL": "reader@example.org",
-        "GIT_COMMITTER_NAME": "Reader",
-        "GIT_COMMITTER_EMAIL": "reader@example.org",
-    }
-
-
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_page_shows_what_its_reader_will_see(page: Path, tmp_path: Path) -> None:
-    with console.shell(tmp_path, _environment(tmp_path)) as shell:
+def test_a_page_shows_what_its_reader_will_see(page: Path, home: Path) -> None:
+    with console.shell(home, environment(home)) as shell:
         for part in console.parts(page.read_text(encoding="utf-8")):
             if isinstance(part, console.Saved):
                 shell.save(part)
