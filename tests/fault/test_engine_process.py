@@ -120,6 +120,18 @@ async def test_an_engine_that_keeps_dying_is_sealed(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
+async def test_an_engine_that_dies_now_and_then_is_not_sealed(tmp_path: Path) -> None:
+    key = engines.signer(tmp_path)
+    limits = EngineLimits(crashes=2, crash_window_seconds=0.0)
+    async with engines.running(engines.build(tmp_path, key), key, tmp_path, limits=limits) as (engine, process):
+        for _ in range(4):
+            victim = process.pid
+            os.kill(victim, signal.SIGKILL)
+            await until(replaced(process, victim))
+        assert (await engine.evaluate(PLAIN, deadline_seconds=5)).revision == engines.REVISION
+
+
+@pytest.mark.asyncio
 async def test_an_engine_that_cannot_come_back_is_sealed(tmp_path: Path) -> None:
     key = engines.signer(tmp_path)
     limits = EngineLimits(crashes=3)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import http.client
 import json
 import os
 import socket
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -36,10 +38,12 @@ class OverSocket(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def ask(process: OpaProcess, method: str, target: str, body: bytes = b"") -> tuple[int, bytes]:
+def ask(
+    process: OpaProcess, method: str, target: str, body: bytes = b"", *, headers: Mapping[str, str] | None = None
+) -> tuple[int, bytes]:
     connection = OverSocket(process.socket)
     try:
-        connection.request(method, target, body or None)
+        connection.request(method, target, body or None, dict(headers or {}))
         reply = connection.getresponse()
         return reply.status, reply.read()
     finally:
@@ -211,13 +215,19 @@ async def test_looking_at_nothing_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
-async def test_bodies_over_the_cap_are_refused_plain_or_compressed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("compressed", [False, True], ids=["plain", "compressed"])
+async def test_bodies_over_the_cap_are_refused(compressed: bool, tmp_path: Path) -> None:  # noqa: FBT001
     key = engines.signer(tmp_path)
     limits = EngineLimits(body_bytes=10_000)
+    body = b'{"input":{"case":"plain","value":"' + b"x" * 2_000_000 + b'"}}'
+    headers = {"Content-Encoding": "gzip"} if compressed else {}
+    sent = gzip.compress(body) if compressed else body[:20_000]
     async with engines.running(engines.build(tmp_path, key), key, tmp_path, limits=limits) as (_, process):
-        body = b'{"input":{"case":"plain","value":"' + b"x" * 20_000 + b'"}}'
-        status, _ = await asyncio.to_thread(ask, process, "POST", "/v1/data/aisecops/decision/decision", body)
+        status, _ = await asyncio.to_thread(
+            ask, process, "POST", "/v1/data/aisecops/decision/decision", sent, headers=headers
+        )
     assert status == 400
+    assert not compressed or len(sent) < limits.body_bytes
 
 
 @pytest.mark.asyncio
