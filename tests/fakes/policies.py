@@ -143,7 +143,7 @@ class FakeRepository:
         return Commit(self._known(commit_id), "Ada", f"commit {int(commit_id, 16)}", 1_700_000_000)
 
     async def commits(self, *, after: str, limit: int) -> list[Commit]:
-        lineage = self._lineage(CommitId(self.parents.get(after, "") if after else self.branch))
+        lineage = self._lineage(self.parents[self._known(CommitId(after))] if after else await self.head())
         return [await self.commit(CommitId(one)) for one in itertools.islice(lineage, limit)]
 
     async def is_descendant(self, commit_id: CommitId, *, of: CommitId) -> bool:

@@ -17,6 +17,7 @@ from aisecops_server.domain.plan import StepId
 
 # A space cannot stand in an agent's id, so that no table can grant anything to this one.
 UNKNOWN_PRINCIPAL = "aisecops probe"
+MAX_KNOWN_TOOLS = 64
 _UNKNOWN_TOOL = "aisecops-probe/none"
 
 
@@ -30,8 +31,8 @@ class Probe:
 
 
 def probes(known_tools: Sequence[str] = ()) -> tuple[Probe, ...]:
-    """Return the probes; ``known_tools`` are asked for as well, by the unknown principal."""
-    tools = [_UNKNOWN_TOOL, *known_tools]
+    """Return the probes; up to ``MAX_KNOWN_TOOLS`` of ``known_tools`` are asked for as well, spread over all."""
+    tools = [_UNKNOWN_TOOL, *known_tools[:: max(1, -(-len(known_tools) // MAX_KNOWN_TOOLS))]]
     by_tool = [_probe(f"an unknown agent calls {tool}", [_step("s1", tool)]) for tool in tools]
     return (
         *by_tool,

@@ -1,0 +1,75 @@
+"""Probes are real input documents, and only a denial of this revision passes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from aisecops_server.domain.canonical import canonical_bytes
+from aisecops_server.domain.decision import Verdict
+from aisecops_server.domain.errors import BundleRejectedError, EngineUnavailableError
+from aisecops_server.domain.input_document import InputDocument
+from aisecops_server.domain.probe import MAX_KNOWN_TOOLS, UNKNOWN_PRINCIPAL, probes, require_denied
+
+from tests.fakes.policies import answer
+
+REVISION = "a" * 40
+
+
+def verdict(result: object, revision: str = REVISION) -> Verdict:
+    return Verdict(result, revision, "fake", 1)
+
+
+@pytest.mark.parametrize("probe", probes(["mail/send"]), ids=lambda probe: probe.name)
+def test_a_probe_is_a_well_formed_document_in_canonical_bytes(probe):
+    document = InputDocument.model_validate_json(probe.document)
+    assert [step.id for step in document.plan.steps] == list(probe.step_ids)
+    assert canonical_bytes(json.loads(probe.document)) == probe.document
+    assert document.principal.id in ("", UNKNOWN_PRINCIPAL)
+
+
+def test_known_tools_are_asked_for_and_there_is_a_bound_on_them():
+    tools = [f"server/tool{n}" for n in range(1000)]
+    asked = {json.loads(probe.document)["plan"]["steps"][0]["tool"] for probe in probes(tools)}
+    assert MAX_KNOWN_TOOLS // 2 < len(asked & set(tools)) <= MAX_KNOWN_TOOLS
+
+
+def test_every_probe_is_told_apart_by_its_name():
+    names = [probe.name for probe in probes(["a/b", "c/d"])]
+    assert len(set(names)) == len(names)
+
+
+def test_a_denial_of_this_revision_passes():
+    for probe in probes():
+        require_denied(probe, verdict(answer(probe.document)), revision=REVISION)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda document: verdict(answer(document, "ALLOW")),
+        lambda document: verdict(None),
+        lambda document: verdict(True),
+        lambda document: verdict({}),
+        lambda document: verdict([]),
+        lambda document: verdict({**answer(document), "outcome": "deny"}),
+        lambda document: verdict({**answer(document), "steps": []}),
+        lambda document: verdict(answer(document), "b" * 40),
+        lambda document: verdict(answer(document), ""),
+        lambda document: EngineUnavailableError("no answer"),
+    ],
+)
+def test_anything_else_names_the_probe_and_the_revision(given):
+    probe = probes()[0]
+    with pytest.raises(BundleRejectedError, match="an unknown agent calls") as refused:
+        require_denied(probe, given(probe.document), revision=REVISION)
+    assert refused.value.metadata()["revision"] == REVISION
+
+
+def test_an_approval_is_no_denial():
+    probe = probes()[0]
+    result = answer(probe.document)
+    result["outcome"] = result["steps"][0]["outcome"] = "REQUIRE_APPROVAL"
+    result["findings"] = [{**result["findings"][0], "effect": "require_approval"}]
+    with pytest.raises(BundleRejectedError, match="only DENY is right"):
+        require_denied(probe, verdict(result), revision=REVISION)
