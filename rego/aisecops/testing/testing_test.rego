@@ -71,6 +71,7 @@ source(id, kind, tool) := {
 	"declared_trust": "",
 	"tool": tool,
 	"step_id": "",
+	"pointed_at": false,
 }
 
 # METADATA
@@ -80,7 +81,9 @@ tool(parts) := object.union(
 		"effect": "read",
 		"reach": "internal",
 		"result_trust": "internal",
-		"result_records": true,
+		"result_records": "all",
+		"asked_by": {"work": true},
+		"concerns": {},
 		"arguments": {},
 		"capabilities": {"desk": true},
 		"allowed_hosts": {},
@@ -120,6 +123,11 @@ tables := {
 		"agent_message": "internal",
 	},
 	"approvals": {"approvers_required": 1},
+	"vocabulary": {
+		"actions": {"please": {"work": true}, "send": {"post": true}},
+		"delegation": {"verbs": {"do": true}, "nouns": {"steps": true}},
+		"arguments": {"title": "content", "id": "object", "to": "destination"},
+	},
 	"risk": {
 		"approval_at_milli": 2000,
 		"deny_at_milli": 4000,

@@ -46,8 +46,9 @@ class Request:
     def names(self, value: ArgumentValue) -> bool:
         """Return whether every word of a value was said; of an e-mail address, those before the @."""
         name = value.value.partition("@")[0] if value.shape == "email" else value.needle
-        telling = [word for word in words(name) if not word.isdigit()]
-        return any(len(word) >= SHORTEST_NAME for word in telling) and all(word in self.spoken for word in telling)
+        said = words(name)
+        tells = any(len(word) >= SHORTEST_NAME and not word.isdigit() for word in said)
+        return tells and all(word in self.spoken for word in said)
 
     def phrases(self, scalar: str) -> bool:
         """Return whether a scalar of two to eight words was said word by word, file endings aside."""
