@@ -41,11 +41,11 @@ that said so and the Git revision of the policy that decided.
 """
 
 _EXAMPLES = """
-aisecops demo                                  see the whole story in a minute
-aisecops dev policy ./policy                   make a policy repository to start from
-aisecops serve --repository ./policy           run the control plane on it
-aisecops decide -f plan.json                   ask; the exit code is the answer
-aisecops trace show TRACE                      see every gate that a plan passed
+aisecops demo                            see the whole story in a minute
+aisecops dev policy ./policy             make a policy repository to start from
+aisecops serve --repository ./policy     run the control plane on it
+aisecops decide -f plan.json             ask; the exit code is the answer
+aisecops trace show TRACE                see every gate that a plan passed
 """
 
 

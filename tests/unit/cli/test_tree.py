@@ -40,7 +40,7 @@ def test_help_lists_every_command_and_every_exit_code(capsys: pytest.CaptureFixt
     shown = capsys.readouterr().out
     assert [name for name in cli.entries if f"  {name} " not in shown] == []
     assert [code for code in ExitCode if f"  {int(code)} " not in shown] == []
-    assert max(map(len, shown.splitlines())) <= HELP_COLUMNS + 5
+    assert max(map(len, shown.splitlines())) <= HELP_COLUMNS
 
 
 def test_every_exit_code_has_a_meaning() -> None:

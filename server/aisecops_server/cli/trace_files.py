@@ -1,0 +1,165 @@
+"""``aisecops trace import|evaluate``: recorded traces, in this process, on the state directory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aisecops_server.cli.configuration import loaded, settings
+from aisecops_server.cli.exit_codes import ExitCode
+from aisecops_server.cli.invocation import command
+from aisecops_server.cli.output import say, show, talk_console
+from aisecops_server.domain.errors import AisecopsError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from aisecops_server.settings import Settings
+    from aisecops_server.usecases.evaluate_traces import Evaluated
+    from aisecops_server.usecases.import_traces import Imported
+
+TRACES_FILE = "traces.db"
+
+
+@command(
+    "import",
+    examples="""
+    aisecops trace import traces.otlp.jsonl.gz
+    aisecops trace import monday.jsonl tuesday.jsonl --tool-server slack
+    """,
+)
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("--tool-server", default="", help="The server that tools belong to which the traces name without one.")
+def import_traces(*, files: Sequence[Path], tool_server: str) -> ExitCode:
+    """Read recorded agent traces (OTLP JSON lines).
+
+    The files hold spans with the GenAI semantic conventions, plain or gzipped. Nothing is guessed: what cannot be
+    read ends the import with its line, and what came before it is kept. Importing a file again adds nothing.
+    """
+    found = [asyncio.run(_import(path, tool_server)) for path in files]
+    document = {
+        "traces": sum(item.traces for item in found),
+        "new": sum(item.new for item in found),
+        "calls": sum(item.calls for item in found),
+    }
+
+    def draw(console: Console) -> None:
+        console.print(
+            f"{document['traces']:,} traces with {document['calls']:,} calls, {document['new']:,} of them new"
+        )
+
+    show(document, draw)
+    say("next: aisecops trace evaluate")
+    return ExitCode.OK
+
+
+async def _import(path: Path, tool_server: str) -> Imported:
+    from aisecops_server.adapters.otlp.spans import ToolServers  # noqa: PLC0415
+    from aisecops_server.adapters.otlp.trace_file import OtlpTraceFile  # noqa: PLC0415
+    from aisecops_server.adapters.sqlite.recorded_traces import SqliteRecordedTraces  # noqa: PLC0415
+    from aisecops_server.usecases.import_traces import ImportTraces  # noqa: PLC0415
+
+    store = SqliteRecordedTraces(_traces_file(settings()))
+    try:
+        with _progress(f"reading {path.name}", "traces") as advance:
+            traces = OtlpTraceFile(path, ToolServers(otherwise=tool_server)).read()
+            return await ImportTraces(store)(traces, lambda done: advance(done, None))
+    finally:
+        await store.close()
+
+
+@command(
+    "evaluate",
+    examples="""
+    aisecops trace evaluate
+    aisecops trace evaluate --repository ./policy -o json | jq '.tallies[] | select(.outcome == "DENY")'
+    """,
+)
+@click.option("--repository", help="The policy repository to decide with.")
+@click.option("--branch", help="The branch whose head decides.")
+def evaluate_traces(**options: str | None) -> ExitCode:
+    """Decide imported tool calls as a dry run.
+
+    Every recorded call is decided in the context that its agent had at that moment, on the live revision, and
+    recorded with mode DRY_RUN. Runs in this process, so no control plane may run on the same state directory. What
+    was decided on the revision already is skipped: an interrupted run goes on where it stopped. Exit code 3 when any
+    call would be blocked or escalated.
+    """
+    evaluated = asyncio.run(_evaluate(loaded(**options).settings))
+    show(_document(evaluated), lambda console: _draw(console, evaluated))
+    if evaluated.failed:
+        say(f"{evaluated.failed:,} calls could not be decided and count as blocked; run it again to try them once more")
+    stopped = evaluated.failed or any(tally.outcome != "ALLOW" for tally in evaluated.tallies)
+    return ExitCode.DENIED if stopped else ExitCode.OK
+
+
+async def _evaluate(configured: Settings) -> Evaluated:
+    from aisecops_server.adapters.sqlite.recorded_traces import SqliteRecordedTraces  # noqa: PLC0415
+    from aisecops_server.bootstrap import compose  # noqa: PLC0415
+    from aisecops_server.usecases.evaluate_traces import EvaluateTraces  # noqa: PLC0415
+
+    async with compose(configured) as plane:
+        try:
+            await plane.policy.sync()
+        except AisecopsError:
+            # The repository may be away; what was live last can still decide, and without it nothing is.
+            await plane.resume()
+        store = SqliteRecordedTraces(_traces_file(configured))
+        try:
+            with _progress("deciding", "calls") as advance:
+                return await EvaluateTraces(store, plane.decide, plane.live)(advance)
+        finally:
+            await store.close()
+
+
+def _traces_file(configured: Settings) -> Path:
+    configured.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return configured.state_dir / TRACES_FILE
+
+
+@contextmanager
+def _progress(doing: str, unit: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Show how far something is on a terminal, with the time that is left when the end is known."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    talk = talk_console()
+    columns = (
+        TextColumn(doing),
+        BarColumn(),
+        TextColumn(f"{{task.completed:,.0f}} {unit}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=talk, transient=True, disable=not talk.is_terminal) as progress:
+        task = progress.add_task(doing, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _document(evaluated: Evaluated) -> dict[str, Any]:
+    return {
+        "revision": evaluated.revision,
+        "decided": evaluated.decided,
+        "skipped": evaluated.skipped,
+        "failed": evaluated.failed,
+        "tallies": [
+            {
+                "agentId": tally.agent_id,
+                "tool": tally.tool,
+                "outcome": tally.outcome,
+                "rules": list(tally.rules),
+                "calls": tally.calls,
+            }
+            for tally in evaluated.tallies
+        ],
+    }
+
+
+def _draw(console: Console, evaluated: Evaluated) -> None:
+    from aisecops_server.terminal.evaluations import evaluation_block  # noqa: PLC0415
+
+    console.print(evaluation_block(console, _document(evaluated)))
