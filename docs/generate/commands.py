@@ -43,10 +43,23 @@ def _section(command: click.Command, context: click.Context) -> str:
     own = getattr(command, "own", command.params)
     rows = _records([item for item in own if isinstance(item, click.Option)], context)
     options = "\n" + table(["option", "meaning"], rows) if rows else ""
-    examples = [line.strip() for line in getattr(command, "examples", "").strip().splitlines()]
-    shown = "\n```console\n" + "\n".join(f"$ {line}" for line in examples) + "\n```\n" if examples else ""
+    examples = "".join(_examples(getattr(command, "examples", "").strip().splitlines()))
+    shown = f"\n```console\n{examples}```\n" if examples else ""
     text = "\n\n".join(one_line(part) for part in (command.help or "").replace("\b", "").split("\n\n"))
     return f"## {context.command_path}\n\n{text}\n\n```text\n{usage}\n```\n{options}{shown}"
+
+
+def _examples(lines: list[str]) -> Iterator[str]:
+    """Yield each example as a comment and the command; a line that is no command is about the one before it."""
+    pairs: list[tuple[str, str]] = []
+    for line in map(str.strip, lines):
+        if line.startswith("aisecops"):
+            typed, _, meaning = line.partition("  ")
+            pairs.append((typed, meaning.strip()))
+        elif pairs:
+            pairs[-1] = (pairs[-1][0], f"{pairs[-1][1]} {line}".strip())
+    for typed, meaning in pairs:
+        yield (f"# {meaning}\n" if meaning else "") + f"$ {typed}\n"
 
 
 def _records(options: list[click.Option] | list[click.Parameter], context: click.Context) -> list[list[str]]:
