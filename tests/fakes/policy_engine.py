@@ -1,4 +1,4 @@
-"""An engine with a policy of four lines: `delete` is denied, `pay` needs approval, `crash` crashes, the rest may run."""
+"""An engine with a tiny policy: `delete` is denied, `pay` needs approval, `crash` crashes, the rest may run."""
 
 from __future__ import annotations
 

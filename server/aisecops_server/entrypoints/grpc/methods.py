@@ -7,6 +7,7 @@ A handler returns the serialised answer or raises; every error leaves through ``
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -23,6 +24,7 @@ from aisecops_server.ports import Authenticator
 Context = grpc.aio.ServicerContext[bytes, bytes]
 _M = TypeVar("_M", bound=Message)
 _SCHEME = "bearer"
+_DISCARD_SECONDS = 0.05
 
 
 class Patience(Enum):
@@ -88,6 +90,7 @@ class Gate:
                 async for answer in handler(requests, caller):
                     yield answer.SerializeToString()
             except Exception as error:  # noqa: BLE001 - the last line: every error becomes a status here
+                await _discard(requests)
                 await status.abort(context, status.as_known(error))
 
         return grpc.stream_stream_rpc_method_handler(method)
@@ -140,3 +143,11 @@ def _credential(context: Context) -> str:
             "the call carries no credential", hint="Send the metadata 'authorization: Bearer <token>', once"
         )
     return credential
+
+
+async def _discard(requests: AsyncIterator[bytes]) -> None:
+    """Read what is still on its way: a caller in the middle of a write would see that fail, and not our status."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_DISCARD_SECONDS):
+            async for _ in requests:
+                continue
