@@ -23,7 +23,7 @@ from aisecops_server.domain.merkle import EMPTY_ROOT, leaf_hash, root_of
 from aisecops_server.domain.record import DecisionRecord, TraceFilter, TraceSummary
 from aisecops_server.ports import EventLog
 
-from tests.records import Records
+from tests.records import START_NS, Records
 
 EVERYTHING = TraceFilter()
 
@@ -175,6 +175,14 @@ class EventLogContract:
         await log.close()
         with pytest.raises(LogUnavailableError):
             await log.append(Records().record())
+
+    @pytest.mark.asyncio
+    async def test_times_are_kept_to_the_microsecond_that_the_body_proves(self, log: EventLog) -> None:
+        event = dataclasses.replace(Records().control_event(), occurred_at_ns=START_NS + 789)
+        await log.append_event(event)
+        [stored] = await collected(log.events(from_index=0, follow=False, trace_id=""))
+        assert stored.event == dataclasses.replace(event, occurred_at_ns=START_NS)
+        assert (await log.verify()).ok
 
     # Retries
 

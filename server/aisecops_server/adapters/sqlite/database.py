@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,7 +22,8 @@ from aisecops_server.domain.errors import IntegrityError, LogUnavailableError
 FIRST_SOUND_SQLITE = (3, 51, 3)
 
 _BUSY_MILLISECONDS = 5000
-_DAMAGED = (apsw.CorruptError, apsw.NotADBError)
+# Text that is no UTF-8 and lists that are no JSON were not written by us.
+_DAMAGED = (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError, json.JSONDecodeError)
 
 
 def sqlite_version() -> str:

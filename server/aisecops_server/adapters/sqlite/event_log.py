@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+import apsw
+
 from aisecops_server.adapters.sqlite import database, schema, stored
 from aisecops_server.adapters.sqlite.append import Entry, Result, load_frontier
 from aisecops_server.adapters.sqlite.readers import Readers
@@ -212,8 +214,8 @@ def _writer(path: Path, options: LogOptions) -> Writer:
     connection = database.open_for_writing(path, vfs=options.vfs)
     try:
         database.migrate(connection, schema.MIGRATIONS, application_id=schema.APPLICATION_ID)
-        with database.translated("checking it"):
-            problem = startup_problem(connection)
+        problem = _problem(connection)
+        with database.translated("measuring the disk"):
             free = database.free_bytes(path)
     except BaseException:
         connection.close()
@@ -224,6 +226,14 @@ def _writer(path: Path, options: LogOptions) -> Writer:
         wanted = options.minimum_free_bytes >> 20
         return Writer(connection, sealed=f"only {free >> 20} MB are free where the log lives, {wanted} MB are needed")
     return Writer(connection)
+
+
+def _problem(connection: apsw.Connection) -> str:
+    try:
+        with database.translated("checking it"):
+            return startup_problem(connection)
+    except IntegrityError as error:
+        return error.message
 
 
 def _receipt(results: Sequence[Result]) -> Receipt:

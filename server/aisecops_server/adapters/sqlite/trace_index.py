@@ -23,7 +23,6 @@ SUMMARY_COLUMNS = (
     " started_at, last_at"
 )
 
-_BLOCKS_IN_MEMORY = 16
 _TERMS_IN_MEMORY = 50_000
 
 Term = tuple[str, str]
@@ -61,8 +60,9 @@ def stored_bits(bits: int) -> bytes:
 class TraceIndex:
     """Keeps the tables about traces in step with the decisions that are stored."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, *, blocks_in_memory: int = 16) -> None:
         self._connection = connection
+        self._blocks_in_memory = blocks_in_memory
         self._terms: dict[Term, int] = {}
         self._blocks: OrderedDict[int, dict[int, int]] = OrderedDict()
 
@@ -134,7 +134,7 @@ class TraceIndex:
         rows = [(block, term, stored_bits(bits)) for (block, term), bits in changed.items()]
         insert(self._connection, "INSERT OR REPLACE INTO trace_posting", rows)
         # Only now: until its bits are written, memory is the only place that has them.
-        while len(self._blocks) > _BLOCKS_IN_MEMORY:
+        while len(self._blocks) > self._blocks_in_memory:
             self._blocks.popitem(last=False)
 
     def _block(self, number: int) -> dict[int, int]:

@@ -155,12 +155,26 @@ class Verification:
             self._check(stored)
         except _Fault as fault:
             problem, index = fault.problem, fault.index
+        except (UnicodeDecodeError, TypeError):
+            index = self._unreadable(stored.size)
+            problem = f"event {index} or what belongs to it cannot be read"
         return LogReport(LogHead(stored.size, stored.root()), self._recomputed(), problem, index)
 
     def _recomputed(self) -> LogHead:
         peaks = (*self._tree.peaks, *self._newest.peaks)
         size = self._tree.size * SUBTREE_LEAVES + self._newest.size
         return LogHead(size, Frontier(size, peaks).root())
+
+    def _unreadable(self, size: int) -> int:
+        """Return the first event that cannot be read, of those not checked yet."""
+        checked = self._recomputed().size
+        for index in range(checked, size):
+            try:
+                _checked_leaves(self._connection, index, index + 1)
+            except (UnicodeDecodeError, TypeError):
+                return index
+        # Its leaf is sound, so what cannot be read stands in an index entry of the part that was checked last.
+        return max(checked - 1, 0) // SUBTREE_LEAVES * SUBTREE_LEAVES
 
     def _check(self, stored: Frontier) -> None:
         size = stored.size
@@ -173,6 +187,10 @@ class Verification:
         for problem, query in _STRAYS:
             if (index := self._connection.execute(query, {"leaves": SUBTREE_LEAVES}).get) is not None:
                 raise _Fault(index, f"event {index} {problem}")
+        for table in ("decision", "idempotency"):
+            damage = self._connection.execute(f"PRAGMA integrity_check({table})").get
+            if damage != "ok":
+                raise _Fault(size - 1, f"the index of table {table} of events 0 to {size - 1} is damaged ({damage})")
 
     def _compare(self, stored: Frontier) -> None:
         start = 0
@@ -231,15 +249,16 @@ def _check_columns(rows: Sequence[Row]) -> None:
             f',"event_id":"{event_id}","occurred_at_micros":{at // 1000},"plan_id":"{plan_id}",'
             f'"schema_version":{version},"stage":"{stage}","trace_id":"{trace_id}","type":"{kind}"}}'
         )
-        if not (body.endswith(closing.encode()) and body.startswith(opening.encode())):
+        if at % 1000 or not (body.endswith(closing.encode()) and body.startswith(opening.encode())):
             _check_parsed(row)
 
 
 def _check_parsed(row: Row) -> None:
     index, *columns, occurred_at, _, body = row
+    micros, nanos = divmod(occurred_at, 1000)
     fields = orjson.loads(body)
     names = ("event_id", "trace_id", "plan_id", "decision_id", "stage", "type")
-    known = {**dict(zip(names, columns, strict=True)), "occurred_at_micros": occurred_at // 1000}
+    known = {**dict(zip(names, columns, strict=True)), "occurred_at_micros": micros if nanos == 0 else None}
     altered = sorted(name for name, value in known.items() if fields.get(name) != value)
     if altered:
         raise _Fault(index, f"event {index}: {', '.join(altered)} differ from its body")

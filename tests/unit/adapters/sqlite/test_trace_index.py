@@ -1,0 +1,94 @@
+"""The bits of the trace index against a plain model, over more than one block and any order of decisions."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from aisecops_server.adapters.sqlite.database import migrate, open_for_writing
+from aisecops_server.adapters.sqlite.schema import APPLICATION_ID, BLOCK_TRACES, MIGRATIONS
+from aisecops_server.adapters.sqlite.trace_index import TraceIndex, bits_of, stored_bits
+from aisecops_server.adapters.sqlite.trace_list import trace_page
+from aisecops_server.domain.decision import Outcome
+from aisecops_server.domain.record import DecisionRecord, TraceFilter, TraceSummary
+from aisecops_server.domain.trace_summary import extended, opened
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.records import Records
+
+
+@given(st.integers(0, 2**BLOCK_TRACES - 1))
+def test_bits_survive_storage(bits: int) -> None:
+    assert bits_of(stored_bits(bits)) == bits
+    assert len(stored_bits(bits)) <= BLOCK_TRACES // 8
+
+
+Shape = tuple[int, Outcome, str, tuple[str, ...]]
+SHAPES: st.SearchStrategy[Shape] = st.tuples(
+    st.integers(0, 12),
+    st.sampled_from(Outcome),
+    st.sampled_from(["trusted", "internal", "unverified"]),
+    st.lists(st.sampled_from(["r.a", "r.b", "r.c"]), max_size=2).map(tuple),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.lists(SHAPES, min_size=1, max_size=8), max_size=8))
+def test_decisions_in_any_order_and_grouping_are_found_by_what_they_add_up_to(groups: list[list[Shape]]) -> None:
+    make = Records()
+    with tempfile.TemporaryDirectory() as folder:
+        connection = open_for_writing(Path(folder) / "audit.db")
+        migrate(connection, MIGRATIONS, application_id=APPLICATION_ID)
+        index, model = TraceIndex(connection), dict[str, TraceSummary]()
+        for group in groups:
+            records = [_shaped(make, shape) for shape in group]
+            index.add(records)
+            for record in records:
+                known = model.get(record.decision.trace_id)
+                model[record.decision.trace_id] = extended(known, record) if known else opened(record)
+        newest_first = list(reversed(model.values()))
+        for narrow in (TraceFilter(), TraceFilter(outcome="DENY"), TraceFilter(rule="r.a", trust="unverified")):
+            page = trace_page(connection, narrow, page_size=100, page_token="")
+            assert list(page.traces) == [summary for summary in newest_first if _matches(narrow, summary)]
+        connection.close()
+
+
+def test_a_page_crosses_blocks_and_older_blocks_change(tmp_path: Path) -> None:
+    make = Records()
+    connection = open_for_writing(tmp_path / "audit.db")
+    migrate(connection, MIGRATIONS, application_id=APPLICATION_ID)
+    index = TraceIndex(connection, blocks_in_memory=1)
+    total = 2 * BLOCK_TRACES + 40
+    records = [make.record(rules=("rare.rule",) if number % 700 == 3 else ()) for number in range(total)]
+    for at in range(0, total, 300):
+        index.add(records[at : at + 300])
+    # One group that touches every block, back and forth.
+    late = [records[number] for number in (5, total - 1, BLOCK_TRACES + 5, 6, total - 2)]
+    index.add([make.record(trace_id=record.decision.trace_id, rules=("late.rule",)) for record in late])
+    found = trace_page(connection, TraceFilter(rule="late.rule"), page_size=10, page_token="")
+    expected = [total - 1, total - 2, BLOCK_TRACES + 5, 6, 5]
+    assert [trace.trace_id for trace in found.traces] == [records[number].decision.trace_id for number in expected]
+    rare, token, pages = [], "", 0
+    while True:
+        page = trace_page(connection, TraceFilter(rule="rare.rule"), page_size=1, page_token=token)
+        rare += [trace.trace_id for trace in page.traces]
+        token, pages = page.next_token, pages + 1
+        if not token:
+            break
+    assert rare == [records[number].decision.trace_id for number in (1403, 703, 3)]
+    assert pages == 3
+    connection.close()
+
+
+def _shaped(make: Records, shape: Shape) -> DecisionRecord:
+    trace, outcome, trust, rules = shape
+    return make.record(trace_id=f"{trace:032x}", outcome=outcome, trust=trust, rules=rules)
+
+
+def _matches(narrow: TraceFilter, summary: TraceSummary) -> bool:
+    return (
+        narrow.outcome in ("", summary.outcome)
+        and narrow.trust in ("", summary.lowest_trust)
+        and (not narrow.rule or narrow.rule in summary.rules)
+    )
