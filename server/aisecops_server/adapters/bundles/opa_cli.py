@@ -1,7 +1,7 @@
 """Short runs of the OPA binary that check, describe and sign bundles.
 
-Each run has an empty environment, a private working directory, a time limit and a process group of its own that is
-killed when the limit passes. Complaints of the compiler become ``BundleRejectedError`` with the file and line in the
+Each run has an empty environment, a private working directory, a limit on memory, and a limit on time after which its
+whole process group is killed. Complaints of the compiler become ``BundleRejectedError`` with the file and line in the
 policy repository.
 """
 
@@ -25,6 +25,9 @@ KEY_ID = "aisecops"
 _SHOWN_ERRORS = 5
 _MAX_OUTPUT_BYTES = 64 * 1024 * 1024
 _MAX_CHARACTERS = 500
+_MEMORY_KIBIBYTES = 1024 * 1024
+# Where the system knows no such limit, the time limit remains.
+_LIMITED = 'ulimit -d "$0" 2>/dev/null; exec "$@"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ class OpaCli:
     async def _run(self, *arguments: str, cwd: Path) -> tuple[int, bytes, bytes]:
         try:
             process = await asyncio.create_subprocess_exec(
-                str(self.binary()),
+                *("/bin/sh", "-c", _LIMITED, str(_MEMORY_KIBIBYTES), str(self._present())),
                 *arguments,
                 cwd=cwd,
                 env={},
@@ -83,22 +86,30 @@ class OpaCli:
                 start_new_session=True,
             )
         except OSError as error:
-            raise EngineUnavailableError(
-                f"OPA cannot be started: {error.strerror}", hint="'aisecops engine install' installs it"
-            ) from error
+            raise _cannot_start(error.strerror or "unknown reason") from error
         try:
             async with asyncio.timeout(self.timeout_seconds):
                 output, errors = await process.communicate()
         except TimeoutError as error:
             raise BundleRejectedError(
                 f"opa {arguments[0]} did not end within {self.timeout_seconds:g} s",
-                hint="Split what makes the policy so expensive to compile",
+                hint="Activate the commit by hand to try again, or split what is so expensive to compile",
             ) from error
         finally:
             await _end(process)
         if len(output) > _MAX_OUTPUT_BYTES:
             raise BundleRejectedError(f"opa {arguments[0]} printed too much", hint="Make the policy smaller")
         return process.returncode or 0, output, errors
+
+    def _present(self) -> Path:
+        binary = self.binary()
+        if not os.access(binary, os.X_OK):
+            raise _cannot_start(f"{binary} is not a program")
+        return binary
+
+
+def _cannot_start(why: str) -> EngineUnavailableError:
+    return EngineUnavailableError(f"OPA cannot be started: {why}", hint="'aisecops engine install' installs it")
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

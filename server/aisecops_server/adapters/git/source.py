@@ -5,6 +5,7 @@ Every rule here is an allow-list; whatever it does not know is refused before gi
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,8 @@ def parse_source(text: str) -> Source:
     # Before its first slash, a colon makes git see a host or a protocol helper.
     if ":" in text.partition("/")[0] or "://" in text:
         raise RepositoryUnavailableError("the policy repository's URL is of a kind that is not allowed", hint=_HINT)
-    directory = Path(text).expanduser().absolute()
+    # Unlike Path.expanduser, this leaves an unknown user's name as it is.
+    directory = Path(os.path.expanduser(text)).absolute()  # noqa: PTH111
     return Source(str(directory), str(directory), directory)
 
 
