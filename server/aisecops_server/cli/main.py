@@ -19,7 +19,7 @@ from aisecops_server.cli.tree import Entry, LazyGroup
 _HERE = "aisecops_server.cli"
 
 ENTRIES = {
-    "demo": Entry(f"{_HERE}.demo:demo", "See it decide: real agents' plans, a policy change, what flipped."),
+    "demo": Entry(f"{_HERE}.demo:demo", "See it decide: agents' plans, a policy change, what flipped."),
     "serve": Entry(f"{_HERE}.serve:serve", "Run the control plane."),
     "doctor": Entry(f"{_HERE}.doctor:doctor", "Say what is missing on this machine and how to mend it."),
     "decide": Entry(f"{_HERE}.decide:decide", "Ask whether a plan may run."),
@@ -42,7 +42,7 @@ that said so and the Git revision of the policy that decided.
 
 _EXAMPLES = """
 aisecops demo                            see the whole story in a minute
-aisecops dev policy ./policy             make a policy repository to start from
+aisecops dev policy ./policy             make a policy repository to start
 aisecops serve --repository ./policy     run the control plane on it
 aisecops decide -f plan.json             ask; the exit code is the answer
 aisecops trace show TRACE                see every gate that a plan passed
