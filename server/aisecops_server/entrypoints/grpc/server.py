@@ -1,7 +1,7 @@
 """Puts the services on listeners: a Unix socket for this machine, and TCP where it is asked for.
 
 A listener without transport security is opened only on a Unix socket (mode 0600) or on a loopback address.
-Reflection is answered on the Unix socket, and on TCP only by setting.
+Reflection is answered to this machine: on the Unix socket and on loopback without TLS; elsewhere only by setting.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Listening:
     socket: Path | None
     address: str = ""
     credentials: grpc.ServerCredentials | None = None
-    reflection_on_tcp: bool = False
+    reflection_over_tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,8 @@ async def serve(served: Served, listening: Listening) -> RunningServer:
     servers: list[grpc.aio.Server] = []
     port = 0
     if listening.address:
-        server = _server(answering, (*_OPTIONS, *_TCP_OPTIONS), names if listening.reflection_on_tcp else ())
+        reflected = listening.credentials is None or listening.reflection_over_tls
+        server = _server(answering, (*_OPTIONS, *_TCP_OPTIONS), names if reflected else ())
         port = _bind_tcp(server, listening)
         servers.append(server)
     if listening.socket is not None:
