@@ -64,14 +64,21 @@ async def test_names_resolve_to_commits_and_unknown_names_say_what_to_do(tmp_pat
     assert await repository.resolve("v1") == first
     assert await repository.resolve(first[:10]) == first
     assert await repository.resolve(first) == first
-    for name in ("nothing", "f" * 40, "abcdef1"):
+    assert await repository.resolve("HEAD") == second
+    assert await repository.resolve("HEAD~1") == first
+    assert await repository.resolve(f"{second[:8]}~1") == first
+    for name in ("nothing", "f" * 40, "abcdef1", "HEAD~9", "v1~1"):
         with pytest.raises(UnknownRevisionError) as refused:
             await repository.resolve(name)
         assert "bundle list" in refused.value.diagnostics()
 
 
 @pytest.mark.parametrize(
-    "name", ["--upload-pack=touch x", "-h", "", "a..b", "main@{1}", "HEAD^", "x:y", "a b", "a\nb", "../x", "x.lock"]
+    "name",
+    [
+        *("--upload-pack=touch x", "-h", "", "a..b", "main@{1}", "HEAD^", "main~", "main~x", "main~1~1", "main~999999"),
+        *("x:y", "a b", "a\nb", "../x", "x.lock"),
+    ],
 )
 async def test_a_name_that_git_could_take_for_something_else_never_reaches_it(tmp_path, name):
     repository = mirrored(Remote.make(tmp_path / "remote").path, tmp_path)

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from aisecops_server.adapters.git.runner import Bounds, Finished, HardenedGit, OutputTooLongError, printable
-from aisecops_server.adapters.git.source import Source, parse_source, ref_name
+from aisecops_server.adapters.git.source import Source, ancestor_name, parse_source, ref_name
 from aisecops_server.adapters.git.tree_rules import (
     MAX_LISTING_BYTES,
     MAX_TREE_BYTES,
@@ -80,10 +80,13 @@ class GitRepository:
     async def resolve(self, name: str) -> CommitId:
         """Return the commit that a commit id (whole or at least 7 digits), branch or tag names.
 
+        ``HEAD`` is the head of the followed branch, and ``NAME~3`` the third commit before ``NAME``.
+
         Raises:
             UnknownRevisionError: nothing has that name.
         """
-        return await asyncio.to_thread(self._resolve, ref_name(name))
+        base, before = ancestor_name(name)
+        return await asyncio.to_thread(self._resolve, self._branch if base == "HEAD" else base, before)
 
     async def commit(self, commit_id: CommitId) -> Commit:
         """Return one commit's author, time and summary.
@@ -160,19 +163,20 @@ class GitRepository:
         if sum(1 for _ in (self._mirror / "objects" / "pack").glob("*.pack")) > _MAX_PACKS:
             self._run("repack", "-a", "-d", "-k", "--quiet", bounds=self._fetch_bounds)
 
-    def _resolve(self, name: str) -> CommitId:
+    def _resolve(self, name: str, before: int) -> CommitId:
         candidates = [f"refs/heads/{name}", f"refs/tags/{name}"]
         if _COMMIT_ID.fullmatch(name):
             candidates = [name]
         elif _ABBREVIATION.fullmatch(name):
             candidates.append(name)
         for candidate in candidates:
-            if found := self._peeled(candidate):
+            if found := self._peeled(candidate, before):
                 return found
         raise _unknown(name)
 
-    def _peeled(self, name: str) -> CommitId | None:
-        finished = self._run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    def _peeled(self, name: str, before: int = 0) -> CommitId | None:
+        wanted = f"{name}^{{commit}}~{before}"
+        finished = self._run("rev-parse", "--verify", "--quiet", "--end-of-options", wanted)
         found = finished.output.decode("ascii", "replace").strip()
         return CommitId(found) if finished.code == 0 and _COMMIT_ID.fullmatch(found) else None
 

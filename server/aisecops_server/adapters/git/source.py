@@ -16,6 +16,7 @@ _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>[^\s\x00-\x1f
 _SCP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*@[A-Za-z0-9][A-Za-z0-9.-]*:[A-Za-z0-9_~./][A-Za-z0-9_~./+-]*")
 _SCHEMES = frozenset({"https", "ssh", "file"})
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+@-]{0,254}")
+_BEFORE_DIGITS = 5
 _FORBIDDEN_IN_NAMES = ("..", "@{", "//", "/.", ".lock/")
 _HINT = "Name a local directory, or a URL that starts with https://, ssh:// or file://"
 
@@ -57,6 +58,18 @@ def _url(text: str, match: re.Match[str]) -> Source:
         raise RepositoryUnavailableError(f"a policy repository cannot be read by {scheme}://", hint=_HINT)
     shown = text.replace(authority, host, 1) if "@" in authority else text
     return Source(text, shown, None)
+
+
+def ancestor_name(name: str) -> tuple[str, int]:
+    """Split ``NAME~N`` into a name that may be looked up and how many commits before it are meant.
+
+    Raises:
+        UnknownRevisionError: it may not be looked up.
+    """
+    base, tilde, before = name.partition("~")
+    if tilde and not (before.isascii() and before.isdigit() and len(before) <= _BEFORE_DIGITS):
+        ref_name("")
+    return ref_name(base), int(before or 0)
 
 
 def ref_name(name: str) -> str:
