@@ -77,6 +77,15 @@ class ArgumentValue:
     open_ended: bool = False
 
     @property
+    def spellings(self) -> tuple[str, ...]:
+        """Return the texts to search for: account numbers are written with blanks and without."""
+        if self.shape != "iban":
+            return (self.needle,)
+        bare = self.needle.replace(" ", "")
+        grouped = " ".join(bare[at : at + 4] for at in range(0, len(bare), 4))
+        return tuple(dict.fromkeys((self.needle, bare, grouped)))
+
+    @property
     def is_counter(self) -> bool:
         """Return whether it is a short number, such as also counts days, list items and prices."""
         return self.value.isdigit() and len(self.value) <= LONGEST_COUNTER

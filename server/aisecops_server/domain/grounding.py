@@ -29,6 +29,7 @@ _DISTINCTIVE = frozenset({"email", "url", "host", "iban"})
 _GLUE_OF_DISTINCTIVE = frozenset("-._@%+~")
 _ANNOUNCING = frozenset("#'\"`«»“”„(=№\u2018\u2019")
 _ANNOUNCED_WITHIN = 24
+_BETWEEN = " :=."  # "id: 13", "no. 13"
 _LABELS = frozenset({"id", "ids", "no", "nr", "num", "number", "nummer", "numero", "número", "item", "entry", "record"})
 _GLUE = frozenset("-._@%+~/&")
 _GLUE_OF_DIGITS = frozenset("-._@%+~/&:,")
@@ -85,6 +86,18 @@ class _Sighting:
     reread: int = 0
     records: set[int] = field(default_factory=set)
 
+    def joined(self, other: _Sighting) -> _Sighting:
+        """Return both together, for two spellings of one value."""
+        return _Sighting(
+            plain=self.plain + other.plain,
+            covering=self.covering or other.covering,
+            fields=self.fields + other.fields,
+            lines=self.lines + other.lines,
+            inside=self.inside + other.inside,
+            reread=self.reread + other.reread,
+            records=self.records | other.records,
+        )
+
     def form(self) -> str:
         if self.covering:
             return "whole"
@@ -112,7 +125,7 @@ class _Needle:
         """
         if not self.labels:
             return True
-        before = text[max(0, start - _ANNOUNCED_WITHIN) : start].rstrip()
+        before = text[max(0, start - _ANNOUNCED_WITHIN) : start].rstrip(_BETWEEN)
         if not before or not continues_word(before[-1]):
             return bool(before) and before[-1] in _ANNOUNCING
         return any(word in self.labels for word in words(before)[-1:])
@@ -143,7 +156,7 @@ class _Search:
 
     def __init__(self) -> None:
         self.truncated = False
-        self._values: list[tuple[ArgumentValue, _Needle]] = []
+        self._values: list[tuple[ArgumentValue, list[_Needle]]] = []
         self._needles: dict[tuple[str, bool, bool], _Needle] = {}
         self._automaton = ahocorasick.Automaton()
         self._matches = 0
@@ -156,7 +169,7 @@ class _Search:
             if len(self._values) == MOST_VALUES:
                 self.truncated = True
                 break
-            self._values.append((value, self._needle(value, labels)))
+            self._values.append((value, [self._needle(value, text, labels) for text in value.spellings]))
         return range(first, len(self._values))
 
     def read(self, source: SourceId, text: SourceText) -> None:
@@ -185,11 +198,11 @@ class _Search:
     def results(self, indexes: range) -> Iterator[tuple[ArgumentValue, Mapping[SourceId, _Sighting]]]:
         """Yield the values at ``indexes`` with their sightings."""
         for index in indexes:
-            value, needle = self._values[index]
-            yield value, needle.found
+            value, needles = self._values[index]
+            yield value, _merged([needle.found for needle in needles])
 
-    def _needle(self, value: ArgumentValue, labels: frozenset[str]) -> _Needle:
-        key = (value.needle, value.shape in _DISTINCTIVE, value.open_ended)
+    def _needle(self, value: ArgumentValue, text: str, labels: frozenset[str]) -> _Needle:
+        key = (text, value.shape in _DISTINCTIVE, value.open_ended)
         if key not in self._needles:
             self._needles[key] = _Needle(*key)
         if value.is_counter:
@@ -219,6 +232,16 @@ class _Search:
                 start, end = last + 1 - len(needle.text), last + 1
                 if needle.stands_free(text, start, end):
                     yield start, end, needle
+
+
+def _merged(found: Sequence[Mapping[SourceId, _Sighting]]) -> Mapping[SourceId, _Sighting]:
+    if len(found) == 1:
+        return found[0]
+    merged: dict[SourceId, _Sighting] = {}
+    for sightings in found:
+        for source, sighting in sightings.items():
+            merged[source] = merged[source].joined(sighting) if source in merged else sighting
+    return merged
 
 
 class _Binding:
