@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from aisecops_server.domain import grounding
 from aisecops_server.domain.grounding import ground
+from aisecops_server.domain.value_search import MOST_VALUES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -161,9 +161,9 @@ def test_a_source_known_by_its_digest_is_said_to_be_unsearched():
 
 
 def test_too_many_values_are_said_to_be_truncated():
-    found = grounded({"to": [f"a{n}@x.org" for n in range(grounding.MOST_VALUES + 1)]})
+    found = grounded({"to": [f"a{n}@x.org" for n in range(MOST_VALUES + 1)]})
     assert found.summary["truncated"] is True
-    assert len(values(found)) == grounding.MOST_VALUES
+    assert len(values(found)) == MOST_VALUES
 
 
 def test_nested_tiny_values_in_a_large_source_stop_at_the_bound():
