@@ -80,3 +80,55 @@ test_denial_of_one_step_leaves_the_outcome_of_the_others if {
 	answer.outcome == "DENY"
 	[step.outcome | some step in answer.steps] == ["ALLOW", "DENY"]
 }
+
+held := testing.one("crm/delete", {"id": "c-1"})
+
+test_a_demand_for_approval_holds_the_step if {
+	answer := decide(held)
+	answer.outcome == "REQUIRE_APPROVAL"
+	[step.outcome | some step in answer.steps] == ["REQUIRE_APPROVAL"]
+}
+
+test_an_approval_turns_the_demand_into_a_remark if {
+	granted := {"id": "a-1", "plan_hash": "hash-1", "approvers": ["bob"], "expires_at_seconds": 1767225601}
+	answer := decide(testing.but(held, {"approvals": [granted]}))
+	answer.outcome == "ALLOW"
+	[finding.effect | some finding in answer.findings] == ["warn"]
+}
+
+test_an_approval_does_not_lift_a_denial if {
+	granted := {"id": "a-1", "plan_hash": "hash-1", "approvers": ["bob"], "expires_at_seconds": 1767225601}
+	answer := decide(testing.from_stranger(testing.but(held, {"approvals": [granted]})))
+	answer.outcome == "DENY"
+}
+
+test_a_finding_about_the_whole_plan_concerns_every_step if {
+	answer := decide(testing.but(testing.document([testing.step("crm/read", {}), testing.step("crm/read", {})]), {"environment": "staging"}))
+	[step.outcome | some step in answer.steps] == ["DENY", "DENY"]
+}
+
+test_what_a_tool_obliges_to_is_said_for_its_step if {
+	answer := decide(testing.document([testing.step("crm/read", {}), testing.step("mail/send", {"to": "a@example.com"})]))
+	answer.obligations == [{"kind": "redact", "step": "s2", "parameters": {"fields": ["card"]}}]
+}
+
+test_an_effect_that_is_none_of_ours_denies if {
+	odd := {"plan": {"odd": {"findings": [{"effect": "applaud", "step": "s1"}]}}}
+	answer := decision.decision with input as testing.one("crm/read", {})
+		with data.aisecops.rules as odd
+		with data.tables as testing.tables
+	answer.outcome == "DENY"
+}
+
+test_without_tables_nothing_is_allowed if {
+	answer := decision.decision with input as testing.one("crm/read", {}) with data.tables as {}
+	answer.outcome == "DENY"
+}
+
+test_without_a_factor_of_risk_nothing_is_allowed if {
+	answer := decision.decision with input as testing.one("crm/read", {})
+		with data.tables as object.union(testing.tables, {"risk": {"base_milli": {"read": null}}})
+	answer.outcome == "DENY"
+	[finding.rule | some finding in answer.findings] == ["plan.malformed"]
+	answer.steps == []
+}

@@ -12,8 +12,11 @@ package aisecops.lib.risk
 import data.aisecops.lib
 
 # METADATA
-# description: The score in thousandths.
-score_milli := floor((sum(past) + sum(proposed)) / 10000)
+# description: The score in thousandths; undefined, so that nothing is allowed, when the table lacks a factor.
+score_milli := floor((sum(past) + sum(proposed)) / 10000) if {
+	count(past) == count(lib.past_entries)
+	count(proposed) == count(lib.steps)
+}
 
 # METADATA
 # description: Ten thousand times the score of each past call.
