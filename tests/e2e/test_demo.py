@@ -154,6 +154,14 @@ def test_the_demo_fits_and_leaves_nothing_behind_on_request(kept: Kept, width: s
     long = [line for line in plain.splitlines() if len(line) > int(width)]
     assert [line for line in long if not line.startswith(("  aisecops ", "  export "))] == []
     assert sorted(kept.terminal.home.iterdir()) == before
+    assert "Try next" not in plain
+
+
+def test_a_stream_that_knows_ascii_only_gets_a_whole_demo(kept: Kept) -> None:
+    done = kept.terminal.run("demo", "--temporary", PYTHONIOENCODING="ascii", LC_ALL="C")
+    assert done.code == 0, done.err
+    assert "x blocked" in done.out
+    assert done.out.isascii()
 
 
 def test_the_demo_does_not_play_over_somebodys_files(kept: Kept, tmp_path: Path) -> None:
@@ -161,6 +169,13 @@ def test_the_demo_does_not_play_over_somebodys_files(kept: Kept, tmp_path: Path)
     done = kept.terminal.run("demo", "--keep", str(tmp_path))
     assert done.code == ExitCode.USAGE
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_every_command_that_the_demo_names_works(served: Kept) -> None:
+    named = [line.split() for line in served.shown.out.splitlines() if line.startswith("  aisecops ")]
+    assert [words[1] for words in named] == ["serve", "trace", "explain", "decide", "log"]
+    codes = [served.run(*words[1:]).code for words in named[1:]]
+    assert codes == [ExitCode.DENIED, ExitCode.OK, ExitCode.OK, ExitCode.OK]
 
 
 def test_what_the_demo_keeps_is_closed_to_others(kept: Kept) -> None:

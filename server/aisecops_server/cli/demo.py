@@ -48,7 +48,8 @@ def demo(*, keep: Path | None, temporary: bool, pace: float | None) -> ExitCode:
     target = console()
     seconds = pace if pace is not None else PACE_SECONDS if target.is_terminal else 0.0
     with _directory(keep, temporary=temporary) as root:
-        as_expected = asyncio.run(show(Screen(target, seconds), clear(root), _engine(), program=_program()))
+        place = clear(root, is_kept=not temporary)
+        as_expected = asyncio.run(show(Screen(target, seconds), place, _engine(), program=_program()))
     return ExitCode.OK if as_expected else ExitCode.FAILURE
 
 

@@ -190,8 +190,16 @@ def _findings(console: Console, answer: Answer) -> Group:
 def _finding(console: Console, finding: Json) -> Iterator[RenderableType]:
     yield from finding_lines(console, finding, with_remedy=False)
     for fact in finding.get("facts", [])[:SHOWN_FACTS]:
-        name = str(fact.get("pointer", "")).rpartition("/")[2]
+        name = fact_word(str(fact.get("pointer", "")))
         yield indented(Text(f"{name} = {_shortened(str(fact.get('valueJson', '')))}", style=FAINT))
+
+
+def fact_word(pointer: str) -> str:
+    """Return what a pointer points at in a word: an argument's name, or the thing whose id it is."""
+    parts = [part for part in pointer.split("/") if part and not part.isdigit()]
+    if parts[-1:] == ["id"] and len(parts) > 1:
+        return parts[-2].removesuffix("s")
+    return parts[-1] if parts else "document"
 
 
 def _shortened(text: str) -> str:

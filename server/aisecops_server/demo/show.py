@@ -49,10 +49,9 @@ def _finish(screen: Screen, place: Place, played: Played, program: str) -> None:
         screen.failed(f"{counted(len(played.problems), 'thing')} not as expected")
         return
     screen.done("every outcome was as expected, in both rounds, at the revision that was live")
-    if not place.root.exists():
-        return
-    screen.act(6, "Try next")
-    screen.commands(_commands(place, played, program))
+    if place.is_kept:
+        screen.act(6, "Try next")
+        screen.commands(_commands(place, played, program))
 
 
 def _commands(place: Place, played: Played, program: str) -> list[tuple[str, str]]:
@@ -65,6 +64,5 @@ def _commands(place: Place, played: Played, program: str) -> list[tuple[str, str
         (f"{program} trace show {blocked.decision['traceId']}", "every gate that a blocked plan met"),
         (f"{program} explain {blocked.decision['decisionId']}", "who asked, what influenced it, which line decided"),
         (f"{program} decide -f {plan} --agent {allowed.agent}", "be an agent: the exit code is the answer"),
-        (f"{program} bundle rollback --reason 'too generous'", "the first policy again, at once"),
         (f"{program} log verify", "the proof; needs no control plane"),
     ]

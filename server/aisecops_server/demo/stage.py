@@ -38,9 +38,10 @@ _TOKEN_SECONDS = 900
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The directory of one demo and what lies in it."""
+    """The directory of one demo and what lies in it; ``is_kept`` when it is there after the end."""
 
     root: Path
+    is_kept: bool = True
 
     @property
     def policy(self) -> Path:
@@ -62,7 +63,7 @@ class Place:
         return self.root / "plans" / f"{scenario.id}.json"
 
 
-def clear(root: Path) -> Place:
+def clear(root: Path, *, is_kept: bool) -> Place:
     """Return an empty place at ``root``; an earlier demo's is removed, anything else is refused.
 
     Raises:
@@ -77,7 +78,7 @@ def clear(root: Path) -> Place:
             )
         shutil.rmtree(root)
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Place(root)
+    return Place(root, is_kept)
 
 
 @dataclass(frozen=True, slots=True)

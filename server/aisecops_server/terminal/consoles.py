@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import IO
@@ -22,6 +23,9 @@ def make_console(stream: IO[str] | None = None, *, color: str = "auto") -> Conso
     was asked for. A pipe is given a fixed width, so that text in a log does not depend on who read it first.
     """
     target = stream or sys.stdout
+    if isinstance(target, io.TextIOWrapper) and not _is_unicode(target.encoding):
+        # Text of agents and tools comes in any script; a terminal that cannot show it must not end the run.
+        target.reconfigure(errors="replace")
     terminal = target.isatty()
     plain = color == "never" or (color == "auto" and (not terminal or not _wants_color()))
     return Console(
@@ -59,7 +63,11 @@ def style_of(sign: Sign, *, bold: bool = False) -> Style:
 
 def speaks_unicode(console: Console) -> bool:
     """Return whether the console can show glyphs beyond ASCII."""
-    return (console.encoding or "ascii").lower().replace("-", "").startswith("utf")
+    return _is_unicode(console.encoding)
+
+
+def _is_unicode(encoding: str | None) -> bool:
+    return (encoding or "ascii").lower().replace("-", "").startswith("utf")
 
 
 def glyph(console: Console, sign: Sign) -> str:
