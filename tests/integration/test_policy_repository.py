@@ -203,6 +203,20 @@ def _connections_end(listener: socket.socket) -> bool:
     return True
 
 
+async def test_what_a_killed_fetch_leaves_behind_keeps_no_later_fetch_out(tmp_path):
+    remote = Remote.make(tmp_path / "remote")
+    repository = mirrored(remote.path, tmp_path)
+    await repository.fetch()
+    mirror = tmp_path / "state" / "mirror.git"
+    left = [mirror / name for name in ("packed-refs.lock", "refs/heads/main.lock", "objects/pack/tmp_pack_x")]
+    for file in left:
+        file.write_bytes(b"")
+    pushed = remote.commit({"data/n.yaml": b"n: 1\n"})
+    await repository.fetch()
+    assert await repository.head() == pushed
+    assert not any(file.exists() for file in left)
+
+
 async def test_two_fetches_at_once_do_not_disturb_each_other(tmp_path):
     remote = Remote.make(tmp_path / "remote")
     repository = mirrored(remote.path, tmp_path)

@@ -131,6 +131,15 @@ class GitRepository:
         if directory is not None and not directory.is_dir():
             raise self._unreachable("there is no such directory")
         self._ensure_mirror()
+        try:
+            self._fetch_references()
+        finally:
+            self._discard_leftovers()
+        self._tidy()
+
+    def _fetch_references(self) -> None:
+        # A process that was killed while it fetched may have left locks that would keep us out for ever.
+        self._discard_leftovers()
         finished = self._run(
             *("fetch", "--quiet", "--force", "--prune", "--no-tags", "--no-recurse-submodules"),
             *("--no-write-fetch-head", "--no-auto-maintenance", "--end-of-options", self._source.location),
@@ -138,9 +147,7 @@ class GitRepository:
             bounds=self._fetch_bounds,
         )
         if finished.code != 0:
-            self._discard_partial_packs()
             raise self._unreachable(finished.complaint or f"git ended with code {finished.code}")
-        self._tidy()
 
     def _ensure_mirror(self) -> None:
         if (self._mirror / "HEAD").exists():
@@ -153,10 +160,16 @@ class GitRepository:
                 hint=f"Make {self._mirror.parent} writable",
             )
 
-    def _discard_partial_packs(self) -> None:
-        for partial in (self._mirror / "objects" / "pack").glob("tmp_*"):
+    def _discard_leftovers(self) -> None:
+        """Remove what a killed fetch leaves; nobody else writes here, and no reference may end in ``.lock``."""
+        leftovers = [
+            *self._mirror.glob("*.lock"),
+            *(self._mirror / "refs").rglob("*.lock"),
+            *(self._mirror / "objects" / "pack").glob("tmp_*"),
+        ]
+        for leftover in leftovers:
             with contextlib.suppress(OSError):
-                partial.unlink()
+                leftover.unlink()
 
     def _tidy(self) -> None:
         """Join packs now and then; unreachable commits are kept, because decisions may name them."""
