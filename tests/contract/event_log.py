@@ -20,7 +20,7 @@ from aisecops_server.domain.errors import (
 )
 from aisecops_server.domain.event import StoredEvent
 from aisecops_server.domain.merkle import EMPTY_ROOT, leaf_hash, root_of
-from aisecops_server.domain.record import DecisionRecord, TraceFilter, TraceSummary
+from aisecops_server.domain.record import DecisionRecord, Receipt, TraceFilter, TraceSummary
 from aisecops_server.ports import EventLog
 
 from tests.records import START_NS, Records
@@ -123,6 +123,57 @@ class EventLogContract:
         assert log.sealed == ""
         assert (await log.head()).size == 12
         assert (await log.verify()).ok
+
+    @pytest.mark.asyncio
+    async def test_an_entry_that_no_store_can_hold_hurts_nobody_beside_it(self, log: EventLog) -> None:
+        make = Records()
+        strange = {4: "intent", 14: "tool", 24: "intent", 34: "tool", 44: "tool"}
+        records = [
+            make.record(
+                intent="\ud800" if strange.get(number) == "intent" else "answer",
+                tools=("\ud800",) if strange.get(number) == "tool" else ("mail/send",),
+            )
+            for number in range(50)
+        ]
+        answers = await asyncio.gather(*map(log.append, records), return_exceptions=True)
+        refused = [number for number, answer in enumerate(answers) if isinstance(answer, LogUnavailableError)]
+        assert refused == list(strange)
+        assert sum(isinstance(answer, Receipt) for answer in answers) == 45
+        assert (log.sealed, (await log.head()).size) == ("", 45 * 6)
+        assert len(await listed(log)) == 45
+        assert (await log.verify()).ok
+
+    @pytest.mark.asyncio
+    async def test_a_caller_that_stops_waiting_disturbs_nobody(self, log: EventLog) -> None:
+        make = Records()
+        abandoned = asyncio.create_task(log.append(make.record()))
+        kept = asyncio.create_task(log.append(make.record()))
+        await asyncio.sleep(0)
+        abandoned.cancel()
+        receipt = await kept
+        assert receipt.log_index % 6 == 5
+        with pytest.raises(asyncio.CancelledError):
+            await abandoned
+        assert (await log.verify()).ok
+
+    @pytest.mark.asyncio
+    async def test_verification_reports_its_progress_up_to_the_end(self, log: EventLog) -> None:
+        make = Records()
+        await log.append_many([make.record() for _ in range(100)])
+        seen: list[tuple[int, int]] = []
+        await log.verify(lambda done, total: seen.append((done, total)))
+        assert seen[0] == (0, 600)
+        assert seen[-1] == (600, 600)
+        assert seen == sorted(seen)
+
+    @pytest.mark.asyncio
+    async def test_a_log_verifies_while_it_grows(self, log: EventLog) -> None:
+        make = Records()
+        await log.append_many([make.record() for _ in range(200)])
+        growing = asyncio.gather(*(log.append(make.record(key=f"k{number}")) for number in range(200)))
+        reports = [await log.verify() for _ in range(3)]
+        await growing
+        assert [report.problem for report in [*reports, await log.verify()]] == ["", "", "", ""]
 
     @pytest.mark.asyncio
     async def test_a_document_that_is_not_the_decisions_own_is_refused(self, log: EventLog) -> None:

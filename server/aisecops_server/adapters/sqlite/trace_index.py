@@ -6,7 +6,6 @@ Only the writer's thread uses it, inside its transaction. Blocks of bits that ch
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -163,8 +162,8 @@ def _summary_row(summary: TraceSummary) -> Row:
         summary.outcome,
         summary.mode,
         summary.intent,
-        json.dumps(summary.tools),
-        json.dumps(summary.rules),
+        orjson.dumps(summary.tools).decode(),
+        orjson.dumps(summary.rules).decode(),
         summary.lowest_trust,
         summary.bundle_revision,
         summary.decisions,
