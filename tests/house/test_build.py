@@ -5,7 +5,11 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import subprocess
+import sys
 import tomllib
+import zipfile
+from pathlib import Path
 
 from tests.house import tree
 
@@ -60,6 +64,23 @@ def test_the_checks_run_on_the_very_versions_that_serve() -> None:
 def test_what_is_shipped_beside_the_code_exists() -> None:
     shipped = tomllib.loads(tree.text("pyproject.toml"))["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
     assert [source for source in shipped if not tree.under(f"{source}/")] == []
+
+
+def test_the_wheel_carries_client_server_policy_and_nothing_of_the_tests(tmp_path: Path) -> None:
+    # Through the backend itself: nothing is fetched, and the tree is left as it is.
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)],
+        cwd=tree.ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    ours = {name.partition("/")[0] for name in names if ".dist-info" not in name}
+    assert ours == {"aisecops", "aisecops_client", "aisecops_server"}
+    share = "aisecops_server/share"
+    needed = {f"{share}/rego/aisecops/decision/decision.rego", f"{share}/bundles/default/bundle.yaml"}
+    assert needed <= set(names)
 
 
 def test_no_code_of_ours_is_excused_from_having_docstrings() -> None:
