@@ -68,6 +68,7 @@ def with_format(number: int) -> DecideRequest:
         (spoiled(b'{"a":"' + b"x" * 300_000 + b'"}'), "steps[0].arguments_json"),
         (spoiled(b"{} " + b"{}"), "steps[0].arguments_json"),
         (spoiled(b'{"a":"\xff"}'), "steps[0].arguments_json"),
+        (spoiled(('{"' + "\U0001f600" * 300 + '":{"a":1,"a":1}}').encode()), "steps[0].arguments_json"),
         (with_kind(0), "sources[0].kind"),
         (with_kind(99), "sources[0].kind"),
         (with_trust(99), "sources[0].declared_trust"),
