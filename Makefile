@@ -44,6 +44,10 @@ engine: $(VENV)/.server ## the pinned policy engine (OPA)
 docs: setup engine ## regenerate docs/reference from the code it describes
 	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/python -m docs.generate
 
+.PHONY: schemas
+schemas: setup engine ## regenerate what policy is checked with: the document's schema, the allowed built-ins
+	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/python -m tests.rego_contract
+
 .PHONY: proto
 proto: setup ## regenerate proto/gen from proto/aisecops
 	$(BIN)/buf format --write proto
