@@ -1,8 +1,8 @@
 """Where each argument value of a plan was seen: the facts that provenance rules read.
 
-Whatever was not searched is said: digest-only sources are
-listed as unsearched, and a bound that was hit sets ``truncated``. A value that is not found is not thereby
-innocent: rules ask for a place where it *was* found, never for its absence.
+Whatever was not searched is said: digest-only sources are listed as unsearched, and a bound that was hit sets
+``truncated``. A value that is not found is not thereby innocent: rules ask for a place where it *was* found, never
+for its absence.
 """
 
 from __future__ import annotations

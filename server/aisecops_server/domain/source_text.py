@@ -33,6 +33,7 @@ RecordReader = Callable[[str], Sequence[Scalar] | None]
 
 LONGEST_RECORD = 256 * 1024
 MOST_SCALARS = 20_000
+LONGEST_REMEMBERED = 16 * 1024
 SHORTEST_LIST = 2
 LONGEST_ITEM = 60
 _BULLET = re2.compile(r"^\s*(?:[-*•]|\d+[.)])\s+")
@@ -66,12 +67,19 @@ class SourceText:
         return [self.scalars[start : span.end] for start, span in self.spans.items() if span.record == number]
 
 
-@functools.lru_cache(maxsize=512)
 def source_text(content: str, read_records: RecordReader) -> SourceText:
-    """Return the searchable form of a source; pure, and remembered because sources recur step after step."""
+    """Return the searchable form of a source. Small ones are remembered, because sources recur step after step."""
+    prepare = _remembered if len(content) <= LONGEST_REMEMBERED else _prepared
+    return prepare(content, read_records)
+
+
+def _prepared(content: str, read_records: RecordReader) -> SourceText:
     plain = normal_form(content)
     scalars, spans = _joined(_scalars(content, read_records))
     return SourceText(plain=plain, reread=reread(content, plain), scalars=scalars, spans=spans)
+
+
+_remembered = functools.lru_cache(maxsize=512)(_prepared)
 
 
 def json_scalars(text: str) -> Sequence[Scalar] | None:

@@ -54,6 +54,7 @@ class Sighting:
         )
 
     def form(self) -> str:
+        """Return the best form in which the value occurs."""
         if self.covering:
             return "whole"
         if self.fields > self.lines:
@@ -61,12 +62,15 @@ class Sighting:
         return "line" if self.lines else "text"
 
     def prose(self) -> bool:
+        """Return whether the value also, or only, stands inside prose."""
         # More occurrences in the raw text than in its scalars: in a comment, or in some other corner of the format.
         return not self.covering and (self.inside > 0 or max(self.plain, self.reread) > self.fields + self.inside)
 
 
 @dataclass(slots=True)
 class Needle:
+    """One text to search for, and where it was sighted. ``labels`` are the words that announce a short number."""
+
     text: str
     distinctive: bool
     open_ended: bool
@@ -86,6 +90,7 @@ class Needle:
         return any(word in self.labels for word in words(before)[-1:])
 
     def stands_free(self, text: str, start: int, end: int) -> bool:
+        """Return whether an occurrence is a token of its own rather than a part of a longer one."""
         return self._free(text, start - 1, self.text[0], -1) and (
             self.open_ended or self._free(text, end, self.text[-1], 1)
         )
