@@ -78,6 +78,25 @@ async def test_configuration_of_the_remote_that_names_programs_runs_none(remote,
     assert not canary.exists()
 
 
+@pytest.mark.parametrize("url", ["ext::sh -c touch% {canary}", "file://{remote}", "ssh://host/path"])
+async def test_a_remote_that_promises_objects_cannot_make_anyone_run_a_program_to_get_them(
+    remote, tmp_path, canary, url
+):
+    program = tmp_path / "program"
+    script(program, canary)
+    missing = remote.git("rev-parse", "HEAD:bundle.yaml")
+    remote.git("config", "core.repositoryFormatVersion", "1")
+    remote.git("config", "extensions.partialClone", "origin")
+    remote.git("config", "remote.origin.promisor", "true")
+    remote.git("config", "remote.origin.url", url.format(canary=canary, remote=remote.path))
+    remote.git("config", "remote.origin.uploadpack", str(program))
+    remote.git("config", "core.sshCommand", str(program))
+    (remote.path / ".git" / "objects" / missing[:2] / missing[2:]).unlink()
+    with pytest.raises(RepositoryUnavailableError):
+        await mirrored(remote, tmp_path).fetch()
+    assert not canary.exists()
+
+
 async def test_the_environment_of_the_caller_does_not_reach_git(remote, tmp_path, canary, monkeypatch):
     program = tmp_path / "program"
     script(program, canary)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from pathlib import Path
 
@@ -154,6 +155,16 @@ async def test_a_missing_remote_is_an_error_that_says_what_stays(tmp_path):
     with pytest.raises(RepositoryUnavailableError, match="no such directory") as refused:
         await mirrored(tmp_path / "nowhere", tmp_path).fetch()
     assert "last good revision stays live" in refused.value.diagnostics()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to somebody else")
+async def test_a_directory_of_somebody_else_is_refused_with_what_to_do(tmp_path):
+    remote = Remote.make(tmp_path / "remote")
+    for path in (remote.path, remote.path / ".git"):
+        os.chown(path, 65534, 65534)
+    with pytest.raises(RepositoryUnavailableError, match="dubious ownership") as refused:
+        await mirrored(remote.path, tmp_path).fetch()
+    assert "give the directory to the user" in refused.value.diagnostics()
 
 
 async def test_a_remote_that_went_away_leaves_what_was_mirrored(tmp_path):

@@ -235,9 +235,12 @@ class GitRepository:
         return self._git.run(*arguments, bounds=bounds, stdin=stdin)
 
     def _unreachable(self, why: str) -> RepositoryUnavailableError:
+        mend = "check the path, the network and the host key"
+        if "dubious ownership" in why:
+            mend = "give the directory to the user that runs the control plane, or name it by ssh"
         return RepositoryUnavailableError(
             f"the policy repository {self._source.shown} cannot be read: {why}",
-            hint="The last good revision stays live; check the path, the network and the host key",
+            hint=f"The last good revision stays live; {mend}",
         )
 
 

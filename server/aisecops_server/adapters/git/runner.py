@@ -223,7 +223,7 @@ def printable(text: str) -> str:
 def _git_binary() -> str:
     found = shutil.which("git", path=_ENVIRONMENT["PATH"]) or shutil.which("git")
     if found is None:
-        raise RepositoryUnavailableError("git is not installed", hint="Install git 2.34 or newer")
+        raise RepositoryUnavailableError("git is not installed", hint="Install git 2.39.4, 2.45.1 or newer")
     return found
 
 
