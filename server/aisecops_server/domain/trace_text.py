@@ -9,7 +9,9 @@ from __future__ import annotations
 import re2
 
 # A source location, the tree's bars, the kind of event, and its text.
-_LINE = re2.compile(r"^(?P<place>\S+:\d+)\s+(?P<bars>[| ]*)(?P<kind>Enter|Exit|Fail|Note|Redo|Eval|Index)\s(?P<text>.*)$")
+_LINE = re2.compile(
+    r"^(?P<place>\S+:\d+)\s+(?P<bars>[| ]*)(?P<kind>Enter|Exit|Fail|Note|Redo|Eval|Index)\s(?P<text>.*)$"
+)
 _KEPT = frozenset({"Enter", "Exit", "Fail"})
 LONGEST_LINES = 4000
 
