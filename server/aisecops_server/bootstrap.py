@@ -91,7 +91,7 @@ async def compose(
         EngineUnavailableError: there is no usable engine.
         LogUnavailableError, IntegrityError: the log cannot be opened.
     """
-    state = settings.state_dir
+    state = _private(settings.state_dir)
     clock, ids = clock or SystemClock(), ids or RandomIds()
     opa = await asyncio.to_thread(binary.locate, settings.engine_dir, given=settings.engine_path)
     signer = open_key(_private(state / "keys"), BUNDLE_KEY)

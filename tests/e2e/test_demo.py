@@ -284,6 +284,8 @@ def test_a_trace_shows_a_strip_of_gates_for_each_step(served: Kept) -> None:
     rows = {line.split()[0]: line.split()[2:] for line in done.out.splitlines() if line.startswith(("list ", "send "))}
     assert rows["list"] == ["✓", "✓", "✓", "✓", "✓", "✓", "·", "✓", "allowed"]
     assert rows["send"] == ["✓", "✓", "✓", "✕", "✓", "✓", "·", "✕", "blocked"]
+    assert re.search(r"rule at rego/aisecops/rules/provenance/destination_dictated/\S+\.rego:\d+", done.out)
+    assert "tool result · external" in done.out
 
 
 def test_a_list_that_is_empty_is_still_json(served: Kept) -> None:

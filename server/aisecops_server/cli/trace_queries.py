@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +15,7 @@ from aisecops_server.cli.invocation import command, current
 from aisecops_server.cli.output import console, say, show, show_lines, show_list, when
 
 if TYPE_CHECKING:
+    from aisecops_client.client import Client
     from rich.console import Console
 
 OUTCOMES = {"allowed": "ALLOW", "blocked": "DENY", "escalated": "REQUIRE_APPROVAL"}
@@ -93,14 +95,27 @@ def show_trace(*, trace: str) -> ExitCode:
 
     with connect() as client:
         found = to_json(client.trace(trace))
-    show(found, lambda target: _draw_trace(target, found))
+        places = {} if current().machine else _rule_places(client, found["decisions"])
+    show(found, lambda target: _draw_trace(target, found, places))
     return of_outcome(str(found["summary"]["outcome"]))
 
 
-def _draw_trace(target: Console, found: Mapping[str, Any]) -> None:
+def _rule_places(client: Client, decisions: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """Return where each rule of the deciding revisions stands, as far as that can still be told."""
+    from aisecops_client.errors import AisecopsClientError  # noqa: PLC0415
+
+    places: dict[tuple[str, str], str] = {}
+    for revision in {str(decision["bundleRevision"]) for decision in decisions}:
+        # An old revision may be gone, or this credential may not read it; the trace is shown all the same.
+        with suppress(AisecopsClientError):
+            places |= {(revision, rule.rule): f"{rule.file}:{rule.line}" for rule in client.revision(revision).rules}
+    return places
+
+
+def _draw_trace(target: Console, found: Mapping[str, Any], places: Mapping[tuple[str, str], str]) -> None:
     from aisecops_server.terminal.traces import trace_block  # noqa: PLC0415
 
-    target.print(trace_block(target, found, when))
+    target.print(trace_block(target, found, when, places))
 
 
 @command(

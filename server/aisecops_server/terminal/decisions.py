@@ -95,7 +95,7 @@ def finding_lines(console: Console, finding: Json, *, with_remedy: bool = True) 
 def location(finding: Json) -> str:
     """Return ``file:line`` of a finding's rule, when it is known."""
     place = finding.get("location") or {}
-    return f"{place['file']}:{place.get('line', 0)}" if place.get("file") else ""
+    return f"{place['file']}:{place.get('line', 0)}" if place.get("file") else str(finding.get("place", ""))
 
 
 def findings_block(console: Console, findings: Sequence[Json], *, with_remedy: bool = True) -> Group:

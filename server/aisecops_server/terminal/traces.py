@@ -19,8 +19,10 @@ from aisecops_server.terminal.words import bare, counted, trust_word
 Json = Mapping[str, Any]
 
 
-def trace_block(console: Console, found: Json, when: Callable[[str], str]) -> Group:
-    """Return a whole trace."""
+def trace_block(
+    console: Console, found: Json, when: Callable[[str], str], places: Mapping[tuple[str, str], str]
+) -> Group:
+    """Return a whole trace; ``places`` are files and lines by revision and rule."""
     summary = found.get("summary", {})
     trust = trust_word(str(summary.get("lowestTrust", "")))
     parts: list[RenderableType] = [
@@ -37,7 +39,7 @@ def trace_block(console: Console, found: Json, when: Callable[[str], str]) -> Gr
     ]
     for decision in found.get("decisions", []):
         parts.append(Text(""))
-        parts.append(_decision(console, found, decision))
+        parts.append(_decision(console, found, _placed(decision, places)))
     return Group(*parts, Text(""), legend(console))
 
 
@@ -54,6 +56,17 @@ def _decision(console: Console, found: Json, decision: Json) -> Group:
     if decision.get("sources"):
         parts.append(indented(sources_table(decision), (1, 0, 0, 0)))
     return Group(*parts)
+
+
+def _placed(decision: Json, places: Mapping[tuple[str, str], str]) -> Json:
+    revision = str(decision.get("bundleRevision", ""))
+    return {
+        **decision,
+        "findings": [
+            {"place": places.get((revision, str(finding.get("rule", ""))), ""), **finding}
+            for finding in decision.get("findings", [])
+        ],
+    }
 
 
 def tools_of_events(events: list[Json]) -> dict[str, str]:

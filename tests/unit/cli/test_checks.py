@@ -69,3 +69,24 @@ def test_the_engines_path_is_all_that_is_printed(
 def test_no_engine_is_exit_code_eight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AISECOPS_ENGINE_PATH", str(tmp_path / "no-opa"))
     assert run(["engine", "path"]) == ExitCode.UNREACHABLE
+
+
+def test_an_engine_that_was_brought_is_adopted_and_pinned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AISECOPS_ENGINE_DIR", str(tmp_path))
+    assert run(["engine", "install", "--from", str(opa_binary()), "-o", "json", "-q"]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    adopted = json.loads(shown.out)
+    monkeypatch.setenv("AISECOPS_ENGINE_PATH", adopted["path"])
+    assert run(["engine", "doctor", "-o", "json"]) == 0
+    states = {check["name"]: check["state"] for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert states["engine is pinned by digest"] == "ok"
+
+
+def test_a_file_that_is_no_engine_is_not_adopted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AISECOPS_ENGINE_DIR", str(tmp_path))
+    (tmp_path / "opa").write_text("#!/bin/sh\necho Version: 99.0.0\n", encoding="utf-8")
+    (tmp_path / "opa").chmod(0o755)
+    assert run(["engine", "install", "--from", str(tmp_path / "opa"), "-q"]) == ExitCode.UNREACHABLE
