@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from aisecops_server.domain.canonical import JsonValue, canonical_bytes, digest
 from aisecops_server.domain.decision import Outcome, Verdict, conclude
-from aisecops_server.domain.errors import AisecopsError, BundleRejectedError
+from aisecops_server.domain.errors import AisecopsError, BundleRejectedError, EngineUnavailableError
 from aisecops_server.domain.input_document import SCHEMA_VERSION
 from aisecops_server.domain.plan import StepId
 
@@ -50,7 +50,10 @@ def require_denied(probe: Probe, verdict: Verdict | AisecopsError, *, revision: 
 
     Raises:
         BundleRejectedError: the answer is no decision of this revision, or it does not deny.
+        EngineUnavailableError: there is no answer, which says nothing about the revision.
     """
+    if isinstance(verdict, EngineUnavailableError):
+        raise verdict
     try:
         if isinstance(verdict, AisecopsError):
             raise verdict

@@ -7,7 +7,7 @@ import json
 import pytest
 from aisecops_server.domain.canonical import canonical_bytes
 from aisecops_server.domain.decision import Verdict
-from aisecops_server.domain.errors import BundleRejectedError, EngineUnavailableError
+from aisecops_server.domain.errors import BundleRejectedError, EngineUnavailableError, NoDecisionError
 from aisecops_server.domain.input_document import InputDocument
 from aisecops_server.domain.probe import MAX_KNOWN_TOOLS, UNKNOWN_PRINCIPAL, probes, require_denied
 
@@ -59,7 +59,7 @@ def test_a_denial_of_this_revision_passes():
         lambda document: verdict({**answer(document), "steps": []}),
         lambda document: verdict(answer(document), "b" * 40),
         lambda document: verdict(answer(document), ""),
-        lambda document: EngineUnavailableError("no answer"),
+        lambda document: NoDecisionError("a conflict"),
     ],
 )
 def test_anything_else_names_the_probe_and_the_revision(given):
@@ -67,6 +67,11 @@ def test_anything_else_names_the_probe_and_the_revision(given):
     with pytest.raises(BundleRejectedError, match="an unknown agent calls") as refused:
         require_denied(probe, given(probe.document), revision=REVISION)
     assert refused.value.metadata()["revision"] == REVISION
+
+
+def test_no_answer_at_all_says_nothing_about_the_revision():
+    with pytest.raises(EngineUnavailableError, match="no answer"):
+        require_denied(probes()[0], EngineUnavailableError("no answer"), revision=REVISION)
 
 
 def test_an_approval_is_no_denial():
