@@ -7,7 +7,7 @@ Numbers are integers within ±(2^53 - 1) or floats that the strict parser let in
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import orjson
 import rfc8785
@@ -16,14 +16,16 @@ import rfc8785
 JsonValue = None | bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"]
 
 SAFE_INTEGER = 2**53 - 1
+# From here to the safe integers, every writer of shortest fractions uses plain decimals.
+_SMALLEST_ORDINARY = 1e-4
 _SCALARS = frozenset({str, int, bool, type(None)})
 
 
 def canonical_bytes(value: JsonValue) -> bytes:
     """Return the RFC 8785 form of ``value``.
 
-    The fast writer sorts keys by code point and writes floats its own way, so it serves only values whose
-    keys are ASCII and which hold no floats; everything else takes the reference writer.
+    The fast writer sorts keys by code point and spells some floats its own way, so it serves only values whose
+    keys are ASCII and whose floats are ordinary fractions; everything else takes the reference writer.
 
     Raises:
         ValueError: the value has no canonical form (NaN, an unsafe integer, a lone surrogate).
@@ -48,13 +50,17 @@ def _is_plain(value: JsonValue) -> bool:
         if isinstance(part, dict):
             if not all(map(str.isascii, part)):
                 return False
-            members: Iterable[object] = part.values()
+            members: Collection[object] = part.values()
         elif isinstance(part, (list, tuple)):
             members = part
-        elif _SCALARS.issuperset((type(part),)):
+        elif type(part) in _SCALARS or (type(part) is float and _is_ordinary(part)):
             continue
         else:
             return False
         if not _SCALARS.issuperset(map(type, members)):
-            waiting.extend(member for member in members if type(member) not in _SCALARS)
+            waiting += [member for member in members if type(member) not in _SCALARS]
     return True
+
+
+def _is_ordinary(number: float) -> bool:
+    return _SMALLEST_ORDINARY <= abs(number) < SAFE_INTEGER and not number.is_integer()

@@ -52,3 +52,9 @@ def test_what_has_no_form_is_refused(value: object) -> None:
 def test_keys_are_ordered_by_utf_16_units() -> None:
     # U+FB33 sorts after a surrogate pair by code unit, and before it by code point.
     assert canonical_bytes({"\ufb33": 1, "\U0001f600": 2}) == '{"\U0001f600":2,"\ufb33":1}'.encode()
+
+
+@settings(max_examples=1000)
+@given(st.floats(1e-7, 1e-3) | st.floats(0.001, 1e6) | st.floats(1e6, 1e17) | st.floats(-1e17, -1e-7))
+def test_every_fraction_has_the_reference_form(number: float) -> None:
+    assert canonical_bytes([number]) == rfc8785.dumps([number])
