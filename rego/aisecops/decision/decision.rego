@@ -152,5 +152,5 @@ obligations := [obligation |
 ]
 
 # METADATA
-# description: How far each source was trusted.
-sources := [{"id": source.id, "trust": lib.levels[lib.source_ranks[source.id]]} | some source in input.sources]
+# description: How far each source was trusted, by id.
+sources := [{"id": id, "trust": lib.levels[rank]} | some id, rank in lib.source_ranks]

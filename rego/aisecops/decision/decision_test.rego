@@ -127,7 +127,7 @@ test_without_tables_nothing_is_allowed if {
 
 test_without_a_factor_of_risk_nothing_is_allowed if {
 	answer := decision.decision with input as testing.one("crm/read", {})
-		with data.tables as object.union(testing.tables, {"risk": {"base_milli": {"read": null}}})
+		with data.tables as object.union(testing.tables, {"risk": {"call_milli": {"read": null}}})
 	answer.outcome == "DENY"
 	[finding.rule | some finding in answer.findings] == ["plan.malformed"]
 	answer.steps == []

@@ -131,9 +131,10 @@ tables := {
 	"risk": {
 		"approval_at_milli": 2000,
 		"deny_at_milli": 4000,
-		"base_milli": {"read": 10, "write": 100, "send": 150, "delete": 300, "spend": 400, "execute": 500},
-		"reach_percent": {"internal": 100, "external": 200},
-		"trust_percent": {"trusted": 100, "internal": 100, "external": 150, "unverified": 200},
+		"past_milli": {effect: {"internal": base, "external": base * 2} | some effect, base in base_milli},
+		"call_milli": {effect: {"internal": by_rank(base), "external": by_rank(base * 2)} |
+			some effect, base in base_milli
+		},
 	},
 }
 
@@ -170,3 +171,7 @@ tools := {
 	"db/query": tool({"arguments": {"sql": "query"}, "allowed_in": {"staging": true, "production": true}}),
 	"db/drop": tool({"effect": "delete", "arguments": {"table": "object"}, "allowed_in": {"production": false}}),
 }
+
+base_milli := {"read": 10, "write": 100, "send": 150, "delete": 300, "spend": 400, "execute": 500}
+
+by_rank(milli) := [milli, milli, floor((milli * 3) / 2), milli * 2]

@@ -222,7 +222,7 @@ def compile_tables(files: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         "trust": tables.trust.model_dump(mode="json"),
         "budgets": tables.budgets.model_dump(mode="json"),
         "approvals": tables.approvals.model_dump(mode="json"),
-        "risk": tables.risk.model_dump(mode="json"),
+        "risk": _risk(tables.risk),
         "vocabulary": tables.vocabulary.compiled(),
     }
 
@@ -318,6 +318,26 @@ def _environments_of(tool: str, tables: PolicyTables) -> list[str]:
 def _approval(tool: str, tables: PolicyTables) -> JsonValue:
     entry = tables.approvals.tools.get(tool) or ApprovalEntry.model_construct()
     return entry.model_dump(mode="json")
+
+
+def _risk(table: RiskTable) -> dict[str, JsonValue]:
+    """Multiply out, so that the engine only adds: a call's score by effect, reach and rank of trust."""
+    reached = {
+        effect: {reach: base * percent for reach, percent in table.reach_percent.items()}
+        for effect, base in table.base_milli.items()
+    }
+    factors = [table.trust_percent[trust] for trust in get_args(Trust)]
+    return {
+        "approval_at_milli": table.approval_at_milli,
+        "deny_at_milli": table.deny_at_milli,
+        "past_milli": {
+            effect: {reach: score // 100 for reach, score in scores.items()} for effect, scores in reached.items()
+        },
+        "call_milli": {
+            effect: {reach: [score * factor // 10_000 for factor in factors] for reach, score in scores.items()}
+            for effect, scores in reached.items()
+        },
+    }
 
 
 def _server(name: str, entry: ServerEntry, tables: PolicyTables) -> dict[str, JsonValue]:

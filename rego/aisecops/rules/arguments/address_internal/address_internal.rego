@@ -40,7 +40,10 @@ findings contains finding if {
 # description: Whether any argument can hold a URL.
 linked if contains(lib.plan_text, "//")
 
-linked if regex.match(`(?i)(https?|ftp|wss?|file):\S`, lib.plan_text)
+linked if {
+	contains(lib.plan_text, ":")
+	regex.match(`(?i)(https?|ftp|wss?|file):\S`, lib.plan_text)
+}
 
 # METADATA
 # description: A URL's scheme and authority. Browsers and libraries read http:host and http:\\host as URLs too.

@@ -16,20 +16,25 @@ import data.aisecops.lib
 import data.aisecops.result
 
 findings contains finding if {
-	some text in lib.texts
-	runs(text)
+	some text in commands
 	some pattern in patterns
 	regex.match(pattern, text.value)
 	finding := result.finding(rego.metadata.chain(), lib.steps[text.index].id, [lib.text_fact(text)])
 }
 
 # METADATA
-# description: Whether something will execute the text.
-runs(text) if text.role in {"command", "query"}
+# description: The texts that something will execute, which is everything but content where the tool executes.
+commands contains text if {
+	some text in lib.texts
+	text.role in {"command", "query"}
+}
 
-runs(text) if {
+commands contains text if {
+	some joined in lib.changing
+	joined.entry.effect == "execute"
+	some text in lib.texts
+	text.index == joined.index
 	text.role != "content"
-	lib.steps[text.index].entry.effect == "execute"
 }
 
 # METADATA

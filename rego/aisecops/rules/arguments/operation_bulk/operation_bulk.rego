@@ -17,27 +17,36 @@ import data.aisecops.result
 
 findings contains finding if {
 	some joined in lib.changing
-	some argument, role in joined.entry.arguments
-	role in {"destination", "object"}
-	value := joined.step.arguments[argument]
-	many(value, joined.entry.effect)
+	some argument, value in joined.step.arguments
+	joined.entry.arguments[argument] in {"destination", "object"}
+	many(value)
 	fact := lib.step_fact(joined, sprintf("/arguments/%s", [lib.pointer_token(argument)]), items(value))
 	finding := result.finding(rego.metadata.chain(), joined.id, [fact])
 }
 
 # METADATA
 # description: Whether a value names more items than the agent's budget gives one call, or all there are.
-many(value, _) if items(value) > lib.agent.budget.items_per_step
-
-many(value, _) if {
-	not lib.agent
-	items(value) > 1
+many(value) if {
+	not is_string(value)
+	items(value) > limit
 }
 
-many(value, _) if {
+many(value) if {
 	is_string(value)
-	trim_space(lower(value)) in {"*", "%", "all", "everyone", "everybody", "@all", "@channel", "@everyone", "@here"}
+	regex.match(`[,;\n]`, value)
+	items(value) > limit
 }
+
+many(value) if {
+	is_string(value)
+	regex.match(`(?i)^\s*(\*|%|@?(all|everyone|everybody)|@channel|@here)\s*$`, value)
+}
+
+# METADATA
+# description: How many items the agent may name in one call; an unknown agent one.
+limit := lib.agent.budget.items_per_step
+
+default limit := 1
 
 # METADATA
 # description: How many items a value names; a list may also be written as text.

@@ -16,12 +16,18 @@ import data.aisecops.lib
 import data.aisecops.result
 
 findings contains finding if {
-	regex.match(pattern, lib.plan_text)
+	climbing
 	some text in lib.texts
 	not text.role in {"content", "command", "query"}
 	regex.match(pattern, text.value)
 	finding := result.finding(rego.metadata.chain(), lib.steps[text.index].id, [lib.text_fact(text)])
 }
+
+# METADATA
+# description: Whether any argument holds two dots, or a byte that could stand for one or end a name.
+climbing if contains(lib.plan_text, "..")
+
+climbing if regex.match(`[%\x00]`, lib.plan_text)
 
 # METADATA
 # description: Two dots as a path's part, plain, percent-encoded once or twice, or cut by a null byte.
