@@ -161,7 +161,9 @@ def test_merge_keys_are_refused():
     assert "merge keys" in refused("a: &a {x: 1}\nb: {<<: *a}\n")
 
 
-@pytest.mark.parametrize("number", ["9007199254740993", "-9007199254740993", "1.0e+999", "123456789012345678901234567890"])
+@pytest.mark.parametrize(
+    "number", ["9007199254740993", "-9007199254740993", "1.0e+999", "123456789012345678901234567890"]
+)
 def test_a_number_that_readers_disagree_on_is_refused(number):
     assert "every reader" in refused(f"a: {number}")
 
