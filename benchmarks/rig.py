@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-READY_SECONDS = 60.0
+READY_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
