@@ -125,11 +125,15 @@ outcomes := ["ALLOW", "REQUIRE_APPROVAL", "DENY"]
 # description: |
 #   The most restrictive mark of each step that something was found in, and under the empty id that of the whole
 #   plan. An effect that is none of ours counts as a denial.
+marks := {"": 0} if count(findings) == 0
+
 marks := object.union_n([
 	{"": 0},
 	{finding.step: 1 | some finding in findings; finding.effect == "require_approval"},
 	{finding.step: 2 | some finding in findings; not finding.effect in {"require_approval", "warn"}},
-])
+]) if {
+	count(findings) > 0
+}
 
 # METADATA
 # description: The outcome of each step in plan order, with the grant that covers it.
