@@ -126,7 +126,7 @@ async def test_an_agent_cannot_claim_that_a_call_was_observed() -> None:
 @pytest.mark.asyncio
 async def test_a_retry_within_the_same_story_gets_the_stored_answer() -> None:
     async with running_api() as api, api.client() as client:
-        story = [plan(trace_id="a" * 32), ExecutionPlan(steps=[step("s2")])]
+        story = [plan(), ExecutionPlan(steps=[step("s2")])]
         first = await hold(client, *story, keys=["k1", "k2"])
         again = await hold(client, *story, keys=["k1", "k2"])
         other = await hold(client, plan(trace_id="b" * 32), ExecutionPlan(steps=[step("s2")]), keys=["k3", "k2"])
@@ -134,6 +134,8 @@ async def test_a_retry_within_the_same_story_gets_the_stored_answer() -> None:
         assert [answer.decision for answer in again if isinstance(answer, Answer)] == [
             answer.decision for answer in first if isinstance(answer, Answer)
         ]
+        traces = {answer.decision.trace_id for answer in (*first, *again) if isinstance(answer, Answer)}
+        assert len(traces) == 1
         assert isinstance(other[1], AisecopsClientError)
         assert other[1].reason == "IDEMPOTENCY_CONFLICT"
 

@@ -140,24 +140,19 @@ class DecisionService:
                 caller, lambda: self._session_command(request, caller, memory), trace_id=request.plan.trace_id
             )
             decided = await self.decide(command)
-        memory.remember(merged, command.plan, decided.outcome)
+        memory.remember(merged, command.plan, decided)
         return decide_response(decided)
 
     def _session_command(
         self, request: api.SessionRequest, caller: Caller, memory: SessionMemory
     ) -> tuple[PlanDraft, DecideCommand]:
         merged = memory.merged(draft_of(request))
-        plain = api.DecideRequest(plan=request.plan, idempotency_key=request.idempotency_key)
-        if request.HasField("message"):
-            plain.message.CopyFrom(request.message)
         return merged, DecideCommand(
             principal=caller.principal,
             plan=memory.plan(merged, self._fresh()),
             mode=Mode.ENFORCE,
             idempotency_key=idempotency_key(request.idempotency_key),
-            request_digest=request_digest(
-                Mode.ENFORCE, "", memory.digest(), plain.SerializeToString(deterministic=True)
-            ),
+            request_digest=_session_digest(request, memory),
         )
 
     async def _decide_items(
@@ -234,6 +229,16 @@ def _item_error(error: AisecopsError) -> api.ItemError:
         message=status.shown_message(error),
         field=error.metadata().get("field", ""),
     )
+
+
+def _session_digest(request: api.SessionRequest, memory: SessionMemory) -> str:
+    # Digesting everything that the stream remembers is worth it only where a retry may need it.
+    if not request.idempotency_key:
+        return ""
+    same = api.SessionRequest()
+    same.CopyFrom(request)
+    same.ClearField("correlation_id")
+    return request_digest(Mode.ENFORCE, "", memory.digest(), same.SerializeToString(deterministic=True))
 
 
 def _is_own(explanation: Explanation, principal: Principal) -> bool:

@@ -1,7 +1,8 @@
 """What one Session stream remembers, so that an agent sends only what is new.
 
 A message that is refused leaves no trace in the stream: its sources and steps are forgotten. Steps count as
-earlier calls of the session only when their whole plan was allowed.
+earlier calls of the session only when their whole plan was allowed. Indices in the names of refused fields count
+over everything that the stream knows.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from aisecops_server.domain.decision import Outcome
 from aisecops_server.domain.errors import InvalidPlanError
 from aisecops_server.domain.plan import ExecutionPlan, PastStep
 from aisecops_server.domain.plan_builder import Fresh, PastStepDraft, PlanDraft, SourceDraft, build_plan
+from aisecops_server.usecases.decide import Decided
 
 _STREAM_FIELDS = ("trace_id", "session_id", "parent_trace_id", "environment", "delegation")
 
@@ -54,14 +56,15 @@ class SessionMemory:
         """
         return build_plan(merged, fresh, observed=self.observed)
 
-    def remember(self, merged: PlanDraft, plan: ExecutionPlan, outcome: Outcome) -> None:
+    def remember(self, merged: PlanDraft, plan: ExecutionPlan, decided: Decided) -> None:
         """Keep what a decided message brought."""
         if self.header is None:
-            # The trace that was made for the first message is the trace of the whole stream.
-            self.header = dataclasses.replace(merged, trace_id=plan.trace_id, steps=(), sources=(), history=())
+            # The trace of the first decision, even of one made in an earlier try, is that of the whole stream.
+            trace_id = str(decided.details["trace_id"])
+            self.header = dataclasses.replace(merged, trace_id=trace_id, steps=(), sources=(), history=())
         self.sources = merged.sources
         self.claimed = merged.history
-        if outcome is Outcome.ALLOW:
+        if decided.outcome is Outcome.ALLOW:
             self.observed += tuple(PastStep(step.id, step.tool, observed=True) for step in plan.steps)
 
     def digest(self) -> bytes:
