@@ -7,6 +7,7 @@ for its absence.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -57,7 +58,7 @@ def ground(plan: ExecutionPlan, read_records: RecordReader = json_scalars) -> Gr
             "truncated": search.truncated,
         },
         request=said.part(),
-        pointed_at=_pointed_at(plan, prompts),
+        pointed_at=_pointed_at(plan, prompts, said),
     )
 
 
@@ -109,18 +110,32 @@ def _is_prompt(source: Source) -> bool:
     return source.kind is SourceKind.USER_PROMPT and source.content is not None
 
 
-def _pointed_at(plan: ExecutionPlan, prompts: Sequence[SourceText]) -> frozenset[SourceId]:
+def _pointed_at(plan: ExecutionPlan, prompts: Sequence[SourceText], said: Request) -> frozenset[SourceId]:
     """Return the sources whose origin, or an argument of the call that gave them, the human named."""
     search = ValueSearch()
     held = {source.id: search.add_all(_origins(source)) for source in plan.sources if source.tool or source.origin_uri}
     prompt = SourceId("prompt")
     for text in prompts:
         search.read(prompt, text)
-    return frozenset(source for source, indexes in held.items() if any(found for _, found in search.results(indexes)))
+    return frozenset(
+        source
+        for source, indexes in held.items()
+        if any(found or said.names(value) for value, found in search.results(indexes))
+    )
 
 
 def _origins(source: Source) -> Iterator[ArgumentValue]:
-    named = [scalar.text for scalar in json_scalars(source.name) or ()]
-    for value in argument_values({"origin": source.origin_uri, "name": named}):
+    for value in argument_values({"origin": source.origin_uri, **_call_arguments(source.name)}):
         if not value.embedded and len(value.needle) >= SHORTEST_POINTER:
             yield value
+
+
+def _call_arguments(name: str) -> Mapping[str, JsonValue]:
+    # A tool result's name may be the arguments of its call; anything else is only a name.
+    if not name.startswith("{"):
+        return {}
+    try:
+        held = json.loads(name)
+    except (ValueError, RecursionError):
+        return {}
+    return held if isinstance(held, dict) else {}

@@ -45,7 +45,7 @@ class Request:
 
     def names(self, value: ArgumentValue) -> bool:
         """Return whether every word of a value was said; of an e-mail address, those before the @."""
-        name = value.value.partition("@")[0] if value.shape == "email" else value.needle
+        name = value.value.partition("@")[0] if value.shape == "email" else without_file_ending(value.needle)
         said = words(name)
         tells = any(len(word) >= SHORTEST_NAME and not word.isdigit() for word in said)
         return tells and all(word in self.spoken for word in said)

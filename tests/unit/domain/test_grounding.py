@@ -150,6 +150,17 @@ def test_a_source_is_pointed_at_when_an_argument_of_its_call_was_said():
     assert grounded({}, prompt, one, other).pointed_at == {"one"}
 
 
+def test_the_names_of_arguments_point_at_nothing():
+    prompt = source("user", "Which channel has the query?")
+    assert grounded({}, prompt, source("r", "text", name='{"channel": "x", "query": "y"}')).pointed_at == set()
+
+
+def test_a_file_is_pointed_at_when_its_words_were_said():
+    prompt = source("user", "Pay the December bill of 2026")
+    file = source("r", "text", name='{"path": "bill-december-2026.txt"}')
+    assert grounded({}, prompt, file).pointed_at == {"r"}
+
+
 def test_sentences_glued_together_still_name_their_host():
     prompt = source("user", "Post it on www.our-company.com.They know")
     assert values(grounded({"url": "www.our-company.com"}, prompt))[0]["found"][0]["source"] == "user"

@@ -235,6 +235,19 @@ heard(joined, value) := "quoted" if {
 	not introduced(joined, value)
 }
 
+heard(_, value) := "quoted" if {
+	not pointed_at(value)
+	plausible(value)
+}
+
+# METADATA
+# description: Whether the value is a field of what may be a record, although nobody said that it is one.
+plausible(value) if {
+	some seen in value.found
+	seen.form in {"whole", "field"}
+	structure(seen) == "names"
+}
+
 # METADATA
 # description: Whether the human spoke of the one whom an address names, and asked for what is to be done.
 introduced(joined, value) if {

@@ -36,7 +36,7 @@ test_a_source_that_the_plan_does_not_list_has_no_say if class(to([scene.field("g
 
 test_external_structure_is_believed_for_names_only if {
 	judged("mail/send", ["send"], [scene.value("to", "word", "porto", [scene.field("trip")])])[0].class == "recorded"
-	class(to([scene.field("trip")])) == "dictated"
+	class(to([scene.field("trip")])) == "quoted"
 }
 
 test_the_callers_own_label_lowers_trust_and_never_raises_it if {
