@@ -102,11 +102,14 @@ class AsyncClient:
         Raises:
             AisecopsClientError: the stream ended; open another one.
         """
+        call = self._decisions.Session(messages, metadata=bearer(self.token))
         try:
-            async for response in self._decisions.Session(messages, metadata=bearer(self.token)):
+            async for response in call:
                 yield response.correlation_id, result_of(response)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
+        finally:
+            call.cancel()
 
     async def explain(self, decision_id: str, *, full: bool = False) -> decision_service_pb2.ExplainResponse:
         """Return why a stored decision came out as it did.
@@ -144,11 +147,15 @@ class AsyncClient:
             AisecopsClientError: they cannot be read any further.
         """
         request = audit_service_pb2.StreamEventsRequest(from_index=from_index, follow=follow, trace_id=trace_id)
+        call = self._audit.StreamEvents(request, metadata=bearer(self.token))
         try:
-            async for response in self._audit.StreamEvents(request, metadata=bearer(self.token)):
+            async for response in call:
                 yield response.event
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
+        finally:
+            # Who stops reading early must not leave the stream open.
+            call.cancel()
 
     async def revisions(self, *, page_size: int = 0, page_token: str = "") -> bundle_service_pb2.ListRevisionsResponse:
         """Return a page of revisions, newest first.

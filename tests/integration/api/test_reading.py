@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from aisecops.v1.audit_service_pb2 import TraceFilter
 from aisecops.v1.bundle_pb2 import REVISION_STATE_LIVE
 from aisecops.v1.event_pb2 import STAGE_OUTCOME
 from aisecops_client import AsyncClient, NotFoundError, RequestRefusedError
+from aisecops_server.domain.event import StoredEvent
 from aisecops_server.domain.identity import Role
 from aisecops_server.usecases.activate import ActivateCommand, Order
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -128,3 +131,25 @@ async def test_a_change_of_policy_says_who_wanted_it_and_why() -> None:
         ]
         with pytest.raises(RequestRefusedError):
             await client.activate(REVISION, reason="x" * 1001)
+
+
+@pytest.mark.asyncio
+async def test_a_stream_that_is_no_longer_read_ends_on_both_sides() -> None:
+    async with running_api() as api, api.client() as agent, auditor(api) as client:
+        await agent.decide(plan())
+        ended = asyncio.Event()
+        events = api.log.events
+
+        async def watched(**asked: Any) -> AsyncIterator[StoredEvent]:
+            try:
+                async for event in events(**asked):
+                    yield event
+            finally:
+                ended.set()
+
+        api.log.events = watched  # type: ignore[method-assign]
+        followed = client.events(follow=True)
+        await anext(followed)
+        await followed.aclose()
+        await asyncio.wait_for(ended.wait(), 20)
+        assert ended.is_set()

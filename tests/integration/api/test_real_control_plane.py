@@ -164,3 +164,17 @@ async def test_dry_run_session_explain_and_audit_work_on_the_real_thing(settings
         assert refused.value.metadata["field"] == "steps[0].tool"
         rejected = [event async for event in client.events() if event.type == "plan.rejected"]
         assert len(rejected) == 1
+
+
+@pytest.mark.asyncio
+async def test_a_followed_stream_shows_a_decision_as_soon_as_it_is_answered(settings: Settings) -> None:
+    async with connected(settings, *Role) as client:
+        first = await client.decide(plan())
+        followed = client.events(from_index=first.receipt.log_index, follow=True)
+        assert (await anext(followed)).event_id == first.receipt.event_id
+        second = await client.decide(plan())
+        async for event in followed:
+            if event.decision_id == second.decision.decision_id and event.type == "decision.concluded":
+                assert event.log_index == second.receipt.log_index
+                break
+        await followed.aclose()
