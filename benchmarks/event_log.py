@@ -1,6 +1,6 @@
 """How fast the audit log appends, lists and verifies.
 
-    python benchmarks/event_log.py --events 1000000 --file /path/to/keep.db
+    python -m benchmarks.event_log --events 1000000 --file KEEP.db
 
 Times are of this machine at this moment; what they are compared with stands beside them in the same run.
 """
