@@ -69,3 +69,9 @@ test_settings_and_content_are_not_judged if {
 }
 
 test_reading_is_not_judged if judged("mail/read", ["send"], [to([])]) == []
+
+test_a_grave_tool_whose_name_concerns_nothing_is_not_held_to_it if {
+	provenance.about({"entry": {"effect": "delete", "concerns": {}}, "step": {"values": []}})
+	not provenance.about({"entry": {"effect": "delete", "concerns": {"mail": true}}, "step": {"values": []}})
+		with input as scene.scene("mail/delete", ["delete"], [])
+}

@@ -52,3 +52,8 @@ test_a_plan_without_sources_has_not_said_that_nobody_has if {
 test_an_unknown_agent_is_found_out_too if {
 	count(findings(testing.from_stranger(scene.scene("mail/send", ["send"], [unseen])))) == 1
 }
+
+test_so_does_an_object_that_is_an_address if {
+	value := scene.value("page_id", "url", "ghost.example/a", [])
+	count(findings(scene.scene("wiki/edit", ["edit"], [value]))) == 1
+}
