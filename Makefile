@@ -55,8 +55,11 @@ proto: setup ## regenerate proto/gen from proto/aisecops
 	  --grpc_python_out=proto/gen --mypy_out=quiet:proto/gen --mypy_grpc_out=quiet:proto/gen $(PROTOS)
 
 .PHONY: bench
-bench: setup engine ## measure against the peers, on this machine, now
-	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/python -m benchmarks
+bench: setup engine ## measure against the peers, on this machine, now; TRACES=folder of recorded traces
+	@test -d "$(TRACES)" || { echo "Say where recorded traces are: make bench TRACES=folder" >&2; exit 2; }
+	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/python -m benchmarks.decide "$(TRACES)"
+	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/python -m benchmarks.agent_traces "$(TRACES)"
+	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/python -m benchmarks.event_log --events 100000
 
 .PHONY: lock
 lock: setup ## resolve the requirements anew; with UPGRADE=1 to their newest versions
