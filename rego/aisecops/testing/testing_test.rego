@@ -125,7 +125,6 @@ tables := {
 	"approvals": {"approvers_required": 1},
 	"vocabulary": {
 		"actions": {"please": {"work": true}, "send": {"post": true}},
-		"delegation": {"verbs": {"do": true}, "nouns": {"steps": true}},
 		"arguments": {"title": "content", "id": "object", "to": "destination"},
 	},
 	"risk": {

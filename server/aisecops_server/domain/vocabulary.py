@@ -54,6 +54,8 @@ class Vocabulary(_Part):
         missing = {"write", "delete", "send", "spend", "execute"} - self.effects.keys()
         if missing:
             raise ValueError(f"no actions for {', '.join(sorted(missing))}")
+        if not self.actions.keys().isdisjoint({"delegating", "delegated"}):
+            raise ValueError("an action may not be called 'delegating' or 'delegated'")
         unknown = {action for actions in self.effects.values() for action in actions} - self.actions.keys()
         if unknown:
             raise ValueError(f"'{min(unknown)}' is not one of the actions")
@@ -80,17 +82,16 @@ class Vocabulary(_Part):
         )
 
     def compiled(self) -> dict[str, JsonValue]:
-        """Return the table keyed by word."""
+        """Return the table keyed by word; the words of delegation are kept among those of actions."""
         asked: dict[str, dict[str, JsonValue]] = {}
         for name, action in self.actions.items():
             for word in _flat(action.tools) + _flat(action.people):
                 asked.setdefault(word, {})[name] = True
+        for tag, said in (("delegating", self.delegation.verbs), ("delegated", self.delegation.nouns)):
+            for word in _flat(said):
+                asked.setdefault(word, {})[tag] = True
         return {
             "actions": asked,
-            "delegation": {
-                "verbs": dict.fromkeys(_flat(self.delegation.verbs), True),
-                "nouns": dict.fromkeys(_flat(self.delegation.nouns), True),
-            },
             "arguments": {word: role for role, words in self.arguments.items() for word in _flat(words)},
         }
 

@@ -19,8 +19,12 @@ changing := [joined |
 ]
 
 # METADATA
-# description: Sources by id, with their place in the document.
-sources := {source.id: object.union(source, {"index": index}) | some index, source in input.sources}
+# description: The place of each source in the document.
+places := {source.id: index | some index, source in input.sources}
+
+# METADATA
+# description: A source by its id; undefined if the document does not have it.
+source_of(id) := input.sources[places[id]]
 
 # METADATA
 # description: The sources that may not steer an action, among them those that nobody vouches for.
@@ -40,7 +44,9 @@ tainted := false if {
 }
 
 # METADATA
-# description: The actions that the human's words ask for.
+# description: |
+#   The actions that the human's words ask for, among them `delegating` and `delegated` for the two words by which
+#   they let a text speak for them.
 asked_actions := {action: true |
 	some word, _ in input.request.words
 	some action, _ in data.tables.vocabulary.actions[word]
@@ -79,7 +85,7 @@ vouched_by_human(value) if value.named
 
 vouched_by_human(value) if {
 	some seen in value.found
-	sources[seen.source].kind == "user_prompt"
+	source_of(seen.source).kind == "user_prompt"
 }
 
 # METADATA
@@ -87,10 +93,8 @@ vouched_by_human(value) if {
 default delegated := false
 
 delegated if {
-	some verb, _ in input.request.words
-	data.tables.vocabulary.delegation.verbs[verb]
-	some noun, _ in input.request.words
-	data.tables.vocabulary.delegation.nouns[noun]
+	asked_actions.delegating
+	asked_actions.delegated
 }
 
 # METADATA
@@ -259,7 +263,7 @@ introduced(joined, value) if {
 # description: Whether the human named the origin of a source in which the value stands.
 pointed_at(value) if {
 	some seen in value.found
-	sources[seen.source].pointed_at
+	source_of(seen.source).pointed_at
 }
 
 # METADATA
@@ -298,7 +302,10 @@ believed(value) if {
 
 # METADATA
 # description: How far the structure of a source is believed; only what a tool returned has structure.
-structure(seen) := lib.tool(sources[seen.source].tool).result_records if sources[seen.source].kind == "tool_result"
+structure(seen) := lib.tool(source.tool).result_records if {
+	source := source_of(seen.source)
+	source.kind == "tool_result"
+}
 
 default structure(_) := "none"
 
@@ -338,7 +345,7 @@ bound(value) if {
 # description: The facts about one value, which are what it is and the untrusted sources that have it.
 facts(judgement) := array.concat(
 	[lib.step_fact(judgement.joined, concat("", ["/arguments", judgement.value.pointer]), judgement.value.value)],
-	[{"pointer": sprintf("/sources/%d/id", [sources[seen.source].index]), "value": seen.source} |
+	[{"pointer": sprintf("/sources/%d/id", [places[seen.source]]), "value": seen.source} |
 		some seen in judgement.value.found
 		lib.rank_of(seen.source) > 0
 	],

@@ -32,8 +32,7 @@ tables := object.union(testing.tables, {
 		"wiki/edit": testing.tool({"effect": "write", "asked_by": {"edit": true}, "arguments": {}}),
 	},
 	"vocabulary": {
-		"actions": {"send": {"post": true}, "delete": {"remove": true}, "edit": {"edit": true}},
-		"delegation": {"verbs": {"do": true}, "nouns": {"steps": true}},
+		"actions": {"send": {"post": true}, "delete": {"remove": true}, "edit": {"edit": true}, "do": {"delegating": true}, "steps": {"delegated": true}},
 		"arguments": {"title": "content", "id": "object", "recipient": "destination", "day": "setting"},
 	},
 })

@@ -17,8 +17,8 @@ import data.aisecops.lib.provenance
 import data.aisecops.result
 
 findings contains finding if {
-	provenance.tainted
 	some joined in provenance.changing
+	provenance.tainted
 	not provenance.wanted(joined)
 	finding := result.finding(rego.metadata.chain(), joined.id, [lib.tool_fact(joined)])
 }

@@ -16,8 +16,8 @@ import data.aisecops.lib.provenance
 import data.aisecops.result
 
 findings contains finding if {
-	provenance.tainted
 	some joined in provenance.changing
+	provenance.tainted
 	facts := provenance.facts_of(joined, suspects)
 	count(facts) > 0
 	finding := result.finding(rego.metadata.chain(), joined.id, facts)
