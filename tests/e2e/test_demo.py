@@ -55,6 +55,7 @@ class Terminal:
             "HOME": str(self.home),
             "AISECOPS_ENGINE_PATH": str(opa_binary()),
             "AISECOPS_POLL_SECONDS": "3600",
+            "AISECOPS_DEADLINE_MILLISECONDS": "10000",
             "LC_ALL": "C.UTF-8",
             **more,
         }

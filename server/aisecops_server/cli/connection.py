@@ -16,6 +16,9 @@ from aisecops_server.cli.credentials import credential
 from aisecops_server.cli.failures import ServerUnreachableError
 from aisecops_server.cli.invocation import current
 
+# People wait longer for an answer than agents do.
+DECISION_SECONDS = 15.0
+
 
 def connect(*, agent: str = "") -> Client:
     """Return a client of the control plane that was asked for, as ``agent`` if named; it is closed by ``with``.
@@ -26,7 +29,9 @@ def connect(*, agent: str = "") -> Client:
     """
     if not current().server and not settings().socket.is_socket():
         raise ServerUnreachableError(server_address())
-    return Client.connect(server_address(), credential(agent))
+    client = Client.connect(server_address(), credential(agent))
+    client.timeout_seconds = DECISION_SECONDS
+    return client
 
 
 def server_address() -> str:

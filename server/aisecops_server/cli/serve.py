@@ -64,5 +64,6 @@ def _greeting(plane: ControlPlane, running: RunningServer) -> list[str]:
     where = f"unix:{running.socket}" + (f" and {address}:{running.port}" if running.port else "")
     live = plane.policy.status().live
     if live is None:
-        return [f"listening on {where}", f"no policy is live, every plan is refused: {plane.problem()}"]
+        why = plane.policy.status().problem or plane.problem()
+        return [f"listening on {where}", f"no policy is live, every plan is refused: {why}"]
     return [f"listening on {where}", f"policy {live.commit.id} is live ({live.commit.summary})"]

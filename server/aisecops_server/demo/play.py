@@ -44,7 +44,7 @@ async def play(screen: Screen, stage: Stage, cast: Sequence[Scenario]) -> Played
         changed = await _change(screen, stage)
         screen.act(4, "The same plans again")
         second = await _second_round(screen, agents, cast)
-    _show_flips(screen, flips(first, second), changed)
+    await _show_flips(screen, flips(first, second), changed)
     screen.act(5, "The record")
     found = [*problems(first, second), *changed.problems(first, second), *await _record(screen, stage)]
     return Played(first, second, found)
@@ -75,6 +75,7 @@ async def _first_round(screen: Screen, agents: Mapping[str, AsyncClient], cast: 
             screen.area(scenario.area)
         answers.append(await ask(agents[scenario.agent], scenario))
         screen.decision(answers[-1])
+        await screen.pause()
     return answers
 
 
@@ -83,9 +84,10 @@ async def _change(screen: Screen, stage: Stage) -> _Changed:
     commit, diff = await stage.change_policy(before)
     screen.done(f"committed {short_revision(commit)} to the policy repository", MESSAGE)
     screen.change(diff)
-    screen.pause()
+    await screen.pause()
     began = time.perf_counter()
-    status = await stage.operator.sync()
+    with screen.waiting("building, signing and probing the new commit"):
+        status = await stage.operator.sync()
     spent = time.perf_counter() - began
     screen.done(
         f"policy {short_revision(status.live.commit)} is live", f"built, signed, probed and switched in {spent:.1f} s"
@@ -103,15 +105,17 @@ async def _second_round(screen: Screen, agents: Mapping[str, AsyncClient], cast:
     return answers
 
 
-def _show_flips(screen: Screen, found: Sequence[Flip], changed: _Changed) -> None:
+async def _show_flips(screen: Screen, found: Sequence[Flip], changed: _Changed) -> None:
     screen.console.print()
     screen.flip_counts(found)
     for flip in found:
         screen.flip(flip, changed.diff)
+        await screen.pause()
 
 
 async def _record(screen: Screen, stage: Stage) -> list[str]:
-    report = await stage.verify_log()
+    with screen.waiting("recomputing every leaf"):
+        report = await stage.verify_log()
     if not report.ok:
         screen.failed(f"the audit log does not verify: {report.problem}")
         return [f"the audit log does not verify: {report.problem}"]

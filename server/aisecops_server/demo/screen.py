@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,10 +45,19 @@ class Screen:
     console: Console
     pace_seconds: float
 
-    def pause(self) -> None:
+    async def pause(self) -> None:
         """Wait for the reader, on a terminal."""
         if self.pace_seconds:
-            time.sleep(self.pace_seconds)
+            await asyncio.sleep(self.pace_seconds)
+
+    @contextmanager
+    def waiting(self, text: str) -> Iterator[None]:
+        """Show that something takes a moment, on a terminal."""
+        if not self.console.is_terminal:
+            yield
+            return
+        with self.console.status(Text(text, style=FAINT), spinner="dots" if speaks_unicode(self.console) else "line"):
+            yield
 
     def act(self, number: int, title: str) -> None:
         """Begin a part of the story."""
@@ -78,7 +87,6 @@ class Screen:
         """Show one decision: who wants what, what was answered, why, by which policy, in what time."""
         self.console.print()
         self.console.print(decision_group(self.console, answer))
-        self.pause()
 
     def summary(self, answers: Sequence[Answer]) -> None:
         """Show all decisions of a round in one table."""
@@ -109,7 +117,6 @@ class Screen:
         """Show one plan whose outcome changed, why, and by which line."""
         self.console.print()
         self.console.print(flip_group(self.console, flip, diff))
-        self.pause()
 
     def commands(self, lines: Sequence[tuple[str, str]]) -> None:
         """Show what to try next; commands are never wrapped, so that they can be copied."""

@@ -33,7 +33,8 @@ async def show(screen: Screen, place: Place, engine: Mapping[str, Path], *, prog
     settings, commit = prepare(place, cast, engine)
     screen.done(f"a policy repository at {place.policy}", f"first commit {short_revision(commit)}")
     async with set_stage(place, settings) as stage:
-        status = await stage.operator.sync()
+        with screen.waiting("starting OPA with the first commit"):
+            status = await stage.operator.sync()
         rules = (await stage.operator.revision(status.live.commit)).rules
         screen.done(f"policy {short_revision(status.live.commit)} is live on a real OPA", counted(len(rules), "rule"))
         screen.done(f"the control plane answers on {stage.address}", f"ready in {time.perf_counter() - began:.1f} s")

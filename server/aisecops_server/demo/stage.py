@@ -34,6 +34,8 @@ MARK = "aisecops-demo.yaml"
 # The demo itself says when the repository is read, so that what is shown is what happens.
 _POLL_SECONDS = 3600.0
 _TOKEN_SECONDS = 900
+# A demo is also played on machines that are busy with something else.
+_PATIENCE_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +97,7 @@ class Stage:
         """Yield a client for each agent, each with a token of its own."""
         async with AsyncExitStack() as closing:
             clients = {
-                name: await closing.enter_async_context(AsyncClient.connect(self.address, self.token(name)))
-                for name in names
+                name: await closing.enter_async_context(_client(self.address, self.token(name))) for name in names
             }
             # Agents hold their connection; making it is no part of the time that a decision takes.
             await asyncio.gather(*(client.channel.channel_ready() for client in clients.values()))
@@ -146,7 +147,13 @@ def prepare(place: Place, cast: Sequence[Scenario], engine: Mapping[str, Path]) 
     )
     for scenario in cast:
         _write(place.plan_file(scenario), json.dumps(scenario.document, indent=2, ensure_ascii=False) + "\n")
-    settings = Settings(state_dir=place.state, repository=str(place.policy), poll_seconds=_POLL_SECONDS, **engine)
+    settings = Settings(
+        state_dir=place.state,
+        repository=str(place.policy),
+        poll_seconds=_POLL_SECONDS,
+        deadline_milliseconds=_PATIENCE_SECONDS * 1000,
+        **engine,
+    )
     return settings, commit
 
 
@@ -160,8 +167,14 @@ async def set_stage(place: Place, settings: Settings) -> AsyncIterator[Stage]:
     async with serving(settings) as (plane, _running):
         address = f"unix:{settings.socket}"
         token = issuer(settings).mint(OPERATOR, list(Role), seconds=_TOKEN_SECONDS)
-        async with AsyncClient.connect(address, token) as operator:
+        async with _client(address, token) as operator:
             yield Stage(place, plane, address, operator)
+
+
+def _client(address: str, token: str) -> AsyncClient:
+    client = AsyncClient.connect(address, token)
+    client.timeout_seconds = 2 * _PATIENCE_SECONDS
+    return client
 
 
 def _write(path: Path, text: str) -> None:
