@@ -38,7 +38,7 @@ setup: $(VENV)/.dev ## the environment: locked, hashed requirements and this tre
 
 .PHONY: engine
 engine: $(VENV)/.server ## the pinned policy engine (OPA)
-	@$(BIN)/aisecops engine install
+	@$(BIN)/aisecops engine install $$($(BIN)/aisecops engine path >/dev/null 2>&1 && echo --quiet)
 
 .PHONY: docs
 docs: setup engine ## regenerate docs/reference from the code it describes
