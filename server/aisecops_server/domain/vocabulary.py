@@ -19,6 +19,7 @@ _PARTICLES = frozenset(
     {"a", "all", "an", "and", "at", "by", "for", "from", "in", "into", "of", "on", "or", "the", "to", "with"}
 )
 _NOUNS_TOO = frozenset({"email", "mail", "message", "post", "comment", "draft", "invoice", "transaction", "payment"})
+SHORTEST_PLURAL = 3
 _GRAVE = frozenset({"delete", "spend", "execute"})
 _HUMP = re2.compile(r"([a-z0-9])([A-Z])")
 
@@ -78,7 +79,12 @@ class Vocabulary(_Part):
         verbs = {word for action in self.actions.values() for word in _flat(action.tools)}
         nouns = [word for word in name_words(tool.partition("/")[2]) if word not in verbs - _NOUNS_TOO]
         return sorted(
-            {form for noun in nouns if noun not in _PARTICLES for form in (noun, _singular(noun), f"{noun}s")}
+            {
+                form
+                for noun in nouns
+                if noun not in _PARTICLES
+                for form in (noun, _singular(noun), f"{_singular(noun)}s")
+            }
         )
 
     def compiled(self) -> dict[str, JsonValue]:
@@ -103,7 +109,7 @@ def name_words(name: str) -> list[str]:
 
 
 def _singular(noun: str) -> str:
-    return noun.removesuffix("s")
+    return noun.removesuffix("s") if len(noun) > SHORTEST_PLURAL else noun
 
 
 def _flat(words: Words) -> list[str]:
