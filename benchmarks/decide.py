@@ -45,7 +45,7 @@ BATCH = "/aisecops.v1.DecisionService/DecideBatch"
 DECISION_PATH = "/v1/data/aisecops/decision/decision?provenance=true&metrics=true&strict-builtin-errors=true"
 BATCH_PATH = "/v1/data/aisecops/batch/decisions?provenance=true&metrics=true&strict-builtin-errors=true"
 BATCH_SIZE = 100
-TRIVIAL = "package aisecops.decision\n\ndecision := {\"outcome\": \"ALLOW\"}\n"
+TRIVIAL = 'package aisecops.decision\n\ndecision := {"outcome": "ALLOW"}\n'
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,8 @@ def main() -> None:
     options = parser.parse_args()
     console = Console()
     console.print(rig.machine())
-    with tempfile.TemporaryDirectory(prefix="aisecops-bench-") as scratch, _bench(Path(scratch), options.traces) as bench:
+    scratch_directory = tempfile.TemporaryDirectory(prefix="aisecops-bench-")
+    with scratch_directory as scratch, _bench(Path(scratch), options.traces) as bench:
         results = _run(console, bench, rounds=options.rounds, requests=options.requests)
         results["ready_seconds"] = bench.ready_seconds
         console.print(f"ready {bench.ready_seconds:.2f} s after the start, with a built bundle")
@@ -180,9 +181,10 @@ def _targets(scratch: Path, settings: Settings, traces: Path, opa: Path) -> Iter
     batches = rig.write_payloads(scratch / "batches.bin", [_rest_batch(documents, at) for at in range(8)])
     plans = rig.write_payloads(scratch / "plans.bin", [one.SerializeToString() for one in load.requests])
     plan_batches = rig.write_payloads(scratch / "plan_batches.bin", [_plan_batch(load, at) for at in range(8)])
+    ours = ("-b", "--skip-verify", str(archive))
     with (
-        rig.engine(opa, scratch, "bare", "-b", "--skip-verify", str(archive)) as bare,
-        rig.engine(opa, scratch, "logging", "-b", "--skip-verify", str(archive), "--set", "decision_logs.console=true") as logging,
+        rig.engine(opa, scratch, "bare", *ours) as bare,
+        rig.engine(opa, scratch, "logging", *ours, "--set", "decision_logs.console=true") as logging,
         rig.engine(opa, scratch, "trivial", str(trivial)) as floor,
     ):
         yield {
@@ -191,7 +193,9 @@ def _targets(scratch: Path, settings: Settings, traces: Path, opa: Path) -> Iter
             "logging": Target("logging", "rest", logging, DECISION_PATH, inputs),
             "decide": Target("decide", "grpc", settings.socket, DECIDE, plans, token),
             "bare-batch": Target("bare-batch", "rest", bare, BATCH_PATH, batches, unit=BATCH_SIZE),
-            "decide-batch": Target("decide-batch", "grpc", settings.socket, BATCH, plan_batches, token, unit=BATCH_SIZE),
+            "decide-batch": Target(
+                "decide-batch", "grpc", settings.socket, BATCH, plan_batches, token, unit=BATCH_SIZE
+            ),
         }
 
 

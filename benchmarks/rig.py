@@ -107,9 +107,7 @@ def median(values: Sequence[float]) -> float:
 
 def ratios(measured: Mapping[str, Sequence[Load]], name: str, *, to: str, of: str) -> list[float]:
     """Return, round by round, the figure ``of`` one target over that of another."""
-    return [
-        getattr(one, of) / getattr(other, of) for one, other in zip(measured[name], measured[to], strict=True)
-    ]
+    return [getattr(one, of) / getattr(other, of) for one, other in zip(measured[name], measured[to], strict=True)]
 
 
 @contextlib.contextmanager
@@ -166,10 +164,9 @@ def resident_mebibytes(pid: int) -> float:
 
 def machine() -> str:
     """Return what the figures were measured on, in one line."""
-    model = next(
-        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        platform.machine(),
-    )
+    facts = Path("/proc/cpuinfo").read_text().splitlines()
+    models = (line.partition(":")[2].strip() for line in facts if "model name" in line)
+    model = next(models, platform.machine())
     load_now = os.getloadavg()[0]
     return (
         f"{os.cpu_count()} cores of {model}, Python {platform.python_version()}, Linux {platform.release()}, "

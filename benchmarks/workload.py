@@ -1,4 +1,4 @@
-"""Requests and documents to measure with: recorded agent calls where a folder of traces is given, else the demo's plans."""
+"""Requests and documents to measure with: recorded agent calls if a folder of traces is given, else the demo's plans."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from aisecops.v1 import decision_service_pb2, plan_pb2, provenance_pb2
 from aisecops_client import Client
 from aisecops_server.adapters.otlp.spans import ToolServers
 from aisecops_server.adapters.otlp.trace_file import OtlpTraceFile
-from aisecops_server.domain.recorded_trace import RecordedTrace
 from aisecops_server.domain.provenance import SourceKind
+from aisecops_server.domain.recorded_trace import RecordedTrace
 
 KINDS = {kind: number for number, kind in enumerate(SourceKind, 1)}
 
@@ -53,7 +53,9 @@ def of_size(workload: Workload, held: list[bytes], *, smallest: int, largest: in
 def _requests(trace: RecordedTrace) -> Iterator[decision_service_pb2.DecideRequest]:
     sources = [
         provenance_pb2.Source(
-            source_id=f"prompt-{number}", kind=KINDS[prompt.kind], content=prompt.text.encode()  # type: ignore[arg-type]
+            source_id=f"prompt-{number}",
+            kind=KINDS[prompt.kind],
+            content=prompt.text.encode(),  # type: ignore[arg-type]
         )
         for number, prompt in enumerate(trace.prompts, 1)
     ]
