@@ -1,4 +1,4 @@
-"""Requests and documents to measure with: recorded agent calls if a folder of traces is given, else the demo's plans."""
+"""Requests and documents to measure with: recorded agent calls if there is a folder of them, else the plans we ship."""
 
 from __future__ import annotations
 
