@@ -75,7 +75,7 @@ class ControlPlane:
 
 def issuer(settings: Settings) -> TokenIssuer:
     """Return the local issuer of tokens, for development and demos."""
-    return local_issuer(settings.state_dir / "keys", SystemClock())
+    return local_issuer(settings.state_dir / "keys", SystemClock(), audience=settings.token_audience)
 
 
 @contextlib.asynccontextmanager

@@ -47,6 +47,6 @@ def local_token(subject: str, roles: tuple[Role, ...], seconds: int) -> str:
             f"there is no credential, and no issuer's key in {directory} to make one with",
             hint=f"Give a token with --token-file or {FILE_VARIABLE}, or name the control plane's --state-dir",
         )
-    return local_issuer(directory, SystemClock()).mint(
-        subject, roles, seconds=seconds, audience=settings().token_audience
+    return local_issuer(directory, SystemClock(), audience=settings().token_audience).mint(
+        subject, roles, seconds=seconds
     )

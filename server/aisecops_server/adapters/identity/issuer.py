@@ -33,8 +33,9 @@ class TokenIssuer:
     private_key: Ed25519PrivateKey
     key_id: str
     clock: Clock
+    audience: str = AUDIENCE
 
-    def mint(self, subject: str, roles: Iterable[Role], *, seconds: int = 3600, audience: str = AUDIENCE) -> str:
+    def mint(self, subject: str, roles: Iterable[Role], *, seconds: int = 3600) -> str:
         """Return a token for ``subject`` that is valid for ``seconds`` from now.
 
         Raises:
@@ -48,11 +49,11 @@ class TokenIssuer:
         if not 0 < seconds <= MAX_LIFETIME_SECONDS:
             raise InvalidRequestError(f"a token lives 1 to {MAX_LIFETIME_SECONDS} seconds", field="seconds")
         now = self.clock.now_ns() // 1_000_000_000
-        claims = {"sub": subject, "aud": audience, "roles": names, "iat": now, "exp": now + seconds}
+        claims = {"sub": subject, "aud": self.audience, "roles": names, "iat": now, "exp": now + seconds}
         return jwt.encode(claims, self.private_key, algorithm="EdDSA", headers={"kid": self.key_id})
 
 
-def local_issuer(directory: Path, clock: Clock) -> TokenIssuer:
+def local_issuer(directory: Path, clock: Clock, *, audience: str = AUDIENCE) -> TokenIssuer:
     """Return the issuer of ``directory``, making its key and JWKS file when there is none yet.
 
     Raises:
@@ -61,7 +62,7 @@ def local_issuer(directory: Path, clock: Clock) -> TokenIssuer:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         private_key = _load_or_make(directory / PRIVATE_KEY_FILE)
-        issuer = TokenIssuer(private_key, _key_id(private_key), clock)
+        issuer = TokenIssuer(private_key, _key_id(private_key), clock, audience)
         _publish(issuer, directory / KEY_SET_FILE)
     except (OSError, ValueError, TypeError) as error:
         raise InvalidRequestError(
