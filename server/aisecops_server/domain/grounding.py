@@ -7,17 +7,18 @@ for its absence.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from aisecops_server.domain.argument_values import ArgumentValue, argument_values
 from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.errors import InvalidPlanError
 from aisecops_server.domain.normal_form import normal_form, words
 from aisecops_server.domain.plan import ExecutionPlan, Step, StepId
 from aisecops_server.domain.provenance import Source, SourceId, SourceKind
 from aisecops_server.domain.request_words import Request
 from aisecops_server.domain.source_text import RecordReader, SourceText, json_scalars, source_text
+from aisecops_server.domain.strict_json import parse_object
 from aisecops_server.domain.value_search import Sighting, ValueSearch
 
 SHORTEST_POINTER = 4
@@ -135,7 +136,6 @@ def _call_arguments(name: str) -> Mapping[str, JsonValue]:
     if not name.startswith("{"):
         return {}
     try:
-        held = json.loads(name)
-    except (ValueError, RecursionError):
+        return parse_object(name.encode("utf-8", "surrogatepass"), field="name")
+    except InvalidPlanError:
         return {}
-    return held if isinstance(held, dict) else {}
