@@ -20,6 +20,7 @@ _UNSPACED = (
     (0xF900, 0xFAFF),
     (0x20000, 0x3FFFF),
 )
+_ASCII_WORDS = {code: " " for code in range(128) if not chr(code).isalnum()} | {ord("'"): None}
 _INVISIBLE_CATEGORIES = frozenset({"Cf", "Co", "Cn"})
 _VARIATION_SELECTORS = frozenset([*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0), 0x034F, 0x115F, 0x1160, 0x3164])
 _ESCAPE = re2.compile(r"%[0-9A-Fa-f][0-9A-Fa-f]")
@@ -55,6 +56,8 @@ def continues_word(character: str) -> bool:
 
 def words(text: str) -> list[str]:
     """Return the words of a normal form, in order: runs of letters and digits, apostrophes dropped."""
+    if text.isascii():
+        return text.translate(_ASCII_WORDS).split()
     kept = "".join(character if character.isalnum() else " " for character in text.replace("'", ""))
     return kept.split()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from aisecops_server.domain.source_text import SourceText
 MOST_WORDS = 1_024
 LONGEST_PHRASE = 8
 SHORTEST_NAME = 3
+LONGEST_REMEMBERED = 8 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +29,7 @@ class Request:
     @classmethod
     def of(cls, prompts: Sequence[SourceText]) -> Request:
         """Return what ``prompts`` say; words beyond the bound are dropped, and that is said."""
-        runs: set[str] = set()
-        spoken: dict[str, None] = {}
-        truncated = False
-        for prompt in prompts:
-            said = words(prompt.reread or prompt.plain)
-            truncated |= len(spoken) + len(said) > MOST_WORDS
-            said = said[: max(0, MOST_WORDS - len(spoken))]
-            spoken.update(dict.fromkeys(said))
-            for length in range(2, LONGEST_PHRASE + 1):
-                runs.update(" ".join(said[at : at + length]) for at in range(len(said) - length + 1))
-        return cls(bool(prompts), frozenset(spoken), frozenset(runs), truncated)
+        return _request(tuple(prompt.reread or prompt.plain for prompt in prompts))
 
     def part(self) -> JsonValue:
         """Return the ``RequestPart`` of the input document."""
@@ -54,3 +46,26 @@ class Request:
         """Return whether a scalar of two to eight words was said word by word, file endings aside."""
         said = words(without_file_ending(scalar))
         return 1 < len(said) <= LONGEST_PHRASE and not all(map(str.isdigit, said)) and " ".join(said) in self.runs
+
+
+def _spoken(prompts: tuple[str, ...]) -> Request:
+    runs: set[str] = set()
+    spoken: dict[str, None] = {}
+    truncated = False
+    for prompt in prompts:
+        said = words(prompt)
+        truncated |= len(spoken) + len(said) > MOST_WORDS
+        said = said[: max(0, MOST_WORDS - len(spoken))]
+        spoken.update(dict.fromkeys(said))
+        for length in range(2, LONGEST_PHRASE + 1):
+            runs.update(" ".join(said[at : at + length]) for at in range(len(said) - length + 1))
+    return Request(bool(prompts), frozenset(spoken), frozenset(runs), truncated)
+
+
+# A conversation's prompts come back with every step.
+_remembered = functools.lru_cache(maxsize=256)(_spoken)
+
+
+def _request(prompts: tuple[str, ...]) -> Request:
+    short = sum(map(len, prompts)) <= LONGEST_REMEMBERED
+    return _remembered(prompts) if short else _spoken(prompts)

@@ -7,6 +7,7 @@ so an evaluation that was cut short goes on where it stopped.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -24,6 +25,7 @@ from aisecops_server.ports import RecordedTraces
 from aisecops_server.usecases.decide import DecideCommand, Decided, EngineSource
 
 PAGE_TRACES = 50
+PAGES_AT_ONCE = 2
 
 
 class Decider(Protocol):
@@ -43,6 +45,14 @@ class Evaluated:
     skipped: int
     failed: int
     tallies: tuple[Tally, ...]
+
+
+@dataclass(slots=True)
+class _Counts:
+    total: int
+    decided: int = 0
+    skipped: int = 0
+    failed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +80,44 @@ class EvaluateTraces:
             LogUnavailableError: the results could not be stored.
         """
         revision = self.engines.current().bundle.revision
-        total = await self.store.calls()
-        decided = skipped = failed = 0
+        counts = _Counts(total=await self.store.calls())
+        await self._pages(revision, counts, progress)
+        tallies = tuple(await self.store.tallies(revision))
+        return Evaluated(revision, counts.decided, counts.skipped, counts.failed, tallies)
+
+    async def _pages(self, revision: str, counts: _Counts, progress: Callable[[int, int], None] | None) -> None:
+        # A page is built while others are decided; few at once, so that little is in memory.
         after = ""
-        while page := await self.store.page(after=after, limit=self.page_traces):
-            after = page[-1].trace_id
-            known = await self.store.evaluated(revision, [trace.trace_id for trace in page])
-            questions = [question for trace in page for question in _questions(trace, known)]
-            evaluations = await self._answers(questions, revision)
-            await self.store.record(evaluations)
-            decided += sum(bool(item.outcome) for item in evaluations)
-            failed += sum(not item.outcome for item in evaluations)
-            skipped += sum(len(trace.calls) for trace in page) - len(questions)
-            if progress is not None:
-                progress(decided + failed + skipped, total)
-        return Evaluated(revision, decided, skipped, failed, tuple(await self.store.tallies(revision)))
+        deciding: list[asyncio.Task[None]] = []
+        try:
+            while page := await self.store.page(after=after, limit=self.page_traces):
+                after = page[-1].trace_id
+                deciding.append(asyncio.create_task(self._page(page, revision, counts, progress)))
+                if len(deciding) > PAGES_AT_ONCE:
+                    await deciding.pop(0)
+            while deciding:
+                await deciding.pop(0)
+        finally:
+            for task in deciding:
+                task.cancel()
+            await asyncio.gather(*deciding, return_exceptions=True)
+
+    async def _page(
+        self,
+        page: Sequence[RecordedTrace],
+        revision: str,
+        counts: _Counts,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        known = await self.store.evaluated(revision, [trace.trace_id for trace in page])
+        questions = [question for trace in page for question in _questions(trace, known)]
+        evaluations = await self._answers(questions, revision)
+        await self.store.record(evaluations)
+        counts.decided += sum(bool(item.outcome) for item in evaluations)
+        counts.failed += sum(not item.outcome for item in evaluations)
+        counts.skipped += sum(len(trace.calls) for trace in page) - len(questions)
+        if progress is not None:
+            progress(counts.decided + counts.failed + counts.skipped, counts.total)
 
     async def _answers(self, questions: Sequence[_Question], revision: str) -> list[Evaluation]:
         commands = [question.command for question in questions if question.command is not None]

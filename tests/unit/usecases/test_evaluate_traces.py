@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from aisecops_server.adapters.sqlite.recorded_traces import SqliteRecordedTraces
 from aisecops_server.domain.decision import Mode
-from aisecops_server.domain.errors import EngineUnavailableError
+from aisecops_server.domain.errors import EngineUnavailableError, LogUnavailableError
 from aisecops_server.domain.provenance import SourceKind
 from aisecops_server.domain.record import Receipt
 from aisecops_server.domain.recorded_trace import RecordedCall, RecordedPrompt, RecordedTrace
@@ -125,3 +125,14 @@ async def test_a_call_with_malformed_arguments_is_reported_and_stops_nothing(sto
     assert (evaluated.decided, evaluated.failed) == (1, 1)
     assert len(problems) == 1
     assert "arguments" in problems[0]
+
+
+@pytest.mark.asyncio
+async def test_a_store_that_fails_ends_the_evaluation_with_its_own_error(store, monkeypatch):
+    async def full(_):
+        raise LogUnavailableError("disk full", hint="Make room")
+
+    await ImportTraces(store)([trace(number, call("s1")) for number in range(6)])
+    monkeypatch.setattr(store, "record", full)
+    with pytest.raises(LogUnavailableError, match="disk full"):
+        await EvaluateTraces(store, Decider(), Engines(), page_traces=1)()
