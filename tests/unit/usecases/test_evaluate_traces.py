@@ -46,6 +46,16 @@ class Decider:
         return Decided(details, Receipt("e", 0, b""))
 
 
+class FullStore:
+    """A store that can be read and not written."""
+
+    def __init__(self, held):
+        self.calls, self.page, self.evaluated = held.calls, held.page, held.evaluated
+
+    async def record(self, evaluations):
+        raise LogUnavailableError("disk full", hint="Make room")
+
+
 def trace(number, *calls):
     prompts = (RecordedPrompt(SourceKind.SYSTEM_PROMPT, "be kind"), RecordedPrompt(SourceKind.USER_PROMPT, "find it"))
     return RecordedTrace(f"{number:032x}", "agent", "conversation", "production", prompts, calls)
@@ -128,11 +138,7 @@ async def test_a_call_with_malformed_arguments_is_reported_and_stops_nothing(sto
 
 
 @pytest.mark.asyncio
-async def test_a_store_that_fails_ends_the_evaluation_with_its_own_error(store, monkeypatch):
-    async def full(_):
-        raise LogUnavailableError("disk full", hint="Make room")
-
+async def test_a_store_that_fails_ends_the_evaluation_with_its_own_error(store):
     await ImportTraces(store)([trace(number, call("s1")) for number in range(6)])
-    monkeypatch.setattr(store, "record", full)
     with pytest.raises(LogUnavailableError, match="disk full"):
-        await EvaluateTraces(store, Decider(), Engines(), page_traces=1)()
+        await EvaluateTraces(FullStore(store), Decider(), Engines(), page_traces=1)()
