@@ -33,7 +33,7 @@ class AsyncClient:
 
     channel: grpc.aio.Channel
     token: str = field(repr=False)
-    timeout_seconds: float = 2.0
+    timeout_seconds: float = 10.0
     work_seconds: float = 60.0
     _decisions: DecisionServiceAsyncStub = field(init=False, repr=False)
     _bundles: BundleServiceAsyncStub = field(init=False, repr=False)

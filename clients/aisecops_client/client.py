@@ -28,7 +28,7 @@ class Client:
 
     channel: grpc.Channel
     token: str = field(repr=False)
-    timeout_seconds: float = 2.0
+    timeout_seconds: float = 10.0
     work_seconds: float = 60.0
     _decisions: DecisionServiceStub = field(init=False, repr=False)
     _bundles: BundleServiceStub = field(init=False, repr=False)

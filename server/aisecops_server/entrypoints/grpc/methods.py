@@ -30,7 +30,7 @@ _DISCARD_SECONDS = 0.05
 class Patience(Enum):
     """How long a call may take when its caller does not say: (default, at most), in seconds."""
 
-    DECISION = (0.25, 2.0)
+    DECISION = (2.0, 10.0)
     BATCH = (10.0, 30.0)
     WORK = (30.0, 120.0)
 
