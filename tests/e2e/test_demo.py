@@ -246,6 +246,17 @@ def test_a_list_that_is_empty_is_still_json(served: Kept) -> None:
     assert served.run("trace", "list", "--agent", "nobody", "-o", "ndjson").out == ""
 
 
+def test_text_of_an_agent_cannot_steer_the_terminal(served: Kept) -> None:
+    plan = json.loads(Path(served.plan("answer-ticket")).read_text(encoding="utf-8"))
+    plan["intent"] = "Answer\u202e the ticket"
+    plan["sources"][0]["name"] = "request\u200b of Jonas"
+    asked = served.run("decide", "-f", "-", "--agent", SUPPORT, "-o", "json", stdin=json.dumps(plan))
+    trace = asked.json["decision"]["traceId"]
+    shown = served.run("trace", "show", trace).out + served.run("trace", "show", trace, "-o", "json").out
+    assert "\\u202e" in shown
+    assert [mark for mark in ("\u202e", "\u200b") if mark in shown] == []
+
+
 def test_events_stream_one_document_a_line(served: Kept) -> None:
     events = served.run("log", "tail", "--all", "--once", "-o", "ndjson").lines
     assert [int(str(event["logIndex"])) for event in events] == list(range(len(events)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ import click
 
 from aisecops_server.cli.exit_codes import ExitCode, of_reason
 from aisecops_server.domain.errors import AisecopsError
+from aisecops_server.terminal.safe_text import json_text, visible
 
 UNREACHABLE_HINT = "Start it with 'aisecops serve', or say where it is with --server or --state-dir"
 
@@ -42,11 +42,11 @@ def report(error: Exception, arguments: Sequence[str]) -> ExitCode:
         traceback.print_exception(error)
     failure = failure_of(error)
     if _asked_output(arguments) == "table":
-        click.echo(f"error: {failure.message}", err=True)
+        click.echo(visible(f"error: {failure.message}"), err=True)
         if failure.hint:
-            click.echo(f"  hint: {failure.hint}", err=True)
+            click.echo(visible(f"  hint: {failure.hint}"), err=True)
     else:
-        click.echo(json.dumps({"error": document(failure)}, ensure_ascii=False))
+        click.echo(json_text({"error": document(failure)}))
     return failure.exit_code
 
 

@@ -6,7 +6,6 @@ the API's own message in proto3 JSON; a list is the API's list message, also whe
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aisecops_server.cli.invocation import Invocation, current
+from aisecops_server.terminal.safe_text import json_text, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,9 +25,9 @@ def show(document: Mapping[str, Any], draw: Callable[[Console], None]) -> None:
     invocation = current()
     match invocation.output:
         case "json":
-            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+            click.echo(json_text(document, indent=2))
         case "ndjson":
-            click.echo(json.dumps(document, ensure_ascii=False))
+            click.echo(json_text(document))
         case _:
             draw(console())
 
@@ -39,7 +39,7 @@ def show_list(document: Mapping[str, Any], *, items: str, draw: Callable[[Consol
     if invocation.output == "ndjson":
         show_lines(rows)
     elif invocation.output == "json":
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        click.echo(json_text(document, indent=2))
     elif rows:
         draw(console())
     else:
@@ -49,13 +49,13 @@ def show_list(document: Mapping[str, Any], *, items: str, draw: Callable[[Consol
 def show_lines(documents: Iterable[Mapping[str, Any]]) -> None:
     """Print one JSON document a line, each as soon as it is there."""
     for document in documents:
-        click.echo(json.dumps(document, ensure_ascii=False))
+        click.echo(json_text(document))
 
 
 def say(text: str) -> None:
     """Tell a person something that is not data."""
     if not current().quiet:
-        click.echo(text, err=True)
+        click.echo(visible(text), err=True)
 
 
 def console() -> Console:

@@ -5,15 +5,27 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Iterable
 from typing import IO
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.style import Style
 
+from aisecops_server.terminal.safe_text import visible
 from aisecops_server.terminal.words import Sign
 
 _PIPE_COLUMNS = 100
+
+
+class SafeConsole(Console):
+    """A console that nothing can steer but our own styles: all text passes ``visible`` on its way out."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render as rich does, with every character of the text visible."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
 
 
 def make_console(stream: IO[str] | None = None, *, color: str = "auto") -> Console:
@@ -28,7 +40,7 @@ def make_console(stream: IO[str] | None = None, *, color: str = "auto") -> Conso
         target.reconfigure(errors="replace")
     terminal = target.isatty()
     plain = color == "never" or (color == "auto" and (not terminal or not _wants_color()))
-    return Console(
+    return SafeConsole(
         file=target,
         force_terminal=True if color == "always" else terminal,
         no_color=plain,

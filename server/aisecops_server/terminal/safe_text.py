@@ -1,0 +1,43 @@
+"""Text that others wrote, made safe to show: what would steer a terminal or hide from the eye becomes visible.
+
+A tool result, a plan or a ticket can hold escape sequences that move the cursor, and characters that reorder or
+hide text. Nothing of that kind reaches a terminal; each such character is written as its escape instead.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import chain
+
+_KEPT = {0x09, 0x0A}
+_STEERING = chain(range(0x20), range(0x7F, 0xA0))
+_HIDING = chain(
+    (0xAD, 0x61C, 0x180E, 0xFEFF),
+    range(0x200B, 0x2010),
+    range(0x2028, 0x202F),
+    range(0x2060, 0x2070),
+    range(0xFFF9, 0xFFFC),
+    range(0xE0000, 0xE0080),
+)
+_CODES = sorted({*_STEERING, *_HIDING} - _KEPT)
+
+
+def _escape(code: int) -> str:
+    if code <= 0xFF:  # noqa: PLR2004 - two digits hold it
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004 - four digits hold it
+
+
+_VISIBLE = {code: _escape(code) for code in _CODES}
+# JSON has its own escape for each of them; in a document they can only stand inside strings.
+_IN_JSON = {code: json.dumps(chr(code))[1:-1] for code in _CODES if code > 0x1F}  # noqa: PLR2004 - written already
+
+
+def visible(text: str) -> str:
+    """Return ``text`` with every steering or hiding character as its escape; line ends and tabs stay."""
+    return text if text.isascii() and text.isprintable() else text.translate(_VISIBLE)
+
+
+def json_text(document: object, *, indent: int | None = None) -> str:
+    """Return a document as JSON that is safe to show on a terminal and says the same."""
+    return json.dumps(document, indent=indent, ensure_ascii=False).translate(_IN_JSON)
