@@ -50,6 +50,8 @@ class Source:
     ``content`` is ``None`` when only ``digest`` is known; nothing can then be grounded in the source, and
     nothing can be shown to be absent from it. ``digest_verified`` is true when the control plane hashed
     the content itself; a declared digest that differs from the content is refused before a Source exists.
+    ``name`` is for people; of a tool's result it may be the arguments of its call as a JSON object, by which
+    grounding sees whether the human pointed at it.
     """
 
     id: SourceId

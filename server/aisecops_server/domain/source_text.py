@@ -79,7 +79,7 @@ def _prepared(content: str, read_records: RecordReader) -> SourceText:
     return SourceText(plain=plain, reread=reread(content, plain), scalars=scalars, spans=spans)
 
 
-_remembered = functools.lru_cache(maxsize=512)(_prepared)
+_remembered = functools.lru_cache(maxsize=256)(_prepared)
 
 
 def json_scalars(text: str) -> Sequence[Scalar] | None:
