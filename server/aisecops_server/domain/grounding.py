@@ -64,22 +64,26 @@ def ground(plan: ExecutionPlan, read_records: RecordReader = json_scalars) -> Gr
 
 
 class _Binding:
-    """Which records of which sources the human named, worked out once for each record that matters."""
+    """Which records of which sources the human named; each source is gone through once at most."""
 
     def __init__(self, texts: Mapping[SourceId, SourceText], said: Request) -> None:
         self.said = said
         self._texts = texts
-        self._known: dict[tuple[SourceId, int], set[str]] = {}
+        self._named: dict[SourceId, Mapping[int, set[str]]] = {}
 
     def is_bound(self, value: str, source: SourceId, records: Iterable[int]) -> bool:
         """Return whether a record that holds ``value`` also holds something else that the human named."""
-        return any(self._named_in(source, record) - {value} for record in records)
+        if source not in self._named:
+            self._named[source] = self._named_in(self._texts[source]) if self.said.runs else {}
+        named = self._named[source]
+        return any(not named[record] <= {value} for record in records if record in named)
 
-    def _named_in(self, source: SourceId, record: int) -> set[str]:
-        key = (source, record)
-        if key not in self._known:
-            self._known[key] = {scalar for scalar in self._texts[source].record(record) if self.said.phrases(scalar)}
-        return self._known[key]
+    def _named_in(self, text: SourceText) -> Mapping[int, set[str]]:
+        told = {
+            number: {scalar for scalar in scalars if self.said.phrases(scalar)}
+            for number, scalars in text.records().items()
+        }
+        return {number: scalars for number, scalars in told.items() if scalars}
 
 
 def _part(value: ArgumentValue, found: Mapping[SourceId, Sighting], binding: _Binding) -> JsonValue:
@@ -95,7 +99,7 @@ def _part(value: ArgumentValue, found: Mapping[SourceId, Sighting], binding: _Bi
                 "source": source,
                 "form": sighting.form(),
                 "prose": sighting.prose(),
-                "bound": binding.is_bound(value.needle, source, sorted(sighting.records)),
+                "bound": bool(sighting.records) and binding.is_bound(value.needle, source, sighting.records),
             }
             for source, sighting in found.items()
         ],

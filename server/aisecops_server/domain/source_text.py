@@ -62,9 +62,12 @@ class SourceText:
     scalars: str
     spans: dict[int, Span]
 
-    def record(self, number: int) -> list[str]:
-        """Return the scalars of one record."""
-        return [self.scalars[start : span.end] for start, span in self.spans.items() if span.record == number]
+    def records(self) -> dict[int, list[str]]:
+        """Return the scalars of each record."""
+        held: dict[int, list[str]] = {}
+        for start, span in self.spans.items():
+            held.setdefault(span.record, []).append(self.scalars[start : span.end])
+        return held
 
 
 def source_text(content: str, read_records: RecordReader) -> SourceText:

@@ -127,6 +127,14 @@ def test_a_record_is_bound_when_the_human_named_something_else_in_it():
     assert [nine["found"][0]["bound"], eight["found"][0]["bound"]] == [True, False]
 
 
+def test_one_bound_record_among_very_many_is_enough():
+    prompt = source("user", "Call Jane Doe")
+    held = [{"id": "7", "note": f"n {number}"} for number in range(3_000)]
+    unbound, bound = source("r", json.dumps(held)), source("q", json.dumps([*held, {"id": "7", "name": "Jane Doe"}]))
+    (seven,) = values(grounded({"file_id": "7"}, prompt, unbound, bound))
+    assert {place["source"]: place["bound"] for place in seven["found"]} == {"r": False, "q": True}
+
+
 @pytest.mark.parametrize(
     ("value", "named"),
     [
