@@ -54,7 +54,7 @@ def test_every_page_of_the_documentation_can_be_reached_from_its_index() -> None
         page = waiting.pop()
         reached.add(page)
         targets = {_target(page, link.partition("#")[0]) for link in pages.links(page) if "://" not in link}
-        waiting.extend(target for target in targets if target.endswith(".md") and target not in reached)
+        waiting.extend(target for target in targets if target in pages.pages() and target not in reached)
     assert sorted(page for page in tree.under("docs/", suffix=".md") if page not in reached) == []
 
 
