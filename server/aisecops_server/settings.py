@@ -6,7 +6,9 @@ that ``AISECOPS_CONFIG`` names, default. Only ``bootstrap`` and ``cli`` see sett
 
 from __future__ import annotations
 
+import hashlib
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from aisecops_server.domain.errors import InvalidRequestError
 
 PREFIX = "AISECOPS_"
 CONFIG_VARIABLE = "AISECOPS_CONFIG"
+_SOCKET_PATH_BYTES = 100
 
 
 def default_state_dir() -> Path:
@@ -67,8 +70,15 @@ class Settings(BaseModel):
 
     @property
     def socket(self) -> Path:
-        """Return the Unix socket to serve on."""
-        return self.listen_socket or self.state_dir / "run" / "aisecops.sock"
+        """Return the Unix socket to serve on.
+
+        A socket's path is short by nature; a state directory that is too deep gets one that its path names.
+        """
+        beside = self.listen_socket or self.state_dir / "run" / "aisecops.sock"
+        if self.listen_socket or len(os.fsencode(beside.absolute())) <= _SOCKET_PATH_BYTES:
+            return beside
+        name = hashlib.sha256(os.fsencode(self.state_dir.absolute())).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"aisecops-{os.getuid()}-{name}" / "aisecops.sock"
 
     @property
     def deadline_seconds(self) -> float:

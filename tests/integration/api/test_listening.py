@@ -58,6 +58,15 @@ async def test_nothing_to_listen_on_is_said_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_directory_that_others_may_write_in_gets_no_socket(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    with pytest.raises(InvalidRequestError, match="others may write"):
+        await serve(served_by(tmp_path / KEY_SET_FILE), Listening(shared / "a.sock"))
+
+
+@pytest.mark.asyncio
 async def test_a_second_control_plane_does_not_take_the_socket_and_a_stale_one_is_replaced() -> None:
     async with running_api() as api:
         assert api.server.socket is not None

@@ -10,6 +10,7 @@ import asyncio
 import ipaddress
 import os
 import socket
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +121,7 @@ def _bind_socket(server: grpc.aio.Server, path: Path) -> None:
         )
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _require_own(path.parent)
         _remove_stale(path)
         # The socket must never exist with wider rights, not even for a moment.
         earlier = os.umask(0o177)
@@ -132,6 +134,17 @@ def _bind_socket(server: grpc.aio.Server, path: Path) -> None:
         raise InvalidRequestError(
             f"cannot listen on {path}", hint="Check the directory's rights", field="listen_socket"
         ) from error
+
+
+def _require_own(directory: Path) -> None:
+    """Refuse a directory in which somebody else could put a socket of that name first."""
+    found = directory.stat()
+    if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise InvalidRequestError(
+            f"others may write in {directory}",
+            hint="Set listen_socket to a path in a directory of your own",
+            field="listen_socket",
+        )
 
 
 def _remove_stale(path: Path) -> None:
