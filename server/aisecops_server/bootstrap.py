@@ -22,6 +22,7 @@ from aisecops_server.adapters.identity.tokens import TokenAuthenticator
 from aisecops_server.adapters.opa import binary
 from aisecops_server.adapters.opa.pool import OpaEnginePool
 from aisecops_server.adapters.opa.profile import Trust
+from aisecops_server.adapters.records.python_records import python_scalars
 from aisecops_server.adapters.records.yaml_records import yaml_scalars
 from aisecops_server.adapters.signing.keys import open_key
 from aisecops_server.adapters.sqlite.activation_state import ActivationState
@@ -206,7 +207,7 @@ async def _begin(plane: ControlPlane) -> None:
 
 
 def _records(text: str) -> Sequence[Scalar] | None:
-    return json_scalars(text) or yaml_scalars(text)
+    return json_scalars(text) or yaml_scalars(text) or python_scalars(text)
 
 
 def _repository(settings: Settings) -> GitRepository:
