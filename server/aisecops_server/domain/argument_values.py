@@ -15,8 +15,9 @@ from aisecops_server.domain.normal_form import normal_form
 
 LONGEST_VALUE = 256
 LONGEST_COUNTER = 4
-MOST_EMBEDDED = 32
-SCANNED_CHARACTERS = 65_536
+MOST_EMBEDDED = 64
+MOST_MATCHES = 2_048
+SCANNED_CHARACTERS = 262_144
 _WORD_LIMIT = 40
 _PHRASE_LIMIT = 120
 
@@ -66,7 +67,10 @@ _SHAPE_OF_GROUP = {"address": "host", "handle": "identifier"}
 
 @dataclass(frozen=True, slots=True)
 class ArgumentValue:
-    """One value: where it stands, what it looks like, and the text that is searched for."""
+    """One value: where it stands, what it looks like, and the text that is searched for.
+
+    ``partly_read`` is true when the text holds more references than are looked at.
+    """
 
     pointer: str
     argument: str
@@ -75,6 +79,7 @@ class ArgumentValue:
     value: str
     needle: str
     open_ended: bool = False
+    partly_read: bool = False
 
     @property
     def spellings(self) -> tuple[str, ...]:
@@ -131,6 +136,7 @@ def _of_text(text: str, pointer: str, argument: str) -> Iterator[ArgumentValue]:
         return
     whole = form[:LONGEST_VALUE]
     shape = _shape(form)
+    embedded, is_all = _embedded(form, shape, pointer, argument)
     yield ArgumentValue(
         pointer,
         argument,
@@ -139,28 +145,44 @@ def _of_text(text: str, pointer: str, argument: str) -> Iterator[ArgumentValue]:
         value=whole,
         needle=_needle(whole, shape),
         open_ended=len(form) > LONGEST_VALUE,
+        partly_read=not is_all,
     )
-    yield from _embedded(form, shape, pointer, argument)
+    yield from embedded
 
 
-def _embedded(form: str, shape: str, pointer: str, argument: str) -> Iterator[ArgumentValue]:
+def _embedded(form: str, shape: str, pointer: str, argument: str) -> tuple[Sequence[ArgumentValue], bool]:
+    """Return the references inside a value, and whether these are all."""
     if shape == "url" or (shape == "host" and "/" in form):
         host = _needle(form, "url").partition("/")[0].rpartition("@")[2][:LONGEST_VALUE]
-        if host:
-            yield ArgumentValue(pointer, argument, "host", embedded=True, value=host, needle=host)
+        return [ArgumentValue(pointer, argument, "host", embedded=True, value=host, needle=host)] if host else [], True
     if shape not in {"phrase", "text"}:
-        return
-    seen: set[str] = set()
-    for match in _EMBEDDED.finditer(form[:SCANNED_CHARACTERS]):
-        found = match.group().strip(" (,;").rstrip(_TRAILING)[:LONGEST_VALUE]
+        return [], True
+    seen: dict[str, ArgumentValue] = {}
+    for number, match in enumerate(_EMBEDDED.finditer(form[:SCANNED_CHARACTERS])):
+        if number == MOST_MATCHES:
+            return [*seen.values()], False
+        found = match.group().strip(" (,;").rstrip(_TRAILING)
         kind = str(match.lastgroup)
         if found in seen or not found or (kind == "host" and _is_file_name(found)):
             continue
-        seen.add(found)
-        inner = _SHAPE_OF_GROUP.get(kind, kind)
-        yield ArgumentValue(pointer, argument, inner, embedded=True, value=found, needle=_needle(found, inner))
         if len(seen) == MOST_EMBEDDED:
-            return
+            return [*seen.values()], False
+        seen[found] = _reference(found, _SHAPE_OF_GROUP.get(kind, kind), pointer, argument)
+    return [*seen.values()], len(form) <= SCANNED_CHARACTERS
+
+
+def _reference(found: str, shape: str, pointer: str, argument: str) -> ArgumentValue:
+    value = found[:LONGEST_VALUE]
+    return ArgumentValue(
+        pointer,
+        argument,
+        shape,
+        embedded=True,
+        value=value,
+        needle=_needle(value, shape),
+        # What was cut must be found where it goes on.
+        open_ended=len(found) > LONGEST_VALUE,
+    )
 
 
 def _shape(form: str) -> str:

@@ -17,7 +17,7 @@ from aisecops_server.domain.normal_form import normal_form, words
 from aisecops_server.domain.plan import ExecutionPlan, Step, StepId
 from aisecops_server.domain.provenance import Source, SourceId, SourceKind
 from aisecops_server.domain.request_words import Request
-from aisecops_server.domain.source_text import RecordReader, SourceText, json_scalars, source_text
+from aisecops_server.domain.source_text import RecordReader, SourceText, json_scalars, source_texts
 from aisecops_server.domain.strict_json import parse_object
 from aisecops_server.domain.value_search import Sighting, ValueSearch
 
@@ -40,9 +40,8 @@ class Grounding:
 
 def ground(plan: ExecutionPlan, read_records: RecordReader = json_scalars) -> Grounding:
     """Find every value of every step of ``plan`` in every source of ``plan``. Pure and deterministic."""
-    texts = {
-        source.id: source_text(source.content, read_records) for source in plan.sources if source.content is not None
-    }
+    known = {source.id: source.content for source in plan.sources if source.content is not None}
+    texts = source_texts(known, read_records)
     search = ValueSearch()
     held = {step.id: search.add_all(argument_values(step.arguments), _labels(step)) for step in plan.steps}
     for source, text in texts.items():
@@ -54,9 +53,9 @@ def ground(plan: ExecutionPlan, read_records: RecordReader = json_scalars) -> Gr
     return Grounding(
         values={step: [_part(*result, binding) for result in search.results(held[step])] for step in held},
         summary={
-            "complete": not unsearched and not search.truncated,
+            "complete": not unsearched and not search.unfinished,
             "unsearched": unsearched,
-            "truncated": search.truncated,
+            "truncated": search.unfinished,
         },
         request=said.part(),
         pointed_at=_pointed_at(plan, prompts, said),

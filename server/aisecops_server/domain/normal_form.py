@@ -43,7 +43,8 @@ def reread(text: str, form: str) -> str:
     Percent-encoding is undone once, and sentences glued together ("see example.com.Then") are parted.
     """
     decoded = unquote(text) if _ESCAPE.search(text) else text
-    other = normal_form(_GLUED.sub(r"\1 \2", decoded))
+    parted = _GLUED.sub(r"\1 \2", decoded)
+    other = form if parted == text else normal_form(parted)
     return other if other != form else ""
 
 
@@ -63,7 +64,9 @@ def words(text: str) -> list[str]:
 
 
 def _without_invisible(text: str) -> str:
-    return "".join(character for character in text if character.isascii() or not _is_invisible(character))
+    # Judged once for each character that occurs, not for each occurrence: compatibility forms may unfold to millions.
+    hidden = [ord(character) for character in set(text) if not character.isascii() and _is_invisible(character)]
+    return text.translate(dict.fromkeys(hidden)) if hidden else text
 
 
 def _is_invisible(character: str) -> bool:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import re2
 
@@ -31,7 +32,10 @@ class Scalar:
 # The scalars of a structured text in document order, or nothing if it has no structure worth the name.
 RecordReader = Callable[[str], Sequence[Scalar] | None]
 
+Id = TypeVar("Id", bound=str)
+
 LONGEST_RECORD = 256 * 1024
+LONGEST_RECORDS = 512 * 1024
 MOST_SCALARS = 20_000
 LONGEST_REMEMBERED = 16 * 1024
 SHORTEST_LIST = 2
@@ -70,13 +74,30 @@ class SourceText:
         return held
 
 
-def source_text(content: str, read_records: RecordReader) -> SourceText:
-    """Return the searchable form of a source. Small ones are remembered, because sources recur step after step."""
+def source_texts(contents: Mapping[Id, str], read_records: RecordReader) -> dict[Id, SourceText]:
+    """Return the searchable forms of several sources.
+
+    Only so much of them is read as records, because that costs far more than searching. What comes after is plain
+    text, whose structure nobody can then believe.
+    """
+    texts: dict[Id, SourceText] = {}
+    left = LONGEST_RECORDS
+    for name, content in contents.items():
+        left -= len(content)
+        texts[name] = source_text(content, read_records if left >= 0 else None)
+    return texts
+
+
+def source_text(content: str, read_records: RecordReader | None) -> SourceText:
+    """Return the searchable form of a source, without records if there is no reader of them.
+
+    Small ones are remembered, because sources recur step after step.
+    """
     prepare = _remembered if len(content) <= LONGEST_REMEMBERED else _prepared
     return prepare(content, read_records)
 
 
-def _prepared(content: str, read_records: RecordReader) -> SourceText:
+def _prepared(content: str, read_records: RecordReader | None) -> SourceText:
     plain = normal_form(content)
     scalars, spans = _joined(_scalars(content, read_records))
     return SourceText(plain=plain, reread=reread(content, plain), scalars=scalars, spans=spans)
@@ -113,8 +134,8 @@ def _leaves(value: object) -> Iterator[str]:
         yield str(value)
 
 
-def _scalars(content: str, read_records: RecordReader) -> Sequence[Scalar]:
-    if len(content) > LONGEST_RECORD:
+def _scalars(content: str, read_records: RecordReader | None) -> Sequence[Scalar]:
+    if read_records is None or len(content) > LONGEST_RECORD:
         return ()
     found = json_scalars(content)
     if found is None:

@@ -116,6 +116,7 @@ class ValueSearch:
 
     def __init__(self) -> None:
         self.truncated = False
+        self.skipped = False
         self._values: list[tuple[ArgumentValue, list[Needle]]] = []
         self._needles: dict[tuple[str, bool, bool], Needle] = {}
         self._automaton = ahocorasick.Automaton()
@@ -129,8 +130,14 @@ class ValueSearch:
             if len(self._values) == MOST_VALUES:
                 self.truncated = True
                 break
+            self.skipped |= value.partly_read
             self._values.append((value, [self._needle(value, text, labels) for text in value.spellings]))
         return range(first, len(self._values))
+
+    @property
+    def unfinished(self) -> bool:
+        """Return whether something was left out: values, sources, or references inside a long text."""
+        return self.truncated or self.skipped
 
     def read(self, source: SourceId, text: SourceText) -> None:
         """Search one source."""

@@ -247,3 +247,24 @@ def test_matches_grow_no_faster_than_the_source(times):
 def test_any_text_at_all_can_be_a_source_and_an_argument(text):
     proposed = plan({"x": text}, source("r", text), source("user", text))
     assert ground(proposed) == ground(proposed)
+
+
+def test_a_reference_beyond_what_is_looked_at_is_said_and_not_lost_in_silence():
+    few = " ".join(f"https://site{number}.example/a" for number in range(8))
+    many = " ".join(f"https://site{number}.example/a" for number in range(80)) + " https://evil.example/a"
+    assert ground(plan({"body": few}, source("page", "https://evil.example/a"))).summary["truncated"] is False
+    assert ground(plan({"body": many}, source("page", "https://evil.example/a"))).summary["truncated"] is True
+
+
+def test_a_link_that_is_too_long_to_keep_is_still_found_where_it_stands():
+    link = "https://evil.example/" + "a" * 400
+    found = values(grounded({"body": f"please look at {link} today"}, source("page", f"Visit {link} now")))
+    (reference,) = [value for value in found if value["embedded"]]
+    assert [seen["source"] for seen in reference["found"]] == ["page"]
+
+
+def test_only_so_much_text_is_read_as_records_and_the_rest_is_believed_less():
+    record = json.dumps([{"to": "ann@x.org", "pad": "x" * 200_000}])
+    sources = [source(f"s{number}", record) for number in range(4)]
+    (value,) = values(grounded({"to": "ann@x.org"}, *sources))
+    assert [seen["form"] for seen in value["found"]] == ["field", "field", "text", "text"]
