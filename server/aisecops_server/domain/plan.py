@@ -89,3 +89,9 @@ class ExecutionPlan:
     sources: tuple[Source, ...]
     delegation: tuple[Delegate, ...]
     history: tuple[PastStep, ...]
+
+    @property
+    def characters(self) -> int:
+        """Return about how much text there is to read: sources, and arguments that are plain strings."""
+        texts = [value for step in self.steps for value in step.arguments.values() if isinstance(value, str)]
+        return sum(map(len, texts)) + sum(len(source.content or "") for source in self.sources)

@@ -33,6 +33,8 @@ from aisecops_server.ports import Clock, EventLog, Ids, PolicyEngine
 
 # Small enough that building one chunk overlaps with evaluating another, large enough to spread the fixed costs.
 BATCH_CHUNK = 25
+# Reading more than this takes so long that others would feel it; a thread does it, and they go on.
+LONG_CHARACTERS = 32 * 1024
 
 
 class EngineSource(Protocol):
@@ -104,7 +106,7 @@ class Decide:
             stored = await self.log.replayed(command.principal.id, command.idempotency_key)
             if stored is not None:
                 return _as_retry(stored, command)
-        prepared = self._prepare(command)
+        prepared = await self._prepared(command)
         try:
             engine = await self._engine(command.revision)
             verdict = await engine.evaluate(prepared.document, deadline_seconds=self.deadline_seconds)
@@ -147,7 +149,7 @@ class Decide:
     async def _chunk(self, commands: Sequence[DecideCommand]) -> list[Decided | AisecopsError]:
         if any(command.idempotency_key or command.revision for command in commands):
             return [await self._one(command) for command in commands]
-        prepared = [self._prepare(command) for command in commands]
+        prepared = [await self._prepared(command) for command in commands]
         try:
             engine = await self._engine("")
         except AisecopsError as error:
@@ -179,6 +181,11 @@ class Decide:
         for (at, _, details), receipt in zip(waiting, receipts, strict=True):
             results[at] = receipt if isinstance(receipt, AisecopsError) else Decided(details, receipt)
         return [result for result in results if result is not None]
+
+    async def _prepared(self, command: DecideCommand) -> _Prepared:
+        if command.plan.characters > LONG_CHARACTERS:
+            return await asyncio.to_thread(self._prepare, command)
+        return self._prepare(command)
 
     def _prepare(self, command: DecideCommand) -> _Prepared:
         now = self.clock.now_ns()

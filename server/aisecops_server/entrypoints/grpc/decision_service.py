@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -31,6 +32,10 @@ from aisecops_server.usecases.explain import Explanation
 MAX_BATCH_ITEMS = 1000
 # A batch shares its fixed costs, so sixteen of its plans weigh what one alone does.
 _ITEMS_PER_WEIGHT = 16
+# Large plans weigh more: what it takes to read one grows with its size.
+_BYTES_PER_WEIGHT = 64 * 1024
+# What all streams together may remember; one caller gets at most half.
+SESSION_KIBIBYTES = 256 * 1024
 # Full explanations are some fifty times the work of a decision.
 _FULL_WEIGHT = 16
 # Reading plans holds the event loop; others get a turn after so many.
@@ -71,10 +76,11 @@ class DecisionService:
     ids: Ids
     admission: Admission
     gate: Gate
+    room: Admission = field(default_factory=lambda: Admission(SESSION_KIBIBYTES))
 
     async def decide_one(self, request: bytes, caller: Caller) -> api.DecideResponse:
         """Answer Decide."""
-        with self.admission.admit(caller.principal):
+        with self.admission.admit(caller.principal, weight=_weight(len(request))):
             asked = await self._recorded(caller, lambda: read_message(api.DecideRequest, request))
             command = await self._recorded(
                 caller,
@@ -86,7 +92,7 @@ class DecisionService:
     async def decide_batch(self, request: bytes, caller: Caller) -> api.DecideBatchResponse:
         """Answer DecideBatch."""
         batch = await self._recorded(caller, lambda: _batch(request))
-        weight = 1 + len(batch.items) // _ITEMS_PER_WEIGHT
+        weight = _weight(len(request)) + len(batch.items) // _ITEMS_PER_WEIGHT
         with self.admission.admit(caller.principal, weight=weight):
             results = await self._decide_items(batch.items, caller)
         return api.DecideBatchResponse(
@@ -97,7 +103,7 @@ class DecisionService:
 
     async def dry_run(self, request: bytes, caller: Caller) -> api.DryRunResponse:
         """Answer DryRun."""
-        with self.admission.admit(caller.principal):
+        with self.admission.admit(caller.principal, weight=_weight(len(request))):
             asked = await self._recorded(caller, lambda: read_message(api.DryRunRequest, request))
             command = await self._recorded(
                 caller, lambda: self._dry_command(asked, caller), trace_id=asked.request.plan.trace_id
@@ -119,28 +125,32 @@ class DecisionService:
 
     async def session(self, requests: AsyncIterator[bytes], caller: Caller) -> AsyncIterator[api.SessionResponse]:
         """Answer Session: one answer for each message, in their order."""
-        memory = SessionMemory()
-        async for data in requests:
-            # A stream may outlive the credential that opened it.
-            self.gate.still(caller)
-            request = await self._recorded(caller, partial(read_message, api.SessionRequest, data))
-            try:
-                async with asyncio.timeout(caller.seconds):
-                    response = await self._session_step(request, caller, memory)
-                yield api.SessionResponse(correlation_id=request.correlation_id, response=response)
-            except Exception as error:  # noqa: BLE001 - one message fails, the stream goes on
-                failure = _item_error(status.as_known(error))
-                yield api.SessionResponse(correlation_id=request.correlation_id, error=failure)
+        with SessionMemory() as memory:
+            async for data in requests:
+                # A stream may outlive the credential that opened it.
+                self.gate.still(caller)
+                request = await self._recorded(caller, partial(read_message, api.SessionRequest, data))
+                try:
+                    async with asyncio.timeout(caller.seconds):
+                        response = await self._session_step(request, caller, memory)
+                    yield api.SessionResponse(correlation_id=request.correlation_id, response=response)
+                except Exception as error:  # noqa: BLE001 - one message fails, the stream goes on
+                    failure = _item_error(status.as_known(error))
+                    yield api.SessionResponse(correlation_id=request.correlation_id, error=failure)
 
     async def _session_step(
         self, request: api.SessionRequest, caller: Caller, memory: SessionMemory
     ) -> api.DecideResponse:
-        with self.admission.admit(caller.principal):
+        principal, size = caller.principal, request.ByteSize()
+        # What the stream remembers is read again for every message.
+        with self.admission.admit(principal, weight=_weight(size + memory.size)), ExitStack() as room:
+            room.enter_context(self.room.admit(principal, weight=1 + size // 1024))
             merged, command = await self._recorded(
                 caller, lambda: self._session_command(request, caller, memory), trace_id=request.plan.trace_id
             )
             decided = await self.decide(command)
-        memory.remember(merged, command.plan, decided)
+            memory.remember(merged, command.plan, decided)
+            memory.room.push(room.pop_all())
         return decide_response(decided)
 
     def _session_command(
@@ -205,6 +215,10 @@ class DecisionService:
         except InvalidRequestError as error:
             await self.decide.refuse(caller.principal, error, trace_id=_trace_id(trace_id))
             raise
+
+
+def _weight(size: int) -> int:
+    return 1 + size // _BYTES_PER_WEIGHT
 
 
 def _batch(data: bytes) -> api.DecideBatchRequest:

@@ -10,7 +10,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
 
 from aisecops_server.domain.decision import Outcome
 from aisecops_server.domain.errors import InvalidPlanError
@@ -23,12 +26,27 @@ _STREAM_FIELDS = ("trace_id", "session_id", "parent_trace_id", "environment", "d
 
 @dataclass(slots=True)
 class SessionMemory:
-    """The sources and earlier calls of one stream, and what its first message set for all of them."""
+    """The sources and earlier calls of one stream, and what its first message set for all of them.
+
+    ``size`` is that of the sources in bytes, and ``room`` holds the places that were taken for them.
+    """
 
     header: PlanDraft | None = None
     sources: tuple[SourceDraft, ...] = ()
     claimed: tuple[PastStepDraft, ...] = ()
     observed: tuple[PastStep, ...] = ()
+    size: int = 0
+    room: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> Self:
+        """Return the memory itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give back the room that was taken for what is remembered."""
+        self.room.close()
 
     def merged(self, draft: PlanDraft) -> PlanDraft:
         """Return ``draft`` with everything that the stream knows.
@@ -63,6 +81,7 @@ class SessionMemory:
             trace_id = str(decided.details["trace_id"])
             self.header = dataclasses.replace(merged, trace_id=trace_id, steps=(), sources=(), history=())
         self.sources = merged.sources
+        self.size = sum(len(source.content or b"") for source in self.sources)
         self.claimed = merged.history
         if decided.outcome is Outcome.ALLOW:
             self.observed += tuple(PastStep(step.id, step.tool, observed=True) for step in plan.steps)
