@@ -172,7 +172,7 @@ principal_fact := {"pointer": "/principal/id", "value": input.principal.id}
 
 # METADATA
 # description: |
-#   Every string among the arguments of every step: the index of the step, the path inside the arguments, the
+#   Every string among the arguments of every step, keys included: the index of the step, the path inside the arguments, the
 #   role that the catalogue gives the top-level argument (empty: none), and the string.
 texts := array.concat(
 	[{"index": joined.index, "path": [argument], "role": role, "value": value} |
@@ -181,15 +181,23 @@ texts := array.concat(
 		is_string(value)
 		role := object.get(joined.entry.arguments, argument, "")
 	],
-	[{"index": joined.index, "path": array.concat([argument], path), "role": role, "value": leaf} |
+	[{"index": joined.index, "path": array.concat([argument], path), "role": role, "value": text} |
 		some joined in steps
 		some argument, value in joined.step.arguments
 		not is_string(value)
 		walk(value, [path, leaf])
-		is_string(leaf)
+		some text in readable(leaf)
 		role := object.get(joined.entry.arguments, argument, "")
 	],
 )
+
+# METADATA
+# description: The strings of one part of an argument, which are itself or, of an object, its keys.
+readable(part) := [part] if is_string(part)
+
+readable(part) := object.keys(part) if is_object(part)
+
+default readable(_) := []
 
 # METADATA
 # description: |

@@ -27,7 +27,7 @@ findings contains finding if {
 
 findings contains finding if {
 	some text in lib.texts
-	text.role == "destination"
+	text.role in {"destination", ""}
 	joined := lib.steps[text.index]
 	joined.entry.reach == "external"
 	not contains(text.value, "@")
@@ -47,7 +47,7 @@ linked if {
 
 # METADATA
 # description: A URL's scheme and authority. Browsers and libraries read http:host and http:\\host as URLs too.
-url := `(?:(https?|ftp|wss?):[/\\]*|(file):[/\\]+|([a-z][a-z0-9+.\-]+)://|(?:^|[\s"'=(])//)([^/?#\s"'<>|;,)]+)`
+url := `(?:(https?|ftp|wss?):[/\\]*|(file):[/\\]+|([a-z][a-z0-9+.\-]+)://|(?:^|[\s"'=(])//)([^/?#!\s"'<>|;,)]+)`
 
 # METADATA
 # description: The scheme that a match of `url` names; without one it is the page's own.
@@ -105,13 +105,13 @@ inside(host) if regex.match(inside_six, host)
 # description: Characters that make an authority look like another one.
 obscured := `[\\%\x{00AD}\x{200B}-\x{200F}\x{2460}-\x{24FF}\x{3002}\x{FE52}\x{FF00}-\x{FFEF}]`
 
-inside_name := `(^|\.)(localhost|localdomain|local|internal|intranet|lan|corp|home\.arpa|svc|in-addr\.arpa)$|\.(nip|sslip|xip)\.io$|(^|\.)(localtest\.me|lvh\.me|vcap\.me|lacolhost\.com)$`
+inside_name := `(^|\.)(localhost|localdomain|local|internal|intranet|lan|corp|home\.arpa|svc|consul|in-addr\.arpa)$|\.(nip|sslip|xip)\.io$|(^|\.)(localtest\.me|lvh\.me|vcap\.me|lacolhost\.com)$`
 
 numeric := `^(0x[0-9a-f]*|\d+)(\.(0x[0-9a-f]*|\d+))*$`
 
 plain_quad := `^(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(\.(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)){3}$`
 
-inside_quad := `^(0|10|127|22[4-9]|2[3-5]\d)\.\d+\.\d+\.\d+$|^(169\.254|192\.168)\.\d+\.\d+$|^192\.0\.[02]\.\d+$|^172\.(1[6-9]|2\d|3[01])\.\d+\.\d+$|^100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.\d+\.\d+$|^198\.1[89]\.\d+\.\d+$`
+inside_quad := `^(0|10|127|22[4-9]|2[3-5]\d)\.\d+\.\d+\.\d+$|^(169\.254|192\.168)\.\d+\.\d+$|^192\.0\.[02]\.\d+$|^168\.63\.129\.16$|^172\.(1[6-9]|2\d|3[01])\.\d+\.\d+$|^100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.\d+\.\d+$|^198\.1[89]\.\d+\.\d+$`
 
 # METADATA
 # description: ::/8 with loopback and mapped addresses, translation prefixes, local, link-local and multicast ones.

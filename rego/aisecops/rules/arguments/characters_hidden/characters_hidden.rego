@@ -26,4 +26,4 @@ findings contains finding if {
 # description: |
 #   Zero-width and bidirectional controls, invisible operators, the byte order mark and the tag block; joiners
 #   only beside ASCII, because scripts and emoji need them.
-pattern := `[\x{200B}\x{200E}\x{200F}\x{202A}-\x{202E}\x{2060}-\x{2064}\x{2066}-\x{2069}\x{FEFF}\x{E0000}-\x{E007F}]|[!-~][\x{200C}\x{200D}]|[\x{200C}\x{200D}][!-~]`
+pattern := `[\x{200B}\x{200E}\x{200F}\x{202A}-\x{202E}\x{2060}-\x{2064}\x{2066}-\x{2069}\x{FEFF}\x{E0000}-\x{E007F}]|[\x{FE00}-\x{FE0F}\x{E0100}-\x{E01EF}]{2}|[!-~][\x{200C}\x{200D}]|[\x{200C}\x{200D}][!-~]`

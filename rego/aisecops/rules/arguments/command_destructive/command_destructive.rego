@@ -22,6 +22,37 @@ findings contains finding if {
 	finding := result.finding(rego.metadata.chain(), lib.steps[text.index].id, [lib.text_fact(text)])
 }
 
+findings contains finding if {
+	some joined in lib.steps
+	not alone[joined.index]
+	line := written_out(joined.index)
+	some pattern in patterns
+	regex.match(pattern, line)
+	fact := lib.step_fact(joined, "/arguments", substring(line, 0, 256))
+	finding := result.finding(rego.metadata.chain(), joined.id, [fact])
+}
+
+# METADATA
+# description: The steps that have a text which destroys all by itself.
+alone[text.index] := true if {
+	some text in commands
+	some pattern in patterns
+	regex.match(pattern, text.value)
+}
+
+# METADATA
+# description: |
+#   What one call executes as one line, the command first: a command may be given word by word, its arguments
+#   apart, and with quotes, escapes, separators and comments that whatever executes it does not see.
+written_out(index) := regex.replace(line, `['"\\]|\s?/\*[^*]*\*+/`, "") if {
+	words := array.concat(
+		[text.value | some text in commands; text.index == index; text.role == "command"],
+		[text.value | some text in commands; text.index == index; text.role != "command"],
+	)
+	count(words) > 0
+	line := regex.replace(concat(" ", words), `\$\{?IFS\}?`, " ")
+}
+
 # METADATA
 # description: The texts that something will execute, which is everything but content where the tool executes.
 commands contains text if {
@@ -40,10 +71,12 @@ commands contains text if {
 # METADATA
 # description: What destroys, one pattern a kind.
 patterns := [
-	`(?i)\brm\s+(\S+\s+)*(-[a-z]*(r[a-z]*f|f[a-z]*r)|-r\s+-f|-f\s+-r|--recursive|--no-preserve-root)`,
+	`(?i)\brm\s+(\S+\s+)*(-[a-z]*(r[a-z]*f|f[a-z]*r)|--recursive|--no-preserve-root)`,
+	`(?i)\brm\s+(\S+\s+)*(-[a-z]*r[a-z]*\s+(-\S+\s+)*--?[a-z]*f|--?[a-z]*f[a-z]*\s+(-\S+\s+)*-[a-z]*r)`,
+	`(?i)\brm\s+(-\S+\s+)*-[a-z]*r[a-z]*\s+(\S+\s+)*(/|~|\$HOME|\*|\.)[/*]*(\s|$)`,
 	`(?i)\b(mkfs(\.\w+)?|wipefs|shred|fdisk)\s|\bdd\s+(\S+\s+)*of=/dev/|>\s*/dev/(sd|nvme|vd|hd|disk)`,
 	`(?i)\bfind\s.*\s-delete\b|\bfind\s.*-exec\s+rm\b|:\(\)\s*\{\s*:\s*\|`,
-	`(?i)\bdrop\s+(table|database|schema|index|view|user|role|keyspace)\b|\btruncate\s+(table\s+)?\w`,
+	`(?i)\bdrop\s+(table|database|schema|index|view|user|role|keyspace)\b|\btruncate\s+(table\s+)?[\w\-]|\bdrop(table|database)\b`,
 	`(?i)\bdelete\s+from\s+[\w."]+\s*(;|--|$)|\bdelete\s+from\s+.*\bwhere\s+(1\s*=\s*1|true)\b`,
 	`(?i)\bgit\s+push\s+(\S+\s+)*(--force|--mirror|--delete|-[a-z]*f\b|\+\S+|:\S+)|\bgit\s+filter-(branch|repo)\b`,
 	`(?i)^(\S+\s+)*(--force|--mirror)\b`,
@@ -51,7 +84,7 @@ patterns := [
 	`(?i)\bchmod\s+(\S+\s+)*(0?777|a\+rwx|ugo\+rwx|o\+w)\b|\bchown\s+(-\S+\s+)*\S+\s+/(\s|$)`,
 	`(?i)\b(curl|wget|fetch)\b[^\n;]*\|\s*(sudo\s+)?(\S*/)?((ba|z|da|k|c)?sh|python[0-9.]*|perl|ruby|node|php)\b`,
 	`(?i)\b((ba|z|da|k)?sh|source|eval|python[0-9.]*)\b[^\n;]*(<\(|\$\(|\x60)\s*(curl|wget)\b`,
-	`(?i)\bbase64\s+(-d|-D|--decode)[^\n;]*\|\s*(sudo\s+)?((ba|z|da)?sh|python[0-9.]*)\b`,
+	`(?i)\bbase64\s+(-d|-D|--decode)[^\n;]*\|\s*(sudo\s+)?((ba|z|da)?sh|python[0-9.]*)\b|\beval\b.*\bbase64\s+(-d|-D|--decode)`,
 	`(?i)\bkubectl\s+delete\s+(ns|namespace|pv|pvc|crd|all|\S+\s+--all)|\bterraform\s+destroy\b|\bhelm\s+uninstall\b`,
 	`(?i)\bdocker\s+(system|volume)\s+prune\b|\baws\s+s3\s+(rb|rm)\s.*(--force|--recursive)`,
 	`(?i)\b(shutdown|reboot|poweroff|init\s+0)\b|\bkill\s+-(9|KILL)\s+(-1|1)\b|\bcrontab\s+-r\b|\biptables\s+-F`,

@@ -45,6 +45,27 @@ test_an_argument_without_a_role_of_an_executing_tool_is_read if {
 	count(findings(testing.one("shell/run", {"script": ["ls", "rm -rf /"]}))) == 1
 }
 
+test_a_command_given_word_by_word_is_found if {
+	every arguments in [
+		{"command": ["rm", "-rf", "/"]}, {"argv": ["rm", "-rf", "/"]}, {"command": "rm", "args": ["-rf", "/"]},
+		{"command": ["git", "push", "-f"]}, {"command": ["terraform", "destroy"]},
+	] {
+		[fact.pointer | some found in findings(testing.one("shell/run", arguments)); some fact in found.facts] == ["/plan/steps/0/arguments"]
+	}
+	findings(testing.one("shell/run", {"command": ["ls", "-rf", "src"]})) == set()
+}
+
+test_quotes_escapes_and_separators_hide_nothing if {
+	every command in [
+		"r''m -rf /", `r\m -rf /`, "rm${IFS}-rf${IFS}/", "r\"m\" -rf $IFS/", "drop/**/table users", "rm -r -v -f x", "rm -r /",
+		"rm -v -r ~/", "rm --force -r x", "eval $(echo cm0= | base64 -d)", "truncate -s 0 db",
+	] {
+		count(findings(run(command))) == 1
+	}
+	findings(run("rm -r build")) == set()
+	findings(run("rm -v -f old.log && tail -r x")) == set()
+}
+
 test_everyday_commands_are_not_found if {
 	every command in [
 		"ls -la", "rm notes.txt", "git push origin main", "git reset HEAD file", "chmod 644 x", "curl -o f https://x.example",

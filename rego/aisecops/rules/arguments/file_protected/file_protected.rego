@@ -26,4 +26,4 @@ findings contains finding if {
 # METADATA
 # description: |
 #   Where credentials and process state live by convention. One literal, so that it is compiled once.
-pattern := `(?mi)(^|[\s/\\"'=:~@,(])(etc[/\\](passwd|shadow|sudoers|gshadow)|proc[/\\](self|\d+)[/\\](environ|mem|maps|cmdline)|\.(ssh|gnupg|aws|kube|azure)([/\\]\S*)?|id_(rsa|dsa|ecdsa|ed25519)|\.(netrc|npmrc|pypirc|pgpass|git-credentials|vault-token)|\.docker[/\\]config\.json|\.env(\.[a-z]+)?|var[/\\]run[/\\](docker\.sock|secrets\S*)|run[/\\]secrets\S*)([\s/\\"';:,)]|$)`
+pattern := `(?mi)(^|[\s/\\"'=:~@,(])(etc[/\\.]*[/\\](passwd|shadow|sudoers|gshadow)|proc[/\\](self|\d+)[/\\](environ|mem|maps|cmdline)|\.(ssh|gnupg|aws|kube|azure)([/\\]\S*)?|id_(rsa|dsa|ecdsa|ed25519)|\.(netrc|npmrc|pypirc|pgpass|git-credentials|vault-token)|\.docker[/\\]config\.json|\.env(\.[a-z]+)?|var[/\\]run[/\\](docker\.sock|secrets\S*)|run[/\\]secrets\S*)([\s/\\"';:,)]|$)`

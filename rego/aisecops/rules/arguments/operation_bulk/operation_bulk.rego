@@ -13,12 +13,13 @@
 package aisecops.rules.arguments.operation_bulk
 
 import data.aisecops.lib
+import data.aisecops.lib.provenance
 import data.aisecops.result
 
 findings contains finding if {
 	some joined in lib.changing
 	some argument, value in joined.step.arguments
-	joined.entry.arguments[argument] in {"destination", "object"}
+	provenance.role_of(joined, argument) in {"destination", "object"}
 	many(value)
 	fact := lib.step_fact(joined, sprintf("/arguments/%s", [lib.pointer_token(argument)]), items(value))
 	finding := result.finding(rego.metadata.chain(), joined.id, [fact])
@@ -33,7 +34,7 @@ many(value) if {
 
 many(value) if {
 	is_string(value)
-	regex.match(`[,;\n]`, value)
+	regex.match(`[,;\n]|@.*@`, value)
 	items(value) > limit
 }
 
@@ -49,11 +50,15 @@ limit := lib.agent.budget.items_per_step
 default limit := 1
 
 # METADATA
-# description: How many items a value names; a list may also be written as text.
-items(value) := count(value) if is_array(value)
+# description: How many items a value names, however deep; a list may also be written as text, and a name as a key.
+items(value) := sum([named(leaf) | walk(value, [_, leaf]); not is_array(leaf)]) if not is_string(value)
 
-items(value) := count(value) if is_object(value)
+items(value) := named(value) if is_string(value)
 
-items(value) := count(regex.split(`[,;\n]+`, value)) if is_string(value)
+# METADATA
+# description: How many items one part of a value names.
+named(part) := max([count(regex.split(`[,;\n]+`, part)), count(regex.find_n("@", part, -1))]) if is_string(part)
 
-default items(_) := 1
+named(part) := count([key | some key, value in part; is_boolean(value)]) if is_object(part)
+
+default named(_) := 1

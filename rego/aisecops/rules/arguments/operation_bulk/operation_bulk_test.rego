@@ -31,6 +31,15 @@ test_a_list_written_as_text_is_found if {
 	count(findings(mail({p: true | some p in people(6)}))) == 1
 }
 
+test_a_list_that_is_nested_or_named_otherwise_or_parted_by_blanks_is_found if {
+	every arguments in [
+		{"to": {"list": people(6)}}, {"to": [concat(",", people(3)), people(3)]}, {"copyTo": people(6)},
+		{"to": concat(" ", people(6))}, {"To": people(6)},
+	] {
+		count(findings(testing.one("mail/send", arguments))) == 1
+	}
+}
+
 test_a_word_for_all_is_found if {
 	findings(testing.one("crm/delete", {"id": " ALL "})) == {finding("s1", [{"pointer": "/plan/steps/0/arguments/id", "value": 1}])}
 }

@@ -53,6 +53,12 @@ test_a_secret_deep_in_the_arguments_is_found if {
 	[fact.pointer | some found in findings(asked); some fact in found.facts] == ["/plan/steps/0/arguments/attachments/0/meta~1data/key"]
 }
 
+test_a_secret_that_is_glued_to_a_label_or_is_a_key_is_found if {
+	count(findings(mail(concat("", ["token_", secrets[1], "_x"])))) == 1
+	asked := testing.one("mail/send", {"attachments": {"x": {secrets[1]: 1}}})
+	count(findings(asked)) == 1
+}
+
 test_words_that_resemble_keys_are_not_found if {
 	every body in ["the AKIA prefix", "a task-force of sk-aters", "desk-abcdefghijklmnopqrstuvwxyz", "BEGIN PUBLIC KEY"] {
 		findings(mail(body)) == set()
