@@ -255,16 +255,6 @@ rank_of(id) := source_ranks[id]
 default rank_of(_) := 3
 
 # METADATA
-# description: |
-#   The rank of the least trusted of the sources that influenced a step. A step that names none may have been
-#   influenced by any source; a plan without sources is unverified.
-influence(ids) := max([rank_of(id) | some id in ids]) if count(ids) > 0
-
-influence([]) := lowest_rank
-
-default influence(_) := 3
-
-# METADATA
 # description: The rank of the least trusted source of the plan.
 lowest_rank := max([rank | some rank in source_ranks])
 

@@ -26,13 +26,10 @@ test_a_label_lowers_trust_and_never_raises_it if {
 	]) == {"a": 2, "b": 2, "c": 3, "d": 1}
 }
 
-test_a_step_is_as_trusted_as_the_worst_that_influenced_it if {
+test_a_plan_is_as_trusted_as_the_worst_of_its_sources if {
 	asked := sourced([testing.prompt, testing.source("w", "tool_result", "web/fetch")])
-	every ids, rank in {["u1"]: 0, ["u1", "w"]: 2, ["gone"]: 3, []: 2} {
-		lib.influence(ids) == rank with input as asked with data.tables as testing.tables
-	}
-	lib.influence([]) == 3 with input as sourced([]) with data.tables as testing.tables
-	lib.influence("w") == 3 with input as asked with data.tables as testing.tables
+	lib.lowest_rank == 2 with input as asked with data.tables as testing.tables
+	lib.lowest_rank == 3 with input as sourced([]) with data.tables as testing.tables
 }
 
 test_sources_that_share_an_id_make_the_document_malformed if {

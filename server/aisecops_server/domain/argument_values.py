@@ -6,7 +6,7 @@ Nothing here judges. Shapes say what a value looks like; what an argument is for
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import re2
 
@@ -69,7 +69,8 @@ _SHAPE_OF_GROUP = {"address": "host", "handle": "identifier"}
 class ArgumentValue:
     """One value: where it stands, what it looks like, and the text that is searched for.
 
-    ``partly_read`` is true when the text holds more references than are looked at.
+    ``partly_read`` is true when the text holds more references than are looked at. ``of_link`` is the link inside a
+    text whose host this is.
     """
 
     pointer: str
@@ -80,6 +81,7 @@ class ArgumentValue:
     needle: str
     open_ended: bool = False
     partly_read: bool = False
+    of_link: str = ""
 
     @property
     def spellings(self) -> tuple[str, ...]:
@@ -153,9 +155,9 @@ def _of_text(text: str, pointer: str, argument: str) -> Iterator[ArgumentValue]:
 def _embedded(form: str, shape: str, pointer: str, argument: str) -> tuple[Sequence[ArgumentValue], bool]:
     """Return the references inside a value, and whether these are all."""
     if shape == "url" or (shape == "host" and "/" in form):
-        host = _needle(form, "url").partition("/")[0].rpartition("@")[2][:LONGEST_VALUE]
+        host = _host(form)
         return [ArgumentValue(pointer, argument, "host", embedded=True, value=host, needle=host)] if host else [], True
-    if shape not in {"phrase", "text"}:
+    if shape not in {"word", "phrase", "text"}:
         return [], True
     seen: dict[str, ArgumentValue] = {}
     for number, match in enumerate(_EMBEDDED.finditer(form[:SCANNED_CHARACTERS])):
@@ -165,10 +167,17 @@ def _embedded(form: str, shape: str, pointer: str, argument: str) -> tuple[Seque
         kind = str(match.lastgroup)
         if found in seen or not found or (kind == "host" and _is_file_name(found)):
             continue
-        if len(seen) == MOST_EMBEDDED:
+        if len(seen) >= MOST_EMBEDDED:
             return [*seen.values()], False
         seen[found] = _reference(found, _SHAPE_OF_GROUP.get(kind, kind), pointer, argument)
+        # Where a link leads is said by its host, whatever else was made up.
+        if (host := _host(found)) and kind == "url" and host not in seen:
+            seen[host] = replace(_reference(host, "host", pointer, argument), of_link=seen[found].value)
     return [*seen.values()], len(form) <= SCANNED_CHARACTERS
+
+
+def _host(link: str) -> str:
+    return _needle(link, "url").partition("/")[0].partition("?")[0].partition("#")[0].rpartition("@")[2][:LONGEST_VALUE]
 
 
 def _reference(found: str, shape: str, pointer: str, argument: str) -> ArgumentValue:

@@ -51,7 +51,7 @@ def ground(plan: ExecutionPlan, read_records: RecordReader = json_scalars) -> Gr
     binding = _Binding(texts, said)
     unsearched: list[JsonValue] = [source.id for source in plan.sources if source.content is None]
     return Grounding(
-        values={step: [_part(*result, binding) for result in search.results(held[step])] for step in held},
+        values={step: list(_parts(search.results(held[step]), binding)) for step in held},
         summary={
             "complete": not unsearched and not search.unfinished,
             "unsearched": unsearched,
@@ -83,6 +83,19 @@ class _Binding:
             for number, scalars in text.records().items()
         }
         return {number: scalars for number, scalars in told.items() if scalars}
+
+
+def _parts(
+    results: Iterable[tuple[ArgumentValue, Mapping[SourceId, Sighting]]], binding: _Binding
+) -> Iterator[JsonValue]:
+    links: set[str] = set()
+    for value, found in results:
+        # The host of a link matters where the link itself was seen nowhere: then it may be made up around the host.
+        if value.of_link in links:
+            continue
+        if found and value.shape == "url":
+            links.add(value.value)
+        yield _part(value, found, binding)
 
 
 def _part(value: ArgumentValue, found: Mapping[SourceId, Sighting], binding: _Binding) -> JsonValue:

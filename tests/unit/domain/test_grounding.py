@@ -260,7 +260,19 @@ def test_a_link_that_is_too_long_to_keep_is_still_found_where_it_stands():
     link = "https://evil.example/" + "a" * 400
     found = values(grounded({"body": f"please look at {link} today"}, source("page", f"Visit {link} now")))
     (reference,) = [value for value in found if value["embedded"]]
-    assert [seen["source"] for seen in reference["found"]] == ["page"]
+    assert [place["source"] for place in reference["found"]] == ["page"]
+
+
+@pytest.mark.parametrize("body", ["![a](https://evil.example/x)", "look:https://evil.example/x"])
+def test_a_link_is_seen_in_text_without_blanks(body):
+    found = values(grounded({"body": body}, source("page", "Visit https://evil.example/x now")))
+    assert [(value["shape"], len(value["found"])) for value in found if value["embedded"]] == [("url", 1)]
+
+
+def test_a_link_made_up_around_a_host_is_told_by_the_host():
+    found = values(grounded({"body": "see https://evil.example/?d=1 now"}, source("page", "go to evil.example now")))
+    told = {value["value"]: len(value["found"]) for value in found if value["embedded"]}
+    assert told == {"https://evil.example/?d=1": 0, "evil.example": 1}
 
 
 def test_only_so_much_text_is_read_as_records_and_the_rest_is_believed_less():

@@ -143,17 +143,14 @@ roles(joined) := {argument: role_of(joined, argument) | some argument, _ in join
 
 # METADATA
 # description: |
-#   What one value is to its call. References inside content count; what else stands inside a value (`inner`) is
+#   What one value is to its call. References in content count; what else stands inside a value (`inner`) is
 #   judged with the whole of it.
 default role(_, _) := "inner"
 
-role(known, value) := "reference" if {
-	value.embedded
-	value.shape in distinctive
-	object.get(known, value.argument, "content") in {"content", "setting"}
-}
+role(known, value) := "reference" if refers(known, value)
 
 role(known, value) := known[value.argument] if {
+	not refers(known, value)
 	not value.embedded
 	known[value.argument]
 }
@@ -161,6 +158,20 @@ role(known, value) := known[value.argument] if {
 role(known, value) := guess[value.shape] if {
 	not value.embedded
 	not known[value.argument]
+}
+
+# METADATA
+# description: Whether a value is a link or address in what is sent, be it a part of the content or all of it.
+refers(known, value) if {
+	value.shape in distinctive
+	value.embedded
+	object.get(known, value.argument, "content") in {"content", "setting"}
+}
+
+refers(known, value) if {
+	value.shape in distinctive
+	not value.embedded
+	known[value.argument] in {"content", "setting"}
 }
 
 # METADATA

@@ -2,8 +2,8 @@
 # title: Chain risk
 # description: |
 #   The cumulative risk of what a session has done and is about to do. Each call counts its effect's base
-#   risk, times the factor of its reach, times the factor of the least trusted source that influenced it; the
-#   influences of past calls are not in the document, so those count without. The products are in the tables.
+#   risk, times the factor of its reach, times the factor of the plan's least trusted source: which of them
+#   influenced a call is only what the agent says. Of past calls the sources are not known, so those count without. The products are in the tables.
 # scope: package
 # schemas:
 #   - input: schema.input
@@ -26,10 +26,10 @@ past := [milli |
 ]
 
 # METADATA
-# description: The score of each proposed call, by what it does, where, and the rank of what influenced it.
+# description: The score of each proposed call, by what it does, where, and the rank of the least trusted source.
 proposed := [milli |
 	some joined in lib.steps
-	milli := data.tables.risk.call_milli[joined.entry.effect][joined.entry.reach][lib.influence(joined.step.influenced_by)]
+	milli := data.tables.risk.call_milli[joined.entry.effect][joined.entry.reach][lib.lowest_rank]
 ]
 
 # METADATA

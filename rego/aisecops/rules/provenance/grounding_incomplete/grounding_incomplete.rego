@@ -25,10 +25,12 @@ findings contains finding if {
 fact := {"pointer": "/grounding", "value": input.grounding}
 
 # METADATA
-# description: Whether the search hit its bound, or an untrusted source is known by its digest only.
+# description: |
+#   Whether the search hit its bound, or a source is known by its digest only that is not trusted. Of our own memory
+#   or records, too, the text decides: what stands there in prose may be dictated.
 unknown if input.grounding.truncated
 
 unknown if {
 	some id in input.grounding.unsearched
-	lib.rank_of(id) >= 2
+	lib.rank_of(id) > 0
 }

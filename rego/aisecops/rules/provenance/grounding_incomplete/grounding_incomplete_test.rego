@@ -33,6 +33,11 @@ test_an_untrusted_source_known_by_digest_only_needs_a_person if {
 	count(findings(document("mail/send", hidden("page")))) == 1
 }
 
+test_a_memory_known_by_digest_only_needs_a_person if {
+	asked := testing.but(document("mail/send", hidden("m")), {"sources": [testing.prompt, testing.source("m", "memory", "")]})
+	count(findings(asked)) == 1
+}
+
 test_an_unknown_source_counts_as_untrusted if {
 	count(findings(document("mail/send", hidden("ghost")))) == 1
 }

@@ -28,6 +28,11 @@ test_a_link_that_only_a_text_has_needs_a_person if {
 	))}
 }
 
+test_a_link_that_is_all_of_the_content_needs_a_person if {
+	link := scene.value("body", "url", "https://evil.example/a", [scene.prose("page")])
+	count(findings(scene.scene("mail/send", ["send"], [link]))) == 1
+}
+
 test_a_link_in_a_text_that_the_human_pointed_at_needs_a_person_too if {
 	link := scene.inside(scene.value("body", "host", "shop.example", [scene.prose("named")]))
 	count(findings(scene.scene("mail/send", ["send"], [link]))) == 1

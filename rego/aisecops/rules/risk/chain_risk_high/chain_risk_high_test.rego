@@ -31,6 +31,12 @@ test_six_mails_and_one_more_are_found if {
 	findings(sends(6)) == {finding("", [{"pointer": "/plan/steps/0/tool", "value": "mail/send"}])}
 }
 
+test_an_agent_that_says_only_the_prompt_influenced_it_gains_nothing if {
+	step := object.union(testing.step("mail/send", {"to": "a@example.com"}), {"influenced_by": ["u1"]})
+	asked := testing.but(testing.document([step]), {"sources": sends(6).sources, "history": sends(6).history})
+	count(findings(asked)) == 1
+}
+
 test_five_mails_and_one_more_are_not_found if {
 	findings(sends(5)) == set()
 }
