@@ -25,9 +25,10 @@ class PlanBuilder:
     def source(
         self,
         kind: str,
-        content: str | bytes,
+        content: str | bytes | None,
         *,
         id: str = "",
+        digest: str = "",
         name: str = "",
         origin_uri: str = "",
         tool: str = "",
@@ -35,6 +36,8 @@ class PlanBuilder:
         declared_trust: str = "",
     ) -> str:
         """Add what reached the agent's context; ``kind`` is such as `user_prompt` or `tool_result`.
+
+        Where the text may not leave the agent, ``content`` is ``None`` and ``digest`` is its SHA-256.
 
         Raises:
             ValueError: there is no such kind or trust level.
@@ -50,7 +53,7 @@ class PlanBuilder:
                 origin_uri=origin_uri,
                 content=data,
                 # Says also of empty content that it is known.
-                digest=hashlib.sha256(data).hexdigest(),
+                digest=digest if data is None else hashlib.sha256(data).hexdigest(),
                 declared_trust=provenance_pb2.TrustLevel.Value(trust),
                 tool=tool,
                 step_id=step_id,

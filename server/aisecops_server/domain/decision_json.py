@@ -40,6 +40,7 @@ def decision_details(decision: Decision, plan: ExecutionPlan) -> dict[str, JsonV
         "plan_hash": decision.plan_hash,
         "decided_at_micros": decision.decided_at_ns // 1000,
         "evaluation_ns": decision.evaluation_ns,
+        "approval": "required" if decision.outcome is Outcome.REQUIRE_APPROVAL else "not_required",
         "explanation": explanation(decision.conclusion, plan),
     }
 

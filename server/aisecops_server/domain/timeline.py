@@ -1,7 +1,7 @@
 """The events of one decision, stage by stage, in the order in which a timeline shows them.
 
 The last event is always the outcome and carries the whole decision; the stages before it say what each check
-looked at and found.
+looked at and found. Each names the revision that decided, so that an event found alone still says by which policy.
 """
 
 from __future__ import annotations
@@ -50,7 +50,13 @@ def decision_events(
     if decision.outcome is Outcome.REQUIRE_APPROVAL:
         stages.append((Stage.APPROVAL, "approval.required", {"plan_hash": decision.plan_hash}))
     events = [
-        _event(next_id(), decision, stage, kind, details={**facts, "rules": found.get(stage, [])})
+        _event(
+            next_id(),
+            decision,
+            stage,
+            kind,
+            details={**facts, "bundle_revision": decision.bundle_revision, "rules": found.get(stage, [])},
+        )
         for stage, kind, facts in stages
     ]
     return (*events, _event(next_id(), decision, Stage.OUTCOME, "decision.concluded", details=details))
@@ -103,7 +109,6 @@ def _step_facts(decision: Decision) -> list[JsonValue]:
 
 def _policy_facts(decision: Decision) -> Mapping[str, JsonValue]:
     return {
-        "bundle_revision": decision.bundle_revision,
         "bundle_digest": decision.bundle_digest,
         "engine_version": decision.engine_version,
         "document_digest": decision.document_digest,

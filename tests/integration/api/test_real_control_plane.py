@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 from aisecops.v1 import decision_pb2
 from aisecops.v1.decision_service_pb2 import DecideRequest, DecideResponse
 from aisecops.v1.provenance_pb2 import SourceKind, TrustLevel
-from aisecops_client import Answer, AsyncClient, PlanBuilder, RequestRefusedError
+from aisecops_client import Answer, PlanBuilder, RequestRefusedError
 from aisecops_client.messages import bearer
-from aisecops_server.adapters.git.create import create_policy_repository
-from aisecops_server.bootstrap import issuer, serving
 from aisecops_server.domain.identity import Role
 from aisecops_server.settings import Settings
 
 from tests.integration.api.calls import call
-from tests.support import opa_binary
+from tests.integration.api.real import connected, settings_in
 
-AGENT = "spiffe://corp.example/agent/support-assistant"
 HIJACKED = "email/send"
 RESTRICTION = {"ALLOW": 0, "REQUIRE_APPROVAL": 1, "DENY": 2}
 # A later version's fields: numbers that this one does not know, holding what an attacker would like to say.
@@ -34,24 +29,7 @@ UNKNOWN_FIELDS = [
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    root = tmp_path_factory.mktemp("api")
-    create_policy_repository(root / "policy", at_seconds=1_790_000_000)
-    return Settings(
-        state_dir=root / "s",
-        engine_path=opa_binary(),
-        repository=str(root / "policy"),
-        deadline_milliseconds=10_000,
-        poll_seconds=3600,
-    )
-
-
-@asynccontextmanager
-async def connected(settings: Settings, *roles: Role) -> AsyncIterator[AsyncClient]:
-    async with serving(settings) as (_plane, running):
-        token = issuer(settings).mint(AGENT, roles or (Role.AGENT,))
-        async with AsyncClient.connect(f"unix:{running.socket}", token) as client:
-            client.timeout_seconds = 60.0
-            yield client
+    return settings_in(tmp_path_factory.mktemp("api"))
 
 
 def plan(trust: str = "", tool: str = "tickets/read") -> PlanBuilder:
