@@ -17,7 +17,7 @@ from aisecops.v1.plan_pb2 import ToolCallMessage
 
 from aisecops_client.answers import Answer, answer_of, result_of
 from aisecops_client.errors import AisecopsClientError, from_rpc_error
-from aisecops_client.messages import CHANNEL_OPTIONS, Plan, batch_request, bearer, decide_request
+from aisecops_client.messages import PLAIN_OPTIONS, TLS_OPTIONS, Plan, batch_request, bearer, decide_request
 
 _R = TypeVar("_R")
 
@@ -44,8 +44,8 @@ class Client:
     def connect(cls, address: str, token: str, *, credentials: grpc.ChannelCredentials | None = None) -> Self:
         """Return a client of ``address``, such as ``unix:/run/aisecops.sock`` or ``127.0.0.1:8181``."""
         if credentials is None:
-            return cls(grpc.insecure_channel(address, options=CHANNEL_OPTIONS), token)
-        return cls(grpc.secure_channel(address, credentials), token)
+            return cls(grpc.insecure_channel(address, options=PLAIN_OPTIONS), token)
+        return cls(grpc.secure_channel(address, credentials, options=TLS_OPTIONS), token)
 
     def __enter__(self) -> Self:
         """Return the client itself."""

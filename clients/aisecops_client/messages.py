@@ -12,11 +12,10 @@ from aisecops_client.plan import PlanBuilder
 
 Plan = ExecutionPlan | PlanBuilder
 
-CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
-    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
-    # Over a Unix socket there is no host name to send.
-    ("grpc.default_authority", "localhost"),
-)
+_ANSWER_BYTES = ("grpc.max_receive_message_length", 64 * 1024 * 1024)
+# Over a Unix socket there is no host name to send. With TLS the address is the name that the certificate must have.
+PLAIN_OPTIONS: tuple[tuple[str, Any], ...] = (_ANSWER_BYTES, ("grpc.default_authority", "localhost"))
+TLS_OPTIONS: tuple[tuple[str, Any], ...] = (_ANSWER_BYTES,)
 
 
 def tool_call_message(shape: str, payload: bytes | str, *, server: str = "") -> ToolCallMessage:
