@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,7 @@ from aisecops_server.usecases.sync import Poller, Resume, Sync
 
 BUNDLE_KEY = "bundle"
 GRACE_SECONDS = 5.0
+_PROBE_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -193,6 +195,17 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
             await running.stop(GRACE_SECONDS)
+
+
+def is_served(settings: Settings) -> bool:
+    """Return whether a control plane answers on the socket of ``settings``."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_PROBE_SECONDS)
+        try:
+            probe.connect(str(settings.socket))
+        except OSError:
+            return False
+    return True
 
 
 async def _begin(plane: ControlPlane) -> None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
     from rich.console import Console
 
+_BEFORE = "The older revision; without it the commit below AFTER."
+_AFTER = "The newer revision; without it the head of the followed branch."
+
 
 def _ask(question: Callable[[Client], Message]) -> dict[str, Any]:
     from aisecops_server.cli.connection import connect, to_json  # noqa: PLC0415
@@ -51,7 +54,7 @@ def list_revisions(*, limit: int, page: str) -> ExitCode:
 
 
 @command("show", examples="aisecops bundle show main")
-@click.argument("revision")
+@click.argument("revision", help="A commit, a branch or a tag.")
 def show_revision(*, revision: str) -> ExitCode:
     """Show one revision and its rules. REVISION is a commit, a branch or a tag."""
     found = _ask(lambda client: client.revision(revision))
@@ -73,8 +76,8 @@ def show_revision(*, revision: str) -> ExitCode:
     aisecops bundle diff 4f2a91c main -o json | jq -r .files[].path
     """,
 )
-@click.argument("before", default="")
-@click.argument("after", default="")
+@click.argument("before", default="", help=_BEFORE)
+@click.argument("after", default="", help=_AFTER)
 def diff(*, before: str, after: str) -> ExitCode:
     """Show what changed in the policy between two revisions.
 
@@ -100,7 +103,7 @@ def sync() -> ExitCode:
 
 
 @command("activate", examples='aisecops bundle activate 4f2a91c --reason "lower the payment limit"')
-@click.argument("revision")
+@click.argument("revision", help="A commit, a branch or a tag.")
 @click.option("--reason", default="", help="Kept in the audit log.")
 def activate(*, revision: str, reason: str) -> ExitCode:
     """Make a commit live. REVISION is a commit, a branch or a tag.

@@ -17,7 +17,7 @@ SHELLS = ("bash", "zsh", "fish")
     aisecops completion fish > ~/.config/fish/completions/aisecops.fish
     """,
 )
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", type=click.Choice(SHELLS), help="The shell that reads it.")
 def completion(*, shell: str) -> ExitCode:
     """Print shell completion for bash, zsh or fish."""
     from click.shell_completion import get_completion_class  # noqa: PLC0415

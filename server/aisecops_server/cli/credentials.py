@@ -24,12 +24,21 @@ def credential(agent: str) -> str:
     Raises:
         NotPermittedError: there is none, and none can be made here.
     """
-    given = current().token_file or os.environ.get(FILE_VARIABLE, "")
+    given = _given()
     if given and not agent:
         return Path(given).read_text(encoding="ascii").strip()
     if agent:
         return local_token(agent, (Role.AGENT,), LOCAL_SECONDS)
     return local_token(LOCAL_SUBJECT, tuple(Role), LOCAL_SECONDS)
+
+
+def asks_as_operator(agent: str) -> bool:
+    """Return whether ``credential`` would have nothing to go by and let this machine's operator ask."""
+    return not agent and not _given()
+
+
+def _given() -> str:
+    return current().token_file or os.environ.get(FILE_VARIABLE, "")
 
 
 def local_token(subject: str, roles: tuple[Role, ...], seconds: int) -> str:

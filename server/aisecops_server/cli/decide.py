@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from aisecops.v1 import plan_pb2
     from rich.console import Console
 
+_NO_AGENT = (
+    "  hint: {asked} is a person; a plan is an agent's. Ask as an agent with --agent ID, or with its token in\n"
+    "  --token-file; data/agents.yaml of the policy repository says which agents there are"
+)
 _FORMATS = ("openai", "anthropic", "mcp")
 
 
@@ -24,12 +28,12 @@ _FORMATS = ("openai", "anthropic", "mcp")
                                                        ask as the agent that the token proves
     aisecops decide -f plan.json --agent spiffe://corp.example/agent/support-assistant
                                                        the same on a laptop, with a token made here
-    aisecops decide -f plan.json --dry-run             what would be decided; grants nothing
-    aisecops decide -f plan.json --explain             with the facts that each rule read
-    aisecops decide -f - < plan.json                   from a pipe
+    aisecops decide -f plan.json --agent ID --dry-run  what would be decided; grants nothing
+    aisecops decide -f plan.json --agent ID --explain  with the facts that each rule read
+    aisecops decide -f - --agent ID < plan.json        from a pipe
     aisecops decide --message call.json --format openai --tool-server mail
                                                        the tool calls of a model's own message
-    aisecops decide -f plan.json -o json | jq .decision.outcome
+    aisecops decide -f plan.json --agent ID -o json | jq .decision.outcome
     """,
 )
 @click.option("-f", "--file", "file", type=click.File("rb"), help="Plan as JSON; '-' reads standard input.")
@@ -56,7 +60,8 @@ def decide(
     """Ask whether a plan may run.
 
     The plan is a JSON object with the fields of ExecutionPlan: steps (step_id, tool, capability, arguments) and
-    sources (source_id, kind, name, content or digest). Who asks is what the credential proves, never the plan.
+    sources (source_id, kind, name, content or digest). Who asks is what the credential proves, never the plan;
+    with neither --agent nor --token-file that is this machine's operator, whom no policy lets act.
     Exit code: 0 allowed, 3 blocked, 4 escalated.
     """
     if file is None and message is None:
@@ -68,6 +73,7 @@ def decide(
     from aisecops_client.messages import tool_call_message  # noqa: PLC0415
 
     from aisecops_server.cli.connection import connect, to_json  # noqa: PLC0415
+    from aisecops_server.cli.credentials import LOCAL_SUBJECT, asks_as_operator  # noqa: PLC0415
 
     plan = _plan(file)
     call = None
@@ -80,6 +86,8 @@ def decide(
             answer = client.decide(plan, message=call, idempotency_key=key)
     document = {"decision": to_json(answer.decision), "receipt": to_json(answer.receipt)}
     _print(document, {step.step_id: step.tool for step in plan.steps}, explained=explained)
+    if asks_as_operator(agent):
+        say(_NO_AGENT.format(asked=LOCAL_SUBJECT))
     return of_outcome(answer.outcome)
 
 

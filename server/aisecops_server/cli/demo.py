@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import shutil
 import sys
@@ -16,7 +17,7 @@ import click
 from aisecops_server.cli.configuration import loaded
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.invocation import command
-from aisecops_server.cli.output import console
+from aisecops_server.cli.output import console, say
 
 PACE_SECONDS = 0.35
 
@@ -60,7 +61,18 @@ def _directory(keep: Path | None, *, temporary: bool) -> Iterator[Path]:
         with TemporaryDirectory(prefix="aisecops-demo-") as directory:
             yield Path(directory)
     else:
-        yield keep.absolute() if keep else loaded().settings.state_dir.with_name("aisecops-demo")
+        yield keep.absolute() if keep else _free(loaded().settings.state_dir.with_name("aisecops-demo"))
+
+
+def _free(root: Path) -> Path:
+    """Return ``root``, or the first place beside it when a control plane serves the demo that lies there."""
+    from aisecops_server.demo.stage import is_served  # noqa: PLC0415
+
+    if not is_served(root):
+        return root
+    say(f"note: a control plane serves the earlier demo in {root}; that one stays as it is")
+    beside = (root.with_name(f"{root.name}-{number}") for number in itertools.count(2))
+    return next(place for place in beside if not is_served(place))
 
 
 def _engine() -> dict[str, Path]:

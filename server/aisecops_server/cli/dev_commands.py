@@ -15,7 +15,7 @@ ROLES = tuple(role.value for role in Role)
 
 
 @command("policy", examples="aisecops dev policy ./policy && aisecops serve --repository ./policy")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=click.Path(path_type=Path), help="A folder that is not there yet.")
 def policy(*, path: Path) -> ExitCode:
     """Make a policy repository from the shipped library.
 

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 @command(
     "explain",
     examples="""
-    aisecops explain dec-0198c0          who started it, what influenced it, which rule decided
-    aisecops explain dec-0198c0 --full   with the engine's own evaluation trace
-    aisecops explain dec-0198c0 --document > input.json
+    aisecops explain DECISION            who started it, what influenced it, which rule decided
+    aisecops explain DECISION --full     with the engine's own evaluation trace
+    aisecops explain DECISION --document > input.json
                                          the input document, byte for byte as policy saw it
+    aisecops explain DECISION -o json | jq .replay.reproduced
     """,
 )
-@click.argument("decision")
+@click.argument("decision", help="The whole id, as 'decide' and 'trace show' print it.")
 @click.option("--full", is_flag=True, help="Add the engine's own trace, recomputed at the recorded revision.")
 @click.option("--document", is_flag=True, help="Print only the stored input document.")
 def explain(*, decision: str, full: bool, document: bool) -> ExitCode:
@@ -35,6 +36,10 @@ def explain(*, decision: str, full: bool, document: bool) -> ExitCode:
     """
     from aisecops_server.cli.connection import connect, to_json  # noqa: PLC0415
 
+    if not decision.startswith("dec-"):
+        raise click.UsageError(
+            f"{decision} is no decision; they begin with 'dec-', and 'aisecops trace show TRACE' names those of a trace"
+        )
     with connect() as client:
         answer = client.explain(decision, full=full)
     if document:

@@ -41,6 +41,10 @@ def report(error: Exception, arguments: Sequence[str]) -> ExitCode:
 
         traceback.print_exception(error)
     failure = failure_of(error)
+    if isinstance(error, click.exceptions.NoArgsIsHelpError) and _asked_output(arguments) == "table":
+        # A group without a command is a question for its help, so that is the whole answer.
+        click.echo(error.format_message(), err=True)
+        return failure.exit_code
     if _asked_output(arguments) == "table":
         click.echo(visible(f"error: {failure.message}"), err=True)
         if failure.hint:

@@ -78,12 +78,17 @@ class Command(click.Command):
         self.params = [*self.params, *global_options()]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the command's own options first and the global ones as a group of their own."""
-        own = [record for item in self.own if (record := item.get_help_record(ctx))]
+        """Write the command's arguments, its own options and the global ones as a group of their own."""
+        positional = [item.get_help_record(ctx) for item in self.own if isinstance(item, click.Argument)]
+        own = [
+            record
+            for item in self.own
+            if not isinstance(item, click.Argument) and (record := item.get_help_record(ctx))
+        ]
         rest = [
             record for item in self.get_params(ctx) if item not in self.own if (record := item.get_help_record(ctx))
         ]
-        for title, records in (("Options", own), ("Options of every command", rest)):
+        for title, records in (("Arguments", positional), ("Options", own), ("Options of every command", rest)):
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records)

@@ -25,6 +25,7 @@ _HINTS = {
     "UNAUTHENTICATED": "Make a token with 'aisecops dev token' and give it with --token-file",
     "NOT_PERMITTED": "Ask with a credential that has the role this call needs",
     "NOT_FOUND": "'aisecops trace list' shows what is recorded",
+    "INVALID_REQUEST": "'--help' after the command shows what it takes; ids are given whole, as they were printed",
     "UNKNOWN_REVISION": "'aisecops bundle list' shows the commits of the policy repository",
 }
 

@@ -14,7 +14,7 @@ from aisecops_server.cli.configuration import loaded, settings
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.invocation import command
 from aisecops_server.cli.output import say, show, talk_console
-from aisecops_server.domain.errors import AisecopsError
+from aisecops_server.domain.errors import AisecopsError, LogUnavailableError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from aisecops_server.usecases.evaluate_traces import Evaluated
     from aisecops_server.usecases.import_traces import Imported
 
+_TRACE_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 TRACES_FILE = "traces.db"
 
 
@@ -33,7 +34,7 @@ TRACES_FILE = "traces.db"
     aisecops trace import monday.jsonl tuesday.jsonl --tool-server slack
     """,
 )
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.argument("files", nargs=-1, required=True, type=_TRACE_FILE, help="Plain or gzipped.")
 @click.option("--tool-server", default="", help="The server that tools belong to which the traces name without one.")
 def import_traces(*, files: Sequence[Path], tool_server: str) -> ExitCode:
     """Read recorded agent traces (OTLP JSON lines).
@@ -90,12 +91,27 @@ def evaluate_traces(**options: str | None) -> ExitCode:
     was decided on the revision already is skipped: an interrupted run goes on where it stopped. Exit code 3 when any
     call would be blocked or escalated.
     """
-    evaluated = asyncio.run(_evaluate(loaded(**options).settings))
+    configured = loaded(**options).settings
+    _require_alone(configured)
+    evaluated = asyncio.run(_evaluate(configured))
     show(_document(evaluated), lambda console: _draw(console, evaluated))
     if evaluated.failed:
         say(f"{evaluated.failed:,} calls could not be decided and count as blocked; run it again to try them once more")
     stopped = evaluated.failed or any(tally.outcome != "ALLOW" for tally in evaluated.tallies)
     return ExitCode.DENIED if stopped else ExitCode.OK
+
+
+def _require_alone(configured: Settings) -> None:
+    from aisecops_server.bootstrap import is_served  # noqa: PLC0415
+
+    if is_served(configured):
+        raise LogUnavailableError(
+            f"a control plane serves {configured.state_dir}, and only one process may write its log",
+            hint=(
+                "Stop it with Ctrl-C where 'aisecops serve' runs, evaluate, and start it again. Or leave it running "
+                "and work beside it: 'trace import' and 'trace evaluate', both with --state-dir ./trial"
+            ),
+        )
 
 
 async def _evaluate(configured: Settings) -> Evaluated:

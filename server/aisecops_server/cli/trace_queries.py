@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 OUTCOMES = {"allowed": "ALLOW", "blocked": "DENY", "escalated": "REQUIRE_APPROVAL"}
+_NO_TRACES = "no traces yet; 'aisecops decide -f plan.json --agent ID' makes one"
 MODES = {"enforce": "ENFORCE", "dry-run": "DRY_RUN"}
 
 
@@ -64,7 +65,7 @@ def list_traces(**asked: Any) -> ExitCode:
     with connect() as client:
         page = to_json(client.traces(narrow, page_size=asked["limit"], page_token=asked["page"]))
     narrowed = any(value for name, value in asked.items() if name not in {"limit", "page"})
-    empty = "no trace matches; drop a filter" if narrowed else "no traces yet; 'aisecops decide -f plan.json' makes one"
+    empty = "no trace matches; drop a filter" if narrowed else _NO_TRACES
     show_list(page, items="traces", draw=lambda target: _draw_list(target, page), empty=empty)
     if page["nextPageToken"]:
         say(f"more: --page {page['nextPageToken']}")
@@ -84,7 +85,7 @@ def _draw_list(target: Console, page: Mapping[str, Any]) -> None:
     aisecops trace show 4bf92f3577b34da6a3ce929d0e0e4736 -o json | jq .decisions[].findings[].rule
     """,
 )
-@click.argument("trace")
+@click.argument("trace", help="A trace's whole id, as 'trace list' prints it.")
 def show_trace(*, trace: str) -> ExitCode:
     """Show every gate that a trace's plans passed.
 
@@ -93,6 +94,8 @@ def show_trace(*, trace: str) -> ExitCode:
     """
     from aisecops_server.cli.connection import connect, to_json  # noqa: PLC0415
 
+    if trace.startswith("dec-"):
+        raise click.UsageError(f"{trace} is a decision; 'aisecops explain {trace}' says why it came out as it did")
     with connect() as client:
         found = to_json(client.trace(trace))
         places = {} if current().machine else _rule_places(client, found["decisions"])

@@ -17,6 +17,7 @@ from pathlib import Path
 import yaml
 from aisecops_client.aio import AsyncClient
 
+from aisecops_server import bootstrap
 from aisecops_server.adapters.git.create import commit_files, create_policy_repository
 from aisecops_server.adapters.git.mirror import GitRepository
 from aisecops_server.adapters.system import SystemClock
@@ -69,7 +70,7 @@ def clear(root: Path, *, is_kept: bool) -> Place:
     """Return an empty place at ``root``; an earlier demo's is removed, anything else is refused.
 
     Raises:
-        InvalidRequestError: something that is not a demo's lies there.
+        InvalidRequestError: what lies there is not a demo's, or a control plane serves it.
     """
     if root.exists() and any(root.iterdir()):
         if not (root / MARK).is_file():
@@ -78,9 +79,20 @@ def clear(root: Path, *, is_kept: bool) -> Place:
                 hint="Give another directory with --keep",
                 field="keep",
             )
+        if is_served(root):
+            raise InvalidRequestError(
+                f"a control plane serves the earlier demo in {root}, which would be removed",
+                hint="Stop it with Ctrl-C where 'aisecops serve' runs, or give another directory with --keep",
+                field="keep",
+            )
         shutil.rmtree(root)
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     return Place(root, is_kept)
+
+
+def is_served(root: Path) -> bool:
+    """Return whether a control plane answers on the state of the demo at ``root``."""
+    return bootstrap.is_served(Settings(state_dir=Place(root).state))
 
 
 @dataclass(frozen=True, slots=True)

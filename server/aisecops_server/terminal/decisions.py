@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aisecops_server.terminal.consoles import glyph, indented, style_of
+from aisecops_server.terminal.places import Place
 from aisecops_server.terminal.words import (
     DRY_RUN,
     NOT_REACHED,
@@ -46,15 +47,31 @@ def verdict(console: Console, decision: Json) -> Text:
     return Text.assemble(signed(console, DRY_RUN), (f" (would be {outcome.word})", style_of(outcome)))
 
 
-def head(console: Console, decision: Json, *, title: str = "") -> Table:
-    """Return the first line: outcome, title, and the revision that decided."""
+def head(console: Console, decision: Json, *, tools: Mapping[str, str]) -> Group:
+    """Return the first line: outcome, what decided, and the revision; what decided goes below where it is too long."""
     table = Table.grid(expand=True, padding=(0, 1))
     table.add_column(no_wrap=True)
     table.add_column(ratio=1)
     table.add_column(no_wrap=True, justify="right", style=FAINT)
-    revision = short_revision(str(decision.get("bundleRevision", "")))
-    table.add_row(verdict(console, decision), Text(title, style=STRONG), f"policy {revision}")
-    return table
+    sign = verdict(console, decision)
+    title = Text(because(decision, tools), style=STRONG)
+    policy = f"policy {short_revision(str(decision.get('bundleRevision', '')))}"
+    if sign.cell_len + title.cell_len + len(policy) + 2 <= console.width:
+        table.add_row(sign, title, policy)
+        return Group(table)
+    table.add_row(sign, "", policy)
+    return Group(table, indented(title))
+
+
+def because(decision: Json, tools: Mapping[str, str]) -> str:
+    """Return what decided in a few words; the reasons of rules stand with the rules, so they are not repeated."""
+    outcome = outcome_sign(str(decision.get("outcome", "")))
+    decisive = [item for item in decision.get("findings", []) if effect_sign(str(item.get("effect", ""))) is outcome]
+    if not decisive:
+        return str(decision.get("explanation", ""))
+    tool = tools.get(str(decisive[0].get("stepId", "")), "")
+    more = len(decisive) - 1
+    return f"by {decisive[0].get('rule', '')}{f' at {tool}' if tool else ''}{f', and {more:,} more' if more else ''}"
 
 
 def steps_table(console: Console, decision: Json, tools: Mapping[str, str]) -> Table:
@@ -89,7 +106,7 @@ def finding_lines(console: Console, finding: Json, *, with_remedy: bool = True) 
     if with_remedy and finding.get("remedy"):
         yield indented(Text(f"mend: {finding['remedy']}", style=FAINT))
     if place := location(finding):
-        yield indented(Text(f"rule at {place}", style=FAINT))
+        yield indented(Place(place, "rule at ", FAINT))
 
 
 def location(finding: Json) -> str:
@@ -147,7 +164,8 @@ def decision_block(console: Console, decision: Json, *, tools: Mapping[str, str]
     """Return a whole decision."""
     findings = list(decision.get("findings", []))
     parts: list[RenderableType] = [
-        head(console, decision, title=str(decision.get("explanation", ""))),
+        head(console, decision, tools=tools),
+        indented(asked_by(decision)),
         indented(steps_table(console, decision, tools), (0, 0, 0, 2)),
     ]
     if findings:
@@ -155,6 +173,12 @@ def decision_block(console: Console, decision: Json, *, tools: Mapping[str, str]
     if decision.get("sources"):
         parts.append(indented(Group(Text("sources", style=FAINT), sources_table(decision)), (1, 0, 0, 2)))
     return Group(*parts)
+
+
+def asked_by(decision: Json) -> Text:
+    """Return who the credential proved the asker to be, which is what policy went by."""
+    principal = decision.get("principal") or {}
+    return Text.assemble(("asked by ", FAINT), str(principal.get("id", "")) or "nobody that was proved")
 
 
 def outcome_counts(console: Console, outcomes: Sequence[str]) -> Text:

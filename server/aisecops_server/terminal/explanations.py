@@ -39,7 +39,7 @@ def explanation_block(console: Console, explained: Json, document: bytes) -> Gro
         ("Which capability covers each step", Group(*capabilities(console, explained))),
         ("Can it be reproduced", reproduced(console, explained)),
     ]
-    parts: list[RenderableType] = [head(console, decision, title=str(decision.get("explanation", "")))]
+    parts: list[RenderableType] = [head(console, decision, tools=tools)]
     for title, body in sections:
         parts.extend((Text(""), Text(title, style=STRONG), indented(body, (0, 0, 0, 2))))
     if explained.get("traceText"):

@@ -27,6 +27,8 @@ Json = Mapping[str, Any]
 
 # From here on there is room for a word in every cell.
 _WORDY_COLUMNS = 126
+# Below, the tool stands under its step, or no name of a tool would be readable.
+_ROOMY_COLUMNS = 100
 _WEIGHT = {NOT_REACHED: 0, ALLOWED: 1, WARNED: 2, ESCALATED: 3, BLOCKED: 4}
 
 
@@ -52,17 +54,24 @@ def gate_signs(decision: Json, step: Json, reached: Collection[str]) -> dict[str
 
 def gate_strip(console: Console, decision: Json, *, tools: Mapping[str, str], reached: Collection[str]) -> Table:
     """Return the strips of all steps of a decision, one row each."""
-    wordy = console.width >= _WORDY_COLUMNS
-    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
-    table.add_column("step", style="dim", no_wrap=True)
-    table.add_column("tool", overflow="fold")
+    wordy, roomy = console.width >= _WORDY_COLUMNS, console.width >= _ROOMY_COLUMNS
+    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim", collapse_padding=not roomy)
+    table.add_column("step", overflow="fold")
+    if roomy:
+        table.add_column("tool", overflow="fold")
     for gate in GATES:
         table.add_column(gate, no_wrap=True, justify="left" if wordy or gate == "outcome" else "center")
     for step in decision.get("steps", []):
         signs = gate_signs(decision, step, reached)
         cells = [_cell(console, sign, wordy=wordy or gate == "outcome") for gate, sign in signs.items()]
-        table.add_row(str(step.get("stepId", "")), tools.get(str(step.get("stepId", "")), ""), *cells)
+        table.add_row(*_names(step, tools, apart=roomy), *cells)
     return table
+
+
+def _names(step: Json, tools: Mapping[str, str], *, apart: bool) -> list[Text]:
+    step_id = str(step.get("stepId", ""))
+    name, tool = Text(step_id, style="dim"), Text(tools.get(step_id, ""))
+    return [name, tool] if apart else [Text("\n").join((name, tool))]
 
 
 def legend(console: Console) -> Text:

@@ -26,6 +26,9 @@ from aisecops_server.terminal.words import (
 Json = Mapping[str, Any]
 When = Callable[[str], str]
 
+# From here on there is room to say what the last word of a trace's line is.
+_ROOMY_COLUMNS = 90
+
 
 def plain_table(*titles: str) -> Table:
     """Return a table without lines, for data that is read and copied."""
@@ -45,11 +48,12 @@ def trace_table(console: Console, traces: Sequence[Json], when: When) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column()
+    policy = "policy " if console.width >= _ROOMY_COLUMNS else ""
     for trace in traces:
         first = [
             Text(str(trace.get("traceId", ""))),
             Text(when(str(trace.get("lastAt", "")))),
-            Text(f"policy {short_revision(str(trace.get('bundleRevision', '')))}", style=FAINT),
+            Text(f"{policy}{short_revision(str(trace.get('bundleRevision', '')))}", style=FAINT),
         ]
         second = Text.assemble(
             agent_word(str(trace.get("agentId", ""))),

@@ -13,6 +13,7 @@ from rich.text import Text
 from aisecops_server.terminal.consoles import glyph, style_of
 from aisecops_server.terminal.decisions import FAINT, STRONG
 from aisecops_server.terminal.lists import revision_table
+from aisecops_server.terminal.places import Place
 from aisecops_server.terminal.words import ALLOWED, BLOCKED, counted, effect_sign, short_revision
 
 _EFFECT_VERBS = {"blocked": "blocks", "escalated": "escalates", "warned": "warns"}
@@ -48,7 +49,7 @@ def revision_block(console: Console, found: Json, when: When) -> Group:
         effect = Text(f"{glyph(console, sign)} {_EFFECT_VERBS.get(sign.word, sign.word)}", style=style_of(sign))
         name = Text.assemble(str(rule.get("rule", "")), (f"  {rule.get('title', '')}, {rule.get('owner', '')}", FAINT))
         table.add_row(effect, name)
-        table.add_row("", Text(f"{rule.get('file', '')}:{rule.get('line', 0)}", style=FAINT))
+        table.add_row("", Place(f"{rule.get('file', '')}:{rule.get('line', 0)}", style=FAINT))
     return Group(
         Text.assemble(("revision ", FAINT), (str(revision.get("commit", "")), STRONG)),
         Text.assemble(("bundle ", FAINT), str(revision.get("bundleDigest") or "not built yet")),

@@ -26,7 +26,9 @@ def trace_block(
     summary = found.get("summary", {})
     trust = trust_word(str(summary.get("lowestTrust", "")))
     parts: list[RenderableType] = [
-        Text.assemble(("trace ", FAINT), str(summary.get("traceId", ""))),
+        Text.assemble(
+            ("trace ", FAINT), str(summary.get("traceId", "")), (f"  {when(str(summary.get('startedAt', '')))}", FAINT)
+        ),
         Text(str(summary.get("intent") or "no intent was given"), style="bold"),
         Text.assemble(
             ("agent ", FAINT),
@@ -34,7 +36,6 @@ def trace_block(
             ("  lowest trust ", FAINT),
             (trust, trust_style(trust)),
             (f"  {counted(int(summary.get('decisions', 0)), 'decision')}", FAINT),
-            (f"  {when(str(summary.get('startedAt', '')))}", FAINT),
         ),
     ]
     for decision in found.get("decisions", []):
@@ -46,10 +47,11 @@ def trace_block(
 def _decision(console: Console, found: Json, decision: Json) -> Group:
     own = [event for event in found.get("events", []) if event.get("decisionId") == decision.get("decisionId")]
     reached = {bare(str(event.get("stage", ""))).lower() for event in own}
+    tools = tools_of_events(own)
     parts: list[RenderableType] = [
-        head(console, decision, title=str(decision.get("explanation", ""))),
+        head(console, decision, tools=tools),
         Text(str(decision.get("decisionId", "")), style=FAINT),
-        gate_strip(console, decision, tools=tools_of_events(own), reached=reached),
+        gate_strip(console, decision, tools=tools, reached=reached),
     ]
     if decision.get("findings"):
         parts.append(indented(findings_block(console, decision["findings"]), (1, 0, 0, 0)))

@@ -169,6 +169,7 @@ class Poller:
         self._interval_seconds = interval_seconds
         self._pause = pause
         self._chance = chance
+        self._told = ""
 
     async def run(self) -> None:
         """Poll until cancelled."""
@@ -180,7 +181,14 @@ class Poller:
         try:
             await self._sync()
         except AisecopsError as error:
-            _logger.warning("policy was not synced: %s", error.diagnostics())
+            # Said once: a night of the same line every few seconds would hide what else happened in it.
+            if self._told != error.diagnostics():
+                _logger.warning("policy was not synced: %s", error.diagnostics())
+            self._told = error.diagnostics()
         except Exception:
             # A poller that ended would leave policy silently stale.
             _logger.exception("policy was not synced")
+        else:
+            if self._told:
+                _logger.info("policy is synced again")
+            self._told = ""

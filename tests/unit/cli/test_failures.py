@@ -76,6 +76,31 @@ def test_wrong_usage_is_json_too_even_when_the_line_cannot_be_parsed(capsys: pyt
     assert json.loads(capsys.readouterr().out)["error"]["reason"] == "USAGE"
 
 
+@pytest.mark.parametrize("line", [[], ["trace"], ["bundle"]])
+def test_a_group_without_a_command_answers_with_its_help_and_calls_it_no_error(
+    line: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(line) == ExitCode.USAGE
+    shown = capsys.readouterr()
+    assert shown.err.startswith(f"Usage: {' '.join(['aisecops', *line])}")
+    assert "error" not in shown.err.splitlines()[0]
+    assert "hint:" not in shown.err
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (["explain", "01a20982ae9b48c9ce0c356366577976"], "aisecops trace show"),
+        (["trace", "show", "dec-01a20982ae9f9622d9ed61fd8629a980"], "aisecops explain dec-01a2"),
+    ],
+)
+def test_a_trace_and_a_decision_that_were_taken_for_each_other_are_told_apart(
+    line: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(line) == ExitCode.USAGE
+    assert told in capsys.readouterr().err
+
+
 def test_nobody_listening_is_told_apart_from_everything_else(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,15 +5,17 @@ import re
 
 import pytest
 from aisecops_server.terminal.consoles import make_console
-from aisecops_server.terminal.decisions import decision_block, sources_table, verdict
+from aisecops_server.terminal.decisions import because, decision_block, sources_table, verdict
 from aisecops_server.terminal.gates import gate_signs, gate_strip
 from aisecops_server.terminal.lists import check_table, trace_table
+from aisecops_server.terminal.places import Place, pieces
 from aisecops_server.terminal.words import ALLOWED, BLOCKED, ESCALATED, GATES, NOT_REACHED, WARNED
 from rich.console import Console, RenderableType
 
 DECISION = {
     "outcome": "OUTCOME_DENY",
     "mode": "MODE_ENFORCE",
+    "principal": {"id": "spiffe://corp.example/agent/support-assistant"},
     "bundleRevision": "8e0e6ff75411f409b580b9f0131a6272124fe759",
     "explanation": "Denied by provenance.destination_dictated at email/send: it stands in untrusted text only.",
     "steps": [
@@ -66,6 +68,8 @@ def test_a_decision_fits_the_terminal_and_says_outcome_rule_reason_place_and_rev
     for part in (
         "✕ blocked",
         "policy 8e0e6ff7",
+        "asked by spiffe://corp.example/agent/support-assistant",
+        "by provenance.destination_dictated at email/send",
         "provenance.destination_dictated",
         "An address stands in untrusted text only.",
         "mend: Use an address that the human gave.",
@@ -74,6 +78,32 @@ def test_a_decision_fits_the_terminal_and_says_outcome_rule_reason_place_and_rev
         "retrieval · unverified",
     ):
         assert part in flat
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_the_first_line_holds_what_decided_where_there_is_room_and_never_breaks_it(width: int) -> None:
+    lines = drawn(decision_block(plain(width), DECISION, tools=TOOLS), width=width).splitlines()
+    title = "by provenance.destination_dictated at email/send"
+    assert lines[0].startswith("✕ blocked")
+    assert lines[0].endswith("policy 8e0e6ff7")
+    assert (title in lines[0]) == (len("✕ blocked  policy 8e0e6ff7") + len(title) <= width)
+    assert title in lines[0] or lines[1].strip() == title
+
+
+def test_the_first_line_counts_the_other_findings_that_decided_and_no_warnings() -> None:
+    findings = [*DECISION["findings"], {"rule": "capability.missing", "effect": "EFFECT_DENY", "stepId": ""}]
+    assert because({**DECISION, "findings": findings}, TOOLS).endswith(" at email/send, and 1 more")
+
+
+def test_an_allowed_plan_keeps_its_own_sentence() -> None:
+    allowed = {**DECISION, "outcome": "OUTCOME_ALLOW", "findings": DECISION["findings"][1:], "explanation": "Allowed."}
+    assert because(allowed, TOOLS) == "Allowed."
+
+
+def test_a_path_that_is_too_long_is_broken_after_a_slash() -> None:
+    shown = drawn(Place("rego/aisecops/rules/budget/spent/spent.rego:13", "rule at "), width=40)
+    assert shown == "rule at rego/aisecops/rules/budget/\n        spent/spent.rego:13\n"
+    assert list(pieces("a-name-without-any-slash.rego:1", 10)) == ["a-name-without-any-slash.rego:1"]
 
 
 def test_without_colour_nothing_but_text_is_written() -> None:
@@ -134,6 +164,7 @@ def test_the_strip_has_words_where_there_is_room(width: int, *, words: bool) -> 
     shown = drawn(gate_strip(console, DECISION, tools=TOOLS, reached=EVERYTHING), width=width)
     assert max(map(len, shown.splitlines())) <= width
     assert all(gate in shown for gate in GATES)
+    assert all(name in shown for name in (*TOOLS, *TOOLS.values()))
     assert (shown.count("✓ allowed") > 4) is words
 
 
@@ -150,6 +181,7 @@ def test_a_list_of_traces_fits_eighty_columns_and_keeps_ids_whole() -> None:
     }
     shown = drawn(trace_table(plain(), [trace], lambda text: text.replace("T", " ")))
     assert max(map(len, shown.rstrip().splitlines())) <= 80
+    assert shown.splitlines()[0].rstrip().endswith("8e0e6ff7")
     for part in ("0af7651916cd43dd8448eb211c80319c", "▲ escalated", "dry-run", "support-assistant", "external"):
         assert part in shown
 

@@ -280,3 +280,22 @@ async def test_the_poller_goes_on_after_every_kind_of_failure_with_pauses_about_
     with pytest.raises(asyncio.CancelledError):
         await poller.run()
     assert pauses == [8.0, 10.0, 12.0]
+
+
+async def test_the_poller_says_the_same_problem_once_and_when_it_is_over(caplog):
+    caplog.set_level("INFO")
+    away, broken = RepositoryUnavailableError("away"), RepositoryUnavailableError("broken")
+    rounds = iter([away, away, broken, None, None, away])
+
+    async def sync():
+        failure = next(rounds, asyncio.CancelledError())
+        if failure is not None:
+            raise failure
+
+    async def pause(_seconds: float) -> None:
+        """Go on at once."""
+
+    with pytest.raises(asyncio.CancelledError):
+        await Poller(sync, interval_seconds=10.0, pause=pause).run()
+    said = [record.message.removeprefix("policy was not synced: ") for record in caplog.records]
+    assert said == ["away", "broken", "policy is synced again", "away"]
