@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _NO_AGENT = (
-    "  hint: {asked} is a person; a plan is an agent's. Ask as an agent with --agent ID, or with its token in\n"
-    "  --token-file; data/agents.yaml of the policy repository says which agents there are"
+    "  hint: {asked} is a person, and a plan is an agent's. Ask as one of\n"
+    "  the agents in the policy's data/agents.yaml: --agent ID, or its --token-file"
 )
 _FORMATS = ("openai", "anthropic", "mcp")
 

@@ -78,8 +78,7 @@ class Command(click.Command):
         self.params = [*self.params, *global_options()]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the command's arguments, its own options and the global ones as a group of their own."""
-        positional = [item.get_help_record(ctx) for item in self.own if isinstance(item, click.Argument)]
+        """Write the command's own options and the global ones as a group of their own."""
         own = [
             record
             for item in self.own
@@ -88,7 +87,7 @@ class Command(click.Command):
         rest = [
             record for item in self.get_params(ctx) if item not in self.own if (record := item.get_help_record(ctx))
         ]
-        for title, records in (("Arguments", positional), ("Options", own), ("Options of every command", rest)):
+        for title, records in (("Options", own), ("Options of every command", rest)):
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records)

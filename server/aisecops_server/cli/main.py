@@ -44,7 +44,7 @@ _EXAMPLES = """
 aisecops demo                            see the whole story in a minute
 aisecops dev policy ./policy             make a policy repository to start
 aisecops serve --repository ./policy     run the control plane on it
-aisecops decide -f plan.json --agent ID  ask as an agent; the exit code is the answer
+aisecops decide -f plan.json --agent ID  ask; the exit code is the answer
 aisecops trace show TRACE                see every gate that a plan passed
 """
 
