@@ -61,7 +61,7 @@ def _commands(place: Place, played: Played, program: str) -> list[tuple[str, str
     plan = shlex.quote(str(place.plan_file(allowed)))
     return [
         (f"export AISECOPS_CONFIG={shlex.quote(str(place.settings_file))}", "this demo's policy and state"),
-        (f"{program} serve &", "the same control plane again, with the record it has"),
+        (f"{program} serve &", "the same control plane again; go on when it says what is live"),
         (f"{program} trace show {blocked.decision['traceId']}", "every gate that a blocked plan met"),
         (f"{program} explain {blocked.decision['decisionId']}", "who asked, what influenced it, which line decided"),
         (f"{program} decide -f {plan} --agent {allowed.agent}", "be an agent: the exit code is the answer"),
