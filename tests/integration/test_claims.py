@@ -200,3 +200,25 @@ def test_the_plans_that_are_tried_have_every_outcome() -> None:
     agent = AGENT + "support-assistant"
     outcomes = [answer.outcome for answer in decided([Asked(agent, draft) for draft in (mild, unasked, dictated)])]
     assert outcomes == [Outcome.ALLOW, Outcome.REQUIRE_APPROVAL, Outcome.DENY]
+
+
+def test_nothing_that_is_said_of_influence_or_trust_makes_a_plan_at_the_limit_of_risk_milder() -> None:
+    prompt = SourceDraft("prompt", SourceKind.USER_PROMPT, content=PROMPT.encode())
+    page = SourceDraft("page", SourceKind.TOOL_RESULT, content=b"Opening hours: 9 to 5.", tool="web/fetch")
+    tool, arguments = CALLS[0]
+    mails = tuple(StepDraft(f"s{at}", tool, json.dumps(arguments).encode()) for at in range(19))
+    plain = PlanDraft(mails, (prompt, page), environment="production")
+    by_prompt = tuple(dataclasses.replace(step, influenced_by=("prompt",)) for step in mails)
+    trusted = tuple(dataclasses.replace(source, declared_trust=TrustLevel.TRUSTED) for source in (prompt, page))
+    granted = tuple(dataclasses.replace(step, capability="email.customer") for step in mails)
+    drafts = [
+        plain,
+        dataclasses.replace(plain, steps=by_prompt),
+        dataclasses.replace(plain, sources=trusted),
+        dataclasses.replace(plain, steps=granted),
+    ]
+    # Without the page it would be allowed, so what the page brings is all that stands in the way.
+    alone = dataclasses.replace(plain, sources=(prompt,))
+    agent = AGENT + "support-assistant"
+    outcomes = [answer.outcome for answer in decided([Asked(agent, draft) for draft in (*drafts, alone)])]
+    assert outcomes == [*[Outcome.REQUIRE_APPROVAL] * 4, Outcome.ALLOW]

@@ -12,7 +12,8 @@ from aisecops_server.domain.bundle import RuleDoc
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.decision import Conclusion, conclude
 from aisecops_server.domain.decision_json import conclusion_details
-from aisecops_server.domain.errors import AisecopsError
+from aisecops_server.domain.errors import AisecopsError, NotFoundError
+from aisecops_server.domain.identity import PrincipalId
 from aisecops_server.domain.plan import StepId
 from aisecops_server.domain.record import StoredDecision
 from aisecops_server.domain.trace_text import fold
@@ -42,13 +43,16 @@ class Explain:
     log: EventLog
     deadline_seconds: float
 
-    async def __call__(self, decision_id: str, *, full: bool) -> Explanation:
+    async def __call__(self, decision_id: str, *, full: bool, only_of: PrincipalId | None = None) -> Explanation:
         """Explain one decision; ``full`` adds the engine's own trace, folded to the rules that matter.
 
         Raises:
-            NotFoundError: there is no such decision.
+            NotFoundError: there is no such decision, or not of ``only_of`` if that is given.
         """
         stored = await self.log.decision(decision_id)
+        if only_of is not None and not _is_of(stored, only_of):
+            # The same answer, after the same work, as for a decision that does not exist: ids cannot be probed.
+            raise NotFoundError("no such decision", id=decision_id)
         try:
             engine = await self.engines.engine_at(str(stored.details["bundle_revision"]))
             why_not = await self._difference(engine, stored)
@@ -76,6 +80,11 @@ class Explain:
     async def _trace(self, engine: PolicyEngine, stored: StoredDecision) -> str:
         text = await engine.explain(stored.document, deadline_seconds=self.deadline_seconds * TRACE_DEADLINE_FACTOR)
         return fold(text)
+
+
+def _is_of(stored: StoredDecision, principal_id: PrincipalId) -> bool:
+    asker = stored.details.get("principal")
+    return isinstance(asker, dict) and asker.get("id") == principal_id
 
 
 def _step_ids(details: Mapping[str, JsonValue]) -> list[StepId]:

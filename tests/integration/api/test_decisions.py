@@ -228,6 +228,27 @@ async def test_overload_is_told_at_once_and_ends_with_its_cause() -> None:
 
 
 @pytest.mark.asyncio
+async def test_dry_runs_at_other_revisions_weigh_as_much_as_what_they_may_start() -> None:
+    async with running_api(max_in_flight=32) as api, api.client() as client:
+        gate, reached = asyncio.Event(), asyncio.Event()
+        answer = api.engine.engine_at
+
+        async def wait(revision: str) -> object:
+            reached.set()
+            await gate.wait()
+            return await answer(revision)
+
+        api.engine.engine_at = wait  # type: ignore[assignment]
+        held = asyncio.create_task(client.dry_run(plan(), revision=REVISION))
+        await reached.wait()
+        with pytest.raises(RetryLaterError):
+            await client.dry_run(plan())
+        gate.set()
+        assert (await held).outcome == "ALLOW"
+        assert (await client.dry_run(plan())).outcome == "ALLOW"
+
+
+@pytest.mark.asyncio
 async def test_an_agent_explains_its_own_decisions_and_an_auditor_all() -> None:
     async with running_api() as api, api.client() as agent:
         decision = (await agent.decide(plan("db/delete"))).decision
@@ -241,8 +262,11 @@ async def test_an_agent_explains_its_own_decisions_and_an_auditor_all() -> None:
         async with api.client(Role.AUDITOR, subject="auditor") as auditor:
             assert (await auditor.explain(decision.decision_id, full=True)).decision == own.decision
         async with api.client(subject="other") as other:
+            evaluated = len(api.engine.documents)
             with pytest.raises(NotFoundError):
                 await other.explain(decision.decision_id)
+            # Nothing was evaluated for somebody who may not see it.
+            assert len(api.engine.documents) == evaluated
         with pytest.raises(NotFoundError):
             await agent.explain("dec-unknown")
         with pytest.raises(RequestRefusedError):

@@ -16,8 +16,8 @@ from typing import Protocol, TypeVar
 from aisecops.v1 import decision_service_pb2 as api
 
 from aisecops_server.domain.decision import Mode
-from aisecops_server.domain.errors import AisecopsError, InvalidRequestError, NotFoundError
-from aisecops_server.domain.identity import Principal
+from aisecops_server.domain.errors import AisecopsError, InvalidRequestError
+from aisecops_server.domain.identity import Principal, PrincipalId
 from aisecops_server.domain.plan_builder import Fresh, PlanDraft, build_plan, is_trace_id
 from aisecops_server.entrypoints.grpc import access, status
 from aisecops_server.entrypoints.grpc.admission import Admission
@@ -36,6 +36,8 @@ _ITEMS_PER_WEIGHT = 16
 _BYTES_PER_WEIGHT = 64 * 1024
 # What all streams together may remember; one caller gets at most half.
 SESSION_KIBIBYTES = 256 * 1024
+# Another revision may have to be built and started first.
+_REVISION_WEIGHT = 16
 # Full explanations are some fifty times the work of a decision.
 _FULL_WEIGHT = 16
 # Reading plans holds the event loop; others get a turn after so many.
@@ -62,8 +64,8 @@ class DecideUseCase(Protocol):
 class ExplainUseCase(Protocol):
     """Explains stored decisions."""
 
-    async def __call__(self, decision_id: str, *, full: bool) -> Explanation:
-        """Explain one decision."""
+    async def __call__(self, decision_id: str, *, full: bool, only_of: PrincipalId | None = None) -> Explanation:
+        """Explain one decision, to one agent only if it is its own."""
         ...
 
 
@@ -103,8 +105,9 @@ class DecisionService:
 
     async def dry_run(self, request: bytes, caller: Caller) -> api.DryRunResponse:
         """Answer DryRun."""
-        with self.admission.admit(caller.principal, weight=_weight(len(request))):
-            asked = await self._recorded(caller, lambda: read_message(api.DryRunRequest, request))
+        asked = await self._recorded(caller, lambda: read_message(api.DryRunRequest, request))
+        weight = _weight(len(request)) + (_REVISION_WEIGHT if asked.revision else 0)
+        with self.admission.admit(caller.principal, weight=weight):
             command = await self._recorded(
                 caller, lambda: self._dry_command(asked, caller), trace_id=asked.request.plan.trace_id
             )
@@ -116,11 +119,9 @@ class DecisionService:
         asked = read_message(api.ExplainRequest, request)
         if not asked.decision_id:
             raise InvalidRequestError("decision_id: is not set", field="decision_id")
+        asker = None if access.reads_everything(caller.principal) else caller.principal.id
         with self.admission.admit(caller.principal, weight=_FULL_WEIGHT if asked.full else 1):
-            explanation = await self.explain(asked.decision_id, full=asked.full)
-        if not (access.reads_everything(caller.principal) or _is_own(explanation, caller.principal)):
-            # The same answer as for a decision that does not exist, so that ids cannot be probed.
-            raise NotFoundError("no such decision", id=asked.decision_id)
+            explanation = await self.explain(asked.decision_id, full=asked.full, only_of=asker)
         return explain_response(explanation)
 
     async def session(self, requests: AsyncIterator[bytes], caller: Caller) -> AsyncIterator[api.SessionResponse]:
@@ -253,11 +254,6 @@ def _session_digest(request: api.SessionRequest, memory: SessionMemory) -> str:
     same.CopyFrom(request)
     same.ClearField("correlation_id")
     return request_digest(Mode.ENFORCE, "", memory.digest(), same.SerializeToString(deterministic=True))
-
-
-def _is_own(explanation: Explanation, principal: Principal) -> bool:
-    asker = explanation.stored.details.get("principal")
-    return isinstance(asker, dict) and asker.get("id") == principal.id
 
 
 def _trace_id(text: str) -> str:
