@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING
 
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.output import show
-from aisecops_server.domain.errors import AisecopsError
+from aisecops_server.domain.errors import AisecopsError, EngineUnavailableError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from aisecops_server.adapters.opa.management import EngineReport
     from aisecops_server.settings import Settings
 
 OK, WARN, FAIL, SKIPPED = "ok", "warn", "fail", "skipped"
@@ -57,6 +58,7 @@ def all_checks(settings: Settings) -> list[Check]:
         repository_check(settings),
         log_check(settings),
         live_check(settings),
+        running_engines_check(settings),
     ]
 
 
@@ -189,6 +191,30 @@ def live_check(settings: Settings) -> Check:
     from aisecops_server.cli.live import live_revision  # noqa: PLC0415 - gRPC is only needed for this check
 
     return _judged(name, live_revision)
+
+
+def running_engines_check(settings: Settings) -> Check:
+    """Check that the engines that serve now answer, and let nobody change their policy."""
+    from aisecops_server.adapters.opa.management import look  # noqa: PLC0415
+    from aisecops_server.adapters.opa.profile import running_sockets  # noqa: PLC0415
+
+    name = "running engines"
+    sockets = running_sockets(settings.state_dir / "run" / "engines")
+    if not sockets:
+        return Check(name, SKIPPED, "none runs in the state directory", "Start the control plane with 'aisecops serve'")
+
+    async def reports() -> list[EngineReport]:
+        return [await look(socket) for socket in sockets]
+
+    def words() -> str:
+        found = asyncio.run(reports())
+        if not all(report.healthy and report.locked for report in found):
+            raise EngineUnavailableError(
+                "an engine is not healthy, or lets its policy be changed", hint="Restart the control plane"
+            )
+        return f"{len(found)} healthy, with their management locked"
+
+    return _judged(name, words)
 
 
 def _judged(name: str, look: Callable[[], str | None], detail: str = "") -> Check:

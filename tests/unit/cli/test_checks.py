@@ -55,7 +55,7 @@ def test_doctor_passes_with_an_engine_and_counts_what_it_skipped(
     monkeypatch.setenv("AISECOPS_ENGINE_PATH", str(opa_binary()))
     assert run(["doctor", "--state-dir", str(tmp_path), "-o", "json"]) == 0
     counts = json.loads(capsys.readouterr().out)["counts"]
-    assert (counts["fail"], counts["skipped"]) == (0, 3)
+    assert (counts["fail"], counts["skipped"]) == (0, 4)
 
 
 def test_the_engines_path_is_all_that_is_printed(

