@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import socket
 from pathlib import Path
 
@@ -11,10 +10,6 @@ import pytest
 from aisecops_server.adapters.identity.issuer import KEY_SET_FILE
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.entrypoints.grpc.server import Listening, serve
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -43,7 +38,7 @@ async def test_tcp_answers_on_loopback() -> None:
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "localhost:0", "example.org:0", "unix:/x"])
-async def test_without_tls_nothing_but_loopback_is_listened_on(address: str) -> None:
+async def test_nothing_but_this_machine_is_listened_on(address: str) -> None:
     with pytest.raises(InvalidRequestError, match="not a loopback address"):
         await serve(served_by(Path("/nowhere") / KEY_SET_FILE), Listening(None, address))
 
@@ -110,49 +105,6 @@ async def test_reflection_is_answered_to_this_machine() -> None:
             async with grpc.aio.insecure_channel(address) as channel:
                 names = await reflected(channel)
             assert {"aisecops.v1.DecisionService", "aisecops.v1.AuditService", "grpc.health.v1.Health"} <= names
-
-
-def certificate() -> tuple[bytes, bytes]:
-    """Return a key and a certificate for localhost that signs itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    begins = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(begins)
-        .not_valid_after(begins + dt.timedelta(days=365 * 50))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return private, made.public_bytes(pem)
-
-
-@pytest.mark.asyncio
-async def test_with_tls_a_network_address_is_served_and_does_not_describe_itself(tmp_path: Path) -> None:
-    private, public = certificate()
-    listening = Listening(None, "0.0.0.0:0", grpc.ssl_server_credentials([(private, public)]))
-    server = await serve(served_by(tmp_path / KEY_SET_FILE), listening)
-    try:
-        address, trusting = f"127.0.0.1:{server.port}", grpc.ssl_channel_credentials(public)
-        named = [("grpc.ssl_target_name_override", "localhost")]
-        async with grpc.aio.secure_channel(address, trusting, named) as channel:
-            health = health_pb2_grpc.HealthStub(channel)
-            assert (await health.Check(health_pb2.HealthCheckRequest())).status == SERVING
-            with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await reflected(channel)
-            assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
-        async with grpc.aio.insecure_channel(address) as channel:
-            with pytest.raises(grpc.aio.AioRpcError) as plain:
-                await state_of(channel)
-            assert plain.value.code() is grpc.StatusCode.UNAVAILABLE
-    finally:
-        await server.stop(0)
 
 
 async def state_of(channel: grpc.aio.Channel) -> int:

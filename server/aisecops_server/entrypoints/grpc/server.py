@@ -1,7 +1,7 @@
 """Puts the services on listeners: a Unix socket for this machine, and TCP where it is asked for.
 
-A listener without transport security is opened only on a Unix socket (mode 0600) or on a loopback address.
-Reflection is answered to this machine: on the Unix socket and on loopback without TLS; elsewhere only by setting.
+Every listener is for this machine: a Unix socket (mode 0600) or a loopback address, so reflection is answered on
+all of them. Other addresses are refused, because a peer elsewhere cannot be authenticated by certificate yet.
 """
 
 from __future__ import annotations
@@ -56,8 +56,6 @@ class Listening:
 
     socket: Path | None
     address: str = ""
-    credentials: grpc.ServerCredentials | None = None
-    reflection_over_tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +87,8 @@ async def serve(served: Served, listening: Listening) -> RunningServer:
     servers: list[grpc.aio.Server] = []
     port = 0
     if listening.address:
-        reflected = listening.credentials is None or listening.reflection_over_tls
-        server = _server(answering, (*_OPTIONS, *_TCP_OPTIONS), names if reflected else ())
-        port = _bind_tcp(server, listening)
+        server = _server(answering, (*_OPTIONS, *_TCP_OPTIONS), names)
+        port = _bind_tcp(server, listening.address)
         servers.append(server)
     if listening.socket is not None:
         server = _server(answering, _OPTIONS, names)
@@ -103,12 +100,11 @@ async def serve(served: Served, listening: Listening) -> RunningServer:
 
 
 def _server(
-    answering: Sequence[grpc.GenericRpcHandler], options: Iterable[tuple[str, Any]], reflected: Sequence[str]
+    answering: Sequence[grpc.GenericRpcHandler], options: Iterable[tuple[str, Any]], names: Sequence[str]
 ) -> grpc.aio.Server:
     server = grpc.aio.server(options=list(options))
     server.add_generic_rpc_handlers(tuple(answering))
-    if reflected:
-        reflection.enable_server_reflection((*reflected, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
+    reflection.enable_server_reflection((*names, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
     return server
 
 
@@ -162,17 +158,14 @@ def _remove_stale(path: Path) -> None:
     )
 
 
-def _bind_tcp(server: grpc.aio.Server, listening: Listening) -> int:
-    address = listening.address
+def _bind_tcp(server: grpc.aio.Server, address: str) -> int:
+    if not _is_loopback(address):
+        raise InvalidRequestError(
+            f"{address} is not a loopback address, and peers elsewhere cannot be authenticated yet",
+            hint="Listen on 127.0.0.1 or on the Unix socket",
+            field="listen_address",
+        )
     try:
-        if listening.credentials is not None:
-            return int(server.add_secure_port(address, listening.credentials))
-        if not _is_loopback(address):
-            raise InvalidRequestError(
-                f"{address} is not a loopback address and there is no TLS certificate",
-                hint="Listen on 127.0.0.1, on the Unix socket, or with TLS",
-                field="listen_address",
-            )
         return int(server.add_insecure_port(address))
     except (OSError, RuntimeError) as error:
         raise InvalidRequestError(
