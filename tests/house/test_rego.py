@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from aisecops_server.domain.policy_lint import Module, lint
 
+from tests.policy_lint import Module, lint
 from tests.rego_contract import REGO, capabilities, run_opa, schema
 
 SOURCES = sorted(REGO.rglob("*.rego"))
