@@ -30,14 +30,14 @@ async def look(socket: Path) -> EngineReport:
     Raises:
         EngineUnavailableError: nothing answers at that socket.
     """
-    import aiohttp  # noqa: PLC0415 -- costly, and only needed here
-    from opa_client.opa_async import AsyncOpaClient  # noqa: PLC0415 -- the same
+    import aiohttp  # noqa: PLC0415 - costly, and only needed here
+    from opa_client.opa_async import AsyncOpaClient  # noqa: PLC0415 - the same
 
     client = AsyncOpaClient(host="opa", timeout=_SECONDS, retries=0)
     async with aiohttp.ClientSession(
         connector=aiohttp.UnixConnector(path=str(socket)), timeout=aiohttp.ClientTimeout(total=_SECONDS)
     ) as session:
-        client._session = session  # noqa: SLF001 -- it offers no other way to a Unix socket
+        client._session = session  # noqa: SLF001 - it offers no other way to a Unix socket
         try:
             return EngineReport(healthy=await client.check_health(), locked=await _is_locked(client))
         except (aiohttp.ClientConnectionError, TimeoutError) as error:
@@ -47,7 +47,7 @@ async def look(socket: Path) -> EngineReport:
 
 
 async def _is_locked(client: Any) -> bool:
-    import aiohttp  # noqa: PLC0415 -- costly, and only needed here
+    import aiohttp  # noqa: PLC0415 - costly, and only needed here
 
     for attempt in (client.get_config, client.get_policies_list, client.get_policies_info):
         try:

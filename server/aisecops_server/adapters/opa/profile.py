@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,10 +110,22 @@ def _fill(directory: RunDirectory, bundle: Bundle, *, trust: Trust, limits: Engi
 
 def sweep(parent: Path) -> None:
     """Remove run directories whose control plane is gone."""
+    for directory, is_running in _owned(parent):
+        if not is_running:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def running_sockets(parent: Path) -> list[Path]:
+    """Return where engines listen whose control plane still runs."""
+    return sorted(directory / SOCKET_NAME for directory, is_running in _owned(parent) if is_running)
+
+
+def _owned(parent: Path) -> Iterator[tuple[Path, bool]]:
+    """Yield each run directory, and whether the control plane that made it still runs."""
     for directory in parent.glob("*-*"):
         owner = directory.name.partition("-")[0]
-        if owner.isdigit() and not _is_running(int(owner)):
-            shutil.rmtree(directory, ignore_errors=True)
+        if owner.isdigit():
+            yield directory, _is_running(int(owner))
 
 
 def configuration(limits: EngineLimits) -> str:
@@ -153,7 +166,7 @@ def network() -> str:
     order = {"argv": [shutil.which("true") or "/bin/true"], "environment": {}, "parent": os.getpid(), "memory_bytes": 0}
     probe = [sys.executable, "-I", "-S", str(_LAUNCHER), json.dumps(order | {"network": "none"})]
     try:
-        done = subprocess.run(probe, capture_output=True, timeout=_PROBE_SECONDS, check=False)  # noqa: S603 -- our own
+        done = subprocess.run(probe, capture_output=True, timeout=_PROBE_SECONDS, check=False)  # noqa: S603 - our own
     except (OSError, subprocess.SubprocessError):
         return "host"
     return "none" if done.returncode == 0 else "host"
