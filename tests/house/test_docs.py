@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path, PurePosixPath
@@ -66,6 +68,17 @@ def test_every_shown_command_exists() -> None:
         if (problem := _problem(command.words))
     ]
     assert unknown == []
+
+
+def test_every_command_that_a_message_of_the_product_names_exists() -> None:
+    named = [
+        (path, tuple(shlex.split(command)))
+        for path in tree.under(f"{tree.SERVER}/", "clients/", suffix=".py")
+        for node in ast.walk(tree.parsed(path))
+        for command in re.findall(r"'(aisecops(?: [^'\n]+)?)'", _said(node))
+    ]
+    assert [f"{path}: {' '.join(words)}: {problem}" for path, words in named if (problem := _problem(words))] == []
+    assert len(named) > 20
 
 
 def test_the_first_screen_of_the_readme_has_the_two_commands_and_no_third() -> None:
@@ -134,6 +147,13 @@ def _resolves(page: str, link: str) -> bool:
     if not (tree.ROOT / target).exists():
         return False
     return not anchor or (target.endswith(".md") and anchor in pages.anchors(target))
+
+
+def _said(node: ast.AST) -> str:
+    """Return the text of a string, with a letter where something is filled in."""
+    parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+    values = [part.value if isinstance(part, ast.Constant) else "X" for part in parts]
+    return "".join(value for value in values if isinstance(value, str))
 
 
 def _problem(words: tuple[str, ...]) -> str:
