@@ -51,7 +51,7 @@ class PlanBuilder:
                 kind=provenance_pb2.SourceKind.Value(f"SOURCE_KIND_{kind.upper()}"),
                 name=name,
                 origin_uri=origin_uri,
-                content=data,
+                content=data or b"",
                 # Says also of empty content that it is known.
                 digest=digest if data is None else hashlib.sha256(data).hexdigest(),
                 declared_trust=provenance_pb2.TrustLevel.Value(trust),

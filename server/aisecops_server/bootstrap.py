@@ -47,7 +47,7 @@ from aisecops_server.usecases.sync import Poller, Resume, Sync
 BUNDLE_KEY = "bundle"
 GRACE_SECONDS = 5.0
 _PROBE_SECONDS = 1.0
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +214,7 @@ async def _begin(plane: ControlPlane) -> None:
         try:
             await start()
         except AisecopsError as error:
-            _log.warning("%s", error.diagnostics())
+            _logger.warning("%s", error.diagnostics())
         if plane.live.live is not None:
             return
 

@@ -175,7 +175,7 @@ class BundleBuilder(Protocol):
         """Return the bundle of ``tree``, from the store when it was built before and still verifies.
 
         Raises:
-            BundleRejectedError: the tree does not compile, its data breaks a schema, or it breaks the lint.
+            BundleRejectedError: the tree does not compile, its data breaks a schema, or it holds what is not its own.
         """
         ...
 

@@ -186,9 +186,9 @@ class FakeLog:
         return Receipt(event.id, len(self.events) - 1, b"")
 
     def told(self) -> list[tuple[str, int, str]]:
-        """Return type, revision and actor of each event."""
+        """Return type, revision and principal of each event."""
         bodies = [json.loads(event.body) for event in self.events]
-        return [(body["type"], int(body["details"]["revision"], 16), body["details"]["actor"]) for body in bodies]
+        return [(body["type"], int(body["details"]["revision"], 16), body["details"]["principal"]) for body in bodies]
 
 
 @dataclass

@@ -45,7 +45,6 @@ _CHECKS = {
 OUTCOME_ORDER = ("DENY", "REQUIRE_APPROVAL", "ALLOW")
 
 TRUST_ORDER = ("trusted", "internal", "external", "unverified")
-TRUST_MARKS = {"trusted": "▌", "internal": "│", "external": "┆", "unverified": "┊"}
 
 SOURCE_WORDS = {
     "agent_identity": "identity",

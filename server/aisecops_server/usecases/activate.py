@@ -34,7 +34,7 @@ from aisecops_server.ports import (
     PolicyEngine,
     PolicyRepository,
 )
-from aisecops_server.usecases.live_policy import LivePolicy, Served
+from aisecops_server.usecases.live_policy import LivePolicy, Served, bundle_of
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ _WHOLE_COMMIT_ID = 40
 class Order:
     """Who wants a change of the live policy, and why. Both are kept in the log."""
 
-    actor: str
+    principal: str
     reason: str
 
 
@@ -98,10 +98,7 @@ class PolicySwitch:
             BundleRejectedError: it cannot be built, the engine refuses it, or it answers a probe wrongly.
             EngineUnavailableError: no engine could be started.
         """
-        bundle = await self._builder.stored(commit_id)
-        if bundle is None:
-            bundle = await self._builder.build(await self.repository.tree(commit_id))
-        engine = await self.pool.acquire(bundle)
+        engine = await self.pool.acquire(await bundle_of(commit_id, self.repository, self._builder))
         await _probe(engine)
         return engine
 
@@ -121,7 +118,7 @@ class PolicySwitch:
                 "summary": served.commit.summary,
                 "previous": old.commit.id if old else "",
                 "previous_digest": old.engine.bundle.digest if old else "",
-                "actor": order.actor,
+                "principal": order.principal,
                 "reason": order.reason,
             },
         )
@@ -137,7 +134,7 @@ class PolicySwitch:
             "problem": error.message,
             "cause": error.reason,
             "live": live.commit.id if live else "",
-            "actor": order.actor,
+            "principal": order.principal,
             "reason": order.reason,
         }
         # The rejection stands in the status anyway, and the error goes to the caller.

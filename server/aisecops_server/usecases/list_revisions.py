@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from aisecops_server.domain.bundle import Commit, Revision, RevisionState, RuleDoc
 from aisecops_server.domain.errors import InvalidRequestError, UnknownRevisionError
 from aisecops_server.ports import BundleBuilder, PolicyRepository
-from aisecops_server.usecases.live_policy import LivePolicy
-
-MAX_PAGE_SIZE = 200
-DEFAULT_PAGE_SIZE = 50
+from aisecops_server.usecases.live_policy import LivePolicy, bundle_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +45,18 @@ class ListRevisions:
         """Return a page of revisions, newest first.
 
         Raises:
-            InvalidRequestError: the page size or token is not one of ours.
+            InvalidRequestError: the page token is not one of this list.
             UnknownRevisionError: nothing was read from the repository yet.
         """
-        if not 0 <= page_size <= MAX_PAGE_SIZE:
-            raise InvalidRequestError(f"a page has at most {MAX_PAGE_SIZE} revisions", field="page_size")
-        size = page_size or DEFAULT_PAGE_SIZE
         try:
-            commits = await self.repository.commits(after=page_token, limit=size + 1)
+            commits = await self.repository.commits(after=page_token, limit=page_size + 1)
         except UnknownRevisionError as error:
             if page_token:
                 raise InvalidRequestError("the page token is not one of this list", field="page_token") from error
             raise
         judge = _Judgement(self.builder, self.live)
-        revisions = [await judge(commit) for commit in commits[:size]]
-        return RevisionPage(tuple(revisions), commits[size - 1].id if len(commits) > size else "")
+        revisions = [await judge(commit) for commit in commits[:page_size]]
+        return RevisionPage(tuple(revisions), commits[page_size - 1].id if len(commits) > page_size else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +75,6 @@ class ShowRevision:
             BundleRejectedError: it cannot be built.
         """
         commit_id = await self.repository.resolve(name)
-        bundle = await self.builder.stored(commit_id)
-        if bundle is None:
-            bundle = await self.builder.build(await self.repository.tree(commit_id))
+        bundle = await bundle_of(commit_id, self.repository, self.builder)
         commit = await self.repository.commit(commit_id)
         return await _Judgement(self.builder, self.live)(commit), bundle.rules

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aisecops_server.domain.bundle import BundleStatus, Commit, CommitId, Revision, RevisionState
+from aisecops_server.domain.bundle import Bundle, BundleStatus, Commit, CommitId, Revision, RevisionState
 from aisecops_server.domain.errors import AisecopsError, NoLiveRevisionError
 from aisecops_server.ports import BundleBuilder, EnginePool, PolicyEngine, PolicyRepository
 
@@ -25,6 +25,15 @@ class Served:
     def revision(self, state: RevisionState) -> Revision:
         """Return it as one line of a list of revisions."""
         return Revision(self.commit, state, self.engine.bundle.digest, problem="")
+
+
+async def bundle_of(commit_id: CommitId, repository: PolicyRepository, builder: BundleBuilder) -> Bundle:
+    """Return the bundle of a commit, whose tree is read only when it was not built before.
+
+    Raises:
+        BundleRejectedError: it cannot be built.
+    """
+    return await builder.stored(commit_id) or await builder.build(await repository.tree(commit_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +92,10 @@ class LivePolicy:
         served = self._pointer.live
         if served is not None and served.commit.id == revision:
             return served.engine
-        commit_id = CommitId(revision)
-        bundle = await self._builder.stored(commit_id)
+        bundle = await self._builder.stored(CommitId(revision))
         if bundle is None:
-            commit_id = await self._repository.resolve(revision)
-            bundle = await self._builder.stored(commit_id)
-        return await self._pool.acquire(bundle or await self._builder.build(await self._repository.tree(commit_id)))
+            bundle = await bundle_of(await self._repository.resolve(revision), self._repository, self._builder)
+        return await self._pool.acquire(bundle)
 
     def status(self) -> BundleStatus:
         """Return what is served and what went wrong last."""

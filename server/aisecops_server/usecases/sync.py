@@ -17,7 +17,7 @@ from aisecops_server.domain.errors import AisecopsError, BundleRejectedError
 from aisecops_server.usecases.activate import Activate, ActivateCommand, Order, PolicySwitch
 from aisecops_server.usecases.live_policy import Served
 
-FOLLOWER = Order(actor="control-plane", reason="head of the followed branch")
+FOLLOWER = Order(principal="control-plane", reason="head of the followed branch")
 _JITTER = 0.2
 _logger = logging.getLogger(__name__)
 

@@ -52,7 +52,7 @@ async def test_a_commit_becomes_live_with_who_and_why_in_the_log_and_in_the_stor
         | {
             "revision": commit_id(2),
             "previous": commit_id(1),
-            "actor": "ada",
+            "principal": "ada",
             "reason": "because",
         }
         == body["details"]

@@ -123,7 +123,7 @@ def _tables(tree: PolicyTree) -> Iterable[tuple[str, JsonValue]]:
         pure = PurePosixPath(path)
         if pure.parts[0] != "data":
             continue
-        if len(pure.parts) != 2 or pure.suffix not in _TABLE_SUFFIXES:  # noqa: PLR2004  data/NAME.yaml
+        if len(pure.parts) != 2 or pure.suffix not in _TABLE_SUFFIXES:  # noqa: PLR2004 - data/NAME.yaml
             raise _rejected(path, "it is not a table", "Tables are data/NAME.yaml")
         if other := seen.get(pure.stem):
             raise _rejected(path, f"the table stands in {other} already", "Keep one of them")

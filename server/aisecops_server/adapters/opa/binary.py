@@ -194,7 +194,7 @@ def run(command: list[str], *, environment: Mapping[str, str] | None = None, std
         EngineUnavailableError: it cannot be run, fails, or takes too long.
     """
     try:
-        done = subprocess.run(  # noqa: S603 -- the binary is the one that was checked
+        done = subprocess.run(  # noqa: S603 - the binary is the one that was checked
             command,
             env=dict(environment or {}),
             input=stdin,

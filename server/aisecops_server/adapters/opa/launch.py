@@ -40,7 +40,7 @@ def main(order: str) -> int:
     if wanted["memory_bytes"]:
         resource.setrlimit(resource.RLIMIT_DATA, (wanted["memory_bytes"], wanted["memory_bytes"]))
     with contextlib.suppress(OSError):
-        os.execve(wanted["argv"][0], wanted["argv"], wanted["environment"])  # noqa: S606 -- no shell is the point
+        os.execve(wanted["argv"][0], wanted["argv"], wanted["environment"])  # noqa: S606 - no shell is the point
     return NOT_STARTED
 
 

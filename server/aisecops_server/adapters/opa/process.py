@@ -35,7 +35,7 @@ _POLL_SECONDS = 0.005
 _OUTPUT_LINES = 20
 _OUTPUT_LINE_BYTES = 500
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 1.0
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 class State(StrEnum):
@@ -152,27 +152,27 @@ class OpaProcess:
             await self._probe()
         except AisecopsError:
             if child is not None and child is self._child and child.returncode is None and self.state is State.SERVING:
-                _log.error("engine %s does not answer; killing it", self.bundle.revision)
+                _logger.warning("engine %s does not answer; killing it", self.bundle.revision)
                 _kill(child)
 
     async def _supervise(self) -> None:
         while self.state is not State.FAILED and self._child is not None:
             status = await self._child.wait()
             self.state = State.RESTARTING
-            _log.error("engine %s ended with status %s: %s", self.bundle.revision, status, self._last_words())
+            _logger.error("engine %s ended with status %s: %s", self.bundle.revision, status, self._last_words())
             await self._restart()
 
     async def _restart(self) -> None:
         while self.state is State.RESTARTING:
             if self._count_crash() >= self.limits.crashes:
                 self.state = State.FAILED
-                _log.critical("engine %s is given up", self.bundle.revision)
+                _logger.critical("engine %s is given up", self.bundle.revision)
                 return
             await asyncio.sleep(self._pause())
             try:
                 await self._launch()
             except AisecopsError as error:
-                _log.error("engine %s did not come back: %s", self.bundle.revision, error.message)
+                _logger.warning("engine %s did not come back: %s", self.bundle.revision, error.message)
             else:
                 self.state = State.SERVING
 

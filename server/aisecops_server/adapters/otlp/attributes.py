@@ -17,7 +17,6 @@ TOOL_ARGUMENTS = "gen_ai.tool.call.arguments"
 TOOL_RESULT = "gen_ai.tool.call.result"
 TOOL_SERVER = "aisecops.tool.server"
 ENVIRONMENT = "deployment.environment.name"
-INVOKE_AGENT = "invoke_agent"
 EXECUTE_TOOL = "execute_tool"
 
 _MOST_DEPTH = 32

@@ -16,9 +16,10 @@ from aisecops_server.entrypoints.grpc.decision_codec import timestamp
 from aisecops_server.entrypoints.grpc.methods import Caller, read_message
 from aisecops_server.entrypoints.grpc.paging import page_size
 from aisecops_server.usecases.activate import ActivateCommand, Order
-from aisecops_server.usecases.list_revisions import MAX_PAGE_SIZE, RevisionPage
+from aisecops_server.usecases.list_revisions import RevisionPage
 
 _STATES = {name.removeprefix("REVISION_STATE_"): number for name, number in bundle_pb2.RevisionState.items()}
+_MAX_PAGE = 200
 _REASON_CHARACTERS = 1000
 _NAME_CHARACTERS = 200
 _COMMIT_CHARACTERS = 40
@@ -54,7 +55,7 @@ class BundleService:
         """Answer ListRevisions."""
         asked = read_message(api.ListRevisionsRequest, request)
         page = await self.policy.list_revisions(
-            page_size=page_size(asked.page_size, at_most=MAX_PAGE_SIZE), page_token=_page_token(asked.page_token)
+            page_size=page_size(asked.page_size, at_most=_MAX_PAGE), page_token=_page_token(asked.page_token)
         )
         return api.ListRevisionsResponse(
             revisions=[revision_message(revision) for revision in page.revisions], next_page_token=page.next_token
@@ -137,7 +138,7 @@ def _name(text: str) -> str:
 def _order(caller: Caller, reason: str) -> Order:
     if len(reason) > _REASON_CHARACTERS:
         raise InvalidRequestError(f"reason: more than {_REASON_CHARACTERS} characters", field="reason")
-    return Order(actor=caller.principal.id, reason=reason)
+    return Order(principal=caller.principal.id, reason=reason)
 
 
 def _page_token(text: str) -> str:

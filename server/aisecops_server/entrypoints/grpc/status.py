@@ -23,7 +23,7 @@ DETAILS_KEY = "grpc-status-details-bin"
 _MESSAGE_CHARACTERS = 500
 _METADATA_CHARACTERS = 200
 
-_LOGGER = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 CODE_OF_REASON: Mapping[str, grpc.StatusCode] = {
     "INVALID_PLAN": grpc.StatusCode.INVALID_ARGUMENT,
@@ -64,7 +64,7 @@ def as_known(error: Exception) -> AisecopsError:
             hint="Nothing was allowed. Retry with an idempotency key",
             why="deadline",
         )
-    _LOGGER.error("unexpected error in a call", exc_info=error)
+    _logger.error("unexpected error in a call", exc_info=error)
     return AisecopsError("a fault of the control plane", hint="Nothing was allowed. Its own log says what happened")
 
 
