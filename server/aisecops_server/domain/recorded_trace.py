@@ -5,9 +5,15 @@ A recorded trace is evidence from outside. It is evaluated as a dry run, never a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from aisecops_server.domain.provenance import SourceKind
+
+# The rules that say that the tables lack an entry, and nothing about the call.
+AGENT_UNREGISTERED = "identity.agent_unregistered"
+TOOL_UNDECLARED = "capability.tool_undeclared"
+_UNKNOWN = frozenset({AGENT_UNREGISTERED, TOOL_UNDECLARED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,10 @@ class RecordedTrace:
     environment: str
     prompts: tuple[RecordedPrompt, ...]
     calls: tuple[RecordedCall, ...]
+
+    def told(self, *, agent_id: str, environment: str) -> RecordedTrace:
+        """Return the trace with what a person says of it where it says nothing itself."""
+        return replace(self, agent_id=self.agent_id or agent_id, environment=self.environment or environment)
 
     def joined(self, other: RecordedTrace) -> RecordedTrace:
         """Return the trace with what ``other`` knows of the same trace as well; exports may split traces."""
@@ -79,3 +89,22 @@ class Tally:
     outcome: str
     rules: tuple[str, ...]
     calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Strangers:
+    """Calls that were denied because no table knows their agent or their tool, whatever they did."""
+
+    calls: int
+    agents: tuple[str, ...]
+    tools: tuple[str, ...]
+
+
+def strangers_among(tallies: Iterable[Tally]) -> Strangers:
+    """Return what policy does not know of what was evaluated."""
+    held = [tally for tally in tallies if not _UNKNOWN.isdisjoint(tally.rules)]
+    return Strangers(
+        calls=sum(tally.calls for tally in held),
+        agents=tuple(sorted({tally.agent_id for tally in held if AGENT_UNREGISTERED in tally.rules})),
+        tools=tuple(sorted({tally.tool for tally in held if TOOL_UNDECLARED in tally.rules})),
+    )

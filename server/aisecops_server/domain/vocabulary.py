@@ -34,6 +34,10 @@ class Action(_Part):
     tools: Words = Field(min_length=1)
     people: Words = Field(default_factory=list)
 
+    def tool_words(self) -> list[str]:
+        """Return the words in tools' names that say the action."""
+        return _flat(self.tools)
+
 
 class Delegation(_Part):
     """What a person says who lets a text say what is to be done."""
@@ -86,6 +90,10 @@ class Vocabulary(_Part):
                 for form in (noun, _singular(noun), f"{_singular(noun)}s")
             }
         )
+
+    def argument_words(self, role: ArgumentRole) -> frozenset[str]:
+        """Return the words that end the names of arguments of a role."""
+        return frozenset(_flat(self.arguments.get(role, [])))
 
     def compiled(self) -> dict[str, JsonValue]:
         """Return the table keyed by word; the words of delegation are kept among those of actions."""

@@ -37,7 +37,8 @@ class ToolServers:
             return tool
         named = server or next((self.by_agent[agent] for agent in agents if agent in self.by_agent), self.otherwise)
         if not tool or not named:
-            raise MalformedError(f"the tool '{tool}' of agent '{agents[-1] if agents else ''}' names no server")
+            agent = agents[-1] if agents else ""
+            raise MalformedError(f"the tool '{tool}' of agent '{agent}' names no server; say it with --tool-server")
         return f"{named}/{tool}"
 
 
