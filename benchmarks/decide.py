@@ -74,7 +74,7 @@ def main() -> None:
     console = Console()
     console.print(rig.machine())
     scratch_directory = tempfile.TemporaryDirectory(prefix="aisecops-bench-")
-    with scratch_directory as scratch, _bench(Path(scratch), options.traces) as bench:
+    with scratch_directory as scratch, started(Path(scratch), options.traces) as bench:
         results = _run(console, bench, rounds=options.rounds, requests=options.requests)
         results["ready_seconds"] = bench.ready_seconds
         console.print(f"ready {bench.ready_seconds:.2f} s after the start, with a built bundle")
@@ -95,11 +95,11 @@ def _run(console: Console, bench: Bench, *, rounds: int, requests: int) -> dict[
     ):
         measured = bench.measure(names, rounds=rounds, clients=clients, requests=count)
         base = "bare" if "bare" in names else "bare-batch"
-        results[title] = _show(console, title, measured, base)
+        results[title] = show(console, title, measured, base)
     return results
 
 
-def _show(console: Console, title: str, measured: Mapping[str, Sequence[Load]], base: str) -> dict[str, Any]:
+def show(console: Console, title: str, measured: Mapping[str, Sequence[Load]], base: str) -> dict[str, Any]:
     table = Table(title=title)
     for heading in ("target", "decisions/s", "p50 ms", "p99 ms", f"rate ÷ {base}", f"p50 ÷ {base}"):
         table.add_column(heading, justify="left" if heading == "target" else "right")
@@ -137,7 +137,8 @@ def _memory(console: Console, bench: Bench, decisions: int) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def _bench(scratch: Path, traces: Path) -> Iterator[Bench]:
+def started(scratch: Path, traces: Path) -> Iterator[Bench]:
+    """Start the control plane and bare engines on our policy, in ``scratch``, and yield them ready to be measured."""
     opa = Path(os.environ.get("AISECOPS_OPA") or shutil.which("opa") or "no opa on PATH")
     loadgen = rig.build_loadgen(scratch)
     create_policy_repository(scratch / "policy", at_seconds=1)

@@ -27,7 +27,10 @@ READY_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Something that answers requests. ``path`` is a URL path or a gRPC method; ``unit`` is decisions a request."""
+    """Something that answers requests. ``path`` is a URL path or a gRPC method; ``unit`` is decisions a request.
+
+    What answers over REST must have ``expect`` in each answer, or the answer counts as a failure.
+    """
 
     name: str
     kind: str
@@ -36,6 +39,7 @@ class Target:
     payloads: Path
     token: str = ""
     unit: int = 1
+    expect: str = '"result"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,16 @@ def write_payloads(path: Path, bodies: Sequence[bytes]) -> Path:
     return path
 
 
+def read_payloads(path: Path) -> list[bytes]:
+    """Return the bodies of a file of payloads."""
+    content, bodies, at = path.read_bytes(), [], 0
+    while at < len(content):
+        (size,) = struct.unpack_from(">I", content, at)
+        bodies.append(content[at + 4 : at + 4 + size])
+        at += 4 + size
+    return bodies
+
+
 def load(loadgen: Path, target: Target, *, clients: int, requests: int) -> Load:
     """Send requests in a closed loop and return what came of it.
 
@@ -80,7 +94,7 @@ def load(loadgen: Path, target: Target, *, clients: int, requests: int) -> Load:
     """
     command = [str(loadgen), "-target", target.kind, "-socket", str(target.socket), "-path", target.path]
     command += ["-payloads", str(target.payloads), "-clients", str(clients), "-requests", str(requests)]
-    command += ["-warmup", str(max(20, requests // 10)), "-token", target.token]
+    command += ["-warmup", str(max(20, requests // 10)), "-token", target.token, "-expect", target.expect]
     answer = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     if answer["failures"]:
         raise LoadFailedError(f"{target.name}: {answer['failures']} failures, first: {answer['first_failure']}")

@@ -50,6 +50,7 @@ func main() {
 	requests := flag.Int("requests", 1000, "requests in all")
 	warmup := flag.Int("warmup", 100, "requests before counting")
 	token := flag.String("token", "", "bearer token for gRPC")
+	expect := flag.String("expect", `"result"`, "what each REST answer must contain")
 	flag.Parse()
 
 	bodies, err := read(*payloads)
@@ -60,7 +61,7 @@ func main() {
 	for i := range callers {
 		switch *target {
 		case "rest":
-			callers[i] = rest(*socket, *path)
+			callers[i] = rest(*socket, *path, *expect)
 		case "grpc":
 			callers[i] = unary(*socket, *path, *token)
 		default:
@@ -96,7 +97,7 @@ func read(name string) ([][]byte, error) {
 	}
 }
 
-func rest(socket, path string) call {
+func rest(socket, path, expect string) call {
 	client := &http.Client{Transport: &http.Transport{
 		MaxIdleConnsPerHost: 1,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -110,7 +111,7 @@ func rest(socket, path string) call {
 		}
 		defer reply.Body.Close()
 		body, err := io.ReadAll(reply.Body)
-		if err == nil && (reply.StatusCode != http.StatusOK || !bytes.Contains(body, []byte(`"result"`))) {
+		if err == nil && (reply.StatusCode != http.StatusOK || !bytes.Contains(body, []byte(expect))) {
 			err = fmt.Errorf("status %d: %.200s", reply.StatusCode, body)
 		}
 		return err
