@@ -32,17 +32,20 @@ TRACES_FILE = "traces.db"
     examples="""
     aisecops trace import traces.otlp.jsonl.gz
     aisecops trace import monday.jsonl tuesday.jsonl --tool-server slack
+    aisecops trace import laptop.jsonl --agent concierge --environment staging
     """,
 )
 @click.argument("files", nargs=-1, required=True, type=_TRACE_FILE, help="Plain or gzipped.")
 @click.option("--tool-server", default="", help="The server that tools belong to which the traces name without one.")
-def import_traces(*, files: Sequence[Path], tool_server: str) -> ExitCode:
+@click.option("--agent", default="", help="The agent of traces that name none.")
+@click.option("--environment", default="", help="The environment of traces that name none.")
+def import_traces(*, files: Sequence[Path], **told: str) -> ExitCode:
     """Read recorded agent traces (OTLP JSON lines).
 
     The files hold spans with the GenAI semantic conventions, plain or gzipped. Nothing is guessed: what cannot be
     read ends the import with its line, and what came before it is kept. Importing a file again adds nothing.
     """
-    found = [asyncio.run(_import(path, tool_server)) for path in files]
+    found = [asyncio.run(_import(path, **told)) for path in files]
     document = {
         "traces": sum(item.traces for item in found),
         "new": sum(item.new for item in found),
@@ -59,7 +62,7 @@ def import_traces(*, files: Sequence[Path], tool_server: str) -> ExitCode:
     return ExitCode.OK
 
 
-async def _import(path: Path, tool_server: str) -> Imported:
+async def _import(path: Path, *, tool_server: str, agent: str, environment: str) -> Imported:
     from aisecops_server.adapters.otlp.spans import ToolServers  # noqa: PLC0415
     from aisecops_server.adapters.otlp.trace_file import OtlpTraceFile  # noqa: PLC0415
     from aisecops_server.adapters.sqlite.recorded_traces import SqliteRecordedTraces  # noqa: PLC0415
@@ -69,7 +72,8 @@ async def _import(path: Path, tool_server: str) -> Imported:
     try:
         with _progress(f"reading {path.name}", "traces") as advance:
             traces = OtlpTraceFile(path, ToolServers(otherwise=tool_server)).read()
-            return await ImportTraces(store)(traces, lambda done: advance(done, None))
+            told = (trace.told(agent_id=agent, environment=environment) for trace in traces)
+            return await ImportTraces(store)(told, lambda done: advance(done, None))
     finally:
         await store.close()
 
@@ -157,11 +161,19 @@ def _progress(doing: str, unit: str) -> Iterator[Callable[[int, int | None], Non
 
 
 def _document(evaluated: Evaluated) -> dict[str, Any]:
+    from aisecops_server.domain.recorded_trace import strangers_among  # noqa: PLC0415
+
+    strangers = strangers_among(evaluated.tallies)
     return {
         "revision": evaluated.revision,
         "decided": evaluated.decided,
         "skipped": evaluated.skipped,
         "failed": evaluated.failed,
+        "unknown": {
+            "calls": strangers.calls,
+            "agents": list(strangers.agents),
+            "tools": list(strangers.tools),
+        },
         "tallies": [
             {
                 "agentId": tally.agent_id,

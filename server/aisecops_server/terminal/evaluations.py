@@ -10,7 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from aisecops_server.terminal.consoles import glyph, style_of
+from aisecops_server.terminal.consoles import glyph, indented, style_of
 from aisecops_server.terminal.decisions import FAINT, STRONG
 from aisecops_server.terminal.lists import agent_word
 from aisecops_server.terminal.words import ALLOWED, BLOCKED, ERROR, ESCALATED, counted, short_revision
@@ -19,18 +19,39 @@ Json = Mapping[str, Any]
 
 _COLUMNS = {"ALLOW": ALLOWED, "REQUIRE_APPROVAL": ESCALATED, "DENY": BLOCKED, "": ERROR}
 
+_NAMED = 6
+
 
 def evaluation_block(console: Console, evaluated: Json) -> Group:
     """Return the whole result of an evaluation."""
     tallies: Sequence[Json] = evaluated.get("tallies", [])
     calls = sum(int(tally["calls"]) for tally in tallies)
     parts: list[RenderableType] = [
+        *_unknown(console, evaluated.get("unknown", {}), calls),
         Text(f"{counted(calls, 'recorded call')} on policy {short_revision(str(evaluated['revision']))}", style=STRONG),
         Text(f"{evaluated['decided']:,} decided now, {evaluated['skipped']:,} decided before", style=FAINT),
     ]
     for title, keys in (("agent", _agent), ("tool", _tool), ("rule", _rules)):
         parts.extend((Text(""), _table(console, title, tallies, keys)))
     return Group(*parts)
+
+
+def _unknown(console: Console, unknown: Json, calls: int) -> list[RenderableType]:
+    """Return what comes before all numbers: that policy does not know who or what it was asked about."""
+    if not unknown.get("calls"):
+        return []
+    agents, tools = list(map(str, unknown["agents"])), list(map(str, unknown["tools"]))
+    who = [counted(len(names), noun) for names, noun in ((agents, "unknown agent"), (tools, "unknown tool")) if names]
+    share = f"{int(unknown['calls']):,} of {counted(calls, 'call')} blocked for want of an entry: {' and '.join(who)}"
+    named = ", ".join([*agents, *tools][:_NAMED])
+    more = len(agents) + len(tools) - _NAMED
+    return [
+        Text(f"{glyph(console, BLOCKED)} {share}", style=style_of(BLOCKED, bold=True)),
+        indented(Text(f"{named}{f' and {more:,} more' if more > 0 else ''}")),
+        Text("  That says nothing about what was done. Add them to the policy's tables, then evaluate again:"),
+        Text("    aisecops dev onboard TRACE_FILE... --policy DIR", style=STRONG),
+        Text(""),
+    ]
 
 
 def _table(console: Console, title: str, tallies: Sequence[Json], keys: Callable[[Json], Sequence[str]]) -> Table:
