@@ -37,7 +37,10 @@ Id = TypeVar("Id", bound=str)
 LONGEST_RECORD = 256 * 1024
 LONGEST_RECORDS = 512 * 1024
 MOST_SCALARS = 20_000
-LONGEST_REMEMBERED = 16 * 1024
+# Up to these sizes sources are remembered, this many of each: small ones recur step after step, and a listing that
+# an agent carries along costs most to read again.
+SMALL_SOURCE, SMALL_REMEMBERED = 16 * 1024, 256
+LARGE_SOURCE, LARGE_REMEMBERED = 128 * 1024, 16
 SHORTEST_LIST = 2
 LONGEST_ITEM = 60
 _BULLET = re2.compile(r"^\s*(?:[-*•]|\d+[.)])\s+")
@@ -91,10 +94,11 @@ def source_texts(contents: Mapping[Id, str], read_records: RecordReader) -> dict
 def source_text(content: str, read_records: RecordReader | None) -> SourceText:
     """Return the searchable form of a source, without records if there is no reader of them.
 
-    Small ones are remembered, because sources recur step after step.
+    All but the largest are remembered, because an agent sends its sources again with every step.
     """
-    prepare = _remembered if len(content) <= LONGEST_REMEMBERED else _prepared
-    return prepare(content, read_records)
+    if len(content) > LARGE_SOURCE:
+        return _prepared(content, read_records)
+    return (_small if len(content) <= SMALL_SOURCE else _large)(content, read_records)
 
 
 def _prepared(content: str, read_records: RecordReader | None) -> SourceText:
@@ -103,7 +107,8 @@ def _prepared(content: str, read_records: RecordReader | None) -> SourceText:
     return SourceText(plain=plain, reread=reread(content, plain), scalars=scalars, spans=spans)
 
 
-_remembered = functools.lru_cache(maxsize=256)(_prepared)
+_small = functools.lru_cache(maxsize=SMALL_REMEMBERED)(_prepared)
+_large = functools.lru_cache(maxsize=LARGE_REMEMBERED)(_prepared)
 
 
 def json_scalars(text: str) -> Sequence[Scalar] | None:
