@@ -64,13 +64,13 @@ class MemoryEventLog:
 
     async def decision(self, decision_id: str) -> StoredDecision:
         if decision_id not in self.decisions:
-            raise NotFoundError("no such decision", id=decision_id)
+            raise NotFoundError(f"there is no decision {decision_id}", id=decision_id)
         return self.decisions[decision_id]
 
     async def trace(self, trace_id: str) -> StoredTrace:
         records = [record for record in self.records if record.decision.trace_id == trace_id]
         if not records:
-            raise NotFoundError("no such trace", id=trace_id)
+            raise NotFoundError(f"there is no trace {trace_id}", id=trace_id)
         return StoredTrace(
             _summary(records),
             tuple(self.decisions[record.decision.id] for record in records),

@@ -49,10 +49,13 @@ class Explain:
         Raises:
             NotFoundError: there is no such decision, or not of ``only_of`` if that is given.
         """
-        stored = await self.log.decision(decision_id)
+        try:
+            stored = await self.log.decision(decision_id)
+        except NotFoundError as error:
+            raise _unknown(decision_id) from error
         if only_of is not None and not _is_of(stored, only_of):
             # The same answer, after the same work, as for a decision that does not exist: ids cannot be probed.
-            raise NotFoundError("no such decision", id=decision_id)
+            raise _unknown(decision_id)
         try:
             engine = await self.engines.engine_at(str(stored.details["bundle_revision"]))
             why_not = await self._difference(engine, stored)
@@ -85,6 +88,12 @@ class Explain:
 def _is_of(stored: StoredDecision, principal_id: PrincipalId) -> bool:
     asker = stored.details.get("principal")
     return isinstance(asker, dict) and asker.get("id") == principal_id
+
+
+def _unknown(decision_id: str) -> NotFoundError:
+    return NotFoundError(
+        f"there is no decision {decision_id}", hint="List traces with 'aisecops trace list'", id=decision_id
+    )
 
 
 def _step_ids(details: Mapping[str, JsonValue]) -> list[StepId]:

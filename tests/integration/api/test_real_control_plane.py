@@ -8,8 +8,9 @@ import pytest
 from aisecops.v1 import decision_pb2
 from aisecops.v1.decision_service_pb2 import DecideRequest, DecideResponse
 from aisecops.v1.provenance_pb2 import SourceKind, TrustLevel
-from aisecops_client import Answer, PlanBuilder, RequestRefusedError
+from aisecops_client import Answer, AsyncClient, NotFoundError, PlanBuilder, RequestRefusedError
 from aisecops_client.messages import bearer
+from aisecops_server.bootstrap import issuer
 from aisecops_server.domain.identity import Role
 from aisecops_server.settings import Settings
 
@@ -156,3 +157,17 @@ async def test_a_followed_stream_shows_a_decision_as_soon_as_it_is_answered(sett
                 assert event.log_index == second.receipt.log_index
                 break
         await followed.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_decision_of_somebody_else_is_refused_as_one_that_is_not_there(settings: Settings) -> None:
+    async with connected(settings) as client:
+        other = AsyncClient(client.channel, issuer(settings).mint("spiffe://corp.example/agent/planner", (Role.AGENT,)))
+        there = (await client.decide(plan())).decision.decision_id
+        missing = f"dec-{'0' * (len(there) - 4)}"
+        told = []
+        for name in (there, missing):
+            with pytest.raises(NotFoundError) as refused:
+                await other.explain(name)
+            told.append((str(refused.value).replace(name, "ID"), refused.value.metadata.keys()))
+        assert told[0] == told[1]

@@ -35,7 +35,7 @@ def decision_of(connection: apsw.Connection, decision_id: str) -> StoredDecision
     """
     row = connection.execute(f"{_DECISION} d.decision_id = ?", (decision_id,)).get
     if row is None:
-        raise NotFoundError(f"there is no decision {decision_id}", hint="List traces with 'aisecops trace list'")
+        raise NotFoundError(f"there is no decision {decision_id}", id=decision_id)
     return _stored_decision(row)
 
 
@@ -58,7 +58,7 @@ def trace_of(connection: apsw.Connection, trace_id: str) -> StoredTrace:
     """
     events = events_from(connection, from_index=0, trace_id=trace_id, limit=-1) if trace_id else []
     if not events:
-        raise NotFoundError(f"there is no trace {trace_id}", hint="List traces with 'aisecops trace list'")
+        raise NotFoundError(f"there is no trace {trace_id}", hint="List traces with 'aisecops trace list'", id=trace_id)
     row = connection.execute(f"SELECT number, {SUMMARY_COLUMNS} FROM trace WHERE trace_id = ?", (trace_id,)).get  # noqa: S608 - constant parts
     if row is None:
         return StoredTrace(_undecided(trace_id, events), (), tuple(events))
