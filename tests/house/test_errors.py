@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import json
+import re
+
 from aisecops.v1 import error_reason_pb2
 from aisecops_server.domain import errors
 from aisecops_server.domain.errors import AisecopsError
@@ -32,6 +36,19 @@ def test_every_error_class_says_what_happened_and_is_called_an_error() -> None:
     kinds = _kinds()
     assert [kind.__name__ for kind in kinds if not (kind.__doc__ or "").strip()] == []
     assert [kind.__name__ for kind in kinds if not kind.__name__.endswith("Error")] == []
+
+
+def test_every_example_of_metadata_has_the_names_that_the_errors_carry() -> None:
+    carried: dict[str, set[str]] = {}
+    kinds = {kind.__name__: kind.reason for kind in _kinds()}
+    for path in tree.under(f"{tree.SERVER}/", suffix=".py"):
+        for node in ast.walk(tree.parsed(path)):
+            if isinstance(node, ast.Call) and (reason := kinds.get(getattr(node.func, "id", ""))):
+                names = {keyword.arg for keyword in node.keywords if keyword.arg not in (None, "hint")}
+                carried.setdefault(reason, set()).update(names)
+    said = re.findall(r"ERROR_REASON_(\w+): .*Metadata: (\{.*\})\.", tree.text("proto/aisecops/v1/error_reason.proto"))
+    assert {reason for reason, _ in said} == _enum()
+    assert [reason for reason, example in said if not json.loads(example).keys() <= carried.get(reason, set())] == []
 
 
 def test_every_reason_is_on_the_reference_page() -> None:

@@ -527,7 +527,7 @@ class CapabilityUse(_message.Message):
     step_id: _builtins.str
     """Step_id is the step."""
     capability: _builtins.str
-    """Capability is the capability that covers it, or the one that is missing."""
+    """Capability is the capability that covers it; empty when none that the agent holds does."""
     granted: _builtins.bool
     """Granted is true when the agent holds it."""
     granted_by: _builtins.str

@@ -39,15 +39,15 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_NO_LIVE_REVISION: _ErrorReason.ValueType  # 7
     """ERROR_REASON_NO_LIVE_REVISION: no revision is live. Metadata: {}."""
     ERROR_REASON_LOG_UNAVAILABLE: _ErrorReason.ValueType  # 8
-    """ERROR_REASON_LOG_UNAVAILABLE: the decision could not be recorded and was withheld. Metadata: {"why": "disk full"}."""
+    """ERROR_REASON_LOG_UNAVAILABLE: the decision could not be recorded and was withheld. Metadata: {}."""
     ERROR_REASON_SEALED: _ErrorReason.ValueType  # 9
-    """ERROR_REASON_SEALED: the log is sealed; nothing is decided until an operator acts. Metadata: {"why": "disk full"}."""
+    """ERROR_REASON_SEALED: the log is sealed; nothing is decided until an operator acts. Metadata: {}."""
     ERROR_REASON_UNKNOWN_REVISION: _ErrorReason.ValueType  # 10
     """ERROR_REASON_UNKNOWN_REVISION: no such commit, branch or tag. Metadata: {"revision": "v9"}."""
     ERROR_REASON_BUNDLE_REJECTED: _ErrorReason.ValueType  # 11
     """ERROR_REASON_BUNDLE_REJECTED: the revision could not be built, verified or probed. Metadata: {"revision": "abc"}."""
     ERROR_REASON_REPOSITORY_UNAVAILABLE: _ErrorReason.ValueType  # 12
-    """ERROR_REASON_REPOSITORY_UNAVAILABLE: the policy repository cannot be read. Metadata: {"why": "unreachable"}."""
+    """ERROR_REASON_REPOSITORY_UNAVAILABLE: the policy repository cannot be read. Metadata: {}."""
     ERROR_REASON_NOT_FOUND: _ErrorReason.ValueType  # 13
     """ERROR_REASON_NOT_FOUND: no such trace or decision. Metadata: {"id": "dec-1"}."""
     ERROR_REASON_IDEMPOTENCY_CONFLICT: _ErrorReason.ValueType  # 14
@@ -57,7 +57,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_INTEGRITY: _ErrorReason.ValueType  # 16
     """ERROR_REASON_INTEGRITY: stored data does not verify. Metadata: {"index": "17"}."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 17
-    """ERROR_REASON_INTERNAL: a fault of the control plane; the event id is in its own log. Metadata: {}."""
+    """ERROR_REASON_INTERNAL: a fault of the control plane; what it was is in its own log. Metadata: {}."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the `reason` of the google.rpc.ErrorInfo that comes with every error; its domain is `aisecops`."""
@@ -79,15 +79,15 @@ ERROR_REASON_ENGINE_UNAVAILABLE: ErrorReason.ValueType  # 6
 ERROR_REASON_NO_LIVE_REVISION: ErrorReason.ValueType  # 7
 """ERROR_REASON_NO_LIVE_REVISION: no revision is live. Metadata: {}."""
 ERROR_REASON_LOG_UNAVAILABLE: ErrorReason.ValueType  # 8
-"""ERROR_REASON_LOG_UNAVAILABLE: the decision could not be recorded and was withheld. Metadata: {"why": "disk full"}."""
+"""ERROR_REASON_LOG_UNAVAILABLE: the decision could not be recorded and was withheld. Metadata: {}."""
 ERROR_REASON_SEALED: ErrorReason.ValueType  # 9
-"""ERROR_REASON_SEALED: the log is sealed; nothing is decided until an operator acts. Metadata: {"why": "disk full"}."""
+"""ERROR_REASON_SEALED: the log is sealed; nothing is decided until an operator acts. Metadata: {}."""
 ERROR_REASON_UNKNOWN_REVISION: ErrorReason.ValueType  # 10
 """ERROR_REASON_UNKNOWN_REVISION: no such commit, branch or tag. Metadata: {"revision": "v9"}."""
 ERROR_REASON_BUNDLE_REJECTED: ErrorReason.ValueType  # 11
 """ERROR_REASON_BUNDLE_REJECTED: the revision could not be built, verified or probed. Metadata: {"revision": "abc"}."""
 ERROR_REASON_REPOSITORY_UNAVAILABLE: ErrorReason.ValueType  # 12
-"""ERROR_REASON_REPOSITORY_UNAVAILABLE: the policy repository cannot be read. Metadata: {"why": "unreachable"}."""
+"""ERROR_REASON_REPOSITORY_UNAVAILABLE: the policy repository cannot be read. Metadata: {}."""
 ERROR_REASON_NOT_FOUND: ErrorReason.ValueType  # 13
 """ERROR_REASON_NOT_FOUND: no such trace or decision. Metadata: {"id": "dec-1"}."""
 ERROR_REASON_IDEMPOTENCY_CONFLICT: ErrorReason.ValueType  # 14
@@ -97,5 +97,5 @@ ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 15
 ERROR_REASON_INTEGRITY: ErrorReason.ValueType  # 16
 """ERROR_REASON_INTEGRITY: stored data does not verify. Metadata: {"index": "17"}."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 17
-"""ERROR_REASON_INTERNAL: a fault of the control plane; the event id is in its own log. Metadata: {}."""
+"""ERROR_REASON_INTERNAL: a fault of the control plane; what it was is in its own log. Metadata: {}."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -38,7 +38,7 @@ _PROBE_SECONDS = 10.0
 class EngineLimits:
     """What one engine may use.
 
-    ``body_bytes`` holds the largest input document (an API message of 1 MiB with the grounding derived from it)
+    ``body_bytes`` holds the largest input document (a plan of a few hundred KiB with the grounding derived from it)
     and a batch of smaller ones; ``memory_bytes`` bounds the child's data segment, and its collector starts to
     work hard at three quarters of it. Between ``crashes`` within ``crash_window_seconds`` it is given up.
     """
