@@ -9,7 +9,12 @@ from tests.e2e.readers import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 # What a reader types word for word; the other how-to pages are fragments for somebody's own machine.
-PAGES = [*sorted((ROOT / "docs/tutorials").glob("*.md")), ROOT / "docs/how-to/write-a-rule.md"]
+HOW_TO = ROOT / "docs/how-to"
+PAGES = [
+    *sorted((ROOT / "docs/tutorials").glob("*.md")),
+    HOW_TO / "govern-a-python-agent.md",
+    HOW_TO / "write-a-rule.md",
+]
 
 
 @pytest.mark.slow
