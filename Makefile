@@ -55,9 +55,10 @@ proto: setup ## regenerate proto/gen from proto/aisecops
 	  --grpc_python_out=proto/gen --mypy_out=quiet:proto/gen --mypy_grpc_out=quiet:proto/gen $(PROTOS)
 
 .PHONY: bench
-bench: setup engine ## measure against the peers, on this machine, now; TRACES=folder of recorded traces
+bench: setup engine ## measure against the peers, on this machine, now; TRACES=folder of recorded traces, CERBOS=binary
 	@test -d "$(TRACES)" || { echo "Say where recorded traces are: make bench TRACES=folder" >&2; exit 2; }
 	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/python -m benchmarks.decide "$(TRACES)"
+	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/python -m benchmarks.cerbos "$(TRACES)" --cerbos "$(CERBOS)"
 	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/python -m benchmarks.agent_traces "$(TRACES)"
 	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/python -m benchmarks.event_log --events 100000
 

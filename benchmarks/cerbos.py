@@ -1,9 +1,9 @@
 """What a governed decision costs beside Cerbos, the policy engine that comes closest to a decision service.
 
-    python -m benchmarks.cerbos TRACES --cerbos BINARY [--rounds 7] [--json FILE]
+    python -m benchmarks.cerbos TRACES --cerbos BINARY [--rounds 7] [--audit local|file|off] [--json FILE]
 
-Without a Cerbos binary nothing is measured, and that is said. Targets, all over Unix sockets, in turns, with one load
-generator; all speak of the same calls:
+Without a Cerbos binary nothing is measured, and that is said. It must be 0.55 or newer, for its strict evaluation and
+its regular expressions. Targets, all over Unix sockets, in turns, with one load generator; all speak of the same calls:
 
 - `decide`       the control plane as an agent calls it: credential checked, arguments searched for in the sources,
                  decision explained and its event durable before the answer;
@@ -54,15 +54,18 @@ NAMES = ("decide", "bare", "logging", "cerbos", "cerbos-grpc")
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure a decision beside Cerbos.")
     parser.add_argument("traces", type=Path)
-    parser.add_argument("--cerbos", default="cerbos", help="the Cerbos binary; `cerbos` on PATH if left out")
+    parser.add_argument("--cerbos", default="", help="the Cerbos binary; `cerbos` on PATH if left out")
     parser.add_argument("--audit", choices=("local", "file", "off"), default="local", help="where Cerbos records")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--requests", type=int, default=400, help="decisions a round with one client")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    binary = shutil.which(options.cerbos)
+    binary = shutil.which(options.cerbos or "cerbos")
+    if binary is None and options.cerbos:
+        parser.error(f"{options.cerbos} is no program")
     if binary is None:
-        sys.exit(f"SKIPPED: no Cerbos binary at {options.cerbos!r}, so nothing was measured; name one with --cerbos")
+        print("SKIPPED: no Cerbos on PATH, so nothing was measured beside it; name one with --cerbos", file=sys.stderr)
+        return
     console = Console()
     console.print(rig.machine())
     with tempfile.TemporaryDirectory(prefix="aisecops-bench-") as directory:
@@ -226,7 +229,7 @@ def _cerbos_outcome(answer: Mapping[str, Any]) -> str:
 
 def _answered_rpc(target: Target) -> list[str]:
     with grpc.insecure_channel(f"unix:{target.socket}") as channel:
-        call = channel.unary_unary(target.path)
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(target.path)
         replies = [call(body) for body in rig.read_payloads(target.payloads)]
     return [_outcome([action for action in ACTIONS if _entry(action) in reply]) for reply in replies]
 
