@@ -100,14 +100,14 @@ async def compose(
     signer = open_key(_private(state / "keys"), BUNDLE_KEY)
     local_issuer(state / "keys", clock)
     async with contextlib.AsyncExitStack() as closing:
-        log = open_log(state / "audit.db")
+        log = open_log(settings.log_path)
         closing.push_async_callback(log.close)
         store = ActivationState(state / "activation.db")
         closing.callback(store.close)
         pool = OpaEnginePool(
             engine=opa,
             trust=Trust(signer.public_pem),
-            run_directory=state / "run" / "engines",
+            run_directory=settings.engine_run_dir,
             capacity=settings.max_engines,
         )
         closing.push_async_callback(pool.close)

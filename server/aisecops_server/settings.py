@@ -81,6 +81,16 @@ class Settings(BaseModel):
         return Path(tempfile.gettempdir()) / f"aisecops-{os.getuid()}-{name}" / "aisecops.sock"
 
     @property
+    def log_path(self) -> Path:
+        """Return the audit log's file."""
+        return self.state_dir / "audit.db"
+
+    @property
+    def engine_run_dir(self) -> Path:
+        """Return where engines that run have their private directories."""
+        return self.state_dir / "run" / "engines"
+
+    @property
     def deadline_seconds(self) -> float:
         """Return the evaluation deadline in seconds."""
         return self.deadline_milliseconds / 1000

@@ -101,7 +101,7 @@ def engine_checks(settings: Settings) -> list[Check]:
     """Check the policy engine and what isolates it."""
     from aisecops_server.adapters.opa.doctor import doctor  # noqa: PLC0415
 
-    found = doctor(settings.engine_dir, given=settings.engine_path, run_directory=settings.state_dir / "run")
+    found = doctor(settings.engine_dir, given=settings.engine_path, run_directory=settings.engine_run_dir)
     return [
         Check(item.name, OK if item.ok else FAIL if item.needed else WARN, item.detail, "" if item.ok else item.hint)
         for item in found
@@ -176,9 +176,9 @@ def repository_check(settings: Settings) -> Check:
 
 def log_check(settings: Settings) -> Check:
     """Check that the audit log opens; a full check is ``log verify``."""
-    from aisecops_server.cli.local_log import LOG_FILE, log_head  # noqa: PLC0415
+    from aisecops_server.cli.local_log import log_head  # noqa: PLC0415
 
-    if not (settings.state_dir / LOG_FILE).exists():
+    if not settings.log_path.exists():
         return Check("audit log", SKIPPED, "there is none yet")
     return _judged("audit log", lambda: f"{log_head(settings).size:,} leaves; 'aisecops log verify' checks them all")
 
@@ -199,7 +199,7 @@ def running_engines_check(settings: Settings) -> Check:
     from aisecops_server.adapters.opa.profile import running_sockets  # noqa: PLC0415
 
     name = "running engines"
-    sockets = running_sockets(settings.state_dir / "run" / "engines")
+    sockets = running_sockets(settings.engine_run_dir)
     if not sockets:
         return Check(name, SKIPPED, "none runs in the state directory", "Start the control plane with 'aisecops serve'")
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from aisecops_server.domain.record import LogHead, LogReport
     from aisecops_server.settings import Settings
 
-LOG_FILE = "audit.db"
-
 
 def log_head(settings: Settings) -> LogHead:
     """Return the log's size and Merkle root.
@@ -61,7 +59,7 @@ def verified(settings: Settings, progress: Callable[[int, int], None]) -> LogRep
 def _opened(settings: Settings) -> SqliteEventLog:
     from aisecops_server.adapters.sqlite.event_log import open_log_read_only  # noqa: PLC0415
 
-    path = settings.state_dir / LOG_FILE
+    path = settings.log_path
     if not path.exists():
         raise NotFoundError(
             f"there is no audit log at {path}",

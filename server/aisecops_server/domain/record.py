@@ -28,7 +28,7 @@ class DecisionRecord:
     """One decision, ready to be stored.
 
     The last event is the outcome event; its body's ``details`` are the decision itself
-    (``decision_json.to_json``), so a stored decision is read back from the leaf that the log proves.
+    (``decision_json.decision_details``), so a stored decision is read back from the leaf that the log proves.
     """
 
     decision: Decision
