@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
 from aisecops.v1 import decision_pb2
@@ -13,9 +14,11 @@ from aisecops_client.messages import bearer
 from aisecops_server.bootstrap import issuer
 from aisecops_server.domain.identity import Role
 from aisecops_server.settings import Settings
+from google.protobuf import json_format
 
+from tests.house import tree
 from tests.integration.api.calls import call
-from tests.integration.api.real import connected, settings_in
+from tests.integration.api.real import AGENT, connected, settings_in
 
 HIJACKED = "email/send"
 RESTRICTION = {"ALLOW": 0, "REQUIRE_APPROVAL": 1, "DENY": 2}
@@ -171,3 +174,55 @@ async def test_a_decision_of_somebody_else_is_refused_as_one_that_is_not_there(s
                 await other.explain(name)
             told.append((str(refused.value).replace(name, "ID"), refused.value.metadata.keys()))
         assert told[0] == told[1]
+
+
+@pytest.mark.asyncio
+async def test_the_request_that_the_guide_for_other_languages_shows_is_decided(settings: Settings) -> None:
+    guide = tree.text("docs/how-to/call-it-from-another-language.md")
+    shown = re.search(r"```json\n(.*?)```", guide, re.DOTALL)
+    assert shown
+    request = json_format.Parse(shown[1], DecideRequest())
+    async with connected(settings) as client:
+        answer = await client.decide(request.plan, idempotency_key=request.idempotency_key)
+    assert answer.allowed, answer.explanation
+
+
+def unknown(tool: str = "tickets/read", capability: str = "") -> PlanBuilder:
+    builder = PlanBuilder(environment="production")
+    builder.source("user_prompt", "Please read ticket T-4711.")
+    builder.step(tool, {"ticket_id": "T-4711"}, capability=capability)
+    return builder
+
+
+def without_provenance() -> PlanBuilder:
+    builder = PlanBuilder(environment="production")
+    builder.step("email/send", {"to": "ada@example.org", "subject": "s", "body": "b"})
+    return builder
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("asked", "agent", "rule"),
+    [
+        (unknown(), "spiffe://corp.example/agent/stranger", "identity.agent_unregistered"),
+        (unknown(tool="tickets/burn"), AGENT, "capability.tool_undeclared"),
+        (unknown(capability="tickets.burn"), AGENT, "capability.capability_not_granted"),
+    ],
+    ids=["agent", "tool", "capability"],
+)
+async def test_what_policy_does_not_know_is_denied_by_name_and_on_record(
+    settings: Settings, asked: PlanBuilder, agent: str, rule: str
+) -> None:
+    async with connected(settings, *Role, agent=agent) as client:
+        answer = await client.decide(asked)
+        assert answer.outcome == "DENY"
+        assert rule in answer.rules
+        assert list((await client.trace(answer.decision.trace_id)).summary.rules) == sorted(answer.rules)
+
+
+@pytest.mark.asyncio
+async def test_a_plan_without_provenance_is_not_allowed_to_change_anything(settings: Settings) -> None:
+    async with connected(settings, *Role) as client:
+        answer = await client.decide(without_provenance())
+        assert answer.outcome != "ALLOW"
+        assert (await client.trace(answer.decision.trace_id)).summary.lowest_trust == "unverified"
