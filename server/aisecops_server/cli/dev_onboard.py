@@ -27,7 +27,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
     "onboard",
     examples="""
     aisecops dev onboard traces.otlp.jsonl.gz --policy ./policy --dry-run
-    aisecops dev onboard traces.otlp.jsonl.gz --policy ./policy --tool-server hotel --owner guest-services
+    aisecops dev onboard traces.otlp.jsonl.gz --policy ./policy --tool-server hotel --owner guest-services --own-systems
     aisecops dev onboard monday.jsonl --policy ./policy --tools tools.yaml
     """,
 )
@@ -43,6 +43,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option("--owner", default="", help="The team that answers for what is added.")
 @click.option("--agent", default="", help="The agent of traces that name none.")
 @click.option("--environment", default="", help="The environment of traces that name none.")
+@click.option("--own-systems", is_flag=True, help="The tools work on systems of the company, whose records are facts.")
 @click.option("--dry-run", is_flag=True, help="Say what would be added and write nothing.")
 def onboard(*, files: Sequence[Path], policy: Path, **options: Any) -> ExitCode:
     """Add agents and tools that recorded traces show to a policy's tables.
@@ -55,8 +56,14 @@ def onboard(*, files: Sequence[Path], policy: Path, **options: Any) -> ExitCode:
     from aisecops_server.usecases.onboard_agent import UNASSIGNED, Said, onboard_agents  # noqa: PLC0415
 
     held = PolicyFiles(policy)
-    said = Said(owner=options["owner"] or UNASSIGNED, tools=_described(options["tools"], options["tool_server"]))
-    found = onboard_agents(_traces(files, options), held.tables, said)
+    said = Said(
+        owner=options["owner"] or UNASSIGNED,
+        tools=_described(options["tools"], options["tool_server"]),
+        agent=options["agent"],
+        environment=options["environment"],
+        systems="own" if options["own_systems"] else "unknown",
+    )
+    found = onboard_agents(_traces(files, options["tool_server"]), held.tables, said)
     tables = list(dict.fromkeys(entry.table for entry in found.entries))
     new = [held.appended(table, found.of(table)) for table in tables]
     written = bool(new) and not options["dry_run"]
@@ -69,12 +76,12 @@ def onboard(*, files: Sequence[Path], policy: Path, **options: Any) -> ExitCode:
     return ExitCode.OK
 
 
-def _traces(files: Sequence[Path], options: dict[str, Any]) -> Iterator[RecordedTrace]:
+def _traces(files: Sequence[Path], server: str) -> Iterator[RecordedTrace]:
     from aisecops_server.adapters.otlp.spans import ToolServers  # noqa: PLC0415
     from aisecops_server.adapters.otlp.trace_file import OtlpTraceFile  # noqa: PLC0415
 
     for path in files:
-        yield from OtlpTraceFile(path, ToolServers(otherwise=options["tool_server"])).read()
+        yield from OtlpTraceFile(path, ToolServers(otherwise=server)).read()
 
 
 def _described(path: Path | None, server: str) -> dict[str, JsonValue]:

@@ -46,8 +46,8 @@ class Sightings:
         return sorted(found)
 
 
-def sightings_of(traces: Iterable[RecordedTrace]) -> Sightings:
-    """Return what ``traces`` show.
+def sightings_of(traces: Iterable[RecordedTrace], agent_id: str = "", environment: str = "") -> Sightings:
+    """Return what ``traces`` show; a trace that does not say its agent or environment has the given ones.
 
     Raises:
         InvalidRequestError: a trace with calls does not say its agent or its environment.
@@ -58,7 +58,7 @@ def sightings_of(traces: Iterable[RecordedTrace]) -> Sightings:
     seen = Sightings()
     for trace in runs.values():
         if trace.calls:
-            _look(trace, seen)
+            _look(trace.told(agent_id=agent_id, environment=environment), seen)
     return seen
 
 

@@ -11,44 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from aisecops_server.domain.policy_tables import ToolEffect
+from aisecops_server.domain.policy_tables import Reach, ToolEffect
 from aisecops_server.domain.vocabulary import Vocabulary, name_words
 
 # Least grave first.
 GRAVITY: tuple[ToolEffect, ...] = ("read", "write", "send", "delete", "spend", "execute")
 
-READING = frozenset(
-    [
-        "get",
-        "list",
-        "search",
-        "read",
-        "find",
-        "check",
-        "fetch",
-        "view",
-        "show",
-        "look",
-        "lookup",
-        "query",
-        "count",
-        "describe",
-        "browse",
-        "retrieve",
-        "see",
-        "inspect",
-        "preview",
-        "compare",
-        "calculate",
-        "compute",
-        "convert",
-        "estimate",
-        "summarize",
-        "summarise",
-    ]
-)
 # Words whose effect does not follow from the vocabulary's actions, or that a vocabulary may lack.
 _MEANT: Mapping[ToolEffect, str] = {
+    "read": "get list search read find check fetch view show look lookup query count describe browse retrieve see "
+    "inspect preview compare calculate compute convert estimate summarize summarise",
     "write": "download",
     "send": "send post share invite publish notify",
     "delete": "delete remove cancel",
@@ -56,29 +28,12 @@ _MEANT: Mapping[ToolEffect, str] = {
     "execute": "run exec execute deploy eval invoke shell",
 }
 # Things that are named like what is done with them: `delete_email` sends nothing, `get_booking` books nothing.
-_THINGS = frozenset(
-    [
-        "email",
-        "mail",
-        "message",
-        "post",
-        "comment",
-        "draft",
-        "invoice",
-        "transaction",
-        "payment",
-        "booking",
-        "reservation",
-        "order",
-        "money",
-        "funds",
-        "refund",
-        "transfer",
-        "purchase",
-        "book",
-        "contact",
-    ]
+_THINGS = (
+    "email mail message post comment draft invoice transaction payment booking reservation order money funds refund "
+    "transfer purchase book contact"
 )
+# Words for what lies outside, in names of tools and of their arguments.
+_OUTSIDE = "web website webpage internet online url uri link href host domain webhook browse browser"
 _JOINING = frozenset({"and", "or", "then"})
 # `check_in` reads nothing.
 _ARRIVING = {"check": frozenset({"in", "out"})}
@@ -101,6 +56,12 @@ def guess_effect(name: str, arguments: Iterable[str], vocabulary: Vocabulary) ->
     return gravest or Guess("execute", "its name says nothing that is known")
 
 
+def guess_reach(name: str, arguments: Iterable[str], effect: ToolEffect) -> Reach:
+    """Return how far a tool of a system of our own reaches: what sends, spends or is given an address may leave it."""
+    words = {word for part in (name, *arguments) for word in name_words(part)}
+    return "external" if effect in {"send", "spend"} or not words.isdisjoint(_OUTSIDE.split()) else "internal"
+
+
 def _effects(vocabulary: Vocabulary) -> dict[str, ToolEffect]:
     meant = {word: effect for effect, words in _MEANT.items() for word in words.split()}
     by_action: dict[str, ToolEffect] = {name: effect for effect, names in vocabulary.effects.items() for name in names}
@@ -108,7 +69,7 @@ def _effects(vocabulary: Vocabulary) -> dict[str, ToolEffect]:
     for action, entry in vocabulary.actions.items():
         for word in entry.tool_words():
             said[word] = max(said.get(word, "read"), by_action.get(action, "write"), key=GRAVITY.index)
-    return {**said, **dict.fromkeys(READING, "read"), **meant}
+    return {**said, **meant}
 
 
 def _clauses(words: Sequence[str]) -> list[list[str]]:
@@ -127,7 +88,7 @@ def _of_clause(clause: Sequence[str], effects: Mapping[str, ToolEffect]) -> Gues
         # Half of a name that nobody knows is as unknown as a whole one.
         arrives = any(_arrives(clause, index) for index in range(len(clause)))
         return Guess("write" if arrives else "execute", f"the name's part '{'_'.join(clause)}'")
-    head = next((word for word in known if word not in _THINGS), known[0])
+    head = next((word for word in known if word not in _THINGS.split()), known[0])
     # What is made or sent may be a payment; what is looked up or removed is only named like one.
     counted = known if effects[head] in {"write", "send"} else [head]
     word = max(counted, key=lambda item: GRAVITY.index(effects[item]))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -19,7 +20,7 @@ from aisecops_server.domain.onboarding import TABLES, Entry, NewEntry, Onboardin
 from aisecops_server.domain.policy_tables import ToolEffect, ToolEntry, compile_tables
 from aisecops_server.domain.recorded_trace import RecordedTrace
 from aisecops_server.domain.sightings import Sightings, is_tool_name, shown, sightings_of
-from aisecops_server.domain.tool_guess import GRAVITY, guess_effect
+from aisecops_server.domain.tool_guess import GRAVITY, guess_effect, guess_reach
 from aisecops_server.domain.vocabulary import Vocabulary, name_words
 
 UNASSIGNED = "unassigned"
@@ -37,10 +38,17 @@ _SHOWN_ARGUMENTS = 12
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What the person says who onboards: the team that answers, and tools as they describe them."""
+    """What the person says who onboards.
+
+    The team that answers, tools as they describe them, whose systems the tools work on, and the agent and environment
+    of traces that name none. On own systems, what neither sends nor spends nor is given an address stays inside.
+    """
 
     owner: str = UNASSIGNED
     tools: Mapping[str, JsonValue] = field(default_factory=dict)
+    systems: Literal["own", "unknown"] = "unknown"
+    agent: str = ""
+    environment: str = ""
 
 
 def onboard_agents(traces: Iterable[RecordedTrace], files: Mapping[str, JsonValue], said: Said) -> Onboarding:
@@ -51,7 +59,7 @@ def onboard_agents(traces: Iterable[RecordedTrace], files: Mapping[str, JsonValu
         BundleRejectedError: the tables are not whole as they are.
     """
     compile_tables(files)
-    draft = _Draft(_Policy(files), said.owner, _described(said.tools), sightings_of(traces))
+    draft = _Draft(_Policy(files), said, _described(said.tools), sightings_of(traces, said.agent, said.environment))
     draft.fill()
     found = Onboarding(tuple(draft.added), tuple(draft.by_hand), tuple(draft.seen.unusable))
     compile_tables(merged(files, found))
@@ -134,7 +142,7 @@ class _Draft:
     """The entries as they come together, each table before those that point into it."""
 
     policy: _Policy
-    owner: str
+    said: Said
     described: Mapping[str, Entry]
     seen: Sightings
     added: list[NewEntry] = field(default_factory=list)
@@ -161,7 +169,7 @@ class _Draft:
         if known is None:
             fields: dict[str, JsonValue] = {
                 "description": f"Tools of {server}.",
-                "owner": self.owner,
+                "owner": self.said.owner,
                 "environments": list(environments),
                 "tools": "catalogued",
             }
@@ -191,10 +199,12 @@ class _Draft:
             "reach": "external",
             "result_trust": "unverified",
         }
+        if self.said.systems == "own":
+            fields["reach"] = guess_reach(tool.partition("/")[2], arguments, guess.effect)
         remarks = {
             **seen,
             "effect": f"guessed from {guess.because}: check",
-            "reach": "not known, so the worst: check",
+            "reach": "not known, so the worst: check" if self.said.systems == "unknown" else "guessed: check",
             "result_trust": "not known, so the worst: who can put words into its results?",
         }
         self._add("tools", tool, fields, remarks)
@@ -210,7 +220,7 @@ class _Draft:
             name = self.policy.free_capability(f"{server}.{effect}")
             fields: dict[str, JsonValue] = {
                 "description": f"{_DOES[effect]} {server}.",
-                "owner": self.owner,
+                "owner": self.said.owner,
                 "risk": _RISKS.get(effect, "high"),
                 "tools": tools,
             }
@@ -224,12 +234,12 @@ class _Draft:
             self._known_agent(agent, needed)
             return
         fields: dict[str, JsonValue] = {
-            "owner": self.owner,
-            "contact": self.owner,
+            "owner": self.said.owner,
+            "contact": self.said.owner,
             "framework": "unknown",
             "environments": list(self.seen.environments(agent=agent)),
             **self._budget(agent)[0],
-            "capabilities": {name: {"granted_by": self.owner} for name in needed},
+            "capabilities": {name: {"granted_by": self.said.owner} for name in needed},
         }
         remarks = {
             "owner": self._owner_remark(),
@@ -262,7 +272,7 @@ class _Draft:
         return {"budget": found}, f"{longest}: check"
 
     def _owner_remark(self) -> str:
-        return "who answers for it? check" if self.owner == UNASSIGNED else ""
+        return "who answers for it? check" if self.said.owner == UNASSIGNED else ""
 
 
 def _number(entry: Entry, name: str) -> int:
