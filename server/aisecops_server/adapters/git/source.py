@@ -68,7 +68,7 @@ def ancestor_name(name: str) -> tuple[str, int]:
     """
     base, tilde, before = name.partition("~")
     if tilde and not (before.isascii() and before.isdigit() and len(before) <= _BEFORE_DIGITS):
-        ref_name("")
+        raise _unknown_name()
     return ref_name(base), int(before or 0)
 
 
@@ -79,8 +79,11 @@ def ref_name(name: str) -> str:
         UnknownRevisionError: it may not.
     """
     if not _NAME.fullmatch(name) or name.endswith((".lock", "/", ".")) or any(p in name for p in _FORBIDDEN_IN_NAMES):
-        raise UnknownRevisionError(
-            "that is not a commit id, branch or tag",
-            hint="'aisecops bundle list' shows the commits that can be activated",
-        )
+        raise _unknown_name()
     return name
+
+
+def _unknown_name() -> UnknownRevisionError:
+    return UnknownRevisionError(
+        "that is not a commit id, branch or tag", hint="'aisecops bundle list' shows the commits that can be activated"
+    )
