@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HOW_TO = ROOT / "docs/how-to"
 PAGES = [
     *sorted((ROOT / "docs/tutorials").glob("*.md")),
+    HOW_TO / "audit-the-log.md",
     HOW_TO / "govern-a-python-agent.md",
     HOW_TO / "write-a-rule.md",
 ]

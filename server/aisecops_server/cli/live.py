@@ -25,7 +25,9 @@ def live_revision() -> str:
     except (AisecopsClientError, grpc.RpcError) as error:
         raise EngineUnavailableError("it does not answer", hint="Look at its output, or start it again") from error
     if not status.live.commit:
-        raise NoLiveRevisionError(f"no policy is live: {status.problem}", hint="See 'aisecops bundle status'")
+        raise NoLiveRevisionError(
+            f"no policy is live: {status.problem}", hint="Mend what it names; a sealed log needs a restart then"
+        )
     if status.problem:
         raise NoLiveRevisionError(f"{status.live.commit} is live, but {status.problem}", hint="Mend the policy commit")
     if health.status != HealthCheckResponse.SERVING:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from aisecops_server.domain.errors import NotFoundError
+from aisecops_server.domain.errors import InvalidRequestError, NotFoundError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
     from aisecops_server.domain.record import LogHead, LogReport
     from aisecops_server.settings import Settings
@@ -54,6 +57,47 @@ def verified(settings: Settings, progress: Callable[[int, int], None]) -> LogRep
             await log.close()
 
     return asyncio.run(verify())
+
+
+def head_at(settings: Settings, size: int) -> LogHead:
+    """Return the head that the log had when it held ``size`` leaves, from the leaves that ``verified`` has checked.
+
+    Raises:
+        NotFoundError: there is no log yet.
+    """
+    from aisecops_server.domain.merkle import Frontier  # noqa: PLC0415
+    from aisecops_server.domain.record import LogHead  # noqa: PLC0415
+
+    async def recomputed() -> LogHead:
+        log = _opened(settings)
+        frontier = Frontier()
+        try:
+            async for event in log.events(from_index=0, follow=False, trace_id=""):
+                if frontier.size == size:
+                    break
+                frontier.append(event.leaf_hash)
+        finally:
+            await log.close()
+        return LogHead(frontier.size, frontier.root())
+
+    return asyncio.run(recomputed())
+
+
+def kept_head(file: Path) -> LogHead:
+    """Read a head that somebody kept, as ``log head -o json`` printed it.
+
+    Raises:
+        InvalidRequestError: it is none.
+    """
+    from aisecops_server.domain.record import LogHead  # noqa: PLC0415
+
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        return LogHead(int(kept["size"]), bytes.fromhex(kept["root"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidRequestError(
+            f"{file} holds no head of a log", hint="Keep what 'aisecops log head -o json' prints", field="against"
+        ) from error
 
 
 def _opened(settings: Settings) -> SqliteEventLog:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,26 +23,43 @@ if TYPE_CHECKING:
     "verify",
     examples="""
     aisecops log verify
+    aisecops log verify --against monday.json     and that it still begins as it did on Monday
     aisecops log verify --state-dir /var/lib/aisecops -o json | jq -r .recomputed.root
     """,
 )
-def verify() -> ExitCode:
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="A head that you kept, from 'log head -o json': the log must still begin with it.",
+)
+def verify(*, against: Path | None) -> ExitCode:
     """Recompute every leaf and the Merkle root.
 
-    Reads the state directory, needs no control plane, changes nothing, and may run beside one. Exit code 9
-    when anything does not verify.
+    Reads the state directory, needs no control plane, changes nothing, and may run beside one. Who owns the machine
+    could rewrite log and root together: a head that was kept elsewhere, given with --against, shows that. Exit code
+    9 when anything does not verify.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
-    from aisecops_server.cli.local_log import verified  # noqa: PLC0415
+    from aisecops_server.cli.local_log import head_at, kept_head, verified  # noqa: PLC0415
+
+    kept = kept_head(against) if against else None
 
     columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     talk = talk_console()
     with Progress(*columns, console=talk, transient=True, disable=not talk.is_terminal) as progress:
         task = progress.add_task("verify", total=None)
         report = verified(settings(), lambda done, total: progress.update(task, completed=done, total=total))
-    show(_report(report), lambda target: _draw(target, report))
+    if kept is not None and report.ok and (found := head_at(settings(), kept.size)) != kept:
+        report = replace(report, problem=_rewritten(kept, found))
+    show(_report(report, kept), lambda target: _draw(target, report, kept))
     return ExitCode.OK if report.ok else ExitCode.UNVERIFIED
+
+
+def _rewritten(kept: LogHead, found: LogHead) -> str:
+    if found.size < kept.size:
+        return f"it holds {found.size:,} leaves, and the head that was kept had {kept.size:,}"
+    return f"its first {kept.size:,} leaves are not those of the head that was kept"
 
 
 @command("head", examples="aisecops log head -o json | jq -r .root")
@@ -88,13 +107,14 @@ def event_line(event: dict[str, Any]) -> str:
     return f"{event['logIndex']:>8}  {when(event['occurredAt'])}  {stage:<16} {event['type']:<22} {event['traceId']}"
 
 
-def _report(report: LogReport) -> dict[str, Any]:
+def _report(report: LogReport, kept: LogHead | None) -> dict[str, Any]:
     return {
         "ok": report.ok,
         "stored": _head(report.stored),
         "recomputed": _head(report.recomputed),
         "problem": report.problem,
         "badIndex": report.bad_index,
+        "against": _head(kept) if kept else None,
     }
 
 
@@ -102,7 +122,7 @@ def _head(found: LogHead) -> dict[str, Any]:
     return {"size": found.size, "root": found.root.hex()}
 
 
-def _draw(target: Console, report: LogReport) -> None:
+def _draw(target: Console, report: LogReport, kept: LogHead | None) -> None:
     from rich.text import Text  # noqa: PLC0415
 
     from aisecops_server.terminal.consoles import glyph, style_of  # noqa: PLC0415
@@ -113,5 +133,7 @@ def _draw(target: Console, report: LogReport) -> None:
     text = f"{leaves} verified" if report.ok else f"the log does not verify: {report.problem}"
     target.print(Text(f"{glyph(target, sign)} {text}", style=style_of(sign, bold=True)), soft_wrap=True)
     target.print(f"  root {report.recomputed.root.hex()}", soft_wrap=True)
+    if report.ok and kept:
+        target.print(f"  begins with the {counted(kept.size, 'leaf', 'leaves')} of the head that was kept")
     if not report.ok and report.stored.root != report.recomputed.root:
         target.print(f"  stored root {report.stored.root.hex()}", soft_wrap=True)

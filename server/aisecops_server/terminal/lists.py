@@ -28,6 +28,7 @@ When = Callable[[str], str]
 
 # From here on there is room to say what the last word of a trace's line is.
 _ROOMY_COLUMNS = 90
+_NARROW_NAME = 18
 
 
 def plain_table(*titles: str) -> Table:
@@ -118,6 +119,9 @@ def revision_table(revisions: Sequence[Json], when: When) -> Table:
 def check_table(console: Console, checks: Sequence[Json]) -> Table:
     """Return what a doctor found; a check that did not run is never shown as passed."""
     table = plain_table("check", "state", "found")
+    if console.width < _ROOMY_COLUMNS:
+        # Names of checks are words, and can be broken; what was found is paths and digests, and had better not be.
+        table.columns[0].overflow, table.columns[0].max_width = "ellipsis", _NARROW_NAME
     for check in checks:
         found = Text(str(check["detail"]))
         if check["mend"]:
