@@ -61,7 +61,7 @@ class Settings(BaseModel):
         default=256,
         ge=1,
         le=100_000,
-        description="How many decisions may be under way before callers are told to wait.",
+        description="How many decisions may be under way, large plans counting as several; one caller gets half.",
     )
     max_engines: int = Field(
         default=4, ge=2, le=64, description="How many revisions are kept warm, each as one engine process."

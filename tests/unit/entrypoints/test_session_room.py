@@ -11,7 +11,7 @@ from aisecops.v1.provenance_pb2 import SOURCE_KIND_TOOL_RESULT, Source
 from aisecops_server.adapters.system import RandomIds
 from aisecops_server.domain.identity import Principal, PrincipalId, Role
 from aisecops_server.entrypoints.grpc.admission import Admission
-from aisecops_server.entrypoints.grpc.decision_service import DecisionService
+from aisecops_server.entrypoints.grpc.decision_service import DecisionService, session_room
 from aisecops_server.entrypoints.grpc.methods import Caller, Gate
 from aisecops_server.usecases.decide import Decide
 from aisecops_server.usecases.explain import Explain
@@ -50,15 +50,16 @@ async def messages(count: int) -> AsyncIterator[bytes]:
 
 @pytest.mark.asyncio
 async def test_a_stream_that_remembers_more_than_its_share_is_told_and_frees_it_at_its_end() -> None:
-    room = Admission(KIBIBYTES)
+    room = session_room(KIBIBYTES)
     answers: list[SessionResponse] = [answer async for answer in service(room).session(messages(4), CALLER)]
     assert [answer.error.reason for answer in answers] == ["", "", "OVERLOADED", "OVERLOADED"]
+    assert "sessions" in answers[-1].error.message
     assert room.in_flight == 0
 
 
 @pytest.mark.asyncio
 async def test_two_streams_share_what_one_caller_may_hold() -> None:
-    room = Admission(KIBIBYTES)
+    room = session_room(KIBIBYTES)
     held = service(room).session(messages(3), CALLER)
     first = [await anext(held), await anext(held)]
     (other,) = [answer async for answer in service(room).session(messages(1), CALLER)]

@@ -1,4 +1,4 @@
-"""How much may be in flight at once, over all and for one caller. What does not fit is told so at once."""
+"""How much may be held at once, over all and for one caller. What does not fit is told so at once."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ from aisecops_server.domain.identity import Principal, PrincipalId
 
 @dataclass(slots=True)
 class Admission:
-    """Counts what is in flight. One caller gets at most half, so that a flood of one leaves room for the others."""
+    """Counts what is held. One caller gets at most half, so that a flood of one leaves room for the others.
+
+    ``full`` and ``hint`` are what a caller is told for whom there is no room.
+    """
 
     limit: int
+    full: str = "too many decisions are in flight"
+    hint: str = "Retry after a moment"
     _total: int = 0
     _of_principal: dict[PrincipalId, int] = field(default_factory=dict)
 
     @property
     def in_flight(self) -> int:
-        """Return the weight of what is in flight."""
+        """Return the weight of what is held."""
         return self._total
 
     @contextmanager
@@ -34,9 +39,7 @@ class Admission:
         share = max(1, self.limit // 2)
         weight = min(weight, share)
         if own + weight > share or self._total + weight > self.limit:
-            raise OverloadedError(
-                "too many decisions are in flight", hint="Retry after a moment", limit=str(self.limit)
-            )
+            raise OverloadedError(self.full, hint=self.hint, limit=str(self.limit))
         self._total += weight
         self._of_principal[principal.id] = own + weight
         try:

@@ -78,7 +78,7 @@ class DecisionService:
     ids: Ids
     admission: Admission
     gate: Gate
-    room: Admission = field(default_factory=lambda: Admission(SESSION_KIBIBYTES))
+    room: Admission = field(default_factory=lambda: session_room(SESSION_KIBIBYTES))
 
     async def decide_one(self, request: bytes, caller: Caller) -> api.DecideResponse:
         """Answer Decide."""
@@ -216,6 +216,15 @@ class DecisionService:
         except InvalidRequestError as error:
             await self.decide.refuse(caller.principal, error, trace_id=_trace_id(trace_id))
             raise
+
+
+def session_room(kibibytes: int) -> Admission:
+    """Return the room for what streams remember."""
+    return Admission(
+        kibibytes,
+        full="the sources that open sessions remember take too much room",
+        hint="End the sessions that are done; a new one needs only what its next plan was influenced by",
+    )
 
 
 def _weight(size: int) -> int:
