@@ -150,6 +150,8 @@ class Decision:
         return self.conclusion.outcome
 
 
+# A plan can be made to break one rule a thousand times over; reading all of that would hold up everybody else.
+MOST_FINDINGS = 512
 _RESTRICTION = {Outcome.ALLOW: 0, Outcome.REQUIRE_APPROVAL: 1, Outcome.DENY: 2}
 _OUTCOME_OF_EFFECT = {
     Effect.DENY: Outcome.DENY,
@@ -180,7 +182,10 @@ def conclude(verdict: Verdict, *, step_ids: Sequence[StepId], expected_revision:
     if verdict.revision != expected_revision:
         raise _not_a_decision("revision", f"revision {verdict.revision or 'none'} answered for {expected_revision}")
     result = _mapping(verdict.result, "result")
-    findings = tuple(_finding(item) for item in _sequence(result.get("findings"), "findings"))
+    found = _sequence(result.get("findings"), "findings")
+    if len(found) > MOST_FINDINGS:
+        raise _not_a_decision("findings", f"{len(found)} findings, at most {MOST_FINDINGS} can be told")
+    findings = tuple(_finding(item) for item in found)
     steps = tuple(_step(item) for item in _sequence(result.get("steps"), "steps"))
     if [step.step_id for step in steps] != list(step_ids):
         raise _not_a_decision("steps", "the answer is about other steps than the plan")

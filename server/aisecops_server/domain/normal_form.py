@@ -7,6 +7,7 @@ not equate look-alikes of different scripts (a Cyrillic letter stays Cyrillic): 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
 from urllib.parse import unquote
 
 import re2
@@ -21,6 +22,7 @@ _UNSPACED = (
     (0x20000, 0x3FFFF),
 )
 _ASCII_WORDS = {code: " " for code in range(128) if not chr(code).isalnum()} | {ord("'"): None}
+_PIECE_CHARACTERS = 16 * 1024
 _INVISIBLE_CATEGORIES = frozenset({"Cf", "Co", "Cn"})
 _VARIATION_SELECTORS = frozenset([*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0), 0x034F, 0x115F, 0x1160, 0x3164])
 _ESCAPE = re2.compile(r"%[0-9A-Fa-f][0-9A-Fa-f]")
@@ -31,10 +33,7 @@ def normal_form(text: str) -> str:
     """Return ``text`` in the form in which values and sources are compared."""
     if text.isascii():
         return " ".join(text.lower().split())
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    if not folded.isascii():
-        folded = unicodedata.normalize("NFKC", _without_invisible(folded))
-    return " ".join(folded.split())
+    return " ".join("".join(map(_folded, _pieces(text))).split())
 
 
 def reread(text: str, form: str) -> str:
@@ -61,6 +60,23 @@ def words(text: str) -> list[str]:
         return text.translate(_ASCII_WORDS).split()
     kept = "".join(character if character.isalnum() else " " for character in text.replace("'", ""))
     return kept.split()
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Cut a long text, at blanks if it has any: other threads get a turn after each piece, which may unfold much."""
+    start = 0
+    while len(text) - start > _PIECE_CHARACTERS:
+        at_least = start + _PIECE_CHARACTERS
+        blank = text.find(" ", at_least, at_least + _PIECE_CHARACTERS)
+        end = blank if blank > 0 else at_least
+        yield text[start:end]
+        start = end
+    yield text[start:]
+
+
+def _folded(text: str) -> str:
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return folded if folded.isascii() else unicodedata.normalize("NFKC", _without_invisible(folded))
 
 
 def _without_invisible(text: str) -> str:

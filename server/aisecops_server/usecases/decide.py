@@ -33,6 +33,8 @@ from aisecops_server.ports import Clock, EventLog, Ids, PolicyEngine
 
 # Small enough that building one chunk overlaps with evaluating another, large enough to spread the fixed costs.
 BATCH_CHUNK = 25
+# Chunks of one batch that are under way at once: enough to overlap, few enough that others get their turns.
+BATCH_LANES = 3
 # Reading more than this takes so long that others would feel it; a thread does it, and they go on.
 LONG_CHARACTERS = 32 * 1024
 
@@ -123,7 +125,13 @@ class Decide:
         Chunks overlap: while the engine evaluates one, the next is built.
         """
         chunks = [commands[at : at + self.batch_chunk] for at in range(0, len(commands), self.batch_chunk)]
-        return [result for chunk in await asyncio.gather(*map(self._chunk, chunks)) for result in chunk]
+        lanes = asyncio.Semaphore(BATCH_LANES)
+
+        async def in_lane(chunk: Sequence[DecideCommand]) -> list[Decided | AisecopsError]:
+            async with lanes:
+                return await self._chunk(chunk)
+
+        return [result for chunk in await asyncio.gather(*map(in_lane, chunks)) for result in chunk]
 
     async def refuse(self, principal: Principal | None, error: AisecopsError, *, trace_id: str = "") -> None:
         """Record that a request was rejected before there was a plan to decide."""
@@ -149,7 +157,10 @@ class Decide:
     async def _chunk(self, commands: Sequence[DecideCommand]) -> list[Decided | AisecopsError]:
         if any(command.idempotency_key or command.revision for command in commands):
             return [await self._one(command) for command in commands]
-        prepared = [await self._prepared(command) for command in commands]
+        prepared = []
+        for command in commands:
+            prepared.append(await self._prepared(command))
+            await asyncio.sleep(0)
         try:
             engine = await self._engine("")
         except AisecopsError as error:
@@ -171,6 +182,8 @@ class Decide:
         results: list[Decided | AisecopsError | None] = [None] * len(prepared)
         waiting: list[tuple[int, DecisionRecord, Mapping[str, JsonValue]]] = []
         for at, (item, verdict) in enumerate(zip(prepared, verdicts, strict=True)):
+            # Findings may be many; others get a turn.
+            await asyncio.sleep(0)
             try:
                 if isinstance(verdict, AisecopsError):
                     raise verdict

@@ -97,11 +97,11 @@ class DecisionService:
         weight = _weight(len(request)) + len(batch.items) // _ITEMS_PER_WEIGHT
         with self.admission.admit(caller.principal, weight=weight):
             results = await self._decide_items(batch.items, caller)
-        return api.DecideBatchResponse(
-            results=[
-                _batch_result(item.correlation_id, result) for item, result in zip(batch.items, results, strict=True)
-            ]
-        )
+            answer = api.DecideBatchResponse()
+            for item, result in zip(batch.items, results, strict=True):
+                answer.results.append(_batch_result(item.correlation_id, result))
+                await asyncio.sleep(0)
+        return answer
 
     async def dry_run(self, request: bytes, caller: Caller) -> api.DryRunResponse:
         """Answer DryRun."""
