@@ -49,5 +49,5 @@ def _says(entry: Json) -> str:
 def _checks(entry: Json) -> str:
     remarks: Mapping[str, str] = entry["remarks"]
     if "effect" in remarks:
-        return remarks["effect"]
+        return remarks["effect"].removesuffix(": check")
     return ", ".join(remarks)
