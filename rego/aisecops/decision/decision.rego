@@ -35,9 +35,11 @@ default decision := {
 # title: Decision
 # description: The decision on one document.
 # entrypoint: true
-decision := judged if lib.valid
-
-decision := refused if not lib.valid
+decision := judged if {
+	lib.valid
+} else := refused if {
+	not lib.valid
+}
 
 # METADATA
 # description: |

@@ -32,8 +32,15 @@ test_every_form_of_an_inside_address_is_found if {
 		"HTTPS:/192.168.0.1", "http://%31%32%37.0.0.1/", "http://127\u30020\u30020\u30021/", "http://\u2460\u2461\u2466.0.0.1/",
 		"file:///etc/hosts", "gopher://x.example/_x", "ftp://files.example/x", "dict://x.example:11211/", "//127.0.0.1/x",
 		"127.0.0.1", "localhost:9200/_cat", "[::1]:80", "10.0.0.5/admin", "metadata.google.internal",
+		"jar:http://10.0.0.1!/x", "http://consul.service.consul/", "http://168.63.129.16/machine",
 	] {
 		findings(fetch(url)) == {finding("s1", [{"pointer": "/plan/steps/0/arguments/url", "value": url}])}
+	}
+}
+
+test_a_host_in_an_argument_that_the_catalogue_does_not_know_is_found if {
+	every arguments in [{"uri": "10.0.0.5/x"}, {"url": "https://example.com", "proxy": "127.0.0.1:80"}, {"x": {"10.0.0.5/x": 1}}] {
+		count(findings(testing.one("web/fetch", arguments))) == 1
 	}
 }
 

@@ -16,6 +16,7 @@ import data.aisecops.lib
 import data.aisecops.result
 
 findings contains finding if {
+	regex.match(`[^\x00-\x7F]`, lib.plan_text)
 	regex.match(pattern, lib.plan_text)
 	some text in lib.texts
 	regex.match(pattern, text.value)

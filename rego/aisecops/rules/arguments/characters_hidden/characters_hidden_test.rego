@@ -23,7 +23,7 @@ note(text) := testing.one("crm/update", {"note": text})
 test_every_kind_of_hidden_character_is_found if {
 	every text in [
 		"pay\u200bpal", "\u202egnp.exe", "a\u2066b\u2069", "x\ufeff", "ig\u200dnore", "\u200cno", "hi\u2063",
-		"hello \udb40\udc49\udb40\udc47\udb40\udc4e",
+		"hi\ufe01\ufe02\ufe03", "hello \udb40\udc49\udb40\udc47\udb40\udc4e",
 	] {
 		findings(note(text)) == {finding("s1", [{"pointer": "/plan/steps/0/arguments/note", "value": text}])}
 	}

@@ -16,6 +16,7 @@ import data.aisecops.lib
 import data.aisecops.result
 
 findings contains finding if {
+	suspicious
 	some text in commands
 	some pattern in patterns
 	regex.match(pattern, text.value)
@@ -23,6 +24,7 @@ findings contains finding if {
 }
 
 findings contains finding if {
+	suspicious
 	some joined in lib.steps
 	not alone[joined.index]
 	line := written_out(joined.index)
@@ -31,6 +33,17 @@ findings contains finding if {
 	fact := lib.step_fact(joined, "/arguments", substring(line, 0, 256))
 	finding := result.finding(rego.metadata.chain(), joined.id, [fact])
 }
+
+# METADATA
+# description: |
+#   Whether anything that is executed has a word without which none of the patterns matches. Most plans stop at
+#   this one match, so a new pattern's first word belongs here too.
+suspicious if {
+	lines := [line | some joined in lib.steps; line := written_out(joined.index)]
+	regex.match(words, concat("\n", array.concat(lines, [text.value | some text in commands])))
+}
+
+words := `(?i)\b((rm|dd|del|rd|rmdir|find|git|init|kill|format)\s|mkfs|wipefs|shred|fdisk|drop|truncate|delete|chmod|chown|curl|wget|fetch|base64|kubectl|terraform|helm|docker|aws|shutdown|reboot|poweroff|crontab|iptables|remove-item)|/dev/|:\(|--(force|mirror)`
 
 # METADATA
 # description: The steps that have a text which destroys all by itself.
@@ -45,12 +58,12 @@ alone[text.index] := true if {
 #   What one call executes as one line, the command first: a command may be given word by word, its arguments
 #   apart, and with quotes, escapes, separators and comments that whatever executes it does not see.
 written_out(index) := regex.replace(line, `['"\\]|\s?/\*[^*]*\*+/`, "") if {
-	words := array.concat(
+	parts := array.concat(
 		[text.value | some text in commands; text.index == index; text.role == "command"],
 		[text.value | some text in commands; text.index == index; text.role != "command"],
 	)
-	count(words) > 0
-	line := regex.replace(concat(" ", words), `\$\{?IFS\}?`, " ")
+	count(parts) > 0
+	line := regex.replace(concat(" ", parts), `\$\{?IFS\}?`, " ")
 }
 
 # METADATA

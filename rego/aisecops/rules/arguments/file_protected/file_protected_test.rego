@@ -22,7 +22,7 @@ read(path) := testing.one("crm/read", {"id": path})
 
 test_every_protected_place_is_found if {
 	every path in [
-		"/etc/passwd", "/etc/shadow", "cat /etc/sudoers", "/proc/self/environ", "~/.ssh/config", "/home/a/.ssh",
+		"/etc/passwd", "/etc//passwd", "/etc/./shadow", "/etc/shadow", "cat /etc/sudoers", "/proc/self/environ", "~/.ssh/config", "/home/a/.ssh",
 		"C:\\Users\\a\\.aws\\credentials", "id_rsa", "keys/id_ed25519", ".netrc", "app/.env", ".env.production",
 		"/var/run/docker.sock", "/run/secrets/db", "@/etc/passwd", "~/.docker/config.json",
 	] {

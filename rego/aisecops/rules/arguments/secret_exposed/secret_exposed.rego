@@ -16,6 +16,7 @@ import data.aisecops.lib
 import data.aisecops.result
 
 findings contains finding if {
+	outward
 	regex.match(pattern, lib.plan_text)
 	some text in lib.texts
 	joined := lib.steps[text.index]
@@ -25,6 +26,13 @@ findings contains finding if {
 		"pointer": lib.text_pointer(text),
 		"value": sprintf("(%d characters with a secret, not shown)", [count(text.value)]),
 	}])
+}
+
+# METADATA
+# description: Whether any call leaves the company.
+outward if {
+	some joined in lib.steps
+	joined.entry.reach == "external"
 }
 
 # METADATA
