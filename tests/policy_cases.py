@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from aisecops_server.domain.compiled_tables import compile_tables
 from aisecops_server.domain.decision import Conclusion, Mode, Verdict, conclude
 from aisecops_server.domain.grounding import ground
 from aisecops_server.domain.identity import Principal, PrincipalId, Role
@@ -22,7 +23,6 @@ from aisecops_server.domain.plan_builder import (
     build_plan,
     plan_hash,
 )
-from aisecops_server.domain.policy_tables import compile_tables
 from aisecops_server.domain.provenance import SourceKind
 
 from tests.rego_contract import REGO, run_opa

@@ -29,8 +29,8 @@ from aisecops_server.adapters.signing.keys import open_key
 from aisecops_server.adapters.sqlite.activation_state import ActivationState
 from aisecops_server.adapters.sqlite.event_log import open_log
 from aisecops_server.adapters.system import RandomIds, SystemClock
+from aisecops_server.domain.compiled_tables import compile_tables
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError
-from aisecops_server.domain.policy_tables import compile_tables
 from aisecops_server.domain.source_text import Scalar, json_scalars
 from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
 from aisecops_server.entrypoints.grpc.server import Listening, RunningServer, serve

@@ -19,13 +19,13 @@ from aisecops_server.adapters.opa.profile import Trust
 from aisecops_server.adapters.signing.keys import open_key
 from aisecops_server.domain.bundle import CommitId
 from aisecops_server.domain.canonical import canonical_bytes
+from aisecops_server.domain.compiled_tables import compile_tables
 from aisecops_server.domain.errors import (
     AisecopsError,
     BundleRejectedError,
     NoLiveRevisionError,
     RepositoryUnavailableError,
 )
-from aisecops_server.domain.policy_tables import compile_tables
 from aisecops_server.domain.probe import probes
 from aisecops_server.usecases.activate import Activate, ActivateCommand, Order, PolicySwitch, Rollback
 from aisecops_server.usecases.live_policy import LivePolicy

@@ -15,9 +15,10 @@ from typing import Literal
 from pydantic import ValidationError
 
 from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.compiled_tables import compile_tables
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.onboarding import TABLES, Entry, NewEntry, Onboarding, Table
-from aisecops_server.domain.policy_tables import ToolEffect, ToolEntry, compile_tables
+from aisecops_server.domain.policy_tables import ToolEffect, ToolEntry
 from aisecops_server.domain.recorded_trace import RecordedTrace
 from aisecops_server.domain.sightings import Sightings, is_tool_name, shown, sightings_of
 from aisecops_server.domain.tool_guess import GRAVITY, guess_effect, guess_reach

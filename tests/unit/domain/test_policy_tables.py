@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 import yaml
+from aisecops_server.domain.compiled_tables import compile_tables
 from aisecops_server.domain.errors import BundleRejectedError
-from aisecops_server.domain.policy_tables import TABLE_NAMES, compile_tables
+from aisecops_server.domain.policy_tables import TABLE_NAMES
 
 from tests.policy_cases import BUNDLE, tables
 
@@ -75,7 +76,9 @@ SUPPORT = "spiffe://corp.example/agent/support-assistant"
         ("agents", (SUPPORT, "budget"), "endless", "'endless' is not defined"),
         ("agents", (SUPPORT, "owner"), "", "at least 1 character"),
         ("agents", (SUPPORT, "environments"), [], "at least 1 item"),
-        ("agents", (SUPPORT, "admin"), True, "Extra inputs are not permitted"),
+        ("agents", (SUPPORT, "admin"), True, "there is no such field"),
+        ("agents", (SUPPORT, "enviroments"), ["x"], "did you mean 'environments'?"),
+        ("capabilities", ("mail.send", "tools"), ["web/fetsh"], "is not defined; did you mean 'web/fetch'?"),
         ("agents", (SUPPORT, "max_delegation_depth"), "2", "valid integer"),
         ("capabilities", ("mail.send", "tools"), ["workspace/*"], "match pattern"),
         ("capabilities", ("mail.send", "tools"), ["workspace/fly"], "'workspace/fly' is not defined"),

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import yaml
+from aisecops_server.domain.compiled_tables import compile_tables
 from aisecops_server.domain.errors import BundleRejectedError, InvalidRequestError
 from aisecops_server.domain.onboarding import Onboarding
-from aisecops_server.domain.policy_tables import compile_tables
 from aisecops_server.domain.recorded_trace import RecordedCall, RecordedTrace
 from aisecops_server.usecases.onboard_agent import Said, merged, onboard_agents
 
