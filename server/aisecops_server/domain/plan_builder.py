@@ -7,12 +7,12 @@ which identifiers are fresh) comes beside the draft, never inside it.
 
 from __future__ import annotations
 
-import string
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from aisecops_server.domain.canonical import JsonValue, canonical_bytes, digest
 from aisecops_server.domain.errors import InvalidPlanError
+from aisecops_server.domain.identifiers import is_agent_id, is_digest, is_identifier, is_tool, is_trace_id
 from aisecops_server.domain.plan import (
     LIMITS,
     Delegate,
@@ -27,12 +27,6 @@ from aisecops_server.domain.plan import (
 from aisecops_server.domain.provenance import Source, SourceId, SourceKind, TrustLevel
 from aisecops_server.domain.strict_json import parse_object
 
-_IDENTIFIER = frozenset(string.ascii_letters + string.digits + "_.:-")
-# Agents may be named by SPIFFE ids or mail addresses.
-_AGENT = _IDENTIFIER | frozenset("/@+=,~%")
-_HEXADECIMAL = frozenset("0123456789abcdef")
-_TRACE_CHARACTERS = 32
-_DIGEST_CHARACTERS = 64
 _NOTHING_DIGEST = digest(b"")
 
 
@@ -222,7 +216,7 @@ def _source(draft: SourceDraft, field: str) -> Source:
 
 def _content(draft: SourceDraft, field: str) -> tuple[str | None, str]:
     declared = draft.digest
-    if declared and not _is_of(declared, _HEXADECIMAL, _DIGEST_CHARACTERS, exactly=True):
+    if declared and not is_digest(declared):
         raise _refusal(f"{field}.digest", "not a lower-case hexadecimal SHA-256")
     content = draft.content
     if content is None and declared == _NOTHING_DIGEST:
@@ -265,18 +259,8 @@ def _history(claimed: Sequence[PastStepDraft], observed: Sequence[PastStep]) -> 
     return (*past, *observed)
 
 
-def is_agent_id(text: str) -> bool:
-    """Return whether ``text`` may name an agent: printable ASCII without spaces or quotes, at most 256 characters."""
-    return _is_of(text, _AGENT, LIMITS.agent_characters)
-
-
-def is_trace_id(text: str) -> bool:
-    """Return whether ``text`` may name a trace: 32 lower-case hexadecimal digits."""
-    return _is_of(text, _HEXADECIMAL, _TRACE_CHARACTERS, exactly=True)
-
-
 def _identifier(text: str, field: str) -> str:
-    if not _is_of(text, _IDENTIFIER, LIMITS.identifier_characters):
+    if not is_identifier(text):
         raise _refusal(field, f"not an identifier: 1 to {LIMITS.identifier_characters} of [A-Za-z0-9_.:-]")
     return text
 
@@ -292,11 +276,7 @@ def _trace_id(text: str, field: str) -> str:
 
 
 def _tool(text: str, field: str) -> str:
-    server, slash, name = text.partition("/")
-    is_named = _is_of(server, _IDENTIFIER, LIMITS.identifier_characters) and _is_of(
-        name, _IDENTIFIER, LIMITS.tool_characters
-    )
-    if not slash or not is_named:
+    if not is_tool(text):
         raise _refusal(field, "not a qualified tool name `server/tool`")
     return text
 
@@ -338,11 +318,6 @@ def _sizes_within(sizes: Iterable[int], limit: int, field: str) -> None:
     total = sum(sizes)
     if total > limit:
         raise _refusal(field, f"{total} bytes in all, at most {limit} are allowed")
-
-
-def _is_of(text: str, alphabet: frozenset[str], limit: int, *, exactly: bool = False) -> bool:
-    fits = len(text) == limit if exactly else 0 < len(text) <= limit
-    return fits and alphabet.issuperset(text)
 
 
 def _refusal(field: str, why: str) -> InvalidPlanError:

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from aisecops_server.domain.errors import InvalidRequestError
+from aisecops_server.domain.identifiers import is_agent_id
 from aisecops_server.domain.plan import LIMITS
-from aisecops_server.domain.plan_builder import is_agent_id
 from aisecops_server.domain.recorded_trace import RecordedTrace
 from aisecops_server.domain.strict_json import parse_object
 

@@ -19,8 +19,8 @@ import jwt
 
 from aisecops_server.adapters.identity.key_set import KeySet
 from aisecops_server.domain.errors import UnauthenticatedError
+from aisecops_server.domain.identifiers import is_agent_id
 from aisecops_server.domain.identity import Principal, PrincipalId, Role
-from aisecops_server.domain.plan_builder import is_agent_id
 from aisecops_server.ports import Clock
 
 AUDIENCE = "aisecops"

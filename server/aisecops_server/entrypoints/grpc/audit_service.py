@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from aisecops_server.domain.decision import Mode, Outcome
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.event import Stage, StoredEvent
-from aisecops_server.domain.plan_builder import is_trace_id
+from aisecops_server.domain.identifiers import is_trace_id
 from aisecops_server.domain.provenance import TrustLevel
 from aisecops_server.domain.record import TraceFilter, TraceSummary
 from aisecops_server.entrypoints.grpc.decision_codec import decision_message, timestamp

@@ -17,8 +17,9 @@ from aisecops.v1 import decision_service_pb2 as api
 
 from aisecops_server.domain.decision import Mode
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError
+from aisecops_server.domain.identifiers import is_trace_id
 from aisecops_server.domain.identity import Principal, PrincipalId
-from aisecops_server.domain.plan_builder import Fresh, PlanDraft, build_plan, is_trace_id
+from aisecops_server.domain.plan_builder import Fresh, PlanDraft, build_plan
 from aisecops_server.entrypoints.grpc import access, status
 from aisecops_server.entrypoints.grpc.admission import Admission
 from aisecops_server.entrypoints.grpc.decision_codec import decide_response, explain_response
