@@ -321,7 +321,7 @@ class EventLogContract:
             trace_id=trace_id,
             agent_id="agent-a",
             outcome="DENY",
-            mode="DRY_RUN",
+            mode="ENFORCE",
             intent="answer the customer",
             tools=("a/y", "b/x"),
             rules=("r.one", "r.two"),

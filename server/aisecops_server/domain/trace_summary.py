@@ -1,15 +1,15 @@
 """One line about a trace, grown decision by decision.
 
 The outcome is the most restrictive of its decisions and the trust the worst, so that a later harmless decision
-never hides an earlier blocked one. Agent and intent are those that opened the trace; mode and revision are those
-of the latest decision.
+never hides an earlier blocked one. Agent and intent are those that opened the trace, the revision is that of the
+latest decision, and the mode too, unless one of them was real.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from aisecops_server.domain.decision import Outcome, most_restrictive
+from aisecops_server.domain.decision import Mode, Outcome, most_restrictive
 from aisecops_server.domain.provenance import TrustLevel
 from aisecops_server.domain.record import DecisionRecord, TraceSummary
 
@@ -39,7 +39,8 @@ def extended(summary: TraceSummary, record: DecisionRecord) -> TraceSummary:
     return replace(
         summary,
         outcome=most_restrictive([Outcome(summary.outcome), Outcome(added.outcome)]).value,
-        mode=added.mode,
+        # A dry run beside it does not make a real decision one that was only tried.
+        mode=summary.mode if summary.mode == Mode.ENFORCE.value else added.mode,
         tools=_union(summary.tools, added.tools),
         rules=_union(summary.rules, added.rules),
         lowest_trust=_worst(summary.lowest_trust, added.lowest_trust),

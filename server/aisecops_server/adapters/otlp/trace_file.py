@@ -98,6 +98,9 @@ def _request(line: bytes) -> Mapping[str, JsonValue]:
     value = json.loads(line.decode("utf-8"), object_pairs_hook=_distinct, parse_constant=_refuse)
     if not isinstance(value, dict):
         raise MalformedError("the line is not an object")
+    if b"\\ud" in line.lower():
+        # A lone surrogate is no character: nothing could store or show it.
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
     return value
 
 

@@ -126,6 +126,8 @@ def test_an_agents_server_qualifies_its_tools(tmp_path):
     "bad",
     [
         "{",
+        request(call(arguments='{"q": "\ud800"}')),
+        request(call(spanId="\udfff")),
         "[]",
         '{"resourceSpans": 1}',
         '{"a": 1, "a": 2}',
