@@ -133,7 +133,7 @@ class Decide:
 
         return [result for chunk in await asyncio.gather(*map(in_lane, chunks)) for result in chunk]
 
-    async def refuse(self, principal: Principal | None, error: AisecopsError, *, trace_id: str = "") -> None:
+    async def refuse(self, principal: Principal, error: AisecopsError, *, trace_id: str = "") -> None:
         """Record that a request was rejected before there was a plan to decide."""
         await self.log.append_event(
             make_event(
@@ -145,7 +145,7 @@ class Decide:
                 type="plan.rejected",
                 occurred_at_ns=self.clock.now_ns(),
                 details={
-                    "principal": principal.id if principal else "",
+                    "principal": principal.id,
                     "outcome": Outcome.DENY.value,
                     "reason": error.reason,
                     "message": error.message,

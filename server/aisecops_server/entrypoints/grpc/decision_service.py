@@ -11,14 +11,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from aisecops.v1 import decision_service_pb2 as api
 
 from aisecops_server.domain.decision import Mode
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError
 from aisecops_server.domain.identifiers import is_trace_id
-from aisecops_server.domain.identity import Principal, PrincipalId
+from aisecops_server.domain.identity import Principal
 from aisecops_server.domain.plan_builder import Fresh, PlanDraft, build_plan
 from aisecops_server.entrypoints.grpc import access, status
 from aisecops_server.entrypoints.grpc.admission import Admission
@@ -27,8 +27,8 @@ from aisecops_server.entrypoints.grpc.methods import Caller, Gate, read_message
 from aisecops_server.entrypoints.grpc.plan_codec import draft_of, idempotency_key, request_digest
 from aisecops_server.entrypoints.grpc.session import SessionMemory
 from aisecops_server.ports import Ids
-from aisecops_server.usecases.decide import DecideCommand, Decided
-from aisecops_server.usecases.explain import Explanation
+from aisecops_server.usecases.decide import Decide, DecideCommand, Decided
+from aisecops_server.usecases.explain import Explain
 
 MAX_BATCH_ITEMS = 1000
 # A batch shares its fixed costs, so sixteen of its plans weigh what one alone does.
@@ -46,36 +46,12 @@ _ITEMS_PER_TURN = 16
 _T = TypeVar("_T")
 
 
-class DecideUseCase(Protocol):
-    """Decides plans."""
-
-    async def __call__(self, command: DecideCommand) -> Decided:
-        """Decide one plan and record it."""
-        ...
-
-    async def batch(self, commands: Sequence[DecideCommand]) -> list[Decided | AisecopsError]:
-        """Decide many plans; results in their order."""
-        ...
-
-    async def refuse(self, principal: Principal | None, error: AisecopsError, *, trace_id: str = "") -> None:
-        """Record that a request was rejected before there was a plan."""
-        ...
-
-
-class ExplainUseCase(Protocol):
-    """Explains stored decisions."""
-
-    async def __call__(self, decision_id: str, *, full: bool, only_of: PrincipalId | None = None) -> Explanation:
-        """Explain one decision, to one agent only if it is its own."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class DecisionService:
     """The handlers of ``aisecops.v1.DecisionService``."""
 
-    decide: DecideUseCase
-    explain: ExplainUseCase
+    decide: Decide
+    explain: Explain
     ids: Ids
     admission: Admission
     gate: Gate

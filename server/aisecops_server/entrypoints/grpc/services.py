@@ -11,10 +11,12 @@ from aisecops.v1 import audit_service_pb2, bundle_service_pb2, decision_service_
 from aisecops_server.entrypoints.grpc.admission import Admission
 from aisecops_server.entrypoints.grpc.audit_service import AuditService
 from aisecops_server.entrypoints.grpc.bundle_service import BundleService, PolicyUseCases
-from aisecops_server.entrypoints.grpc.decision_service import DecideUseCase, DecisionService, ExplainUseCase
+from aisecops_server.entrypoints.grpc.decision_service import DecisionService
 from aisecops_server.entrypoints.grpc.health_service import HealthService, Readiness
 from aisecops_server.entrypoints.grpc.methods import Gate, Patience
 from aisecops_server.ports import Authenticator, EventLog, Ids
+from aisecops_server.usecases.decide import Decide
+from aisecops_server.usecases.explain import Explain
 
 _DECISION = decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"].full_name
 _BUNDLE = bundle_service_pb2.DESCRIPTOR.services_by_name["BundleService"].full_name
@@ -27,8 +29,8 @@ Methods = dict[str, "grpc.RpcMethodHandler[Any, Any]"]
 class Served:
     """What the API offers: use cases, the log for reading, and who may come in."""
 
-    decide: DecideUseCase
-    explain: ExplainUseCase
+    decide: Decide
+    explain: Explain
     policy: PolicyUseCases
     log: EventLog
     authenticator: Authenticator
