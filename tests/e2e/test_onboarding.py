@@ -98,7 +98,17 @@ def test_what_traces_do_not_say_must_be_said(terminal: Terminal) -> None:
     assert "--agent" in refused.err
     told = onboard(terminal, "--agent", CONCIERGE, "--environment", "staging", file="silent.jsonl")
     assert told.code == 0, told.err
-    assert f"--agent {CONCIERGE} --environment staging" in told.err
+    said = f"--agent {CONCIERGE} --environment staging"
+    assert said in told.err
+    git(terminal, "commit", "-qam", "Know the concierge")
+    state = ("--state-dir", str(terminal.home / "state"))
+    where = str(terminal.home / "silent.jsonl"), "--tool-server", "hotel"
+    # First without what is missing: saying it later mends the traces that are there.
+    assert terminal.run("trace", "import", *where, *state).code == 0
+    assert terminal.run("trace", "import", *where, *said.split(), *state).code == 0
+    policy = str(terminal.home / "policy")
+    evaluated = terminal.run("trace", "evaluate", "--repository", policy, *state, "-o", "json")
+    assert {item["outcome"] for item in evaluated.json["tallies"]} == {"ALLOW"}
 
 
 def test_a_bare_tool_name_without_a_server_is_refused_with_the_option_that_helps(terminal: Terminal) -> None:
