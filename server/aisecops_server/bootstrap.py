@@ -210,13 +210,15 @@ def is_served(settings: Settings) -> bool:
 
 async def _begin(plane: ControlPlane) -> None:
     """Make live what can be; whatever cannot stands in the status, and plans are refused with that reason."""
-    for start in (plane.resume, plane.policy.sync) if plane.live.live is None else ():
+    if plane.live.live is None:
         try:
-            await start()
+            await plane.resume()
         except AisecopsError as error:
             _logger.warning("%s", error.diagnostics())
-        if plane.live.live is not None:
-            return
+    if plane.live.live is None:
+        # What goes wrong here goes wrong again in the poller's first round, which tells it.
+        with contextlib.suppress(AisecopsError):
+            await plane.policy.sync()
 
 
 def _records(text: str) -> Sequence[Scalar] | None:

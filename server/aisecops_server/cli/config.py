@@ -36,6 +36,7 @@ def show_config() -> ExitCode:
         from aisecops_server.terminal.lists import plain_table  # noqa: PLC0415
 
         table = plain_table("setting", "value", "from", "what it is")
+        table.columns[0].no_wrap = True
         for name, field in type(found.settings).model_fields.items():
             value = values[name]
             table.add_row(name, "" if value is None else str(value), found.origins[name], field.description or "")

@@ -103,7 +103,7 @@ def _unforeseen(error: Exception) -> Failure:
 def _of_usage(error: click.ClickException) -> Failure:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "aisecops"
-    message = error.format_message()
+    message = " ".join(error.format_message().split())
     return Failure(
         "USAGE",
         message[:1].lower() + message[1:].rstrip("."),

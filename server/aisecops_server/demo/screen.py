@@ -67,8 +67,12 @@ class Screen:
 
     def done(self, text: str, detail: str = "") -> None:
         """Tell that something was made or checked."""
-        mark = Text(f"{glyph(self.console, ALLOWED)} ", style=style_of(ALLOWED))
-        self.console.print(Text.assemble(mark, text, (f"  {detail}" if detail else "", FAINT)))
+        line = Table.grid(padding=(0, 1))
+        line.add_column(no_wrap=True)
+        line.add_column(overflow="fold")
+        mark = Text(glyph(self.console, ALLOWED), style=style_of(ALLOWED))
+        line.add_row(mark, Text.assemble(text, (f"  {detail}" if detail else "", FAINT)))
+        self.console.print(line)
 
     def say(self, text: str) -> None:
         """Tell something quietly."""

@@ -95,7 +95,7 @@ def _told(error: ErrorDetails) -> str:
 
 def _meant(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, sorted(known), n=1, cutoff=_LIKENESS)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    return f"; the nearest is '{close[0]}'" if close else ""
 
 
 def _require_known_names(tables: PolicyTables) -> None:
