@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.identifiers import is_agent_id
@@ -53,7 +53,7 @@ def sightings_of(traces: Iterable[RecordedTrace], agent_id: str = "", environmen
         InvalidRequestError: a trace with calls does not say its agent or its environment.
     """
     runs: dict[str, RecordedTrace] = {}
-    for trace in traces:
+    for trace in map(_lean, traces):
         runs[trace.trace_id] = runs[trace.trace_id].joined(trace) if trace.trace_id in runs else trace
     seen = Sightings()
     for trace in runs.values():
@@ -86,6 +86,11 @@ def _look(trace: RecordedTrace, seen: Sightings) -> None:
         seen.arguments.setdefault(call.tool, {}).update(dict.fromkeys(_argument_names(call.arguments_json)))
     if calls:
         seen.sessions.setdefault(trace.agent_id, []).append(Counter(call.tool for call in calls))
+
+
+def _lean(trace: RecordedTrace) -> RecordedTrace:
+    # All traces are held until the last part of each has come; their texts are most of their size.
+    return replace(trace, prompts=(), calls=tuple(replace(call, result=None) for call in trace.calls))
 
 
 def _require(trace: RecordedTrace) -> None:

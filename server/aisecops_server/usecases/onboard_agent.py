@@ -156,6 +156,8 @@ class _Draft:
         for tool in tools:
             if tool not in self.policy.tables["tools"]:
                 self._tool(tool)
+            elif self.described.get(tool, self.policy.tables["tools"][tool]) != self.policy.tables["tools"][tool]:
+                self.by_hand.append(f"tools.yaml: {tool}: it stands there already, and differs from your table")
         opened = self._opened(self.seen.tools())
         for agent in sorted(self.seen.calls):
             self._agent(agent, opened)

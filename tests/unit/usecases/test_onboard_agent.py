@@ -89,6 +89,12 @@ def test_a_persons_own_table_is_taken_as_it_is_and_nothing_is_guessed() -> None:
     assert list(added(found, "agents")["concierge"]["capabilities"]) == ["hotel.read"]
 
 
+def test_an_entry_that_is_there_stays_and_is_said_to_differ_from_a_persons_own_table() -> None:
+    found = onboarded(trace("crm/read_customer", agent=SUPPORT), tools={"crm/read_customer": {"effect": "write"}})
+    assert found.entries == ()
+    assert found.by_hand == ("tools.yaml: crm/read_customer: it stands there already, and differs from your table",)
+
+
 @pytest.mark.parametrize(
     ("name", "entry"),
     [
