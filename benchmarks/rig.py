@@ -138,7 +138,7 @@ def engine(opa: Path, directory: Path, name: str, *arguments: str) -> Iterator[P
 @contextlib.contextmanager
 def running(command: Sequence[str], environment: Mapping[str, str], log: object) -> Iterator[subprocess.Popen[bytes]]:
     """Run a process for the length of the block."""
-    process = subprocess.Popen(command, env=dict(environment), stdout=log, stderr=log)  # type: ignore[call-overload]
+    process = subprocess.Popen(command, env=dict(environment), stdout=log, stderr=log)
     try:
         yield process
     finally:

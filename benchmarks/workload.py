@@ -55,7 +55,7 @@ def _requests(trace: RecordedTrace) -> Iterator[decision_service_pb2.DecideReque
         provenance_pb2.Source(
             source_id=f"prompt-{number}",
             kind=KINDS[prompt.kind],
-            content=prompt.text.encode(),  # type: ignore[arg-type]
+            content=prompt.text.encode(),
         )
         for number, prompt in enumerate(trace.prompts, 1)
     ]

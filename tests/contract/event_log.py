@@ -456,7 +456,7 @@ class EventLogContract:
             "to_ns": (0, everything[10].started_at_ns),
         }
         for combination in itertools.product(*values.values()):
-            narrow = TraceFilter(**dict(zip(values, combination, strict=True)))  # type: ignore[arg-type]
+            narrow = TraceFilter(**dict(zip(values, combination, strict=True)))
             expected = [summary for summary in everything if _matches(narrow, summary)]
             assert await listed(log, narrow, page_size=50) == expected, narrow
 

@@ -310,7 +310,7 @@ async def observed(database: Path) -> list[object]:
         for number in range(DECISIONS):
             seen.append(await log.replayed("agent-a", f"key-{number}"))
             stored = seen[6 * number + 5]
-            seen.append(await log.decision(stored.event.decision_id))  # type: ignore[attr-defined]
+            seen.append(await log.decision(stored.event.decision_id))
         return seen
     finally:
         await log.close()

@@ -32,7 +32,7 @@ def _wanted(*extras: str) -> set[str]:
     lines = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
     for extra in extras:
         lines += project["project"]["optional-dependencies"][extra]
-    return {_normal(re.match(r"[A-Za-z0-9._-]+", line)[0]) for line in lines}  # type: ignore[index]
+    return {_normal(re.match(r"[A-Za-z0-9._-]+", line)[0]) for line in lines}
 
 
 def test_a_lock_holds_pins_hashes_and_comments_and_nothing_else() -> None:

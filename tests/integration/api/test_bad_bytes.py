@@ -40,19 +40,19 @@ def spoiled(arguments: bytes) -> DecideRequest:
 
 def with_kind(number: int) -> DecideRequest:
     changed = request()
-    changed.plan.sources[0].kind = number  # type: ignore[assignment]
+    changed.plan.sources[0].kind = number
     return changed
 
 
 def with_trust(number: int) -> DecideRequest:
     changed = request()
-    changed.plan.sources[0].declared_trust = number  # type: ignore[assignment]
+    changed.plan.sources[0].declared_trust = number
     return changed
 
 
 def with_format(number: int) -> DecideRequest:
     changed = DecideRequest(plan=ExecutionPlan(intent="x"))
-    changed.message.format = number  # type: ignore[assignment]
+    changed.message.format = number
     return changed
 
 

@@ -191,7 +191,7 @@ async def test_an_engine_that_does_not_answer_ends_at_the_deadline() -> None:
         async def hang(_document: bytes, *, deadline_seconds: float) -> None:
             await never.wait()
 
-        api.engine.evaluate = hang  # type: ignore[method-assign]
+        api.engine.evaluate = hang
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await client._decisions.Decide(request(), metadata=bearer(client.token))
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
@@ -209,7 +209,7 @@ async def test_overload_is_told_at_once_and_ends_with_its_cause() -> None:
             await gate.wait()
             return await answer(document, deadline_seconds=deadline_seconds)
 
-        api.engine.evaluate = wait  # type: ignore[assignment]
+        api.engine.evaluate = wait
         for _wave in range(3):
             gate.clear()
             held = [asyncio.create_task(one.decide(plan())) for _ in range(2)]
@@ -238,7 +238,7 @@ async def test_dry_runs_at_other_revisions_weigh_as_much_as_what_they_may_start(
             await gate.wait()
             return await answer(revision)
 
-        api.engine.engine_at = wait  # type: ignore[assignment]
+        api.engine.engine_at = wait
         held = asyncio.create_task(client.dry_run(plan(), revision=REVISION))
         await reached.wait()
         with pytest.raises(RetryLaterError):

@@ -147,7 +147,7 @@ async def test_a_stream_that_is_no_longer_read_ends_on_both_sides() -> None:
             finally:
                 ended.set()
 
-        api.log.events = watched  # type: ignore[method-assign]
+        api.log.events = watched
         followed = client.events(follow=True)
         await anext(followed)
         await followed.aclose()

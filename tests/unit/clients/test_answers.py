@@ -14,7 +14,7 @@ RECORDED = decision_pb2.Receipt(event_id="evt-1")
 
 def answer(outcome: int, mode: int = decision_pb2.MODE_ENFORCE, receipt: decision_pb2.Receipt = RECORDED) -> Answer:
     decision = decision_pb2.Decision()
-    decision.outcome, decision.mode = outcome, mode  # type: ignore[assignment]
+    decision.outcome, decision.mode = outcome, mode
     return Answer(decision, receipt)
 
 

@@ -64,5 +64,5 @@ async def test_two_streams_share_what_one_caller_may_hold() -> None:
     first = [await anext(held), await anext(held)]
     (other,) = [answer async for answer in service(room).session(messages(1), CALLER)]
     assert [answer.error.reason for answer in (*first, other)] == ["", "", "OVERLOADED"]
-    await held.aclose()  # type: ignore[attr-defined]
+    await held.aclose()
     assert room.in_flight == 0

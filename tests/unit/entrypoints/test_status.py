@@ -34,7 +34,7 @@ class Context:
 async def ended(error: Exception) -> Context:
     context = Context()
     with pytest.raises(Ended):
-        await status.abort(context, status.as_known(error))  # type: ignore[arg-type]
+        await status.abort(context, status.as_known(error))
     return context
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -88,7 +88,7 @@ class SqliteEventLog:
         query = partial(trace_page, narrow=narrow, page_size=page_size, page_token=page_token)
         return await self._readers.run(query)
 
-    async def events(self, *, from_index: int, follow: bool, trace_id: str) -> AsyncIterator[StoredEvent]:
+    async def events(self, *, from_index: int, follow: bool, trace_id: str) -> AsyncGenerator[StoredEvent, None]:
         """Yield events in log order from an index on; with ``follow``, go on until the log closes.
 
         Raises:

@@ -66,7 +66,7 @@ class AuditService:
         trace_id = _trace_id(asked.trace_id) if asked.trace_id else ""
         events = self.log.events(from_index=asked.from_index, follow=asked.follow, trace_id=trace_id)
         sent = 0
-        async with aclosing(events):  # type: ignore[type-var]
+        async with aclosing(events):
             async for event in events:
                 if sent % _EVENTS_PER_CHECK == 0 or asked.follow:
                     self.gate.still(caller)
