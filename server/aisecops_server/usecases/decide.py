@@ -2,7 +2,7 @@
 
 Ordering rules:
 
-1. A retry is answered from the log before anything else happens.
+1. A retry is answered from the log before anything else happens; an allow only while the policy that gave it is live.
 2. The engine is taken once; its revision is the one that the verdict must carry.
 3. The record is durable before the decision is returned. Without a record there is no answer.
 4. Whatever goes wrong is itself recorded as a refusal, and then raised. Nothing here can turn it into an allow.
@@ -100,14 +100,14 @@ class Decide:
         """Decide one plan and record it.
 
         Raises:
-            IdempotencyConflictError: the key was used for another request.
+            IdempotencyConflictError: the key was used for another request, or for an allow under another policy.
             NoLiveRevisionError, EngineUnavailableError, NoDecisionError: nothing was decided.
             LogUnavailableError: the decision could not be recorded and was withheld.
         """
         if command.idempotency_key:
             stored = await self.log.replayed(command.principal.id, command.idempotency_key)
             if stored is not None:
-                return _as_retry(stored, command)
+                return self._retried(stored, command)
         prepared = await self._prepared(command)
         try:
             engine = await self._engine(command.revision)
@@ -262,6 +262,19 @@ class Decide:
             tools=tuple(sorted({step.tool for step in plan.steps})),
             lowest_trust=_lowest_trust(decision).value,
         )
+
+    def _retried(self, stored: StoredDecision, command: DecideCommand) -> Decided:
+        decided = _as_retry(stored, command)
+        if decided.outcome is Outcome.ALLOW and not command.revision:
+            # An allow must not be put by for the day when policy has changed.
+            live = self.engines.current().bundle.revision
+            if live != decided.details["bundle_revision"]:
+                raise IdempotencyConflictError(
+                    "the policy changed since the plan of this key was allowed",
+                    hint="Ask again with a fresh key",
+                    key=command.idempotency_key,
+                )
+        return decided
 
     async def _winner(self, command: DecideCommand) -> Decided:
         # Another request with the same key was recorded between our look-up and our append: its answer counts.
