@@ -51,7 +51,8 @@ def test_an_unknown_agent_is_judged_on_its_merits_after_one_command_and_a_commit
     done = onboard(terminal, "--owner", "guest-services")
     assert done.code == 0, done.err
     assert "11 entries added" in done.out
-    assert "guessed from 'cancel' in its" in done.out
+    assert "guessed from 'cancel'" in done.out
+    assert "5 effects are guessed" in done.out
     for command in ("git -C", "trace import", "--tool-server hotel", "trace evaluate"):
         assert command in done.err
     changed = git(terminal, "diff", "--numstat").splitlines()

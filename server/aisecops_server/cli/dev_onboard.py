@@ -27,11 +27,11 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
     "onboard",
     examples="""
     aisecops dev onboard traces.otlp.jsonl.gz --policy ./policy --dry-run
-    aisecops dev onboard traces.otlp.jsonl.gz --policy ./policy --tool-server hotel --owner guest-services --own-systems
+    aisecops dev onboard traces.otlp.jsonl.gz --policy ./policy --tool-server hotel --own-systems
     aisecops dev onboard monday.jsonl --policy ./policy --tools tools.yaml
     """,
 )
-@click.argument("files", nargs=-1, required=True, type=_FILE, metavar="TRACE_FILE...")
+@click.argument("files", nargs=-1, required=True, type=_FILE, metavar="TRACE_FILE...", help="Plain or gzipped.")
 @click.option(
     "--policy",
     required=True,

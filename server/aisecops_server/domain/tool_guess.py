@@ -41,7 +41,7 @@ _ARRIVING = {"check": frozenset({"in", "out"})}
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """An effect and what gave rise to it."""
+    """An effect and what gave rise to it, which is empty where a name says nothing that is known."""
 
     effect: ToolEffect
     because: str
@@ -53,7 +53,7 @@ def guess_effect(name: str, arguments: Iterable[str], vocabulary: Vocabulary) ->
     guesses = [_of_clause(clause, effects) for clause in _clauses(name_words(name))]
     guesses += _of_arguments(arguments, vocabulary)
     gravest = max(guesses, key=lambda guess: GRAVITY.index(guess.effect), default=None)
-    return gravest or Guess("execute", "its name says nothing that is known")
+    return gravest or Guess("execute", "")
 
 
 def guess_reach(name: str, arguments: Iterable[str], effect: ToolEffect) -> Reach:
@@ -86,8 +86,8 @@ def _of_clause(clause: Sequence[str], effects: Mapping[str, ToolEffect]) -> Gues
     known = [word for index, word in enumerate(clause) if word in effects and not _arrives(clause, index)]
     if not known:
         # Half of a name that nobody knows is as unknown as a whole one.
-        arrives = any(_arrives(clause, index) for index in range(len(clause)))
-        return Guess("write" if arrives else "execute", f"the name's part '{'_'.join(clause)}'")
+        arriving = next((word for index, word in enumerate(clause) if _arrives(clause, index)), "")
+        return Guess("write", f"'{arriving}' in its name") if arriving else Guess("execute", "")
     head = next((word for word in known if word not in _THINGS.split()), known[0])
     # What is made or sent may be a payment; what is looked up or removed is only named like one.
     counted = known if effects[head] in {"write", "send"} else [head]

@@ -26,11 +26,25 @@ def onboarding_block(document: Json) -> Group:
         table = plain_table("table", "entry", "says", "check")
         for entry in added:
             table.add_row(entry["table"], entry["key"], _says(entry), Text(_checks(entry), style=FAINT))
-        parts.extend((Text(""), table))
+        parts.extend((Text(""), table, *_advice(added)))
     for title, key in (("change by hand", "byHand"), ("left out: no table may hold these names", "leftOut")):
         if document[key]:
             parts.extend((Text(""), Text(title, style=STRONG), *(Text(f"  {line}") for line in document[key])))
     return Group(*parts)
+
+
+def _advice(added: Sequence[Json]) -> list[RenderableType]:
+    guessed = sum("effect" in entry["remarks"] for entry in added)
+    if not guessed:
+        return []
+    return [
+        Text(""),
+        Text(
+            f"{counted(guessed, 'effect is', 'effects are')} guessed from names; what no name says is taken for the "
+            "worst. Check them, or say better with --own-systems or --tools.",
+            style=FAINT,
+        ),
+    ]
 
 
 def _says(entry: Json) -> str:
@@ -49,5 +63,5 @@ def _says(entry: Json) -> str:
 def _checks(entry: Json) -> str:
     remarks: Mapping[str, str] = entry["remarks"]
     if "effect" in remarks:
-        return remarks["effect"].removesuffix(": check")
+        return remarks["effect"].removesuffix(": check").removesuffix(" in its name")
     return ", ".join(remarks)

@@ -34,6 +34,7 @@ _DOES: Mapping[ToolEffect, str] = {
     "spend": "Spend with",
     "execute": "Do anything with",
 }
+_UNKNOWN_EFFECT = "its name says nothing that is known, so the worst: check"
 _SHOWN_ARGUMENTS = 12
 
 
@@ -206,7 +207,7 @@ class _Draft:
             fields["reach"] = guess_reach(tool.partition("/")[2], arguments, guess.effect)
         remarks = {
             **seen,
-            "effect": f"guessed from {guess.because}: check",
+            "effect": f"guessed from {guess.because}: check" if guess.because else _UNKNOWN_EFFECT,
             "reach": "not known, so the worst: check" if self.said.systems == "unknown" else "guessed: check",
             "result_trust": "not known, so the worst: who can put words into its results?",
         }

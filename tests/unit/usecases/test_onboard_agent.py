@@ -67,6 +67,7 @@ def test_nothing_is_believed_of_a_tool_that_its_name_cannot_say() -> None:
         ("external", "unverified")
     }
     assert added(found, "tools")["hotel/frobnicate"]["effect"] == "execute"
+    assert remarks(found, "hotel/frobnicate")["effect"] == "its name says nothing that is known, so the worst: check"
     assert all("check" in remarks(found, name)["effect"] for name in added(found, "tools"))
 
 
