@@ -34,7 +34,7 @@ def remote_failure(error: Exception) -> Failure | None:
     """Return what to tell about an error of a call, or ``None`` when it is not one."""
     if not isinstance(error, AisecopsClientError):
         return None
-    reason = error.reason.removeprefix("ERROR_REASON_") or _OF_CODE.get(error.code, error.code.name)
+    reason = error.reason or _OF_CODE.get(error.code, error.code.name)
     message = error.message.rstrip(".")
     if reason == "SERVER_UNREACHABLE":
         message = f"no control plane answers at {server_address()}"

@@ -30,7 +30,7 @@ class Principal(_message.Message):
     id: _builtins.str
     """Id is the SPIFFE id or subject that the credential proved."""
     authenticated_by: _builtins.str
-    """Authenticated_by names the mechanism: `token`, `mtls` or `peer`."""
+    """Authenticated_by names what proved it: `token`, or `recorded` for the agent that imported telemetry names."""
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Roles are what the credential lets the caller do: `agent`, `security`, `platform`, `secops`, `app`, `auditor`."""
