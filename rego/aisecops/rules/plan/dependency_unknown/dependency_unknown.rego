@@ -24,9 +24,15 @@ findings contains finding if {
 }
 
 # METADATA
-# description: Whether a step with that id stands before the index.
+# description: Whether a step with that id stands before the index, or was decided earlier in the session.
 earlier(index, id) if {
 	some joined in lib.steps
 	joined.id == id
 	joined.index < index
+}
+
+earlier(_, id) if {
+	some call in input.history
+	call.observed == true
+	call.step_id == id
 }

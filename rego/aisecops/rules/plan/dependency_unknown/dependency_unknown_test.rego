@@ -38,3 +38,13 @@ test_an_earlier_step_is_not_found if {
 test_an_unknown_agent_is_told_too if {
 	count(findings(testing.from_stranger(needing(["s9"], [])))) == 1
 }
+
+after_call(observed) := testing.but(
+	testing.document([object.union(testing.step("crm/read", {"id": "7"}), {"depends_on": ["h1"]})]),
+	{"history": [{"step_id": "h1", "tool": "crm/read", "observed": observed}]},
+)
+
+test_a_call_that_the_session_made_before_is_known_and_one_that_is_only_claimed_is_not if {
+	findings(after_call(true)) == set()
+	count(findings(after_call(false))) == 1
+}
