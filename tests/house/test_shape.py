@@ -18,6 +18,8 @@ COMPOSITION = f"{tree.SERVER}/bootstrap.py"
 COMPOSITION_LINES = 100
 MEDIAN_FUNCTION_LINES = 12
 POSITIONAL_PARAMETERS = 4
+# Proofs about the log, which who holds an earlier head of it may ask for.
+PROOFS = {"is_included", "consistency_proof", "is_consistent"}
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "manager", "managers", "misc", "core", "models"}
 
 
@@ -71,6 +73,26 @@ def test_no_file_or_folder_is_named_for_having_no_subject() -> None:
 def test_every_package_that_is_shipped_says_that_it_is_typed() -> None:
     for package in (tree.SERVER, "clients/aisecops_client"):
         assert f"{package}/py.typed" in tree.files()
+
+
+def test_no_function_or_class_is_there_for_nobody() -> None:
+    own = tree.under(f"{tree.SERVER}/", suffix=".py")
+    used = {
+        node.id if isinstance(node, ast.Name) else node.attr
+        for path in [*own, *tree.under("clients/", "docs/generate/", suffix=".py")]
+        for node in ast.walk(tree.parsed(path))
+        if isinstance(node, ast.Name | ast.Attribute)
+    }
+    idle = {
+        node.name
+        for path in own
+        for node in tree.parsed(path).body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        # What is decorated is used by its decorator, as a command is.
+        and not node.decorator_list
+        and node.name not in used
+    }
+    assert idle <= PROOFS, idle - PROOFS
 
 
 def _positional(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
