@@ -38,10 +38,17 @@ findings contains finding if {
 # description: |
 #   Whether anything that is executed has a word without which none of the patterns matches. Most plans stop at
 #   this one match, so a new pattern's first word belongs here too.
+suspicious if regex.match(words, spoken)
+
 suspicious if {
-	lines := [line | some joined in lib.steps; line := written_out(joined.index)]
-	regex.match(words, concat("\n", array.concat(lines, [text.value | some text in commands])))
+	regex.match(`['"\\$]|/\*`, spoken)
+	some joined in lib.steps
+	regex.match(words, written_out(joined.index))
 }
+
+# METADATA
+# description: All texts that something will execute in one.
+spoken := concat("\n", array.concat([text.value | some text in commands], [""]))
 
 words := `(?i)\b((rm|dd|del|rd|rmdir|find|git|init|kill|format)\s|mkfs|wipefs|shred|fdisk|drop|truncate|delete|chmod|chown|curl|wget|fetch|base64|kubectl|terraform|helm|docker|aws|shutdown|reboot|poweroff|crontab|iptables|remove-item)|/dev/|:\(|--(force|mirror)`
 
