@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import click
 from aisecops_server.cli.exit_codes import MEANINGS
@@ -14,7 +14,40 @@ from docs.generate.markdown import code, one_line, table
 INTRODUCTION = """# Commands
 
 Data goes to standard output, everything else to standard error. `-o json` holds for results, empty results and
-errors alike; its shapes are the API's messages. `aisecops COMMAND --help` says the same as this page.
+errors alike. `aisecops COMMAND --help` says the same as this page.
+
+"""
+
+# What is printed as JSON: by commands that ask the control plane, its message; by the others, these fields.
+SHAPES: Mapping[str, tuple[str, ...]] = {
+    "decide": ("decision", "receipt"),
+    "explain": ("initiator", "decision", "capabilities", "influences", "replay", "documentJson", "traceText"),
+    "trace show": ("summary", "decisions", "events"),
+    "trace list": ("traces", "nextPageToken"),
+    "bundle list": ("revisions", "nextPageToken"),
+    "bundle show": ("revision", "rules"),
+    "bundle status": ("status",),
+    "bundle diff": ("files",),
+    "trace import": ("traces", "new", "calls"),
+    "trace evaluate": ("revision", "decided", "skipped", "failed", "unknown", "tallies"),
+    "log head": ("size", "root"),
+    "log verify": ("ok", "stored", "recomputed", "problem", "badIndex", "against"),
+    "doctor": ("checks", "counts"),
+    "engine doctor": ("checks", "counts"),
+    "engine path": ("path", "version", "sha256", "source"),
+    "engine list": ("engines",),
+    "config show": ("settings",),
+    "dev policy": ("path", "commit", "branch"),
+    "dev onboard": ("written", "added", "byHand", "leftOut"),
+    "dev token": ("token", "subject", "roles", "expiresInSeconds"),
+    "an error": ("error",),
+}
+_SHAPES_TEXT = """## What `-o json` prints
+
+One object, with always the same fields at its top, whatever their values are. What the control plane answered is its
+message in proto3 JSON: the [API](rpc.md) has the fields below. `-o ndjson` prints the elements of a list one a line.
+An error has `reason`, `message`, `hint`, `metadata` and `exitCode`; its [reason](error-reasons.md) is stable, its
+words are not.
 
 """
 
@@ -25,7 +58,14 @@ def page() -> str:
     options = table(["option", "meaning"], _records(global_options(), context))
     codes = table(["code", "meaning"], [[str(int(number)), meaning] for number, meaning in MEANINGS.items()])
     commands = "\n".join(_commands(cli, context))
-    return f"{INTRODUCTION}## Options of every command\n\n{options}\n## Exit codes\n\n{codes}\n{commands}"
+    shapes = table(["command", "fields"], [[code(name), " ".join(map(code, names))] for name, names in SHAPES.items()])
+    parts = [
+        f"{INTRODUCTION}## Options of every command\n\n{options}",
+        f"## Exit codes\n\n{codes}",
+        f"{_SHAPES_TEXT}{shapes}",
+        commands,
+    ]
+    return "\n".join(parts)
 
 
 def _commands(command: click.Command, context: click.Context) -> Iterator[str]:

@@ -72,6 +72,7 @@ async def test_names_resolve_to_commits_and_unknown_names_say_what_to_do(tmp_pat
         with pytest.raises(UnknownRevisionError) as refused:
             await repository.resolve(name)
         assert "bundle list" in refused.value.diagnostics()
+        assert refused.value.message.endswith(f" {name}")
 
 
 @pytest.mark.parametrize(

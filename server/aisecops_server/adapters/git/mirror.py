@@ -86,7 +86,11 @@ class GitRepository:
             UnknownRevisionError: nothing has that name.
         """
         base, before = ancestor_name(name)
-        return await asyncio.to_thread(self._resolve, self._branch if base == "HEAD" else base, before)
+        try:
+            return await asyncio.to_thread(self._resolve, self._branch if base == "HEAD" else base, before)
+        except UnknownRevisionError as error:
+            # Said with the name that was given, which may be more than the name that was looked up.
+            raise _unknown(name) from error
 
     async def commit(self, commit_id: CommitId) -> Commit:
         """Return one commit's author, time and summary.
