@@ -7,10 +7,11 @@ at all. Whatever is appended is on durable storage when ``append`` returns.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.decision import Decision, DecisionId
+from aisecops_server.domain.errors import IdempotencyConflictError
 from aisecops_server.domain.event import Event, EventId, StoredEvent
 
 
@@ -49,6 +50,20 @@ class Receipt:
     log_index: int
     leaf_hash: bytes
     replayed: bool = False
+
+    def for_retry(self, *, key: str, request_digest: str, stored_digest: str) -> Receipt:
+        """Return the receipt that a retry with ``key`` gets.
+
+        Raises:
+            IdempotencyConflictError: the key stands for another request.
+        """
+        if request_digest != stored_digest:
+            raise IdempotencyConflictError(
+                "the idempotency key was used for another request",
+                hint="Use a fresh key for every plan; repeat a key only to retry the same request",
+                key=key,
+            )
+        return replace(self, replayed=True)
 
 
 @dataclass(frozen=True, slots=True)

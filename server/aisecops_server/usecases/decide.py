@@ -316,14 +316,12 @@ class Decide:
 
 
 def _as_retry(stored: StoredDecision, command: DecideCommand) -> Decided:
-    if stored.request_digest != command.request_digest:
-        raise IdempotencyConflictError(
-            "the idempotency key was used for another plan",
-            hint="Use a fresh key for every plan; repeat a key only to retry the same request",
-            key=command.idempotency_key,
-        )
-    receipt = stored.receipt
-    return Decided(stored.details, Receipt(receipt.event_id, receipt.log_index, receipt.leaf_hash, replayed=True))
+    receipt = stored.receipt.for_retry(
+        key=command.idempotency_key,
+        request_digest=command.request_digest,
+        stored_digest=stored.request_digest,
+    )
+    return Decided(stored.details, receipt)
 
 
 def _lowest_trust(decision: Decision) -> TrustLevel:

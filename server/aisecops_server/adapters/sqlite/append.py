@@ -47,14 +47,12 @@ class _Answered:
     receipt: Receipt
 
     def to(self, retry: Idempotency) -> Result:
-        if retry.request_digest != self.request_digest:
-            return IdempotencyConflictError(
-                "the idempotency key was used for another request",
-                hint="Use a fresh key for every plan; repeat a key only to retry the same request",
-                key=retry.key,
+        try:
+            return self.receipt.for_retry(
+                key=retry.key, request_digest=retry.request_digest, stored_digest=self.request_digest
             )
-        receipt = self.receipt
-        return Receipt(receipt.event_id, receipt.log_index, receipt.leaf_hash, replayed=True)
+        except IdempotencyConflictError as error:
+            return error
 
 
 def load_frontier(connection: apsw.Connection) -> Frontier:
