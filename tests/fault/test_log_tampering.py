@@ -293,8 +293,9 @@ async def test_a_log_that_does_not_fit_its_head_opens_sealed(
     log = open_log(database, LogOptions(minimum_free_bytes=0))
     try:
         assert log.sealed.startswith("INTEGRITY: ")
-        with pytest.raises(AisecopsError, match="sealed"):
+        with pytest.raises(AisecopsError, match="sealed") as refused:
             await log.append(Records("late").record())
+        assert "evidence" in refused.value.hint
     finally:
         await log.close()
     again = open_log(database, LogOptions(minimum_free_bytes=0))

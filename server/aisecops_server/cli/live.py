@@ -10,6 +10,8 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from aisecops_server.cli.connection import connect
 from aisecops_server.domain.errors import EngineUnavailableError, NoLiveRevisionError
 
+_REFUSES = "Mend what it names. A sealed log: run 'aisecops log verify', and restart when that is in order"
+
 
 def live_revision() -> str:
     """Return what is live, in words.
@@ -25,9 +27,7 @@ def live_revision() -> str:
     except (AisecopsClientError, grpc.RpcError) as error:
         raise EngineUnavailableError("it does not answer", hint="Look at its output, or start it again") from error
     if not status.live.commit:
-        raise NoLiveRevisionError(
-            f"no policy is live: {status.problem}", hint="Mend what it names; a sealed log needs a restart then"
-        )
+        raise NoLiveRevisionError(f"no policy is live: {status.problem}", hint=_REFUSES)
     if status.problem:
         raise NoLiveRevisionError(f"{status.live.commit} is live, but {status.problem}", hint="Mend the policy commit")
     if health.status != HealthCheckResponse.SERVING:

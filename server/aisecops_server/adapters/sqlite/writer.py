@@ -20,7 +20,7 @@ from queue import Empty, SimpleQueue
 import apsw
 
 from aisecops_server.adapters.sqlite.append import Appender, Entry, Result
-from aisecops_server.domain.errors import LogUnavailableError, SealedError
+from aisecops_server.domain.errors import IntegrityError, LogUnavailableError, SealedError
 
 # More entries than this make a transaction longer without making it cheaper for each.
 MOST_ENTRIES = 256
@@ -29,6 +29,9 @@ MOST_ENTRIES = 256
 _FAULT_OF_ONE = (apsw.ConstraintError, apsw.MismatchError, apsw.TooBigError, TypeError, ValueError, OverflowError)
 
 _NEXT = "Nothing was allowed. See 'aisecops doctor', free or repair the disk, then restart"
+_NEXT_ALTERED = (
+    "Nothing was allowed. Keep the file as evidence, see 'aisecops log verify', start on a new state directory"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +202,8 @@ class Writer:
 
 
 def _sealed_error(why: str, cause: Exception | None = None) -> SealedError:
-    error = SealedError(f"the log is sealed: {why}", hint=_NEXT)
+    hint = _NEXT_ALTERED if why.startswith(IntegrityError.reason) else _NEXT
+    error = SealedError(f"the log is sealed: {why}", hint=hint)
     error.__cause__ = cause
     return error
 
