@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 OUTPUTS = ("table", "json", "ndjson")
 COLORS = ("auto", "always", "never")
 TIMES = ("utc", "local")
+_EXAMPLE_COLUMNS = 76
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +101,19 @@ class Command(click.Command):
 
 
 def write_examples(formatter: click.HelpFormatter, examples: str) -> None:
-    """Write one example a line, as typed."""
-    lines = [line.strip() for line in examples.strip().splitlines() if line.strip()]
+    """Write one example a line, as typed; what it is for goes below it where the line would be too long."""
+    lines = [line.rstrip() for line in textwrap.dedent(examples.strip("\n")).splitlines() if line.strip()]
     if lines:
         with formatter.section("Examples"):
-            formatter.write("".join(f"{'':{formatter.current_indent}}{line}\n" for line in lines))
+            margin = " " * formatter.current_indent
+            formatter.write("".join(f"{margin}{part}\n" for line in lines for part in _parts(line)))
+
+
+def _parts(line: str) -> list[str]:
+    if line.startswith(" "):
+        return [f"    {line.strip()}"]
+    typed, _, meaning = line.partition("  ")
+    return [line] if len(line) <= _EXAMPLE_COLUMNS or not meaning else [typed, f"    {meaning.strip()}"]
 
 
 def command(name: str, *, examples: str = "") -> Callable[[Callable[..., Any]], Command]:

@@ -97,3 +97,12 @@ def test_completion_answers_the_shell(monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.setenv("COMP_CWORD", "2")
     assert run([]) == 0
     assert capsys.readouterr().out.splitlines() == ["plain,rollback"]
+
+
+def test_what_an_example_is_for_stands_beside_it_or_indented_below_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["decide", "--help"]) == 0
+    examples = capsys.readouterr().out.partition("Examples:\n")[2].splitlines()
+    assert "  aisecops decide -f plan.json --agent ID --dry-run" in examples
+    assert "      what would be decided; grants nothing" in examples
+    assert "      ask as the agent that the token proves" in examples
+    assert [line for line in examples if not line.startswith(("  aisecops decide ", "      "))] == []
