@@ -72,6 +72,7 @@ source(id, kind, tool) := {
 	"tool": tool,
 	"step_id": "",
 	"pointed_at": false,
+	"given": false,
 }
 
 # METADATA

@@ -93,6 +93,11 @@ class ArgumentValue:
         return tuple(dict.fromkeys((self.needle, bare, grouped)))
 
     @property
+    def is_place(self) -> bool:
+        """Return whether it says by itself where something is."""
+        return self.shape in {"email", "url", "host", "iban", "path", "identifier"}
+
+    @property
     def is_counter(self) -> bool:
         """Return whether it is a short number, such as also counts days, list items and prices."""
         return self.value.isdigit() and len(self.value) <= LONGEST_COUNTER

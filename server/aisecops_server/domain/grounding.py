@@ -29,13 +29,15 @@ class Grounding:
     """What grounding found, in the shapes of the input document.
 
     ``values`` holds ``ValuePart`` objects by step, ``summary`` is the ``GroundingPart``, ``request`` the
-    ``RequestPart``, and ``pointed_at`` names the sources whose origin the human named.
+    ``RequestPart``, ``pointed_at`` names the sources whose origin the human named in some way, and ``given`` those of
+    them whose address, path or id the human gave letter by letter.
     """
 
     values: Mapping[StepId, Sequence[JsonValue]]
     summary: JsonValue
     request: JsonValue
     pointed_at: frozenset[SourceId] = frozenset()
+    given: frozenset[SourceId] = frozenset()
 
 
 def ground(plan: ExecutionPlan, read_records: RecordReader = json_scalars) -> Grounding:
@@ -50,6 +52,7 @@ def ground(plan: ExecutionPlan, read_records: RecordReader = json_scalars) -> Gr
     said = Request.of(prompts)
     binding = _Binding(texts, said)
     unsearched: list[JsonValue] = [source.id for source in plan.sources if source.content is None]
+    pointed_at, given = _pointed_at(plan, prompts, said)
     return Grounding(
         values={step: list(_parts(search.results(held[step]), binding)) for step in held},
         summary={
@@ -58,7 +61,8 @@ def ground(plan: ExecutionPlan, read_records: RecordReader = json_scalars) -> Gr
             "truncated": search.unfinished,
         },
         request=said.part(),
-        pointed_at=_pointed_at(plan, prompts, said),
+        pointed_at=pointed_at,
+        given=given,
     )
 
 
@@ -127,17 +131,25 @@ def _is_prompt(source: Source) -> bool:
     return source.kind is SourceKind.USER_PROMPT and source.content is not None
 
 
-def _pointed_at(plan: ExecutionPlan, prompts: Sequence[SourceText], said: Request) -> frozenset[SourceId]:
-    """Return the sources whose origin, or an argument of the call that gave them, the human named."""
+def _pointed_at(
+    plan: ExecutionPlan, prompts: Sequence[SourceText], said: Request
+) -> tuple[frozenset[SourceId], frozenset[SourceId]]:
+    """Return the sources whose origin, or an argument of the call that gave them, the human named, and gave.
+
+    Whoever owns a page chooses words of its address, and a search for the human's words returns anybody's page; only
+    an address, path or id that stands in the prompt is the human's own choice of a source.
+    """
     search = ValueSearch()
     held = {source.id: search.add_all(_origins(source)) for source in plan.sources if source.tool or source.origin_uri}
     prompt = SourceId("prompt")
     for text in prompts:
         search.read(prompt, text)
-    return frozenset(
-        source
-        for source, indexes in held.items()
-        if any(found or said.names(value) for value, found in search.results(indexes))
+    results = {source: list(search.results(indexes)) for source, indexes in held.items()}
+    return (
+        frozenset(
+            source for source, seen in results.items() if any(found or said.names(value) for value, found in seen)
+        ),
+        frozenset(source for source, seen in results.items() if any(found and value.is_place for value, found in seen)),
     )
 
 

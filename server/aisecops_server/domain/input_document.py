@@ -133,6 +133,7 @@ class SourcePart(_Part):
     tool: str
     step_id: str
     pointed_at: bool = Field(description="Whether the human named its origin, or an argument of the call that gave it.")
+    given: bool = Field(description="Whether the prompt holds that origin or argument itself: an address, path or id.")
 
 
 class GroundingPart(_Part):
@@ -277,6 +278,7 @@ def _source(source: Source, grounding: Grounding) -> Json:
         "tool": source.tool,
         "step_id": source.step_id,
         "pointed_at": source.id in grounding.pointed_at,
+        "given": source.id in grounding.given,
     }
 
 

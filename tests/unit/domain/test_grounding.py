@@ -280,3 +280,12 @@ def test_only_so_much_text_is_read_as_records_and_the_rest_is_believed_less():
     sources = [source(f"s{number}", record) for number in range(4)]
     (value,) = values(grounded({"to": "ann@x.org"}, *sources))
     assert [seen["form"] for seen in value["found"]] == ["field", "field", "text", "text"]
+
+
+def test_only_an_address_that_stands_in_the_prompt_was_given_by_the_human():
+    prompt = source("user", "Send Ann the opening times of Example Hotel, see www.hotel.example/times")
+    asked = source("asked", "text", name='{"url": "www.hotel.example/times"}')
+    found = source("found", "text", name='{"query": "opening times of Example Hotel"}')
+    named = source("named", "text", name='{"url": "https://example.hotel"}')
+    result = grounded({}, prompt, asked, found, named)
+    assert (result.pointed_at, result.given) == ({"asked", "found", "named"}, {"asked"})

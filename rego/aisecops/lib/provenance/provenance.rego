@@ -267,7 +267,17 @@ plausible(value) if {
 # description: Whether the human spoke of the one whom an address names, and asked for what is to be done.
 introduced(joined, value) if {
 	value.named
+	given(value)
 	asked(joined)
+}
+
+# METADATA
+# description: |
+#   Whether the human gave the very address, path or id of a source in which the value stands. Words of an address
+#   or of a search are not enough: whoever writes a page chooses them too.
+given(value) if {
+	some seen in value.found
+	source_of(seen.source).given
 }
 
 # METADATA

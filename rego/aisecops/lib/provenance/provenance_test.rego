@@ -30,6 +30,15 @@ test_prose_about_somebody_whom_the_human_named_is_introduced if {
 	class(scene.spoken(to([scene.prose("named")]))) == "introduced"
 }
 
+test_a_page_that_only_has_words_of_the_human_introduces_nobody if {
+	asked := testing.but(scene.scene("mail/send", ["send"], [scene.spoken(to([scene.prose("named")]))]), {"sources": [source |
+		some held in scene.scene("mail/send", [], []).sources
+		source := object.union(held, {"given": false})
+	]})
+	judged := provenance.judged with input as asked with data.tables as scene.tables
+	judged[0].class == "quoted"
+}
+
 test_nowhere_is_unseen if class(to([])) == "unseen"
 
 test_a_source_that_the_plan_does_not_list_has_no_say if class(to([scene.field("ghost")])) == "dictated"

@@ -56,7 +56,7 @@ scene(tool, words, values) := testing.but(testing.one(tool, {}), {
 		testing.source("page", "tool_result", "web/read"),
 		testing.source("trip", "tool_result", "trips/find"),
 		testing.source("staff", "tool_result", "staff/find"),
-		object.union(testing.source("named", "tool_result", "mail/read"), {"pointed_at": true}),
+		object.union(testing.source("named", "tool_result", "mail/read"), {"pointed_at": true, "given": true}),
 	],
 })
 
