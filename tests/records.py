@@ -15,7 +15,7 @@ from aisecops_server.domain.decision import (
     Mode,
     Outcome,
     Severity,
-    StepOutcome,
+    StepDecision,
 )
 from aisecops_server.domain.event import Event, EventId, Stage, make_event
 from aisecops_server.domain.identity import Principal, PrincipalId, Role
@@ -130,5 +130,5 @@ def _conclusion(outcome: Outcome, rules: Sequence[str]) -> Conclusion:
     findings = tuple(
         Finding(rule, "title", "message", _EFFECTS[outcome], Severity.HIGH, "", (), "remedy") for rule in rules
     )
-    steps = (StepOutcome(StepId("s1"), outcome, "cap", "table"),)
+    steps = (StepDecision(StepId("s1"), outcome, "cap", "table"),)
     return Conclusion(outcome, findings, steps, (), (), 0)

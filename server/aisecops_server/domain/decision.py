@@ -77,7 +77,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class StepOutcome:
+class StepDecision:
     """The outcome of one step and the capability that covers it (empty when none does)."""
 
     step_id: StepId
@@ -87,7 +87,7 @@ class StepOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class SettledTrust:
+class SourceTrust:
     """How far policy trusted one source."""
 
     source_id: str
@@ -119,9 +119,9 @@ class Conclusion:
 
     outcome: Outcome
     findings: tuple[Finding, ...]
-    steps: tuple[StepOutcome, ...]
+    steps: tuple[StepDecision, ...]
     obligations: tuple[Obligation, ...]
-    sources: tuple[SettledTrust, ...]
+    sources: tuple[SourceTrust, ...]
     risk_score_milli: int
 
 
@@ -238,9 +238,9 @@ def _fact(item: JsonValue) -> Fact:
     return Fact(pointer=_text(fields.get("pointer"), "fact.pointer"), value=fields["value"])
 
 
-def _step(item: JsonValue) -> StepOutcome:
+def _step(item: JsonValue) -> StepDecision:
     fields = _mapping(item, "step")
-    return StepOutcome(
+    return StepDecision(
         step_id=StepId(_text(fields.get("id"), "step.id")),
         outcome=_enum(Outcome, fields.get("outcome"), "step.outcome"),
         capability=_text(fields.get("capability"), "step.capability"),
@@ -257,9 +257,9 @@ def _obligation(item: JsonValue) -> Obligation:
     )
 
 
-def _trust(item: JsonValue) -> SettledTrust:
+def _trust(item: JsonValue) -> SourceTrust:
     fields = _mapping(item, "source")
-    return SettledTrust(
+    return SourceTrust(
         source_id=_text(fields.get("id"), "source.id"),
         trust=_enum(TrustLevel, fields.get("trust"), "source.trust"),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.decision import Conclusion, Decision, Effect, Finding, Obligation, Outcome, StepOutcome
+from aisecops_server.domain.decision import Conclusion, Decision, Effect, Finding, Obligation, Outcome, StepDecision
 from aisecops_server.domain.identity import Principal
 from aisecops_server.domain.plan import ExecutionPlan
 from aisecops_server.domain.provenance import Source, TrustLevel
@@ -117,7 +117,7 @@ def _finding(finding: Finding) -> Mapping[str, JsonValue]:
     }
 
 
-def _step(step: StepOutcome) -> Mapping[str, JsonValue]:
+def _step(step: StepDecision) -> Mapping[str, JsonValue]:
     return {
         "id": step.step_id,
         "outcome": step.outcome.value,

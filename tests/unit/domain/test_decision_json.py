@@ -16,9 +16,9 @@ from aisecops_server.domain.decision import (
     Mode,
     Obligation,
     Outcome,
-    SettledTrust,
     Severity,
-    StepOutcome,
+    SourceTrust,
+    StepDecision,
 )
 from aisecops_server.domain.decision_json import conclusion_details, decision_details, explanation
 from aisecops_server.domain.identity import Principal, PrincipalId, Role
@@ -42,9 +42,9 @@ FINDING = Finding(
 CONCLUSION = Conclusion(
     outcome=Outcome.DENY,
     findings=(FINDING,),
-    steps=(StepOutcome(StepId("s1"), Outcome.DENY, "mail", "team-a"),),
+    steps=(StepDecision(StepId("s1"), Outcome.DENY, "mail", "team-a"),),
     obligations=(Obligation("redact", "s1", {"fields": ["to"]}),),
-    sources=(SettledTrust("prompt", TrustLevel.TRUSTED),),
+    sources=(SourceTrust("prompt", TrustLevel.TRUSTED),),
     risk_score_milli=700,
 )
 DECISION = Decision(
@@ -95,6 +95,7 @@ def test_the_details_hold_the_whole_decision() -> None:
         "plan_hash": "e" * 64,
         "decided_at_micros": 1_800_000_000_123_456,
         "evaluation_ns": 987_654,
+        "approval": "not_required",
         "explanation": "Denied by provenance.ungrounded at mail/send: nobody named this recipient.",
     }
 
