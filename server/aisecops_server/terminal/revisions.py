@@ -32,6 +32,8 @@ def status_block(status: Json, when: When) -> Group:
     wanted = str(status.get("wanted", ""))
     if wanted and wanted != str((status.get("live") or {}).get("commit", "")):
         parts.append(Text(f"wanted {short_revision(wanted)} is not live", style=style_of(BLOCKED)))
+        if shown and not status.get("problem"):
+            parts.append(Text("it was left by a rollback or an activation by name; the next commit is followed again"))
     if status.get("problem"):
         parts.append(Text(f"problem: {status['problem']}", style=style_of(BLOCKED)))
     return Group(*parts)

@@ -9,6 +9,7 @@ from aisecops_server.terminal.decisions import because, decision_block, sources_
 from aisecops_server.terminal.gates import gate_signs, gate_strip
 from aisecops_server.terminal.lists import check_table, trace_table
 from aisecops_server.terminal.places import Place, pieces
+from aisecops_server.terminal.revisions import status_block
 from aisecops_server.terminal.words import ALLOWED, BLOCKED, ESCALATED, GATES, NOT_REACHED, WARNED
 from rich.console import Console, RenderableType
 
@@ -208,3 +209,12 @@ def test_a_pipe_has_no_colour_unless_it_was_asked_for(
 ) -> None:
     monkeypatch.setenv("NO_COLOR", variable)
     assert ("\x1b[" in drawn(verdict(plain(), DECISION), color=color)) is colored
+
+
+@pytest.mark.parametrize(("problem", "explained"), [("", True), ("data/tools.yaml:3: not YAML", False)])
+def test_a_wanted_revision_that_is_not_live_says_why(problem: str, *, explained: bool) -> None:
+    status = {"live": {"commit": "a" * 40, "state": "live"}, "wanted": "b" * 40, "problem": problem}
+    shown = drawn(status_block(status, str))
+    assert "wanted bbbbbbbb is not live" in shown
+    assert ("by a rollback or an activation by name" in shown) is explained
+    assert problem in shown
