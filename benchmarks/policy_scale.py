@@ -4,7 +4,8 @@
 
 `TRACES` is a folder of recorded traces (NAME.otlp.jsonl[.gz]). The shipped policy runs in bare OPA over a Unix socket;
 its tables are the shipped ones, filled up with made-up agents and tools to each size and compiled like a bundle's;
-a size below theirs leaves them as they are. The floor is a policy that allows everything. All targets are measured in turns, and ratios are taken within a round.
+a size below theirs leaves them as they are. The floor is a policy that allows everything. All targets are measured in
+turns, and ratios are taken within a round.
 """
 
 from __future__ import annotations
