@@ -18,7 +18,12 @@ from typing import Protocol
 from aisecops_server.domain.canonical import JsonValue, digest
 from aisecops_server.domain.decision import Decision, Mode, Outcome, Verdict, conclude
 from aisecops_server.domain.decision_json import decision_details
-from aisecops_server.domain.errors import AisecopsError, IdempotencyConflictError, IntegrityError
+from aisecops_server.domain.errors import (
+    AisecopsError,
+    EngineUnavailableError,
+    IdempotencyConflictError,
+    IntegrityError,
+)
 from aisecops_server.domain.event import Stage, make_event
 from aisecops_server.domain.grounding import ground
 from aisecops_server.domain.identity import Principal
@@ -115,6 +120,11 @@ class Decide:
             record, details = self._conclude(prepared, engine, verdict)
         except AisecopsError as error:
             await self._record_refusal(prepared, error)
+            raise
+        except asyncio.CancelledError:
+            # Who stops waiting was told nothing, but what they tried is on record.
+            gone = EngineUnavailableError("the caller stopped waiting", why="deadline")
+            await asyncio.shield(self._refused(prepared, gone))
             raise
         receipt = await self.log.append(record)
         return Decided(details, receipt) if not receipt.replayed else await self._winner(command)

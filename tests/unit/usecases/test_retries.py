@@ -1,13 +1,15 @@
-"""A retry gets the stored answer, and an allow does not outlive the policy that gave it."""
+"""A retry gets the stored answer, an allow does not outlive its policy, and what was asked is on record."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import asyncio
+import json
+from dataclasses import dataclass, field, replace
 
 import pytest
 from aisecops_server.adapters.system import RandomIds
 from aisecops_server.domain.bundle import CommitId
-from aisecops_server.domain.decision import Mode, Outcome
+from aisecops_server.domain.decision import Mode, Outcome, Verdict
 from aisecops_server.domain.errors import IdempotencyConflictError
 from aisecops_server.domain.identity import Principal, PrincipalId, Role
 from aisecops_server.domain.plan import PlanId, TraceId
@@ -45,3 +47,32 @@ async def test_a_denial_is_given_again_whatever_is_live() -> None:
     engine.bundle = replace(fake_bundle(), revision=CommitId("c" * 40))
     again = await decide(command("db/delete"))
     assert (again.outcome, again.details, again.receipt.replayed) == (Outcome.DENY, first.details, True)
+
+
+@dataclass
+class SilentEngine(FakeEngine):
+    """Is asked and never answers."""
+
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def evaluate(self, document: bytes, *, deadline_seconds: float) -> Verdict:
+        del document, deadline_seconds
+        self.asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError("nobody set it")
+
+
+@pytest.mark.asyncio
+async def test_what_was_asked_is_on_record_even_if_the_caller_does_not_wait() -> None:
+    engine, log = SilentEngine(), MemoryEventLog()
+    decide = Decide(engine, log, FakeClock(), RandomIds(), deadline_seconds=1.0)
+    asking = asyncio.create_task(decide(command("mail/send")))
+    await engine.asked.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    (refused,) = [stored.event async for stored in log.events(from_index=0, follow=False, trace_id="")]
+    assert (refused.type, json.loads(refused.body)["details"]["message"]) == (
+        "decision.refused",
+        "the caller stopped waiting",
+    )
