@@ -3,11 +3,18 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import pytest
 from aisecops_server.domain.recorded_trace import Strangers, Tally, strangers_among
 from aisecops_server.terminal.consoles import make_console
 from aisecops_server.terminal.evaluations import evaluation_block
 
 UNREGISTERED = ("capability.capability_not_granted", "identity.agent_unregistered")
+
+
+@pytest.fixture(autouse=True)
+def _width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw as wide wherever the tests run: their runner may have set a width of its own."""
+    monkeypatch.setenv("COLUMNS", "120")
 
 
 def drawn(unknown: dict[str, Any]) -> list[str]:
