@@ -90,7 +90,7 @@ class Traffic:
             trust=self.random.choice(("internal", "external", "unverified")) if odd else "trusted",
             revision=REVISIONS[number * len(REVISIONS) // self.total % len(REVISIONS)],
             document=canonical_bytes({"number": number, "filler": self.filler}),
-            details={"explanation": "y" * 600, "findings": list(rules)},
+            details={"explanation": "y" * 600},
         )
 
 

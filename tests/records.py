@@ -80,7 +80,7 @@ class Records:
         return DecisionRecord(
             decision=decision,
             document=document,
-            events=self.events(decision, details or {}),
+            events=self.events(decision, _plan_facts(intent, tools), {"trust": {"prompt": trust}, **(details or {})}),
             idempotency=Idempotency(agent, key, request_digest) if key else None,
             agent_id=agent,
             intent=intent,
@@ -88,14 +88,17 @@ class Records:
             lowest_trust=trust,
         )
 
-    def events(self, decision: Decision, details: dict[str, object]) -> tuple[Event, ...]:
+    def events(self, decision: Decision, plan: dict[str, object], details: dict[str, object]) -> tuple[Event, ...]:
         outcome = {
             "outcome": decision.outcome.value,
+            "mode": decision.mode.value,
+            "bundle_revision": decision.bundle_revision,
+            "findings": [{"rule": finding.rule} for finding in decision.conclusion.findings],
             "principal": {"id": decision.principal.id},
             "document_digest": decision.document_digest,
             **details,
         }
-        stages = [(stage, kind, {"note": kind}) for stage, kind in STAGES]
+        stages = [(stage, kind, plan if kind == "plan.received" else {"note": kind}) for stage, kind in STAGES]
         stages.append((Stage.OUTCOME, "decision.concluded", outcome))
         return tuple(
             make_event(
@@ -124,6 +127,10 @@ class Records:
             occurred_at_ns=START_NS + number * 1_000_000,
             details={"number": number},
         )
+
+
+def _plan_facts(intent: str, tools: Sequence[str]) -> dict[str, object]:
+    return {"intent": intent, "steps": [{"id": f"s{at}", "tool": tool} for at, tool in enumerate(tools)]}
 
 
 def _conclusion(outcome: Outcome, rules: Sequence[str]) -> Conclusion:

@@ -127,14 +127,9 @@ class EventLogContract:
     @pytest.mark.asyncio
     async def test_an_entry_that_no_store_can_hold_hurts_nobody_beside_it(self, log: EventLog) -> None:
         make = Records()
-        strange = {4: "intent", 14: "tool", 24: "intent", 34: "tool", 44: "tool"}
-        records = [
-            make.record(
-                intent="\ud800" if strange.get(number) == "intent" else "answer",
-                tools=("\ud800",) if strange.get(number) == "tool" else ("mail/send",),
-            )
-            for number in range(50)
-        ]
+        intent, tools = {"intent": "\ud800"}, {"tools": ("\ud800",)}
+        strange = {4: intent, 14: tools, 24: intent, 34: tools, 44: tools}
+        records = [dataclasses.replace(make.record(), **strange.get(number, {})) for number in range(50)]
         answers = await asyncio.gather(*map(log.append, records), return_exceptions=True)
         refused = [number for number, answer in enumerate(answers) if isinstance(answer, LogUnavailableError)]
         assert refused == list(strange)

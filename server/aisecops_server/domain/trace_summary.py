@@ -3,15 +3,21 @@
 The outcome is the most restrictive of its decisions and the trust the worst, so that a later harmless decision
 never hides an earlier blocked one. Agent and intent are those that opened the trace, the revision is that of the
 latest decision, and the mode too, unless one of them was real.
+
+All of it stands in the log as well: ``proven`` reads it back from a decision's outcome event and its plan event.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from aisecops_server.domain.decision import Mode, Outcome, most_restrictive
 from aisecops_server.domain.provenance import TrustLevel
 from aisecops_server.domain.record import DecisionRecord, TraceSummary
+
+_RANKS = {level.value: level.rank for level in TrustLevel}
 
 
 def opened(record: DecisionRecord) -> TraceSummary:
@@ -28,14 +34,40 @@ def opened(record: DecisionRecord) -> TraceSummary:
         lowest_trust=record.lowest_trust,
         bundle_revision=decision.bundle_revision,
         decisions=1,
-        started_at_ns=min(event.occurred_at_ns for event in record.events),
-        last_at_ns=max(event.occurred_at_ns for event in record.events),
+        started_at_ns=record.events[-1].occurred_at_ns,
+        last_at_ns=record.events[-1].occurred_at_ns,
+    )
+
+
+def proven(outcome: Mapping[str, Any], plan: Mapping[str, Any], *, trace_id: str, occurred_at_ns: int) -> TraceSummary:
+    """Return what ``opened`` made of a decision, from the details of its outcome event and of its plan event.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: the details are not those of a decision.
+    """
+    return TraceSummary(
+        trace_id=trace_id,
+        agent_id=outcome["principal"]["id"],
+        outcome=outcome["outcome"],
+        mode=outcome["mode"],
+        intent=plan["intent"],
+        tools=tuple(sorted({step["tool"] for step in plan["steps"]})),
+        rules=tuple(sorted({finding["rule"] for finding in outcome["findings"]})),
+        lowest_trust=max(outcome["trust"].values(), key=_RANKS.__getitem__, default=TrustLevel.UNVERIFIED.value),
+        bundle_revision=outcome["bundle_revision"],
+        decisions=1,
+        started_at_ns=occurred_at_ns,
+        last_at_ns=occurred_at_ns,
     )
 
 
 def extended(summary: TraceSummary, record: DecisionRecord) -> TraceSummary:
     """Return ``summary`` with one more decision in it."""
-    added = opened(record)
+    return joined(summary, opened(record))
+
+
+def joined(summary: TraceSummary, added: TraceSummary) -> TraceSummary:
+    """Return ``summary`` with that of one later decision in it."""
     return replace(
         summary,
         outcome=most_restrictive([Outcome(summary.outcome), Outcome(added.outcome)]).value,
@@ -59,4 +91,4 @@ def _union(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _worst(first: str, second: str) -> str:
-    return max(first, second, key=lambda level: TrustLevel(level).rank)
+    return max(first, second, key=_RANKS.__getitem__)

@@ -34,16 +34,40 @@ def summary_of(row: Row) -> TraceSummary:
     return TraceSummary(*fields)
 
 
+def summary_row(summary: TraceSummary) -> Row:
+    """Return the row of ``SUMMARY_COLUMNS`` that holds ``summary``."""
+    return (
+        summary.trace_id,
+        summary.agent_id,
+        summary.outcome,
+        summary.mode,
+        summary.intent,
+        orjson.dumps(summary.tools).decode(),
+        orjson.dumps(summary.rules).decode(),
+        summary.lowest_trust,
+        summary.bundle_revision,
+        summary.decisions,
+        summary.started_at_ns,
+        summary.last_at_ns,
+    )
+
+
+def values_of(summary: TraceSummary) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return what a trace can be found by, as each kind of term with its values."""
+    return (
+        ("agent", (summary.agent_id,)),
+        ("outcome", (summary.outcome,)),
+        ("mode", (summary.mode,)),
+        ("trust", (summary.lowest_trust,)),
+        ("revision", (summary.bundle_revision,)),
+        ("tool", summary.tools),
+        ("rule", summary.rules),
+    )
+
+
 def terms_of(summary: TraceSummary) -> set[Term]:
     """Return what a trace can be found by."""
-    single = {
-        "agent": summary.agent_id,
-        "outcome": summary.outcome,
-        "mode": summary.mode,
-        "trust": summary.lowest_trust,
-        "revision": summary.bundle_revision,
-    }
-    return {*single.items(), *(("tool", tool) for tool in summary.tools), *(("rule", rule) for rule in summary.rules)}
+    return {(kind, value) for kind, values in values_of(summary) for value in values}
 
 
 def bits_of(stored: bytes) -> int:
@@ -101,7 +125,7 @@ class TraceIndex:
                 following += 1
 
     def _store(self, numbers: Mapping[str, int], summaries: Mapping[str, TraceSummary]) -> None:
-        rows = [(numbers[trace_id], *_summary_row(summary)) for trace_id, summary in summaries.items()]
+        rows = [(numbers[trace_id], *summary_row(summary)) for trace_id, summary in summaries.items()]
         insert(self._connection, "INSERT OR REPLACE INTO trace", rows)
         spans: dict[int, tuple[int, int]] = {}
         for trace_id, summary in summaries.items():
@@ -153,20 +177,3 @@ class TraceIndex:
             rows = select_in(self._connection, "SELECT kind, value, id FROM term WHERE (kind, value) IN", missing)
             self._terms.update({(kind, value): number for kind, value, number in rows})
         return {term: self._terms[term] for term in terms}
-
-
-def _summary_row(summary: TraceSummary) -> Row:
-    return (
-        summary.trace_id,
-        summary.agent_id,
-        summary.outcome,
-        summary.mode,
-        summary.intent,
-        orjson.dumps(summary.tools).decode(),
-        orjson.dumps(summary.rules).decode(),
-        summary.lowest_trust,
-        summary.bundle_revision,
-        summary.decisions,
-        summary.started_at_ns,
-        summary.last_at_ns,
-    )

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import apsw
 import orjson
 
 from aisecops_server.adapters.sqlite.append import load_frontier
+from aisecops_server.adapters.sqlite.fault import Fault
 from aisecops_server.adapters.sqlite.schema import SUBTREE_LEAVES
 from aisecops_server.adapters.sqlite.statements import Row
+from aisecops_server.adapters.sqlite.trace_verification import check_traces
 from aisecops_server.domain.event import SCHEMA_VERSION, Stage
 from aisecops_server.domain.merkle import Frontier, complete_root, leaf_hash
 from aisecops_server.domain.record import LogHead, LogReport
@@ -71,15 +72,12 @@ _STRAYS = (
 # The type of the event that concludes a decision; each of them must have its entry in the index of decisions.
 _CONCLUDED = "decision.concluded"
 
+# Whose own look-ups must agree with their rows.
+_DERIVED = ("decision", "idempotency", "trace", "trace_block", "term", "trace_posting")
+
 _LEAVES_PER_REPORT = 16 * SUBTREE_LEAVES
 
 _sha256 = hashlib.sha256
-
-
-@dataclass(frozen=True, slots=True)
-class _Fault(Exception):  # noqa: N818 - carries a finding inside this module, and is not an error of it
-    index: int
-    problem: str
 
 
 def startup_problem(connection: apsw.Connection) -> str:
@@ -100,7 +98,7 @@ def startup_problem(connection: apsw.Connection) -> str:
         return f"the log holds {len(subtrees)} subtrees for {frontier.size} events"
     try:
         return _edge_problem(connection, frontier, subtrees)
-    except _Fault as fault:
+    except Fault as fault:
         return fault.problem
 
 
@@ -131,10 +129,10 @@ def _leaves(rows: Sequence[Row], start: int, end: int) -> list[bytes]:
         return leaves
     for index, row in zip(range(start, end), rows, strict=False):
         if row[0] != index:
-            raise _Fault(index, f"event {index} is missing")
+            raise Fault(index, f"event {index} is missing")
         if leaf_hash(row[9]) != row[8]:
-            raise _Fault(index, f"event {index}: its body does not match its leaf hash")
-    raise _Fault(start + len(rows), f"event {start + len(rows)} is missing")
+            raise Fault(index, f"event {index}: its body does not match its leaf hash")
+    raise Fault(start + len(rows), f"event {start + len(rows)} is missing")
 
 
 class Verification:
@@ -155,7 +153,7 @@ class Verification:
         problem, index = "", None
         try:
             self._check(stored)
-        except _Fault as fault:
+        except Fault as fault:
             problem, index = fault.problem, fault.index
         except (UnicodeDecodeError, TypeError):
             index = self._unreadable(stored.size)
@@ -184,22 +182,24 @@ class Verification:
             if start % _LEAVES_PER_REPORT == 0:
                 self._progress(start, size)
             self._check_part(start, min(start + SUBTREE_LEAVES, size))
-        self._progress(size, size)
         self._compare(stored)
         for problem, query in _STRAYS:
             if (index := self._connection.execute(query, {"leaves": SUBTREE_LEAVES}).get) is not None:
-                raise _Fault(index, f"event {index} {problem}")
-        for table in ("decision", "idempotency"):
+                raise Fault(index, f"event {index} {problem}")
+        for table in _DERIVED:
             damage = self._connection.execute(f"PRAGMA integrity_check({table})").get
             if damage != "ok":
-                raise _Fault(size - 1, f"the index of table {table} of events 0 to {size - 1} is damaged ({damage})")
+                raise Fault(size - 1, f"the index of table {table} of events 0 to {size - 1} is damaged ({damage})")
+        # Last, because the decisions that say what a trace is have to be sound by then.
+        check_traces(self._connection)
+        self._progress(size, size)
 
     def _compare(self, stored: Frontier) -> None:
         start = 0
         peaks = zip((*self._tree.peaks, *self._newest.peaks), stored.peaks, _leaves_under(stored.size), strict=True)
         for recomputed, kept, leaves in peaks:
             if recomputed != kept:
-                raise _Fault(start, f"events {start} to {start + leaves - 1} are not those of the stored root")
+                raise Fault(start, f"events {start} to {start + leaves - 1} are not those of the stored root")
             start += leaves
 
     def _check_part(self, start: int, end: int) -> None:
@@ -218,7 +218,7 @@ class Verification:
         number = start // SUBTREE_LEAVES
         stored = self._connection.execute("SELECT hash FROM subtree WHERE number = ?", (number,)).get
         if stored != root:
-            raise _Fault(start, f"events {start} to {start + len(leaves) - 1} are not those of their subtree")
+            raise Fault(start, f"events {start} to {start + len(leaves) - 1} are not those of their subtree")
         self._tree.append(root)
 
     def _check_decisions(self, rows: Sequence[Row], start: int, end: int) -> None:
@@ -229,7 +229,7 @@ class Verification:
             _check_decision(rows[index - start], decision)
         if concluded:
             index = min(concluded)
-            raise _Fault(index, f"event {index}: its decision is missing from the index")
+            raise Fault(index, f"event {index}: its decision is missing from the index")
 
 
 def _leaves_under(size: int) -> list[int]:
@@ -264,7 +264,7 @@ def _check_parsed(row: Row) -> None:
     known = {**dict(zip(names, columns, strict=True)), "occurred_at_micros": micros if nanos == 0 else None}
     altered = sorted(name for name, value in known.items() if fields.get(name) != value)
     if altered:
-        raise _Fault(index, f"event {index}: {', '.join(altered)} differ from its body")
+        raise Fault(index, f"event {index}: {', '.join(altered)} differ from its body")
 
 
 def _check_decision(event: Row, decision: Row) -> None:
@@ -272,13 +272,13 @@ def _check_decision(event: Row, decision: Row) -> None:
     body: bytes = event[9]
     problem = ""
     if (event[4], event[2]) != (decision_id, trace_id):
-        problem = "its decision or trace differs from the index"
+        problem = f"its decision, or its trace {event[2]}, differs from the index"
     elif not isinstance(document, bytes) or _sha256(document).digest() != digest:
         problem = "its document is missing or altered"
     elif f'"document_digest":"{digest.hex()}"'.encode() not in body and _names_another(body, digest.hex()):
         problem = "its document is not the one that the decision names"
     if problem:
-        raise _Fault(index, f"event {index}: {problem}")
+        raise Fault(index, f"event {index}: {problem}")
 
 
 def _names_another(body: bytes, digest: str) -> bool:

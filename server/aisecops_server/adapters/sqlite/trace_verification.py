@@ -1,0 +1,189 @@
+"""Does the list of traces say what the decisions say? Every row and every bit from the events that prove it.
+
+Relies on events and decisions that were verified before. Goes block by block, each block on one snapshot of its
+own, so that memory stays bounded, a running writer is never held back, and rows and bits are of the same moment.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import apsw
+import orjson
+
+from aisecops_server.adapters.sqlite.fault import Fault
+from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES
+from aisecops_server.adapters.sqlite.statements import Row
+from aisecops_server.adapters.sqlite.trace_index import SUMMARY_COLUMNS, Term, bits_of, summary_row, values_of
+from aisecops_server.domain.record import TraceSummary
+from aisecops_server.domain.trace_summary import joined, proven
+
+_ROWS = f"SELECT number, {SUMMARY_COLUMNS} FROM trace WHERE number >= ? AND number < ? ORDER BY number"  # noqa: S608 - constant columns
+
+# The events of one decision stand together; the plan is found a few of them before the outcome, and 32 are more
+# than a decision has.
+_PROOFS = """
+    SELECT d.trace, d.outcome_idx, e.trace_id, e.occurred_at, e.body, (
+        SELECT p.body FROM event AS p
+        WHERE p.idx < d.outcome_idx AND p.idx >= d.outcome_idx - 32
+        AND p.type = 'plan.received' AND p.decision_id = d.decision_id
+        ORDER BY p.idx DESC LIMIT 1
+    )
+    FROM decision AS d CROSS JOIN event AS e ON e.idx = d.outcome_idx
+    WHERE d.trace >= ? AND d.trace < ? ORDER BY d.trace, d.outcome_idx"""
+
+_POSTINGS = """
+    SELECT t.kind, t.value, p.bits FROM trace_posting AS p JOIN term AS t ON t.id = p.term WHERE p.block = ?"""
+
+# What must find nothing behind the last trace, and what it says when it does.
+_STRAYS = (
+    (
+        "trace {!r} is listed, but no decision of it is in the log",
+        "SELECT trace_id FROM trace WHERE number < 0 OR number >= :traces LIMIT 1",
+    ),
+    (
+        "block {} of the list of traces has times, but no traces",
+        "SELECT number FROM trace_block WHERE number < 0 OR number >= :blocks LIMIT 1",
+    ),
+    (
+        "block {} of the list of traces can be searched, but has no traces",
+        "SELECT block FROM trace_posting WHERE block < 0 OR block >= :blocks LIMIT 1",
+    ),
+    (
+        "traces can be searched for term number {}, which is not there",
+        "SELECT term FROM trace_posting WHERE term NOT IN (SELECT id FROM term) LIMIT 1",
+    ),
+    (
+        "traces can be searched for {!r}, which none ever had",
+        "SELECT kind || ' ' || value FROM term WHERE id NOT IN (SELECT term FROM trace_posting) LIMIT 1",
+    ),
+)
+
+
+@dataclass(slots=True)
+class _Proven:
+    """What the log says of one trace, and the leaves of its first and its latest outcome."""
+
+    opening: int
+    latest: int
+    summary: TraceSummary
+
+
+def check_traces(connection: apsw.Connection) -> None:
+    """Compare the list of traces with the decisions in the log.
+
+    Raises:
+        Fault: the first thing that does not agree.
+    """
+    first, opening = 0, -1
+    while True:
+        with connection:
+            try:
+                count, opening = _check_block(connection, first, opening)
+            except (UnicodeDecodeError, TypeError) as error:
+                what = f"what is listed of traces number {first} to {first + BLOCK_TRACES - 1} cannot be read"
+                raise Fault(None, what) from error
+            if count < BLOCK_TRACES:
+                _check_strays(connection, first + count)
+                return
+        first += BLOCK_TRACES
+
+
+def _check_block(connection: apsw.Connection, first: int, opening: int) -> tuple[int, int]:
+    """Return how many traces there are from ``first`` on, and where the newest of them begins in the log."""
+    span = (first, first + BLOCK_TRACES)
+    rows: list[Row] = connection.execute(_ROWS, span).fetchall()
+    traces = _proven(connection.execute(_PROOFS, span))
+    for number, row in enumerate(rows, first):
+        trace = traces.get(row[0])
+        if trace is None:
+            raise Fault(None, f"trace {row[1]!r} is listed, but no decision of it is in the log")
+        _check_row(row, trace)
+        if row[0] != number or trace.opening <= opening:
+            raise _fault(trace, "is not listed in the order in which traces began")
+        opening = trace.opening
+    if len(traces) != len(rows):
+        raise _fault(next(trace for number, trace in traces.items() if number >= first + len(rows)), "is not listed")
+    if rows:
+        _check_times(connection, rows, traces[first])
+        _check_postings(connection, first, traces)
+    return len(rows), opening
+
+
+def _proven(rows: Iterable[Row]) -> dict[int, _Proven]:
+    traces: dict[int, _Proven] = {}
+    for number, index, trace_id, occurred_at, outcome, plan in rows:
+        try:
+            added = proven(
+                orjson.loads(outcome)["details"],
+                orjson.loads(plan)["details"],
+                trace_id=trace_id,
+                occurred_at_ns=occurred_at,
+            )
+            known = traces.get(number)
+            if known is None:
+                traces[number] = _Proven(index, index, added)
+            else:
+                known.latest, known.summary = index, joined(known.summary, added)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            what = f"event {index}: it and its plan do not say what trace {trace_id} is to be listed with"
+            raise Fault(index, what) from error
+    return traces
+
+
+def _check_row(row: Row, trace: _Proven) -> None:
+    # An event proves its time to the microsecond.
+    listed = (*row[1:-2], row[-2] // 1000 * 1000, row[-1] // 1000 * 1000)
+    said = summary_row(trace.summary)
+    if listed != said:
+        columns = zip(SUMMARY_COLUMNS.split(", "), listed, said, strict=True)
+        altered = ", ".join(name for name, one, other in columns if one != other)
+        raise _fault(trace, f"is listed with another {altered} than its decisions say")
+
+
+def _check_times(connection: apsw.Connection, rows: Sequence[Row], trace: _Proven) -> None:
+    block, starts = rows[0][0] // BLOCK_TRACES, [row[-2] for row in rows]
+    stored = connection.execute("SELECT earliest, latest FROM trace_block WHERE number = ?", (block,)).get
+    if stored != (min(starts), max(starts)):
+        raise _fault(trace, f"begins block {block} of the list, whose times are not those of its traces")
+
+
+def _check_postings(connection: apsw.Connection, first: int, traces: Mapping[int, _Proven]) -> None:
+    said: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for number, trace in traces.items():
+        bit = 1 << number - first
+        for kind, values in values_of(trace.summary):
+            of_kind = said[kind]
+            for value in values:
+                of_kind[value] |= bit
+    # A term that its last trace lost stays, without a bit.
+    for kind, value, bits in connection.execute(_POSTINGS, (first // BLOCK_TRACES,)):
+        _check_bits((kind, value), bits_of(bits), said[kind].pop(value, 0), first=first, traces=traces)
+    for kind, missing in said.items():
+        for value, wanted in missing.items():
+            _check_bits((kind, value), 0, wanted, first=first, traces=traces)
+
+
+def _check_bits(term: Term, listed: int, said: int, *, first: int, traces: Mapping[int, _Proven]) -> None:
+    wrong = listed ^ said
+    if not wrong:
+        return
+    at = (wrong & -wrong).bit_length() - 1
+    trace, what = traces.get(first + at), f"{term[0]} {term[1]!r}"
+    if trace is None:
+        raise Fault(None, f"a trace number {first + at}, which is not there, is found by {what}")
+    found = "is not found by" if said >> at & 1 else "is found by"
+    raise _fault(trace, f"{found} {what}, against what its decisions say")
+
+
+def _check_strays(connection: apsw.Connection, traces: int) -> None:
+    known = {"traces": traces, "blocks": -(-traces // BLOCK_TRACES)}
+    for problem, query in _STRAYS:
+        if (what := connection.execute(query, known).get) is not None:
+            raise Fault(None, problem.format(what))
+
+
+def _fault(trace: _Proven, problem: str) -> Fault:
+    return Fault(trace.latest, f"event {trace.latest}: its trace {trace.summary.trace_id} {problem}")
