@@ -205,6 +205,8 @@ def _require_agreement(conclusion: Conclusion) -> None:
     whole = [_OUTCOME_OF_EFFECT[finding.effect] for finding in conclusion.findings]
     if conclusion.outcome is not most_restrictive([Outcome.ALLOW, *whole]):
         raise _not_a_decision("outcome", "the outcome disagrees with the findings")
+    if len({source.source_id for source in conclusion.sources}) != len(conclusion.sources):
+        raise _not_a_decision("shape", "it settles the trust of a source twice")
     if not conclusion.steps:
         raise _not_a_decision("steps", "the answer decides no step")
     for step in conclusion.steps:
