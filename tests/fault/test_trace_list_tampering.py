@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import re
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 import apsw
 import pytest
 from aisecops_server.adapters.sqlite.event_log import LogOptions, open_log
+from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES
 from aisecops_server.domain.decision import Mode, Outcome
 from aisecops_server.domain.provenance import TrustLevel
 
@@ -252,3 +254,42 @@ async def test_a_row_that_is_superfluous_is_found(kind: str, traced: Path, tmp_p
     connection.close()
     report = await verified(database)
     assert (report.ok, named in report.problem) == (False, True), report.problem
+
+
+@pytest.mark.asyncio
+async def test_a_list_that_fills_its_blocks_verifies_and_each_block_is_checked(tmp_path: Path) -> None:
+    make, database = Records(), tmp_path / "audit.db"
+    log = open_log(database, LogOptions(minimum_free_bytes=0))
+    await log.append_many([make.record() for _ in range(BLOCK_TRACES)])
+    assert (await log.verify()).ok
+    await log.append_many([make.record() for _ in range(3)])
+    assert (await log.verify()).ok
+    await log.close()
+    connection = apsw.Connection(str(database))
+    connection.execute("UPDATE trace_posting SET bits = x'05' WHERE block = 1")
+    connection.close()
+    report = await verified(database)
+    assert (report.ok, report.bad_index) == (False, 6 * (BLOCK_TRACES + 1) + 5), report.problem
+
+
+@pytest.mark.asyncio
+async def test_what_is_listed_verifies_while_it_grows(tmp_path: Path) -> None:
+    make = Records()
+    log = open_log(tmp_path / "audit.db", LogOptions(minimum_free_bytes=0))
+    outcomes = itertools.cycle(Outcome)
+
+    async def grow() -> None:
+        for _ in range(100):
+            await log.append_many(
+                [make.record(trace_id=f"{number:032x}", outcome=next(outcomes)) for number in range(7)]
+            )
+
+    growing = asyncio.create_task(grow())
+    checks = 0
+    while not growing.done():
+        report = await log.verify()
+        assert report.ok, report.problem
+        checks += 1
+    await growing
+    assert checks > 1
+    await log.close()
