@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import random
 import re
@@ -293,3 +294,25 @@ async def test_what_is_listed_verifies_while_it_grows(tmp_path: Path) -> None:
     await growing
     assert checks > 1
     await log.close()
+
+
+@pytest.mark.asyncio
+async def test_what_cannot_be_read_of_the_list_is_a_finding(traced: Path, tmp_path: Path) -> None:
+    database = copied(traced, tmp_path, "unreadable")
+    connection = apsw.Connection(str(database))
+    connection.execute("UPDATE trace SET intent = CAST(x'ff' AS TEXT) WHERE number = 3")
+    connection.close()
+    report = await verified(database)
+    assert (report.ok, "cannot be read" in report.problem) == (False, True), report.problem
+
+
+@pytest.mark.asyncio
+async def test_a_decision_that_does_not_say_what_its_trace_is_listed_with_is_a_finding(tmp_path: Path) -> None:
+    make = Records()
+    plain, planless = make.record(), make.record()
+    log = open_log(tmp_path / "audit.db", LogOptions(minimum_free_bytes=0))
+    await log.append_many([plain, dataclasses.replace(planless, events=planless.events[1:])])
+    report = await log.verify()
+    await log.close()
+    assert (report.ok, report.bad_index) == (False, 10), report.problem
+    assert planless.decision.trace_id in report.problem
