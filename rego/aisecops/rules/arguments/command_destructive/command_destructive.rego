@@ -16,6 +16,7 @@ import data.aisecops.lib
 import data.aisecops.result
 
 findings contains finding if {
+	count(commands) > 0
 	suspicious
 	some text in commands
 	some pattern in patterns
@@ -24,6 +25,7 @@ findings contains finding if {
 }
 
 findings contains finding if {
+	count(commands) > 0
 	suspicious
 	some joined in lib.steps
 	not alone[joined.index]
