@@ -139,7 +139,6 @@ def command(engine: EngineBinary, trust: Trust) -> list[str]:
     arguments = [str(engine.path), "run", "--server", "--addr", f"unix://{SOCKET_NAME}", "--unix-socket-perm", "600"]
     arguments += ["--authorization", "basic", "--skip-version-check", "--config-file", "config.json"]
     arguments += ["--log-level", "error", "--shutdown-grace-period", "1", "--bundle", BUNDLE_NAME]
-    arguments += ["--optimize-store-for-read-speed"]
     arguments += ["--verification-key", "key.pem", "--verification-key-id", KEY_ID, "--signing-alg", "EdDSA"]
     return [*arguments, "--scope", trust.scope] if trust.scope else arguments
 

@@ -24,7 +24,6 @@ def test_the_command_line_locks_the_engine_down() -> None:
     assert options["--authorization"] == "basic"
     assert "--skip-version-check" in command
     assert "--skip-verify" not in command
-    assert "--optimize-store-for-read-speed" in command
     following = command[command.index("--verification-key") :]
     assert following == [
         "--verification-key",
