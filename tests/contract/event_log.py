@@ -325,7 +325,11 @@ class EventLogContract:
             decisions=2,
             started_at_ns=first.events[0].occurred_at_ns,
             last_at_ns=last.events[0].occurred_at_ns,
+            agents=("agent-a", "agent-z"),
         )
+        for agent in ("agent-a", "agent-z"):
+            page = await log.traces(TraceFilter(agent_id=agent), page_size=5, page_token="")
+            assert trace_id in {found.trace_id for found in page.traces}
         assert [
             stored.event for stored in await collected(log.events(from_index=3, follow=False, trace_id=trace_id))
         ] == [

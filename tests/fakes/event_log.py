@@ -139,4 +139,5 @@ def _summary(records: Sequence[DecisionRecord]) -> TraceSummary:
         decisions=len(records),
         started_at_ns=first.decision.decided_at_ns,
         last_at_ns=last.decision.decided_at_ns,
+        agents=tuple(sorted({record.agent_id for record in records})),
     )

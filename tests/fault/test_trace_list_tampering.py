@@ -98,6 +98,7 @@ def first_trace(connection: apsw.Connection) -> tuple[str, int]:
 
 FORGERIES: list[Forgery] = [
     listed_with_another("agent_id", "agent_id || 'x'"),
+    listed_with_another("agents", "'[]'"),
     listed_with_another("outcome", "CASE outcome WHEN 'ALLOW' THEN 'DENY' ELSE 'ALLOW' END"),
     listed_with_another("mode", "CASE mode WHEN 'ENFORCE' THEN 'DRY_RUN' ELSE 'ENFORCE' END"),
     listed_with_another("intent", "''"),
@@ -119,19 +120,19 @@ SUPERFLUOUS = {
     "trace behind the last": (
         """
         INSERT INTO trace SELECT number + 1, 'forged', agent_id, outcome, mode, intent, tools, rules, lowest_trust,
-            bundle_revision, decisions, started_at, last_at FROM trace ORDER BY number DESC LIMIT 1""",
+            bundle_revision, decisions, started_at, last_at, agents FROM trace ORDER BY number DESC LIMIT 1""",
         "trace 'forged'",
     ),
     "trace far behind the last": (
         """
         INSERT INTO trace SELECT number + 5000, 'forged', agent_id, outcome, mode, intent, tools, rules, lowest_trust,
-            bundle_revision, decisions, started_at, last_at FROM trace ORDER BY number DESC LIMIT 1""",
+            bundle_revision, decisions, started_at, last_at, agents FROM trace ORDER BY number DESC LIMIT 1""",
         "trace 'forged'",
     ),
     "trace before the first": (
         """
         INSERT INTO trace SELECT -1, 'forged', agent_id, outcome, mode, intent, tools, rules, lowest_trust,
-            bundle_revision, decisions, started_at, last_at FROM trace LIMIT 1""",
+            bundle_revision, decisions, started_at, last_at, agents FROM trace LIMIT 1""",
         "trace 'forged'",
     ),
     "block": ("INSERT INTO trace_block VALUES (1, 0, 0)", "block 1"),

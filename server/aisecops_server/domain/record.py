@@ -79,7 +79,7 @@ class StoredDecision:
 
 @dataclass(frozen=True, slots=True)
 class TraceSummary:
-    """One line of a trace list."""
+    """One line of a trace list. ``agent_id`` opened the trace; ``agents`` are all that decided in it."""
 
     trace_id: str
     agent_id: str
@@ -93,6 +93,7 @@ class TraceSummary:
     decisions: int
     started_at_ns: int
     last_at_ns: int
+    agents: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """One line about a trace, grown decision by decision.
 
 The outcome is the most restrictive of its decisions and the trust the worst, so that a later harmless decision
-never hides an earlier blocked one. Agent and intent are those that opened the trace, the revision is that of the
-latest decision, and the mode too, unless one of them was real.
+never hides an earlier blocked one, and a trace is found by every agent that decided in it. Agent and intent are
+those that opened the trace, the revision is that of the latest decision, and the mode too, unless one was real.
 
 All of it stands in the log as well: ``proven`` reads it back from a decision's outcome event and its plan event.
 """
@@ -36,6 +36,7 @@ def opened(record: DecisionRecord) -> TraceSummary:
         decisions=1,
         started_at_ns=record.events[-1].occurred_at_ns,
         last_at_ns=record.events[-1].occurred_at_ns,
+        agents=(record.agent_id,),
     )
 
 
@@ -58,6 +59,7 @@ def proven(outcome: Mapping[str, Any], plan: Mapping[str, Any], *, trace_id: str
         decisions=1,
         started_at_ns=occurred_at_ns,
         last_at_ns=occurred_at_ns,
+        agents=(outcome["principal"]["id"],),
     )
 
 
@@ -79,6 +81,7 @@ def joined(summary: TraceSummary, added: TraceSummary) -> TraceSummary:
         bundle_revision=added.bundle_revision,
         decisions=summary.decisions + 1,
         last_at_ns=max(summary.last_at_ns, added.last_at_ns),
+        agents=_union(summary.agents, added.agents),
     )
 
 

@@ -154,10 +154,11 @@ class TraceSummary(_message.Message):
     DECISIONS_FIELD_NUMBER: _builtins.int
     STARTED_AT_FIELD_NUMBER: _builtins.int
     LAST_AT_FIELD_NUMBER: _builtins.int
+    AGENTS_FIELD_NUMBER: _builtins.int
     trace_id: _builtins.str
     """Trace_id identifies the trace."""
     agent_id: _builtins.str
-    """Agent_id is the agent that proposed it."""
+    """Agent_id is the agent that opened it."""
     outcome: _builtins.str
     """Outcome is the most restrictive outcome in it: `ALLOW`, `DENY` or `REQUIRE_APPROVAL`."""
     mode: _builtins.str
@@ -186,6 +187,10 @@ class TraceSummary(_message.Message):
     def last_at(self) -> _timestamp_pb2.Timestamp:
         """Last_at is its last decision."""
 
+    @_builtins.property
+    def agents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Agents are all agents that had something decided in it; a trace is found by each of them."""
+
     def __init__(
         self,
         *,
@@ -201,10 +206,11 @@ class TraceSummary(_message.Message):
         decisions: _builtins.int = ...,
         started_at: _timestamp_pb2.Timestamp | None = ...,
         last_at: _timestamp_pb2.Timestamp | None = ...,
+        agents: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_at", b"last_at", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "bundle_revision", b"bundle_revision", "decisions", b"decisions", "intent", b"intent", "last_at", b"last_at", "lowest_trust", b"lowest_trust", "mode", b"mode", "outcome", b"outcome", "rules", b"rules", "started_at", b"started_at", "tools", b"tools", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "agents", b"agents", "bundle_revision", b"bundle_revision", "decisions", b"decisions", "intent", b"intent", "last_at", b"last_at", "lowest_trust", b"lowest_trust", "mode", b"mode", "outcome", b"outcome", "rules", b"rules", "started_at", b"started_at", "tools", b"tools", "trace_id", b"trace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -70,7 +70,8 @@ MIGRATIONS: tuple[str, ...] = (
         bundle_revision TEXT NOT NULL,
         decisions       INTEGER NOT NULL,
         started_at      INTEGER NOT NULL,
-        last_at         INTEGER NOT NULL
+        last_at         INTEGER NOT NULL,
+        agents          TEXT NOT NULL
     ) STRICT;
 
     CREATE TABLE trace_block (number INTEGER PRIMARY KEY, earliest INTEGER NOT NULL, latest INTEGER NOT NULL) STRICT;

@@ -144,4 +144,5 @@ def _undecided(trace_id: str, events: list[StoredEvent]) -> TraceSummary:
         decisions=0,
         started_at_ns=min(times),
         last_at_ns=max(times),
+        agents=(),
     )

@@ -19,9 +19,11 @@ from aisecops_server.domain.trace_summary import extended, opened
 
 SUMMARY_COLUMNS = (
     "trace_id, agent_id, outcome, mode, intent, tools, rules, lowest_trust, bundle_revision, decisions,"
-    " started_at, last_at"
+    " started_at, last_at, agents"
 )
 
+# Where the columns of several values stand, besides the last.
+_LISTS = (5, 6)
 _TERMS_IN_MEMORY = 50_000
 
 Term = tuple[str, str]
@@ -30,7 +32,8 @@ Term = tuple[str, str]
 def summary_of(row: Row) -> TraceSummary:
     """Return the summary in a row of ``SUMMARY_COLUMNS``."""
     fields = [*row]
-    fields[5:7] = [tuple(orjson.loads(names)) for names in row[5:7]]
+    for at in (*_LISTS, len(fields) - 1):
+        fields[at] = tuple(orjson.loads(fields[at]))
     return TraceSummary(*fields)
 
 
@@ -49,13 +52,14 @@ def summary_row(summary: TraceSummary) -> Row:
         summary.decisions,
         summary.started_at_ns,
         summary.last_at_ns,
+        orjson.dumps(summary.agents).decode(),
     )
 
 
 def values_of(summary: TraceSummary) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Return what a trace can be found by, as each kind of term with its values."""
     return (
-        ("agent", (summary.agent_id,)),
+        ("agent", summary.agents),
         ("outcome", (summary.outcome,)),
         ("mode", (summary.mode,)),
         ("trust", (summary.lowest_trust,)),

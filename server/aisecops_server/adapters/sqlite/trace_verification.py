@@ -135,7 +135,7 @@ def _proven(rows: Iterable[Row]) -> dict[int, _Proven]:
 
 def _check_row(row: Row, trace: _Proven) -> None:
     # An event proves its time to the microsecond.
-    listed = (*row[1:-2], row[-2] // 1000 * 1000, row[-1] // 1000 * 1000)
+    listed = (*row[1:-3], row[-3] // 1000 * 1000, row[-2] // 1000 * 1000, row[-1])
     said = summary_row(trace.summary)
     if listed != said:
         columns = zip(SUMMARY_COLUMNS.split(", "), listed, said, strict=True)
@@ -144,7 +144,7 @@ def _check_row(row: Row, trace: _Proven) -> None:
 
 
 def _check_times(connection: apsw.Connection, rows: Sequence[Row], trace: _Proven) -> None:
-    block, starts = rows[0][0] // BLOCK_TRACES, [row[-2] for row in rows]
+    block, starts = rows[0][0] // BLOCK_TRACES, [row[-3] for row in rows]
     stored = connection.execute("SELECT earliest, latest FROM trace_block WHERE number = ?", (block,)).get
     if stored != (min(starts), max(starts)):
         raise _fault(trace, f"begins block {block} of the list, whose times are not those of its traces")

@@ -105,6 +105,7 @@ def _summary(trace: TraceSummary) -> event_pb2.TraceSummary:
         decisions=trace.decisions,
         started_at=timestamp(trace.started_at_ns),
         last_at=timestamp(trace.last_at_ns),
+        agents=trace.agents,
     )
 
 
