@@ -150,6 +150,8 @@ def started(scratch: Path, traces: Path) -> Iterator[Bench]:
         "AISECOPS_ENGINE_PATH": str(opa),
         # Sources longer than the documents that come of them are part of the work.
         "AISECOPS_MAX_IN_FLIGHT": "1024",
+        # A machine that does something else for a second must not end the run.
+        "AISECOPS_DEADLINE_MILLISECONDS": "10000",
     }
     serve = rig.python("-m", "aisecops_server", "serve")
     with (scratch / "serve.log").open("wb") as log:

@@ -39,8 +39,8 @@ LONGEST_RECORDS = 512 * 1024
 MOST_SCALARS = 20_000
 # Up to these sizes sources are remembered, this many of each: small ones recur step after step, and a listing that
 # an agent carries along costs most to read again.
-SMALL_SOURCE, SMALL_REMEMBERED = 16 * 1024, 256
-LARGE_SOURCE, LARGE_REMEMBERED = 128 * 1024, 16
+SMALL_SOURCE, SMALL_REMEMBERED = 8 * 1024, 512
+LARGE_SOURCE, LARGE_REMEMBERED = 128 * 1024, 32
 SHORTEST_LIST = 2
 LONGEST_ITEM = 60
 _BULLET = re2.compile(r"^\s*(?:[-*•]|\d+[.)])\s+")

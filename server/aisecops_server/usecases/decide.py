@@ -135,11 +135,11 @@ class Decide:
         Chunks overlap: while the engine evaluates one, the next is built.
         """
         chunks = [commands[at : at + self.batch_chunk] for at in range(0, len(commands), self.batch_chunk)]
-        lanes = asyncio.Semaphore(BATCH_LANES)
+        lanes, building = asyncio.Semaphore(BATCH_LANES), asyncio.Lock()
 
         async def in_lane(chunk: Sequence[DecideCommand]) -> list[Decided | AisecopsError]:
             async with lanes:
-                return await self._chunk(chunk)
+                return await self._chunk(chunk, building)
 
         return [result for chunk in await asyncio.gather(*map(in_lane, chunks)) for result in chunk]
 
@@ -164,13 +164,15 @@ class Decide:
             )
         )
 
-    async def _chunk(self, commands: Sequence[DecideCommand]) -> list[Decided | AisecopsError]:
+    async def _chunk(self, commands: Sequence[DecideCommand], building: asyncio.Lock) -> list[Decided | AisecopsError]:
         if any(command.idempotency_key or command.revision for command in commands):
             return [await self._one(command) for command in commands]
         prepared = []
-        for command in commands:
-            prepared.append(await self._prepared(command))
-            await asyncio.sleep(0)
+        # Lanes that built in turns would all reach the engine late and leave it idle until then.
+        async with building:
+            for command in commands:
+                prepared.append(await self._prepared(command))
+                await asyncio.sleep(0)
         try:
             engine = await self._engine("")
         except AisecopsError as error:
