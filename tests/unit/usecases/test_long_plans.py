@@ -59,7 +59,9 @@ class CountingEngine(FakeEngine):
     ) -> list[Verdict | AisecopsError]:
         self.under_way += 1
         self.most = max(self.most, self.under_way)
-        await asyncio.sleep(0)
+        # An engine takes longer than building the next chunk does.
+        for _ in range(20):
+            await asyncio.sleep(0)
         self.under_way -= 1
         return await super().evaluate_batch(documents, deadline_seconds=deadline_seconds)
 
