@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import threading
 from collections.abc import Iterator
+from types import FrameType
 from typing import Any
+
+from aisecops_client import Client
+from aisecops_client.errors import AisecopsClientError
 
 from aisecops_server.cli.configuration import settings
 from aisecops_server.cli.connection import connect, to_json
@@ -12,9 +19,34 @@ from aisecops_server.cli.invocation import current
 
 def stream(first: int, *, follow: bool, trace: str) -> Iterator[dict[str, Any]]:
     """Yield events in log order from ``first`` on, as the API's JSON."""
-    with connect() as client:
-        for event in client.events(from_index=first, follow=follow, trace_id=trace):
-            yield to_json(event)
+    with connect() as client, _ended_by_interrupt(client) as interrupted:
+        try:
+            for event in client.events(from_index=first, follow=follow, trace_id=trace):
+                yield to_json(event)
+        except AisecopsClientError:
+            if not interrupted.is_set():
+                raise
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _ended_by_interrupt(client: Client) -> Iterator[threading.Event]:
+    """Let the first interrupt end the call: raised wherever the program happens to be, it could be swallowed there."""
+    interrupted = threading.Event()
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        interrupted.set()
+        # Elsewhere, because this handler may run while its own thread holds a lock of the call.
+        threading.Thread(target=client.close, daemon=True).start()
+
+    earlier = signal.signal(signal.SIGINT, end)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, earlier)
 
 
 def first_index(*, everything: bool) -> int:
