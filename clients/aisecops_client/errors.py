@@ -74,7 +74,17 @@ def from_rpc_error(error: grpc.RpcError) -> AisecopsClientError:
     for key, value in trailers or ():
         if key == _DETAILS_KEY:
             _add_details(found, value)
-    return found
+    return _too_large() if _is_transport_refusal(found) else found
+
+
+def _is_transport_refusal(found: AisecopsClientError) -> bool:
+    # The control plane names a reason whenever it refuses; gRPC itself refuses a message for its size before that.
+    return found.code is grpc.StatusCode.RESOURCE_EXHAUSTED and not found.reason and "larger than max" in found.message
+
+
+def _too_large() -> AisecopsClientError:
+    message = "the request is larger than a message may be. Send less: a source may be given by its digest alone"
+    return RequestRefusedError(message, grpc.StatusCode.RESOURCE_EXHAUSTED, "INVALID_REQUEST")
 
 
 def from_item_error(error: decision_service_pb2.ItemError) -> AisecopsClientError:

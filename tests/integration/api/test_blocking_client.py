@@ -48,6 +48,11 @@ def refusals(api: Api) -> None:
         with pytest.raises(RequestRefusedError) as bad:
             client.decide(plan("bare"))
         assert (bad.value.reason, bad.value.metadata["field"]) == ("INVALID_PLAN", "steps[0].tool")
+        huge = plan()
+        huge.sources.add(source_id="huge", kind="SOURCE_KIND_MEMORY", content=b"x" * (5 * 1024 * 1024))
+        # Refused for its size by the transport: a retry would never help.
+        with pytest.raises(RequestRefusedError, match="larger than a message may be"):
+            client.decide(huge)
         with pytest.raises(NotFoundError):
             client.explain("dec-0")
         with pytest.raises(AccessRefusedError) as role:
