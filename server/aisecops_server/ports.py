@@ -13,6 +13,7 @@ from aisecops_server.domain.event import Event, EventId, StoredEvent
 from aisecops_server.domain.identity import Principal
 from aisecops_server.domain.plan import PlanId, TraceId
 from aisecops_server.domain.record import (
+    ChangeRecord,
     DecisionRecord,
     LogHead,
     LogReport,
@@ -215,6 +216,7 @@ class EventLog(Protocol):
         Raises:
             LogUnavailableError: it could not be made durable (``SealedError`` when the log is sealed).
             IdempotencyConflictError: the key was used for another request.
+            AisecopsError: the condition of one of its changes does not hold; then nothing of it is stored.
         """
         ...
 
@@ -224,6 +226,15 @@ class EventLog(Protocol):
 
     async def append_event(self, event: Event) -> Receipt:
         """Store one event about the control plane itself or about a refused request."""
+        ...
+
+    async def append_change(self, record: ChangeRecord) -> Receipt:
+        """Store events with the changes of state that they tell of, or neither.
+
+        Raises:
+            LogUnavailableError: they could not be made durable.
+            AisecopsError: the condition of a change does not hold; the change says which error that is.
+        """
         ...
 
     async def replayed(self, principal_id: str, key: str) -> StoredDecision | None:

@@ -8,10 +8,11 @@ import pytest
 from aisecops_server.adapters.sqlite.event_log import LogOptions, open_log
 from aisecops_server.ports import EventLog
 
+from tests.contract.changes import ChangesContract
 from tests.contract.event_log import EventLogContract
 
 
-class TestSqliteEventLog(EventLogContract):
+class TestSqliteEventLog(EventLogContract, ChangesContract):
     """One file per test."""
 
     @pytest.fixture(autouse=True)

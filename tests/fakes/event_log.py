@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError, NotFoundError, SealedError
 from aisecops_server.domain.event import Event, StoredEvent
 from aisecops_server.domain.record import (
+    ChangeRecord,
     DecisionRecord,
     LogHead,
     LogReport,
@@ -58,6 +59,11 @@ class MemoryEventLog:
     async def append_event(self, event: Event) -> Receipt:
         stored = self._store(event)
         return Receipt(event.id, stored.index, stored.leaf_hash)
+
+    async def append_change(self, record: ChangeRecord) -> Receipt:
+        for event in record.events:
+            stored = self._store(event)
+        return Receipt(stored.event.id, stored.index, stored.leaf_hash)
 
     async def replayed(self, principal_id: str, key: str) -> StoredDecision | None:
         return self._keys.get((principal_id, key))

@@ -25,7 +25,7 @@ def fake_bundle() -> Bundle:
         "archive": Path("/nowhere"),
         "rules": (RULE,),
     }
-    return Bundle(**fields, **{name: () for name in Bundle.__dataclass_fields__ if name not in fields})
+    return Bundle(**fields)
 
 
 @dataclass

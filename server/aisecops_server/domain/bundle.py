@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import NewType
+
+from aisecops_server.domain.canonical import JsonValue
 
 CommitId = NewType("CommitId", str)
 BundleDigest = NewType("BundleDigest", str)
@@ -48,7 +50,9 @@ class RuleDoc:
 class Bundle:
     """A built, signed bundle. ``digest`` is its identity: a SHA-256 over its sorted content, without the signature.
 
-    ``tools`` are the tools its tables know, for probing.
+    ``tools`` are the tools its tables know, for probing. ``tables`` are its compiled tables, as the engine sees them
+    under ``data.tables``: what the control plane itself must know of policy (who owns an agent, what a tool's entry
+    is) it reads from here, so that it is of the same revision.
     """
 
     revision: CommitId
@@ -56,6 +60,7 @@ class Bundle:
     archive: Path
     rules: tuple[RuleDoc, ...]
     tools: tuple[str, ...] = ()
+    tables: Mapping[str, JsonValue] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

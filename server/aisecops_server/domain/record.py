@@ -1,7 +1,7 @@
 """What the audit log stores and gives back: records, receipts, traces, and the filters to find them.
 
-A ``DecisionRecord`` is one unit: its events, its document and its index entries are stored together or not
-at all. Whatever is appended is on durable storage when ``append`` returns.
+A ``DecisionRecord`` is one unit: its events, its document, its index entries and its changes of state are stored
+together or not at all. Whatever is appended is on durable storage when ``append`` returns.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.change import Change
 from aisecops_server.domain.decision import Decision, DecisionId
 from aisecops_server.domain.errors import IdempotencyConflictError
 from aisecops_server.domain.event import Event, EventId, StoredEvent
@@ -30,6 +31,7 @@ class DecisionRecord:
 
     The last event is the outcome event; its body's ``details`` are the decision itself
     (``decision_json.decision_details``), so a stored decision is read back from the leaf that the log proves.
+    ``changes`` are applied in the same transaction, in their order; one that is refused refuses the whole record.
     """
 
     decision: Decision
@@ -40,6 +42,18 @@ class DecisionRecord:
     intent: str
     tools: tuple[str, ...]
     lowest_trust: str
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRecord:
+    """Events with the changes of state that they tell of, and no decision: a vote, a redeemed grant, a completion.
+
+    There is at least one event; the receipt is that of the last one.
+    """
+
+    events: tuple[Event, ...]
+    changes: tuple[Change, ...]
 
 
 @dataclass(frozen=True, slots=True)

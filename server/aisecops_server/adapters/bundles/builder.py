@@ -103,6 +103,7 @@ class OpaBundleBuilder:
             archive=Path(),
             rules=rule_docs(inspection),
             tools=tuple(sorted(tools)) if isinstance(tools, dict) else (),
+            tables=layout.tables,
         )
         archive = await asyncio.to_thread(pack, {**layout.files, SIGNATURES: signatures})
         return await asyncio.to_thread(self._store.save, bundle, archive, library=self._library.digest)

@@ -20,6 +20,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from aisecops_server.adapters.bundles.archive import MAX_ARCHIVE_BYTES, bundle_digest, read_archive
+from aisecops_server.adapters.bundles.layout import DATA
 from aisecops_server.domain.bundle import Bundle, CommitId, RuleDoc
 from aisecops_server.domain.canonical import JsonValue, canonical_bytes
 from aisecops_server.domain.errors import IntegrityError
@@ -108,7 +109,7 @@ class BundleStore:
         if not same_bytes or found != digest or record["revision"] != revision:
             raise IntegrityError("its archive is not the one that was stored")
         rules, tools = _rules(record.get("rules")), _tools(record.get("tools"))
-        return Bundle(revision, found, archive, rules, tools)
+        return Bundle(revision, found, archive, rules, tools, _tables(files))
 
     def _archive(self, digest: str) -> Path:
         return self._directory / "archives" / f"{digest}.tar.gz"
@@ -123,6 +124,12 @@ def _rules(value: JsonValue) -> tuple[RuleDoc, ...]:
 
 def _tools(value: JsonValue) -> tuple[str, ...]:
     return tuple(str(tool) for tool in value) if isinstance(value, list) else ()
+
+
+def _tables(files: Mapping[str, bytes]) -> Mapping[str, JsonValue]:
+    # The archive's digest was checked, so this is what we once wrote.
+    tables = json.loads(files[DATA])["tables"] if DATA in files else {}
+    return tables if isinstance(tables, dict) else {}
 
 
 def write_durably(path: Path, content: bytes) -> None:

@@ -13,15 +13,16 @@ from dataclasses import dataclass, field
 
 import apsw
 
+from aisecops_server.adapters.sqlite.changes import StateTables
 from aisecops_server.adapters.sqlite.schema import SUBTREE_HEIGHT, SUBTREE_LEAVES
 from aisecops_server.adapters.sqlite.statements import Row, insert, select_in
 from aisecops_server.adapters.sqlite.trace_index import TraceIndex
 from aisecops_server.domain.errors import AisecopsError, IdempotencyConflictError, IntegrityError
 from aisecops_server.domain.event import Event, EventId
 from aisecops_server.domain.merkle import HASH_BYTES, Frontier, leaf_hash
-from aisecops_server.domain.record import DecisionRecord, Idempotency, Receipt
+from aisecops_server.domain.record import ChangeRecord, DecisionRecord, Idempotency, Receipt
 
-Entry = DecisionRecord | Event
+Entry = DecisionRecord | ChangeRecord | Event
 Result = Receipt | AisecopsError
 
 _RETRIES = """
@@ -66,9 +67,12 @@ def load_frontier(connection: apsw.Connection) -> Frontier:
 
 
 class Appender:
-    """Appends groups of entries to the log through one connection."""
+    """Appends groups of entries to the log through one connection.
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    A change is applied before its entry gets a place in the log, because one that is refused gets none.
+    """
+
+    def __init__(self, connection: apsw.Connection, state: StateTables) -> None:
         """Continue where the log ends.
 
         Raises:
@@ -77,6 +81,7 @@ class Appender:
         self._connection = connection
         self._frontier = load_frontier(connection)
         self._traces = TraceIndex(connection)
+        self._state = state
 
     def commit(self, entries: Sequence[Entry]) -> list[Result]:
         """Store ``entries`` in one durable transaction; results in their order.
@@ -90,19 +95,38 @@ class Appender:
             self._connection.execute("COMMIT")
         except BaseException:
             self._traces.forget()
+            self._state.forget()
             with contextlib.suppress(apsw.Error):
                 self._connection.execute("ROLLBACK")
             raise
         self._frontier = frontier
+        self._state.committed()
         return results
 
     def _apply(self, entries: Sequence[Entry], frontier: Frontier) -> list[Result]:
         answered = self._answered(entries)
         rows = _Rows()
-        results = [_place(entry, frontier, rows, answered) for entry in entries]
+        results = [self._place(entry, frontier, rows, answered) for entry in entries]
         if rows.events:
             self._store(rows, frontier)
         return results
+
+    def _place(
+        self, entry: Entry, frontier: Frontier, rows: _Rows, answered: dict[tuple[str, str], _Answered]
+    ) -> Result:
+        if isinstance(entry, Event):
+            return _place_event(entry, frontier, rows)
+        retry = entry.idempotency if isinstance(entry, DecisionRecord) else None
+        if retry and (known := answered.get((retry.principal_id, retry.key))):
+            return known.to(retry)
+        if problem := _problem(entry) or self._state.apply(self._connection, entry.changes):
+            return problem
+        receipt = [_place_event(event, frontier, rows) for event in entry.events][-1]
+        if isinstance(entry, DecisionRecord):
+            rows.placed.append((entry, receipt.log_index))
+        if retry:
+            answered[retry.principal_id, retry.key] = _Answered(retry.request_digest, receipt)
+        return receipt
 
     def _answered(self, entries: Sequence[Entry]) -> dict[tuple[str, str], _Answered]:
         keys = {
@@ -135,21 +159,6 @@ class Appender:
             insert(connection, "INSERT INTO idempotency", retries)
 
 
-def _place(entry: Entry, frontier: Frontier, rows: _Rows, answered: dict[tuple[str, str], _Answered]) -> Result:
-    if isinstance(entry, Event):
-        return _place_event(entry, frontier, rows)
-    retry = entry.idempotency
-    if retry and (known := answered.get((retry.principal_id, retry.key))):
-        return known.to(retry)
-    if problem := _problem(entry):
-        return problem
-    receipt = [_place_event(event, frontier, rows) for event in entry.events][-1]
-    rows.placed.append((entry, receipt.log_index))
-    if retry:
-        answered[retry.principal_id, retry.key] = _Answered(retry.request_digest, receipt)
-    return receipt
-
-
 def _place_event(event: Event, frontier: Frontier, rows: _Rows) -> Receipt:
     index, leaf = frontier.size, leaf_hash(event.body)
     completed = frontier.append(leaf)
@@ -162,10 +171,10 @@ def _place_event(event: Event, frontier: Frontier, rows: _Rows) -> Receipt:
     return Receipt(event.id, index, leaf)
 
 
-def _problem(record: DecisionRecord) -> IntegrityError | None:
+def _problem(record: DecisionRecord | ChangeRecord) -> IntegrityError | None:
     if not record.events:
-        return IntegrityError("a decision without events cannot be recorded")
-    if _digest(record).hex() != record.decision.document_digest:
+        return IntegrityError("a record without events cannot be stored")
+    if isinstance(record, DecisionRecord) and _digest(record).hex() != record.decision.document_digest:
         return IntegrityError("the document is not the one that the decision names")
     return None
 

@@ -18,6 +18,7 @@ import apsw
 
 from aisecops_server.adapters.sqlite import database, schema, stored
 from aisecops_server.adapters.sqlite.append import Entry, Result, load_frontier
+from aisecops_server.adapters.sqlite.changes import StateTables
 from aisecops_server.adapters.sqlite.readers import Readers
 from aisecops_server.adapters.sqlite.trace_list import trace_page
 from aisecops_server.adapters.sqlite.verification import Verification, startup_problem
@@ -25,6 +26,7 @@ from aisecops_server.adapters.sqlite.writer import MOST_ENTRIES, Writer
 from aisecops_server.domain.errors import AisecopsError, IntegrityError, LogUnavailableError
 from aisecops_server.domain.event import Event, StoredEvent
 from aisecops_server.domain.record import (
+    ChangeRecord,
     DecisionRecord,
     LogHead,
     LogReport,
@@ -70,6 +72,10 @@ class SqliteEventLog:
     async def append_event(self, event: Event) -> Receipt:
         """Store one event that belongs to no decision."""
         return _receipt(await self._append([event]))
+
+    async def append_change(self, record: ChangeRecord) -> Receipt:
+        """Store events with the changes of state that they tell of, or neither."""
+        return _receipt(await self._append([record]))
 
     async def replayed(self, principal_id: str, key: str) -> StoredDecision | None:
         """Return the decision stored under an idempotency key, if any."""
@@ -220,12 +226,15 @@ def _writer(path: Path, options: LogOptions) -> Writer:
     except BaseException:
         connection.close()
         raise
+    state = StateTables({})
     if problem:
-        return Writer(connection, sealed=f"{IntegrityError.reason}: {problem}")
+        return Writer(connection, state, sealed=f"{IntegrityError.reason}: {problem}")
     if free < options.minimum_free_bytes:
         wanted = options.minimum_free_bytes >> 20
-        return Writer(connection, sealed=f"only {free >> 20} MB are free where the log lives, {wanted} MB are needed")
-    return Writer(connection)
+        return Writer(
+            connection, state, sealed=f"only {free >> 20} MB are free where the log lives, {wanted} MB are needed"
+        )
+    return Writer(connection, state)
 
 
 def _problem(connection: apsw.Connection) -> str:

@@ -20,6 +20,7 @@ from queue import Empty, SimpleQueue
 import apsw
 
 from aisecops_server.adapters.sqlite.append import Appender, Entry, Result
+from aisecops_server.adapters.sqlite.changes import StateTables
 from aisecops_server.domain.errors import IntegrityError, LogUnavailableError, SealedError
 
 # More entries than this make a transaction longer without making it cheaper for each.
@@ -47,8 +48,9 @@ _Answer = tuple[_Request, list[Result] | LogUnavailableError]
 class Writer:
     """Runs the writing thread. ``sealed`` says why the log takes nothing any more, or is empty."""
 
-    def __init__(self, connection: apsw.Connection, *, sealed: str = "") -> None:
+    def __init__(self, connection: apsw.Connection, state: StateTables, *, sealed: str = "") -> None:
         self._connection = connection
+        self._state = state
         self._sealed = sealed
         self._closed = False
         self._queue: SimpleQueue[_Request | None] = SimpleQueue()
@@ -121,7 +123,7 @@ class Writer:
 
     def _run(self) -> None:
         try:
-            appender = None if self._sealed else Appender(self._connection)
+            appender = None if self._sealed else Appender(self._connection, self._state)
             while group := self._next_group():
                 self._settle(appender, group)
         finally:
