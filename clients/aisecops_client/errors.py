@@ -62,6 +62,7 @@ _KINDS: Mapping[grpc.StatusCode, type[AisecopsClientError]] = {
     grpc.StatusCode.UNAVAILABLE: RetryLaterError,
     grpc.StatusCode.RESOURCE_EXHAUSTED: RetryLaterError,
     grpc.StatusCode.DEADLINE_EXCEEDED: RetryLaterError,
+    grpc.StatusCode.ABORTED: RetryLaterError,
 }
 
 

@@ -77,6 +77,12 @@ class OverloadedError(AisecopsError):
     reason = "OVERLOADED"
 
 
+class ContendedError(AisecopsError):
+    """Somebody else took what a change of state needs after it was looked up; ask again."""
+
+    reason = "CONTENDED"
+
+
 # The policy author must act.
 
 

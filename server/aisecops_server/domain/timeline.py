@@ -36,8 +36,12 @@ def decision_events(
     *,
     details: Mapping[str, JsonValue],
     next_id: Callable[[], EventId],
+    told: Sequence[Event] = (),
 ) -> tuple[Event, ...]:
-    """Return the events of ``decision``; ``details`` is the decision as JSON, kept in the outcome event."""
+    """Return the events of ``decision``; ``details`` is the decision as JSON, kept in the outcome event.
+
+    ``told`` are the events of what runtime controls changed for it.
+    """
     found = _rules_by_stage(decision.conclusion.findings)
     stages: list[tuple[Stage, str, Mapping[str, JsonValue]]] = [
         (Stage.PLAN_EXTRACTION, "plan.received", _plan_facts(decision, plan)),
@@ -59,7 +63,7 @@ def decision_events(
         )
         for stage, kind, facts in stages
     ]
-    return (*events, _event(next_id(), decision, Stage.OUTCOME, "decision.concluded", details=details))
+    return (*events, *told, _event(next_id(), decision, Stage.OUTCOME, "decision.concluded", details=details))
 
 
 def _event(id: EventId, decision: Decision, stage: Stage, kind: str, *, details: Mapping[str, JsonValue]) -> Event:

@@ -3,29 +3,33 @@
 Ordering rules:
 
 1. A retry is answered from the log before anything else happens; an allow only while the policy that gave it is live.
-2. The engine is taken once; its revision is the one that the verdict must carry.
-3. The record is durable before the decision is returned. Without a record there is no answer.
-4. Whatever goes wrong is itself recorded as a refusal, and then raised. Nothing here can turn it into an allow.
+2. The engine is taken once an attempt; its revision is the one that the verdict must carry.
+3. What runtime controls know is gathered before policy is asked, and what they change is stored with the record. If
+   somebody was faster, everything from 2 on is done again, a few times at most; only what counted is on record.
+4. The record is durable before the decision is returned. Without a record there is no answer.
+5. Whatever goes wrong is itself recorded as a refusal, and then raised. Nothing here can turn it into an allow.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from aisecops_server.domain.canonical import JsonValue, digest
 from aisecops_server.domain.decision import Decision, Mode, Outcome, Verdict, conclude
 from aisecops_server.domain.decision_json import decision_details
 from aisecops_server.domain.errors import (
     AisecopsError,
+    ContendedError,
     EngineUnavailableError,
     IdempotencyConflictError,
     IntegrityError,
+    LogUnavailableError,
 )
 from aisecops_server.domain.event import Stage, make_event
-from aisecops_server.domain.grounding import ground
+from aisecops_server.domain.grounding import Grounding, ground
 from aisecops_server.domain.identity import Principal
 from aisecops_server.domain.input_document import Circumstances, build
 from aisecops_server.domain.plan import ExecutionPlan
@@ -35,6 +39,7 @@ from aisecops_server.domain.record import DecisionRecord, Idempotency, Receipt, 
 from aisecops_server.domain.source_text import RecordReader, json_scalars
 from aisecops_server.domain.timeline import decision_events
 from aisecops_server.ports import Clock, EventLog, Ids, PolicyEngine
+from aisecops_server.usecases.controls import Asked, Commitment, Control, committed, gathered
 
 # Small enough that building one chunk overlaps with evaluating another, large enough to spread the fixed costs.
 BATCH_CHUNK = 25
@@ -42,6 +47,9 @@ BATCH_CHUNK = 25
 BATCH_LANES = 3
 # Reading more than this takes so long that others would feel it; a thread does it, and they go on.
 LONG_CHARACTERS = 32 * 1024
+# How often one plan is decided before others, who took first what it needs, are let have it.
+MOST_ATTEMPTS = 3
+_T = TypeVar("_T")
 
 
 class EngineSource(Protocol):
@@ -82,16 +90,28 @@ class Decided:
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared:
+class _Reading:
+    """What is known of a plan whoever decides it and whenever."""
+
     command: DecideCommand
-    document: bytes
     plan_hash: str
-    decided_at_ns: int
+    grounding: Grounding
+    read_at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """One attempt: what is asked, of which engine, with which document."""
+
+    reading: _Reading
+    asked: Asked
+    engine: PolicyEngine
+    document: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Decide:
-    """Decides plans. It can touch an engine, the log, a clock and identifiers, and nothing else."""
+    """Decides plans. It can touch an engine, the log, controls, a clock and identifiers, and nothing else."""
 
     engines: EngineSource
     log: EventLog
@@ -100,6 +120,7 @@ class Decide:
     deadline_seconds: float
     read_records: RecordReader = json_scalars
     batch_chunk: int = BATCH_CHUNK
+    controls: Sequence[Control] = ()
 
     async def __call__(self, command: DecideCommand) -> Decided:
         """Decide one plan and record it.
@@ -107,27 +128,14 @@ class Decide:
         Raises:
             IdempotencyConflictError: the key was used for another request, or for an allow under another policy.
             NoLiveRevisionError, EngineUnavailableError, NoDecisionError: nothing was decided.
+            ContendedError: others took, time and again, what policy was told is there.
             LogUnavailableError: the decision could not be recorded and was withheld.
         """
         if command.idempotency_key:
             stored = await self.log.replayed(command.principal.id, command.idempotency_key)
             if stored is not None:
                 return self._retried(stored, command)
-        prepared = await self._prepared(command)
-        try:
-            engine = await self._engine(command.revision)
-            verdict = await engine.evaluate(prepared.document, deadline_seconds=self.deadline_seconds)
-            record, details = self._conclude(prepared, engine, verdict)
-        except AisecopsError as error:
-            await self._record_refusal(prepared, error)
-            raise
-        except asyncio.CancelledError:
-            # Who stops waiting was told nothing, but what they tried is on record.
-            gone = EngineUnavailableError("the caller stopped waiting", why="deadline")
-            await asyncio.shield(self._refused(prepared, gone))
-            raise
-        receipt = await self.log.append(record)
-        return Decided(details, receipt) if not receipt.replayed else await self._winner(command)
+        return await self._decided(await self._read(command), MOST_ATTEMPTS)
 
     async def batch(self, commands: Sequence[DecideCommand]) -> list[Decided | AisecopsError]:
         """Decide many plans; results in their order, an error standing in for what could not be decided.
@@ -164,23 +172,55 @@ class Decide:
             )
         )
 
+    async def _decided(self, reading: _Reading, attempts: int) -> Decided:
+        record, details = await self._judged(reading)
+        try:
+            receipt = await self.log.append(record)
+        except (LogUnavailableError, IdempotencyConflictError):
+            raise
+        except AisecopsError as error:
+            if isinstance(error, ContendedError) and attempts > 1:
+                return await self._decided(reading, attempts - 1)
+            await self._record_refusal(reading, error)
+            raise
+        return Decided(details, receipt) if not receipt.replayed else await self._winner(reading.command)
+
+    async def _judged(self, reading: _Reading) -> tuple[DecisionRecord, Mapping[str, JsonValue]]:
+        prepared = None
+        try:
+            engine = await self._engine(reading.command.revision)
+            prepared = await self._prepared(reading, engine)
+            verdict = await engine.evaluate(prepared.document, deadline_seconds=self.deadline_seconds)
+            return await self._conclude(prepared, verdict)
+        except AisecopsError as error:
+            await self._record_refusal(reading, error, prepared)
+            raise
+        except asyncio.CancelledError:
+            # Who stops waiting was told nothing, but what they tried is on record.
+            gone = EngineUnavailableError("the caller stopped waiting", why="deadline")
+            await asyncio.shield(self._refused(reading, gone, prepared))
+            raise
+
     async def _chunk(self, commands: Sequence[DecideCommand], building: asyncio.Lock) -> list[Decided | AisecopsError]:
         if any(command.idempotency_key or command.revision for command in commands):
             return [await self._one(command) for command in commands]
-        prepared = []
-        # Lanes that built in turns would all reach the engine late and leave it idle until then.
-        async with building:
-            for command in commands:
-                prepared.append(await self._prepared(command))
-                await asyncio.sleep(0)
         try:
             engine = await self._engine("")
         except AisecopsError as error:
-            return [await self._refused(item, error) for item in prepared]
-        verdicts = await engine.evaluate_batch(
-            [item.document for item in prepared], deadline_seconds=self.deadline_seconds * len(prepared)
-        )
-        return await self._record_all(prepared, engine, verdicts)
+            return [await self._refused(await self._read(command), error) for command in commands]
+        results: dict[int, Decided | AisecopsError] = {}
+        prepared: dict[int, _Prepared] = {}
+        # Lanes that built in turns would all reach the engine late and leave it idle until then.
+        async with building:
+            for at, command in enumerate(commands):
+                reading = await self._read(command)
+                try:
+                    prepared[at] = await self._prepared(reading, engine)
+                except AisecopsError as error:
+                    results[at] = await self._refused(reading, error)
+                await asyncio.sleep(0)
+        results |= await self._evaluated(prepared, engine)
+        return [results[at] for at in range(len(commands))]
 
     async def _one(self, command: DecideCommand) -> Decided | AisecopsError:
         try:
@@ -188,82 +228,113 @@ class Decide:
         except AisecopsError as error:
             return error
 
-    async def _record_all(
-        self, prepared: Sequence[_Prepared], engine: PolicyEngine, verdicts: Sequence[Verdict | AisecopsError]
-    ) -> list[Decided | AisecopsError]:
-        results: list[Decided | AisecopsError | None] = [None] * len(prepared)
-        waiting: list[tuple[int, DecisionRecord, Mapping[str, JsonValue]]] = []
-        for at, (item, verdict) in enumerate(zip(prepared, verdicts, strict=True)):
+    async def _again(self, reading: _Reading) -> Decided | AisecopsError:
+        try:
+            return await self._decided(reading, MOST_ATTEMPTS - 1)
+        except AisecopsError as error:
+            return error
+
+    async def _evaluated(
+        self, prepared: Mapping[int, _Prepared], engine: PolicyEngine
+    ) -> dict[int, Decided | AisecopsError]:
+        documents = [item.document for item in prepared.values()]
+        verdicts = (
+            await engine.evaluate_batch(documents, deadline_seconds=self.deadline_seconds * len(documents))
+            if documents
+            else []
+        )
+        results: dict[int, Decided | AisecopsError] = {}
+        waiting: dict[int, tuple[DecisionRecord, Mapping[str, JsonValue]]] = {}
+        for (at, item), verdict in zip(prepared.items(), verdicts, strict=True):
             # Findings may be many; others get a turn.
             await asyncio.sleep(0)
             try:
                 if isinstance(verdict, AisecopsError):
                     raise verdict
-                waiting.append((at, *self._conclude(item, engine, verdict)))
+                waiting[at] = await self._conclude(item, verdict)
             except AisecopsError as error:
-                results[at] = await self._refused(item, error)
-        receipts = await self.log.append_many([record for _, record, _ in waiting]) if waiting else []
-        for (at, _, details), receipt in zip(waiting, receipts, strict=True):
-            results[at] = receipt if isinstance(receipt, AisecopsError) else Decided(details, receipt)
-        return [result for result in results if result is not None]
+                results[at] = await self._refused(item.reading, error, item)
+        receipts = await self.log.append_many([record for record, _ in waiting.values()]) if waiting else []
+        for (at, (_, details)), receipt in zip(waiting.items(), receipts, strict=True):
+            results[at] = await self._stored(prepared[at], details, receipt)
+        return results
 
-    async def _prepared(self, command: DecideCommand) -> _Prepared:
-        if command.plan.characters > LONG_CHARACTERS:
-            return await asyncio.to_thread(self._prepare, command)
-        return self._prepare(command)
+    async def _stored(
+        self, prepared: _Prepared, details: Mapping[str, JsonValue], receipt: Receipt | AisecopsError
+    ) -> Decided | AisecopsError:
+        if isinstance(receipt, Receipt):
+            return Decided(details, receipt)
+        if isinstance(receipt, ContendedError):
+            return await self._again(prepared.reading)
+        if isinstance(receipt, LogUnavailableError):
+            return receipt
+        return await self._refused(prepared.reading, receipt, prepared)
 
-    def _prepare(self, command: DecideCommand) -> _Prepared:
-        now = self.clock.now_ns()
+    async def _read(self, command: DecideCommand) -> _Reading:
+        return await _apart(command.plan, lambda: self._ground(command))
+
+    def _ground(self, command: DecideCommand) -> _Reading:
         hashed = plan_hash(command.plan, command.principal.id)
-        document = build(
+        return _Reading(command, hashed, ground(command.plan, self.read_records), self.clock.now_ns())
+
+    async def _prepared(self, reading: _Reading, engine: PolicyEngine) -> _Prepared:
+        command = reading.command
+        now = self.clock.now_ns()
+        asked = Asked(command.principal, command.plan, reading.plan_hash, command.mode, now, engine.bundle)
+        known = Circumstances(
+            mode=command.mode,
+            principal=command.principal,
+            now_ns=now,
+            session_calls=sum(past.observed for past in command.plan.history),
+        )
+        circumstances = await gathered(self.controls, asked, known)
+        document = await _apart(
             command.plan,
-            plan_hash=hashed,
-            grounding=ground(command.plan, self.read_records),
-            circumstances=Circumstances(
-                mode=command.mode,
-                principal=command.principal,
-                now_ns=now,
-                session_calls=sum(past.observed for past in command.plan.history),
+            lambda: build(
+                command.plan,
+                plan_hash=reading.plan_hash,
+                grounding=reading.grounding,
+                circumstances=circumstances,
             ),
         )
-        return _Prepared(command, document, hashed, now)
+        return _Prepared(reading, asked, engine, document)
 
     async def _engine(self, revision: str) -> PolicyEngine:
         return await self.engines.engine_at(revision) if revision else self.engines.current()
 
-    def _conclude(
-        self, prepared: _Prepared, engine: PolicyEngine, verdict: Verdict
-    ) -> tuple[DecisionRecord, Mapping[str, JsonValue]]:
-        plan = prepared.command.plan
-        conclusion = conclude(
-            verdict, step_ids=[step.id for step in plan.steps], expected_revision=engine.bundle.revision
-        )
+    async def _conclude(self, prepared: _Prepared, verdict: Verdict) -> tuple[DecisionRecord, Mapping[str, JsonValue]]:
+        asked, bundle = prepared.asked, prepared.engine.bundle
+        plan = asked.plan
+        conclusion = conclude(verdict, step_ids=[step.id for step in plan.steps], expected_revision=bundle.revision)
         decision = Decision(
             id=self.ids.decision_id(),
             trace_id=plan.trace_id,
             plan_id=plan.id,
             session_id=plan.session_id,
-            mode=prepared.command.mode,
+            mode=asked.mode,
             conclusion=conclusion,
-            principal=prepared.command.principal,
+            principal=asked.principal,
             bundle_revision=verdict.revision,
-            bundle_digest=engine.bundle.digest,
+            bundle_digest=bundle.digest,
             engine_version=verdict.engine_version,
             document_digest=digest(prepared.document),
-            plan_hash=prepared.plan_hash,
-            decided_at_ns=prepared.decided_at_ns,
+            plan_hash=asked.plan_hash,
+            decided_at_ns=asked.now_ns,
             evaluation_ns=verdict.evaluation_ns,
         )
-        details = decision_details(decision, plan)
-        return self._record(prepared, decision, details), details
+        commitment = await committed(self.controls, asked, decision)
+        details = {**decision_details(decision, plan), **commitment.details}
+        return self._record(prepared, decision, details, commitment), details
 
-    def _record(self, prepared: _Prepared, decision: Decision, details: Mapping[str, JsonValue]) -> DecisionRecord:
-        command = prepared.command
+    def _record(
+        self, prepared: _Prepared, decision: Decision, details: Mapping[str, JsonValue], commitment: Commitment
+    ) -> DecisionRecord:
+        command = prepared.reading.command
         plan = command.plan
         return DecisionRecord(
             decision=decision,
             document=prepared.document,
-            events=decision_events(decision, plan, details=details, next_id=self.ids.event_id),
+            events=decision_events(decision, plan, details=details, told=commitment.events, next_id=self.ids.event_id),
             idempotency=(
                 Idempotency(command.principal.id, command.idempotency_key, command.request_digest)
                 if command.idempotency_key
@@ -273,6 +344,7 @@ class Decide:
             intent=plan.intent,
             tools=tuple(sorted({step.tool for step in plan.steps})),
             lowest_trust=_lowest_trust(decision).value,
+            changes=commitment.changes,
         )
 
     def _retried(self, stored: StoredDecision, command: DecideCommand) -> Decided:
@@ -295,15 +367,17 @@ class Decide:
             raise IntegrityError("the log acknowledged a retry of a decision that it does not hold")
         return _as_retry(stored, command)
 
-    async def _refused(self, prepared: _Prepared, error: AisecopsError) -> AisecopsError:
+    async def _refused(
+        self, reading: _Reading, error: AisecopsError, prepared: _Prepared | None = None
+    ) -> AisecopsError:
         try:
-            await self._record_refusal(prepared, error)
+            await self._record_refusal(reading, error, prepared)
         except AisecopsError as unrecorded:
             return unrecorded
         return error
 
-    async def _record_refusal(self, prepared: _Prepared, error: AisecopsError) -> None:
-        plan = prepared.command.plan
+    async def _record_refusal(self, reading: _Reading, error: AisecopsError, prepared: _Prepared | None = None) -> None:
+        plan, principal = reading.command.plan, reading.command.principal
         await self.log.append_event(
             make_event(
                 id=self.ids.event_id(),
@@ -312,19 +386,25 @@ class Decide:
                 decision_id=self.ids.decision_id(),
                 stage=Stage.OUTCOME,
                 type="decision.refused",
-                occurred_at_ns=prepared.decided_at_ns,
+                occurred_at_ns=prepared.asked.now_ns if prepared else reading.read_at_ns,
                 details={
-                    "principal": prepared.command.principal.id,
+                    "principal": principal.id,
                     "outcome": Outcome.DENY.value,
-                    "mode": prepared.command.mode.value,
+                    "mode": reading.command.mode.value,
                     "reason": error.reason,
                     "message": error.message,
-                    "document_digest": digest(prepared.document),
-                    "plan_hash": prepared.plan_hash,
+                    # Empty when it was refused before there was one.
+                    "document_digest": digest(prepared.document) if prepared else "",
+                    "plan_hash": reading.plan_hash,
                     "steps": [{"id": step.id, "tool": step.tool} for step in plan.steps],
                 },
             )
         )
+
+
+async def _apart(plan: ExecutionPlan, work: Callable[[], _T]) -> _T:
+    """Return what ``work`` on ``plan`` gives; where that takes long, others go on meanwhile."""
+    return await asyncio.to_thread(work) if plan.characters > LONG_CHARACTERS else work()
 
 
 def _as_retry(stored: StoredDecision, command: DecideCommand) -> Decided:

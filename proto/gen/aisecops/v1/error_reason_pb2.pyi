@@ -58,6 +58,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ERROR_REASON_INTEGRITY: stored data does not verify. Metadata: {"index": "17"}."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 17
     """ERROR_REASON_INTERNAL: a fault of the control plane; what it was is in its own log. Metadata: {}."""
+    ERROR_REASON_CONTENDED: _ErrorReason.ValueType  # 18
+    """ERROR_REASON_CONTENDED: others took what the plan needs while it was decided; ask again. Metadata: {}."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the `reason` of the google.rpc.ErrorInfo that comes with every error; its domain is `aisecops`."""
@@ -98,4 +100,6 @@ ERROR_REASON_INTEGRITY: ErrorReason.ValueType  # 16
 """ERROR_REASON_INTEGRITY: stored data does not verify. Metadata: {"index": "17"}."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 17
 """ERROR_REASON_INTERNAL: a fault of the control plane; what it was is in its own log. Metadata: {}."""
+ERROR_REASON_CONTENDED: ErrorReason.ValueType  # 18
+"""ERROR_REASON_CONTENDED: others took what the plan needs while it was decided; ask again. Metadata: {}."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

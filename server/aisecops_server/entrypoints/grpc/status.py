@@ -34,6 +34,7 @@ CODE_OF_REASON: Mapping[str, grpc.StatusCode] = {
     "UNKNOWN_REVISION": grpc.StatusCode.NOT_FOUND,
     "IDEMPOTENCY_CONFLICT": grpc.StatusCode.ALREADY_EXISTS,
     "OVERLOADED": grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "CONTENDED": grpc.StatusCode.ABORTED,
     "BUNDLE_REJECTED": grpc.StatusCode.FAILED_PRECONDITION,
     "SEALED": grpc.StatusCode.FAILED_PRECONDITION,
     "NO_DECISION": grpc.StatusCode.UNAVAILABLE,
@@ -46,6 +47,7 @@ CODE_OF_REASON: Mapping[str, grpc.StatusCode] = {
 }
 
 RETRY_MILLISECONDS: Mapping[str, int] = {
+    "CONTENDED": 20,
     "OVERLOADED": 50,
     "ENGINE_UNAVAILABLE": 200,
     "NO_LIVE_REVISION": 1_000,
