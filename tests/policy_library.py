@@ -19,10 +19,17 @@ DECISION = b"""package aisecops.decision
 decision := {
 	"outcome": outcome,
 	"findings": findings,
-	"steps": [{"id": step.id, "outcome": outcome, "capability": "", "granted_by": ""} | some step in input.plan.steps],
+	"steps": [{"id": step.id, "outcome": outcome, "capability": "", "granted_by": "", "grant": ""} |
+		some step in input.plan.steps
+	],
 	"obligations": [],
 	"sources": [],
 	"risk_score_milli": 0,
+	"charges": [],
+	"mode": "enforce",
+	"would_outcome": outcome,
+	"approval": null,
+	"approved_by": "",
 }
 
 known if data.tables.agents[input.principal.id]
@@ -50,6 +57,7 @@ findings := [{
 	"title": "Unknown agent",
 	"message": "nobody registered this agent",
 	"effect": "deny",
+	"would_effect": "deny",
 	"severity": "high",
 	"step": "",
 	"facts": [],

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from aisecops_server.domain.canonical import canonical_bytes, digest
 from aisecops_server.domain.decision import (
+    ApprovalDemand,
     Conclusion,
     Decision,
     DecisionId,
@@ -14,6 +15,7 @@ from aisecops_server.domain.decision import (
     Finding,
     Mode,
     Outcome,
+    PolicyMode,
     Severity,
     StepDecision,
 )
@@ -134,8 +136,20 @@ def _plan_facts(intent: str, tools: Sequence[str]) -> dict[str, object]:
 
 
 def _conclusion(outcome: Outcome, rules: Sequence[str]) -> Conclusion:
-    findings = tuple(
-        Finding(rule, "title", "message", _EFFECTS[outcome], Severity.HIGH, "", (), "remedy") for rule in rules
+    effect = _EFFECTS[outcome]
+    step = StepId("s1")
+    return Conclusion(
+        outcome=outcome,
+        would_outcome=outcome,
+        mode=PolicyMode.ENFORCE,
+        findings=tuple(
+            Finding(rule, "title", "message", effect, effect, Severity.HIGH, "", (), "remedy") for rule in rules
+        ),
+        steps=(StepDecision(step, outcome, "cap", "table", "agent-a#cap"),),
+        obligations=(),
+        sources=(),
+        risk_score_milli=0,
+        charges=(),
+        approval=ApprovalDemand(1, (), 900, (step,)) if outcome is Outcome.REQUIRE_APPROVAL else None,
+        approved_by="",
     )
-    steps = (StepDecision(StepId("s1"), outcome, "cap", "table"),)
-    return Conclusion(outcome, findings, steps, (), (), 0)

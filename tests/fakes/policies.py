@@ -16,7 +16,9 @@ from aisecops_server.domain.errors import AisecopsError, LogUnavailableError, Un
 from aisecops_server.domain.event import Event, EventId
 from aisecops_server.domain.record import Receipt
 
-DENIAL: JsonValue = {
+from tests.fakes.verdicts import whole
+
+DENIAL: dict[str, JsonValue] = {
     "rule": "identity.unknown_agent",
     "title": "Unknown agent",
     "message": "nobody registered this agent",
@@ -35,14 +37,13 @@ def commit_id(number: int) -> CommitId:
 def answer(document: bytes, outcome: str = "DENY") -> JsonValue:
     """Return a decision that agrees with itself."""
     steps = json.loads(document)["plan"]["steps"]
-    return {
-        "outcome": outcome,
-        "findings": [DENIAL] if outcome == "DENY" else [],
-        "steps": [{"id": step["id"], "outcome": outcome, "capability": "", "granted_by": ""} for step in steps],
-        "obligations": [],
-        "sources": [],
-        "risk_score_milli": 0,
-    }
+    return whole(
+        {
+            "outcome": outcome,
+            "findings": [DENIAL] if outcome == "DENY" else [],
+            "steps": [{"id": step["id"], "outcome": outcome} for step in steps],
+        }
+    )
 
 
 @dataclass(eq=False)

@@ -12,6 +12,8 @@ from aisecops_server.domain.bundle import Bundle, BundleDigest, CommitId, RuleDo
 from aisecops_server.domain.decision import Verdict
 from aisecops_server.domain.errors import AisecopsError, UnknownRevisionError
 
+from tests.fakes.verdicts import whole
+
 REVISION = "a" * 40
 RULE = RuleDoc("fake.tool", "Tool", "Says no.", "deny", "high", "nobody", "rego/fake/tool.rego", 7)
 _EFFECTS = {"delete": "deny", "pay": "require_approval"}
@@ -66,22 +68,25 @@ def _result(document: dict[str, Any]) -> dict[str, Any]:
     findings = [_finding(step) for step in steps if step["name"] in _EFFECTS]
     outcomes = {finding["step"]: _OUTCOMES[finding["effect"]] for finding in findings}
     order = ("DENY", "REQUIRE_APPROVAL")
-    return {
-        "outcome": next((outcome for outcome in order if outcome in outcomes.values()), "ALLOW"),
-        "findings": findings,
-        "steps": [
-            {
-                "id": step["id"],
-                "outcome": outcomes.get(step["id"], "ALLOW"),
-                "capability": "cap",
-                "granted_by": "team-a",
-            }
-            for step in steps
-        ],
-        "obligations": [{"kind": "notify", "step": "", "parameters": {"channel": "ops", "share": 0.5}}],
-        "sources": [{"id": source["id"], "trust": "external"} for source in document["sources"]],
-        "risk_score_milli": 100 * len(steps),
-    }
+    return whole(
+        {
+            "outcome": next((outcome for outcome in order if outcome in outcomes.values()), "ALLOW"),
+            "findings": findings,
+            "steps": [
+                {
+                    "id": step["id"],
+                    "outcome": outcomes.get(step["id"], "ALLOW"),
+                    "capability": "cap",
+                    "granted_by": "team-a",
+                    "grant": f"{document['principal']['id']}#cap",
+                }
+                for step in steps
+            ],
+            "obligations": [{"kind": "notify", "step": "", "parameters": {"channel": "ops", "share": 0.5}}],
+            "sources": [{"id": source["id"], "trust": "external"} for source in document["sources"]],
+            "risk_score_milli": 100 * len(steps),
+        }
+    )
 
 
 def _finding(step: dict[str, Any]) -> dict[str, Any]:

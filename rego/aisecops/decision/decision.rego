@@ -2,7 +2,8 @@
 # title: Decision
 # description: |
 #   Composes the findings of all rules into one decision. Rules never know each other; precedence is here and
-#   nowhere else: deny, then require_approval, then allow. A step is allowed for a reason (a grant covers it and
+#   nowhere else: deny, then require_approval, then allow. What is only observed counts as a warning and keeps its
+#   own effect in `would_effect`. A step is allowed for a reason (a grant covers it and
 #   nothing was found), never for want of one. Whatever is missing or unreadable denies.
 # scope: package
 # schemas:
@@ -20,6 +21,7 @@ default decision := {
 		"title": "Malformed document",
 		"message": "The document could not be evaluated.",
 		"effect": "deny",
+		"would_effect": "deny",
 		"severity": "critical",
 		"remedy": "Send a plan that follows the contract; nothing was allowed.",
 		"step": "",
@@ -29,6 +31,11 @@ default decision := {
 	"obligations": [],
 	"sources": [],
 	"risk_score_milli": 0,
+	"charges": [],
+	"mode": "enforce",
+	"would_outcome": "DENY",
+	"approval": null,
+	"approved_by": "",
 }
 
 # METADATA
@@ -46,14 +53,21 @@ decision := judged if {
 #   The decision on a malformed document. One rule only says what is wrong, because the others rely on its shape.
 refused := {
 	"outcome": "DENY",
-	"findings": [finding | some finding in data.aisecops.rules.plan.malformed.findings],
+	"findings": [object.union(finding, {"would_effect": finding.effect}) |
+		some finding in data.aisecops.rules.plan.malformed.findings
+	],
 	"steps": [step |
 		some raw in input.plan.steps
-		step := {"id": readable_id(raw), "outcome": "DENY", "capability": "", "granted_by": ""}
+		step := {"id": readable_id(raw), "outcome": "DENY", "capability": "", "granted_by": "", "grant": ""}
 	],
 	"obligations": [],
 	"sources": [],
 	"risk_score_milli": 0,
+	"charges": [],
+	"mode": "enforce",
+	"would_outcome": "DENY",
+	"approval": null,
+	"approved_by": "",
 }
 
 # METADATA
@@ -65,33 +79,62 @@ default readable_id(_) := ""
 # METADATA
 # description: The decision on a valid document.
 judged := {
-	"outcome": outcomes[max([mark | some mark in marks])],
+	"outcome": outcome,
 	"findings": [finding | some finding in findings],
 	"steps": steps,
 	"obligations": obligations,
 	"sources": sources,
 	"risk_score_milli": risk.score_milli,
+	"charges": [],
+	"mode": lib.mode,
+	"would_outcome": would_outcome,
+	"approval": approval,
+	"approved_by": approved_by,
 }
+
+# METADATA
+# description: The outcome, which is the most restrictive mark of all.
+outcome := outcomes[max([mark | some mark in marks])]
+
+# METADATA
+# description: What the outcome would be if nothing were only observed.
+would_outcome := "ALLOW" if count(findings) == 0
+
+would_outcome := outcomes[max([mark_of(finding.would_effect) | some finding in findings])] if count(findings) > 0
 
 # METADATA
 # description: What the rules found, and what no rule found although it must be denied.
 findings := reported | unreported
 
 # METADATA
-# description: What the rules found. A granted approval turns a demand for one into a remark.
+# description: |
+#   What the rules found. A granted approval turns a demand for one into a remark, and what is only observed is one.
 reported contains finding if {
 	some category, rule
 	some found in data.aisecops.rules[category][rule].findings
-	finding := object.union(found, {"effect": counted(found.effect)})
+	finding := counted(found)
+}
+
+# METADATA
+# description: A finding with the effect that it would have and the one that it has.
+counted(found) := object.union(found, {"effect": observed(rule, would), "would_effect": would}) if {
+	rule := object.get(found, "rule", "")
+	would := lifted(object.get(found, "effect", ""))
 }
 
 # METADATA
 # description: The effect that a finding has once approvals are counted.
-counted("require_approval") := "warn" if lib.approved
+lifted("require_approval") := "warn" if lib.approved
 
-counted("require_approval") := "require_approval" if not lib.approved
+lifted("require_approval") := "require_approval" if not lib.approved
 
-counted(effect) := effect if effect != "require_approval"
+lifted(effect) := effect if effect != "require_approval"
+
+# METADATA
+# description: The effect that a rule's finding has once modes are counted.
+observed(rule, _) := "warn" if lib.observes(rule)
+
+observed(rule, effect) := effect if not lib.observes(rule)
 
 # METADATA
 # description: |
@@ -99,7 +142,7 @@ counted(effect) := effect if effect != "require_approval"
 unreported contains finding if {
 	some joined in lib.uncovered
 	not denied(joined.id)
-	finding := {
+	finding := counted({
 		"rule": "decision.not_covered",
 		"title": "Not covered by a grant",
 		"message": "No capability that the agent holds covers this call, and what is not granted is denied.",
@@ -108,14 +151,14 @@ unreported contains finding if {
 		"remedy": "Use a tool that one of the agent's capabilities lists, or ask its owner for a grant.",
 		"step": joined.id,
 		"facts": [lib.tool_fact(joined)],
-	}
+	})
 }
 
 # METADATA
-# description: Whether a rule denied a step, or the whole plan.
+# description: Whether a rule denied a step, or the whole plan, or would have.
 denied(id) if {
 	some finding in reported
-	finding.effect == "deny"
+	finding.would_effect == "deny"
 	finding.step in {"", id}
 }
 
@@ -131,11 +174,19 @@ marks := {"": 0} if count(findings) == 0
 
 marks := object.union_n([
 	{"": 0},
-	{finding.step: 1 | some finding in findings; finding.effect == "require_approval"},
-	{finding.step: 2 | some finding in findings; not finding.effect in {"require_approval", "warn"}},
+	{finding.step: 1 | some finding in findings; mark_of(finding.effect) == 1},
+	{finding.step: 2 | some finding in findings; mark_of(finding.effect) == 2},
 ]) if {
 	count(findings) > 0
 }
+
+# METADATA
+# description: The mark of an effect.
+mark_of("warn") := 0
+
+mark_of("require_approval") := 1
+
+mark_of(effect) := 2 if not effect in {"require_approval", "warn"}
 
 # METADATA
 # description: The outcome of each step in plan order, with the grant that covers it.
@@ -146,6 +197,7 @@ steps := [step |
 		"outcome": outcomes[max([marks[""], object.get(marks, joined.id, 0)])],
 		"capability": joined.grant.capability,
 		"granted_by": joined.grant.granted_by,
+		"grant": joined.grant.id,
 	}
 ]
 
@@ -160,3 +212,26 @@ obligations := [obligation |
 # METADATA
 # description: How far each source was trusted, by id.
 sources := [{"id": id, "trust": lib.levels[rank]} | some id, rank in lib.source_ranks]
+
+# METADATA
+# description: What an approval of the plan takes, if one is required.
+approval := null if outcome != "REQUIRE_APPROVAL"
+
+approval := {
+	"approvers_required": data.tables.approvals.approvers_required,
+	"groups": [group | some group, _ in data.tables.approvals.groups],
+	"expires_seconds": data.tables.approvals.expires_seconds,
+	"steps": [step.id | some step in steps; step.outcome == "REQUIRE_APPROVAL"],
+} if {
+	outcome == "REQUIRE_APPROVAL"
+}
+
+# METADATA
+# description: The approval that lifted a demand for one; empty when there was no demand or none was lifted.
+default approved_by := ""
+
+approved_by := lib.approving[0] if {
+	some found in data.aisecops.rules[_][_].findings
+	found.effect == "require_approval"
+	lib.approved
+}

@@ -12,10 +12,15 @@ test_a_granted_harmless_step_is_allowed if {
 	answer == {
 		"outcome": "ALLOW",
 		"findings": [],
-		"steps": [{"id": "s1", "outcome": "ALLOW", "capability": "desk", "granted_by": "alice"}],
+		"steps": [{"id": "s1", "outcome": "ALLOW", "capability": "desk", "granted_by": "alice", "grant": "support#desk"}],
 		"obligations": [],
 		"sources": [{"id": "u1", "trust": "trusted"}],
 		"risk_score_milli": 10,
+		"charges": [],
+		"mode": "enforce",
+		"would_outcome": "ALLOW",
+		"approval": null,
+		"approved_by": "",
 	}
 }
 
@@ -131,4 +136,88 @@ test_without_a_factor_of_risk_nothing_is_allowed if {
 	answer.outcome == "DENY"
 	[finding.rule | some finding in answer.findings] == ["plan.malformed"]
 	answer.steps == []
+}
+
+# METADATA
+# description: The decision where the modes table says something of rules, and of the agent.
+in_modes(document, mode, rules) := answer if {
+	tables := object.union(testing.tables, {
+		"agents": {"support": object.union(testing.tables.agents.support, {"mode": mode})},
+		"modes": {"rules": rules},
+	})
+	answer := decision.decision with input as document with data.tables as tables
+}
+
+unheard := testing.document([testing.step("crm/read", {}), testing.step("crm/unheard", {})])
+
+test_an_observed_agent_is_stopped_by_nothing_and_told_what_would_have_been if {
+	answer := in_modes(unheard, "observe", {})
+	answer.mode == "observe"
+	answer.outcome == "ALLOW"
+	answer.would_outcome == "DENY"
+	[step.outcome | some step in answer.steps] == ["ALLOW", "ALLOW"]
+	{finding.effect | some finding in answer.findings} == {"warn"}
+	{finding.would_effect | some finding in answer.findings} == {"deny"}
+	answer.approval == null
+}
+
+test_an_agent_that_is_tried_is_decided_as_if_it_counted if {
+	answer := in_modes(unheard, "dry_run", {})
+	answer.mode == "dry_run"
+	answer.outcome == "DENY"
+	{finding.effect | some finding in answer.findings} == {"deny"}
+}
+
+test_an_observed_rule_stops_nothing_for_anybody if {
+	observed := in_modes(held, "enforce", {"approval.tool_requires_approval": "observe"})
+	observed.mode == "enforce"
+	observed.outcome == "ALLOW"
+	observed.would_outcome == "REQUIRE_APPROVAL"
+	in_modes(held, "enforce", {"approval": "observe"}).outcome == "ALLOW"
+	in_modes(held, "enforce", {"approval.amount_over_limit": "observe"}).outcome == "REQUIRE_APPROVAL"
+}
+
+test_a_rule_counts_before_its_category_and_both_before_the_agent if {
+	in_modes(held, "observe", {"approval": "enforce"}).outcome == "REQUIRE_APPROVAL"
+	in_modes(held, "observe", {"approval.tool_requires_approval": "enforce"}).outcome == "REQUIRE_APPROVAL"
+	ruled := {"approval": "enforce", "approval.tool_requires_approval": "observe"}
+	in_modes(held, "enforce", ruled).outcome == "ALLOW"
+}
+
+test_observed_capabilities_open_what_no_grant_covers if {
+	answer := in_modes(unheard, "enforce", {"capability": "observe", "mcp": "observe"})
+	answer.outcome == "ALLOW"
+	answer.would_outcome == "DENY"
+	not "decision.not_covered" in {finding.rule | some finding in answer.findings}
+}
+
+test_a_stranger_and_a_malformed_document_are_denied_in_every_mode if {
+	rules := {"identity": "observe", "plan": "observe", "decision": "observe", "identity.agent_unregistered": "observe"}
+	stranger := in_modes(testing.from_stranger(held), "observe", rules)
+	stranger.outcome == "DENY"
+	stranger.mode == "enforce"
+	malformed := in_modes(json.remove(held, ["/plan/hash"]), "observe", rules)
+	malformed.outcome == "DENY"
+	malformed.mode == "enforce"
+}
+
+test_what_an_approval_takes_is_said_when_one_is_required if {
+	decide(held).approval == {"approvers_required": 1, "groups": [], "expires_seconds": 900, "steps": ["s1"]}
+	decide(testing.one("crm/read", {})).approval == null
+}
+
+test_the_approval_that_lifted_a_demand_is_named if {
+	granted := {"id": "a-1", "plan_hash": "hash-1", "approvers": ["bob"], "expires_at_seconds": 1767225601}
+	decide(testing.but(held, {"approvals": [granted]})).approved_by == "a-1"
+	decide(testing.but(held, {"approvals": []})).approved_by == ""
+	lifted_nothing := testing.but(testing.one("crm/read", {}), {"approvals": [granted]})
+	decide(lifted_nothing).approved_by == ""
+}
+
+test_a_finding_that_names_no_rule_is_not_lost if {
+	odd := {"plan": {"odd": {"findings": [{"step": "s1"}]}}}
+	answer := decision.decision with input as testing.one("crm/read", {})
+		with data.aisecops.rules as odd
+		with data.tables as testing.tables
+	answer.outcome == "DENY"
 }

@@ -57,6 +57,34 @@ step_valid(step) if {
 agent := data.tables.agents[input.principal.id]
 
 # METADATA
+# description: What policy makes of its findings about the agent; everything is enforced on an unknown one.
+mode := agent.mode
+
+default mode := "enforce"
+
+# METADATA
+# description: |
+#   Whether what a rule finds is only observed: as the modes table says of the rule, else of its category, else of the
+#   agent. To observe somebody, policy must know who it is and what is asked.
+observes(rule) if {
+	not rule in {"plan.malformed", "identity.agent_unregistered"}
+	mode_of(rule) == "observe"
+	agent
+}
+
+# METADATA
+# description: The mode of a rule, which is its own, else its category's, else the agent's.
+mode_of(rule) := data.tables.modes.rules[rule]
+
+mode_of(rule) := mode_of_category(split(rule, ".")[0]) if not data.tables.modes.rules[rule]
+
+# METADATA
+# description: The mode of a category of rules, else the agent's.
+mode_of_category(category) := data.tables.modes.rules[category]
+
+mode_of_category(category) := mode if not data.tables.modes.rules[category]
+
+# METADATA
 # description: |
 #   What the tables say of a tool. A tool that is not in the catalogue is taken for the worst one: it executes
 #   anything, anywhere, nowhere allowed, and nothing that it returns is to be believed.
@@ -127,19 +155,19 @@ changing := [joined |
 # description: |
 #   The grant that covers a call: the declared capability, or, when the plan names none, the first one (by name)
 #   that lists the tool and that the agent holds. An empty capability means that nothing covers the call.
-grant(capability, name) := {"capability": capability, "granted_by": held.granted_by} if {
+grant(capability, name) := {"capability": capability, "granted_by": held.granted_by, "id": held.id} if {
 	capability != ""
 	data.tables.capabilities[capability].tools[name]
 	held := agent.capabilities[capability]
 }
 
-grant("", name) := {"capability": held[0][0], "granted_by": held[0][1]} if {
-	held := [[capability, agent.capabilities[capability].granted_by] |
+grant("", name) := {"capability": held[0][0], "granted_by": held[0][1].granted_by, "id": held[0][1].id} if {
+	held := [[capability, agent.capabilities[capability]] |
 		some capability, _ in tool(name).capabilities
 	]
 }
 
-default grant(_, _) := {"capability": "", "granted_by": ""}
+default grant(_, _) := {"capability": "", "granted_by": "", "id": ""}
 
 # METADATA
 # description: What the tables say of the tool of each past call.
@@ -262,11 +290,9 @@ default lowest_rank := 3
 
 # METADATA
 # description: |
-#   Whether people approved exactly this plan: an unexpired approval of its hash with enough distinct approvers,
-#   of whom none is the agent itself. An approval lifts `require_approval`, never `deny`.
-default approved := false
-
-approved if {
+#   The approvals that cover exactly this plan: unexpired, of its hash, with enough distinct approvers, of whom none is
+#   the agent itself. An approval lifts `require_approval`, never `deny`.
+approving := [approval.id |
 	some approval in input.approvals
 	approval.plan_hash == input.plan.hash
 	approval.expires_at_seconds > input.now.unix_seconds
@@ -274,4 +300,10 @@ approved if {
 		some approver in approval.approvers
 		approver != input.principal.id
 	}) >= data.tables.approvals.approvers_required
-}
+]
+
+# METADATA
+# description: Whether people approved exactly this plan.
+default approved := false
+
+approved if approving[0]

@@ -99,7 +99,7 @@ tool(parts) := object.union(
 # description: Tables with one agent, one capability and a tool of each effect.
 tables := {
 	"agents": {
-		"support": agent({"desk": {"granted_by": "alice"}}),
+		"support": agent({"desk": {"granted_by": "alice", "id": "support#desk"}}),
 		"triage": agent({}),
 	},
 	"capabilities": {
@@ -123,7 +123,8 @@ tables := {
 		"retrieval_chunk": "external",
 		"agent_message": "internal",
 	},
-	"approvals": {"approvers_required": 1},
+	"approvals": {"approvers_required": 1, "groups": {}, "expires_seconds": 900},
+	"modes": {"rules": {}},
 	"vocabulary": {
 		"actions": {"please": {"work": true}, "send": {"post": true}},
 		"arguments": {"title": "content", "id": "object", "to": "destination"},

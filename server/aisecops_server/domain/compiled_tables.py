@@ -25,6 +25,7 @@ from aisecops_server.domain.policy_tables import (
     Capabilities,
     CapabilityEntry,
     Entry,
+    ModesTable,
     PolicyTables,
     RiskTable,
     ServerEntry,
@@ -58,18 +59,20 @@ def compile_tables(files: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         trust=_parse(TrustTable, "trust", files),
         budgets=_parse(Budgets, "budgets", files),
         approvals=_parse(ApprovalsTable, "approvals", files),
+        modes=_parse(ModesTable, "modes", files),
         risk=_parse(RiskTable, "risk", files),
         vocabulary=_parse(Vocabulary, "vocabulary", files),
     )
     _require_known_names(tables)
     return {
-        "agents": {name: _agent(entry, tables) for name, entry in tables.agents.root.items()},
+        "agents": {name: _agent(name, entry, tables) for name, entry in tables.agents.root.items()},
         "capabilities": {name: _capability(entry) for name, entry in tables.capabilities.root.items()},
         "tools": _tools(tables),
         "servers": {name: _server(name, entry, tables) for name, entry in tables.servers.root.items()},
         "trust": tables.trust.model_dump(mode="json"),
         "budgets": tables.budgets.model_dump(mode="json"),
-        "approvals": tables.approvals.model_dump(mode="json"),
+        "approvals": {**tables.approvals.model_dump(mode="json"), "groups": _as_keys(tables.approvals.groups)},
+        "modes": {"rules": dict(tables.modes.rules)},
         "risk": _risk(tables.risk),
         "vocabulary": tables.vocabulary.compiled(),
     }
@@ -111,6 +114,7 @@ def _require_known_names(tables: PolicyTables) -> None:
         _require_known("servers", f"{name}.tools", listed, tables.tools.root)
     for tool, entry in tables.tools.root.items():
         _require_known("tools", f"{tool}.asked_by", entry.asked_by, tables.vocabulary.actions)
+    _require_known("modes", "agents", tables.modes.agents, tables.agents.root)
     for tool, approval in tables.approvals.tools.items():
         _require_known("approvals", "tools", [tool], tables.tools.root)
         amounts = [argument for argument, role in tables.tools.root[tool].arguments.items() if role == "amount"]
@@ -124,10 +128,15 @@ def _require_known(table: str, key: str, names: Iterable[str], known: Collection
         raise _rejected(table, key, f"'{unknown[0]}' is not defined{_meant(unknown[0], known)}")
 
 
-def _agent(entry: AgentEntry, tables: PolicyTables) -> dict[str, JsonValue]:
+def _agent(name: str, entry: AgentEntry, tables: PolicyTables) -> dict[str, JsonValue]:
     return {
         **entry.model_dump(mode="json"),
         "environments": _as_keys(entry.environments),
+        "capabilities": {
+            capability: {**grant.model_dump(mode="json"), "id": f"{name}#{capability}"}
+            for capability, grant in entry.capabilities.items()
+        },
+        "mode": tables.modes.agents.get(name, tables.modes.default),
         "budget": tables.budgets.root[entry.budget].model_dump(mode="json"),
     }
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType, TypeVar
 
-from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.canonical import SAFE_INTEGER, JsonValue
 from aisecops_server.domain.errors import NoDecisionError
 from aisecops_server.domain.identity import Principal
 from aisecops_server.domain.plan import PlanId, SessionId, StepId, TraceId
@@ -45,6 +45,14 @@ class Effect(StrEnum):
     WARN = "warn"
 
 
+class PolicyMode(StrEnum):
+    """What policy makes of its own findings about an agent: the third value of a rollout, beside nothing and all."""
+
+    ENFORCE = "enforce"
+    OBSERVE = "observe"
+    DRY_RUN = "dry_run"
+
+
 class Severity(StrEnum):
     """How bad it would be to ignore a finding."""
 
@@ -64,12 +72,16 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One rule's contribution to a decision. ``step_id`` is empty when it concerns the whole plan."""
+    """One rule's contribution to a decision. ``step_id`` is empty when it concerns the whole plan.
+
+    ``would_effect`` is what it asks for where it is enforced; it differs from ``effect`` where policy only observes.
+    """
 
     rule: str
     title: str
     message: str
     effect: Effect
+    would_effect: Effect
     severity: Severity
     step_id: str
     facts: tuple[Fact, ...]
@@ -78,12 +90,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class StepDecision:
-    """The outcome of one step and the capability that covers it (empty when none does)."""
+    """The outcome of one step and the capability and grant that cover it (empty when none does)."""
 
     step_id: StepId
     outcome: Outcome
     capability: str
     granted_by: str
+    grant: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +117,29 @@ class Obligation:
 
 
 @dataclass(frozen=True, slots=True)
+class Charge:
+    """What the plan takes from one limit. One that is not ``enforced`` is counted and refuses nothing."""
+
+    subject: str
+    id: str
+    metric: str
+    window: str
+    amount: int
+    limit: int
+    enforced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalDemand:
+    """What an approval of the plan takes: how many people, of which groups (none: anybody), for how long it lasts."""
+
+    approvers_required: int
+    groups: tuple[str, ...]
+    expires_seconds: int
+    step_ids: tuple[StepId, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The engine's raw answer with the revision and version that gave it, all from the same reply."""
 
@@ -115,14 +151,27 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What a verdict means."""
+    """What a verdict means.
+
+    ``would_outcome`` is the outcome where everything is enforced. ``approval`` is there exactly when the outcome asks
+    for one; ``approved_by`` names the approval that lifted such a demand.
+    """
 
     outcome: Outcome
+    would_outcome: Outcome
+    mode: PolicyMode
     findings: tuple[Finding, ...]
     steps: tuple[StepDecision, ...]
     obligations: tuple[Obligation, ...]
     sources: tuple[SourceTrust, ...]
     risk_score_milli: int
+    charges: tuple[Charge, ...]
+    approval: ApprovalDemand | None
+    approved_by: str
+
+    def mode_of(self, asked: Mode) -> Mode:
+        """Return what the outcome may be used for: where policy only tries an agent, nothing is decided for real."""
+        return Mode.DRY_RUN if asked is Mode.ENFORCE and self.mode is PolicyMode.DRY_RUN else asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +201,13 @@ class Decision:
 
 # A plan can be made to break one rule a thousand times over; reading all of that would hold up everybody else.
 MOST_FINDINGS = 512
+# The longest that an approval may last.
+MOST_APPROVAL_SECONDS = 900
+METRICS = frozenset({"calls", "writes", "tokens", "micro_usd", "wall_milliseconds"})
+SUBJECTS = frozenset({"agent", "session", "team", "tenant", "tool"})
+WINDOWS = frozenset({"minute", "hour", "day", "month", "session"})
+# What denies in every mode: to observe somebody, policy must know who it is and what is asked.
+_NEVER_OBSERVED = frozenset({"plan.malformed", "identity.agent_unregistered"})
 _RESTRICTION = {Outcome.ALLOW: 0, Outcome.REQUIRE_APPROVAL: 1, Outcome.DENY: 2}
 _OUTCOME_OF_EFFECT = {
     Effect.DENY: Outcome.DENY,
@@ -191,13 +247,20 @@ def conclude(verdict: Verdict, *, step_ids: Sequence[StepId], expected_revision:
         raise _not_a_decision("steps", "the answer is about other steps than the plan")
     conclusion = Conclusion(
         outcome=_enum(Outcome, result.get("outcome"), "outcome"),
+        would_outcome=_enum(Outcome, result.get("would_outcome"), "would_outcome"),
+        mode=_enum(PolicyMode, result.get("mode"), "mode"),
         findings=findings,
         steps=steps,
         obligations=tuple(_obligation(item) for item in _sequence(result.get("obligations"), "obligations")),
         sources=tuple(_trust(item) for item in _sequence(result.get("sources"), "sources")),
         risk_score_milli=_integer(result.get("risk_score_milli"), "risk_score_milli"),
+        charges=tuple(_charge(item) for item in _sequence(result.get("charges"), "charges")),
+        approval=_approval(result),
+        approved_by=_text(result.get("approved_by"), "approved_by"),
     )
     _require_agreement(conclusion)
+    _require_modes(conclusion)
+    _require_controls(conclusion)
     return conclusion
 
 
@@ -219,6 +282,29 @@ def _require_agreement(conclusion: Conclusion) -> None:
             raise _not_a_decision("steps", f"the outcome of step {step.step_id} disagrees with its findings")
 
 
+def _require_modes(conclusion: Conclusion) -> None:
+    would = [_OUTCOME_OF_EFFECT[finding.would_effect] for finding in conclusion.findings]
+    if conclusion.would_outcome is not most_restrictive([Outcome.ALLOW, *would]):
+        raise _not_a_decision("modes", "the outcome without modes disagrees with the findings")
+    for finding in conclusion.findings:
+        if finding.effect is finding.would_effect:
+            continue
+        if finding.effect is not Effect.WARN or finding.rule in _NEVER_OBSERVED:
+            raise _not_a_decision("modes", f"{finding.rule} counts as {finding.effect} where it would not")
+
+
+def _require_controls(conclusion: Conclusion) -> None:
+    if (conclusion.approval is not None) != (conclusion.outcome is Outcome.REQUIRE_APPROVAL):
+        raise _not_a_decision("approval", "what an approval takes is told exactly when one is required")
+    if conclusion.approval is not None:
+        known = {step.step_id for step in conclusion.steps}
+        if not known.issuperset(conclusion.approval.step_ids):
+            raise _not_a_decision("approval", "an approval is asked for steps that the plan does not have")
+    limits = [(charge.subject, charge.id, charge.metric, charge.window) for charge in conclusion.charges]
+    if len(set(limits)) != len(limits):
+        raise _not_a_decision("charges", "a limit is charged twice")
+
+
 def _finding(item: JsonValue) -> Finding:
     fields = _mapping(item, "finding")
     return Finding(
@@ -226,6 +312,7 @@ def _finding(item: JsonValue) -> Finding:
         title=_text(fields.get("title"), "finding.title"),
         message=_text(fields.get("message"), "finding.message"),
         effect=_enum(Effect, fields.get("effect"), "finding.effect"),
+        would_effect=_enum(Effect, fields.get("would_effect"), "finding.would_effect"),
         severity=_enum(Severity, fields.get("severity"), "finding.severity"),
         step_id=_text(fields.get("step"), "finding.step"),
         facts=tuple(_fact(fact) for fact in _sequence(fields.get("facts"), "finding.facts")),
@@ -247,6 +334,7 @@ def _step(item: JsonValue) -> StepDecision:
         outcome=_enum(Outcome, fields.get("outcome"), "step.outcome"),
         capability=_text(fields.get("capability"), "step.capability"),
         granted_by=_text(fields.get("granted_by"), "step.granted_by"),
+        grant=_text(fields.get("grant"), "step.grant"),
     )
 
 
@@ -264,6 +352,39 @@ def _trust(item: JsonValue) -> SourceTrust:
     return SourceTrust(
         source_id=_text(fields.get("id"), "source.id"),
         trust=_enum(TrustLevel, fields.get("trust"), "source.trust"),
+    )
+
+
+def _charge(item: JsonValue) -> Charge:
+    fields = _mapping(item, "charge")
+    enforced = fields.get("enforced")
+    if not isinstance(enforced, bool):
+        raise _not_a_decision("shape", "charge.enforced is not a boolean")
+    return Charge(
+        subject=_word(fields.get("subject"), "charge.subject", SUBJECTS),
+        id=_text(fields.get("id"), "charge.id"),
+        metric=_word(fields.get("metric"), "charge.metric", METRICS),
+        window=_word(fields.get("window"), "charge.window", WINDOWS),
+        amount=_within(fields.get("amount"), "charge.amount", least=0),
+        limit=_within(fields.get("limit"), "charge.limit", least=0),
+        enforced=enforced,
+    )
+
+
+def _approval(result: Mapping[str, JsonValue]) -> ApprovalDemand | None:
+    if "approval" not in result:
+        raise _not_a_decision("shape", "approval is missing")
+    if result["approval"] is None:
+        return None
+    fields = _mapping(result["approval"], "approval")
+    seconds = fields.get("expires_seconds")
+    return ApprovalDemand(
+        approvers_required=_within(fields.get("approvers_required"), "approval.approvers_required", least=1),
+        groups=tuple(_text(item, "approval.groups") for item in _sequence(fields.get("groups"), "approval.groups")),
+        expires_seconds=_within(seconds, "approval.expires_seconds", least=1, most=MOST_APPROVAL_SECONDS),
+        step_ids=tuple(
+            StepId(_text(item, "approval.steps")) for item in _sequence(fields.get("steps"), "approval.steps")
+        ),
     )
 
 
@@ -289,6 +410,20 @@ def _integer(value: JsonValue, where: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise _not_a_decision("shape", f"{where} is not an integer")
     return value
+
+
+def _within(value: JsonValue, where: str, *, least: int, most: int = SAFE_INTEGER) -> int:
+    number = _integer(value, where)
+    if not least <= number <= most:
+        raise _not_a_decision("shape", f"{where} is not between {least} and {most}")
+    return number
+
+
+def _word(value: JsonValue, where: str, words: frozenset[str]) -> str:
+    word = _text(value, where)
+    if word not in words:
+        raise _not_a_decision("shape", f"{where} is not one of {', '.join(sorted(words))}")
+    return word
 
 
 def _enum(kind: type[E], value: JsonValue, where: str) -> E:

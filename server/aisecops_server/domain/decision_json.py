@@ -10,13 +10,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.decision import Conclusion, Decision, Effect, Finding, Obligation, Outcome, StepDecision
+from aisecops_server.domain.decision import (
+    ApprovalDemand,
+    Charge,
+    Conclusion,
+    Decision,
+    Effect,
+    Finding,
+    Obligation,
+    Outcome,
+    StepDecision,
+)
 from aisecops_server.domain.identity import Principal
 from aisecops_server.domain.plan import ExecutionPlan
 from aisecops_server.domain.provenance import Source, TrustLevel
 
 _EFFECT_OF_OUTCOME = {Outcome.DENY: Effect.DENY, Outcome.REQUIRE_APPROVAL: Effect.REQUIRE_APPROVAL}
 _OPENING = {Outcome.DENY: "Denied", Outcome.REQUIRE_APPROVAL: "Approval required"}
+_OBSERVED = {
+    Outcome.DENY: "Allowed because policy only observes; enforced, it would be denied",
+    Outcome.REQUIRE_APPROVAL: "Allowed because policy only observes; enforced, it would need approval",
+}
 _MESSAGE_CHARACTERS = 300
 
 
@@ -40,7 +54,7 @@ def decision_details(decision: Decision, plan: ExecutionPlan) -> dict[str, JsonV
         "plan_hash": decision.plan_hash,
         "decided_at_micros": decision.decided_at_ns // 1000,
         "evaluation_ns": decision.evaluation_ns,
-        "approval": "required" if decision.outcome is Outcome.REQUIRE_APPROVAL else "not_required",
+        "approval": _approval_state(decision.conclusion),
         "explanation": explanation(decision.conclusion, plan),
     }
 
@@ -54,16 +68,25 @@ def conclusion_details(conclusion: Conclusion) -> dict[str, JsonValue]:
         "obligations": [_obligation(obligation) for obligation in conclusion.obligations],
         "trust": {settled.source_id: settled.trust.value for settled in conclusion.sources},
         "risk_score_milli": conclusion.risk_score_milli,
+        "charges": [_charge(charge) for charge in conclusion.charges],
+        "policy_mode": conclusion.mode.value,
+        "would_outcome": conclusion.would_outcome.value,
+        "approval_demand": _demand(conclusion.approval),
+        "approved_by": conclusion.approved_by,
     }
 
 
 def explanation(conclusion: Conclusion, plan: ExecutionPlan) -> str:
     """Return one sentence that says why, for people."""
-    opening = _OPENING.get(conclusion.outcome)
-    effect = _EFFECT_OF_OUTCOME.get(conclusion.outcome)
-    if opening is None:
+    observed = conclusion.outcome is Outcome.ALLOW
+    counted = conclusion.would_outcome if observed else conclusion.outcome
+    if counted is Outcome.ALLOW:
         return f"Allowed: {_plural(len(plan.steps), 'step')} within what policy grants."
-    decisive = [finding for finding in conclusion.findings if finding.effect is effect]
+    effect = _EFFECT_OF_OUTCOME[counted]
+    opening = _OBSERVED[counted] if observed else _OPENING[counted]
+    decisive = [
+        finding for finding in conclusion.findings if (finding.would_effect if observed else finding.effect) is effect
+    ]
     others = f" (and {_plural(len(decisive) - 1, 'more finding')})" if len(decisive) > 1 else ""
     return f"{opening} by {_because(decisive[0], plan)}{others}."
 
@@ -110,6 +133,7 @@ def _finding(finding: Finding) -> Mapping[str, JsonValue]:
         "title": finding.title,
         "message": finding.message,
         "effect": finding.effect.value,
+        "would_effect": finding.would_effect.value,
         "severity": finding.severity.value,
         "step": finding.step_id,
         "facts": [{"pointer": fact.pointer, "value": fact.value} for fact in finding.facts],
@@ -123,7 +147,37 @@ def _step(step: StepDecision) -> Mapping[str, JsonValue]:
         "outcome": step.outcome.value,
         "capability": step.capability,
         "granted_by": step.granted_by,
+        "grant": step.grant,
     }
+
+
+def _charge(charge: Charge) -> Mapping[str, JsonValue]:
+    return {
+        "subject": charge.subject,
+        "id": charge.id,
+        "metric": charge.metric,
+        "window": charge.window,
+        "amount": charge.amount,
+        "limit": charge.limit,
+        "enforced": charge.enforced,
+    }
+
+
+def _demand(demand: ApprovalDemand | None) -> Mapping[str, JsonValue] | None:
+    if demand is None:
+        return None
+    return {
+        "approvers_required": demand.approvers_required,
+        "groups": list(demand.groups),
+        "expires_seconds": demand.expires_seconds,
+        "steps": list(demand.step_ids),
+    }
+
+
+def _approval_state(conclusion: Conclusion) -> str:
+    if conclusion.approval is not None:
+        return "required"
+    return "granted" if conclusion.approved_by else "not_required"
 
 
 def _obligation(obligation: Obligation) -> Mapping[str, JsonValue]:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
 
+from aisecops_server.domain.decision import MOST_APPROVAL_SECONDS
 from aisecops_server.domain.vocabulary import Vocabulary
 
 ToolEffect = Literal["read", "write", "delete", "send", "spend", "execute"]
@@ -19,9 +20,10 @@ PromptKind = Literal[
     "agent_identity", "user_prompt", "system_prompt", "skill", "memory", "retrieval_chunk", "agent_message"
 ]
 Role = Literal["destination", "object", "content", "amount", "query", "command", "setting"]
+Mode = Literal["enforce", "observe", "dry_run"]
 Text = Annotated[str, Field(min_length=1)]
 ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+/[A-Za-z0-9_.\-]+$")]
-# How alike two words are when one is taken for a slip of the other.
+RuleName = Annotated[str, Field(pattern=r"^[a-z_]+(\.[a-z0-9_]+)?$")]
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -122,7 +124,21 @@ class ApprovalsTable(Entry):
     """How many people, and for which tools."""
 
     approvers_required: Annotated[int, Field(ge=1)]
+    expires_seconds: Annotated[int, Field(ge=1, le=MOST_APPROVAL_SECONDS)] = Field(
+        default=MOST_APPROVAL_SECONDS, description="How long an approval lasts."
+    )
+    groups: list[Text] = Field(default_factory=list, description="Who may approve; left out: anybody who may vote.")
     tools: dict[ToolName, ApprovalEntry]
+
+
+class ModesTable(Entry):
+    """What becomes of findings: they are enforced, only observed, or the agent is only tried."""
+
+    default: Mode = Field(default="enforce", description="For agents that are not named here.")
+    agents: dict[Text, Mode] = Field(default_factory=dict)
+    rules: dict[RuleName, Literal["enforce", "observe"]] = Field(
+        default_factory=dict, description="By rule or category; this counts before what is said of the agent."
+    )
 
 
 class RiskTable(Entry):
@@ -183,6 +199,7 @@ class PolicyTables(Entry):
     trust: TrustTable
     budgets: Budgets
     approvals: ApprovalsTable
+    modes: ModesTable
     risk: RiskTable
     vocabulary: Vocabulary
 

@@ -106,7 +106,7 @@ def _identity_facts(decision: Decision, plan: ExecutionPlan) -> Mapping[str, Jso
 
 def _step_facts(decision: Decision) -> list[JsonValue]:
     return [
-        {"id": step.step_id, "capability": step.capability, "granted_by": step.granted_by}
+        {"id": step.step_id, "capability": step.capability, "granted_by": step.granted_by, "grant": step.grant}
         for step in decision.conclusion.steps
     ]
 

@@ -311,7 +311,7 @@ class Decide:
             trace_id=plan.trace_id,
             plan_id=plan.id,
             session_id=plan.session_id,
-            mode=asked.mode,
+            mode=conclusion.mode_of(asked.mode),
             conclusion=conclusion,
             principal=asked.principal,
             bundle_revision=verdict.revision,

@@ -104,4 +104,4 @@ def _step_ids(details: Mapping[str, JsonValue]) -> list[StepId]:
 
 
 def _same(again: Conclusion, details: Mapping[str, JsonValue]) -> bool:
-    return all(details[key] == value for key, value in conclusion_details(again).items())
+    return all(details.get(key) == value for key, value in conclusion_details(again).items())

@@ -135,7 +135,13 @@ def test_a_call_of_a_tool_is_shown_with_its_plan_its_stage_and_what_was_governed
     assert details(received)["steps"] == [{"id": "step-1", "tool": "email/send"}]
     assert details(received)["plan_hash"] == details(concluded)["plan_hash"]
     assert details(concluded)["steps"] == [
-        {"id": "step-1", "outcome": "DENY", "capability": "email.customer", "granted_by": "head-of-support"}
+        {
+            "id": "step-1",
+            "outcome": "DENY",
+            "capability": "email.customer",
+            "granted_by": "head-of-support",
+            "grant": "spiffe://corp.example/agent/support-assistant#email.customer",
+        }
     ]
     decisive = [found["rule"] for found in details(concluded)["findings"]]
     staged = [found["rule"] for event in record.of(trace_id)[:-1] for found in details(event)["rules"]]

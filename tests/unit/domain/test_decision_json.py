@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from aisecops_server.domain.canonical import canonical_bytes
 from aisecops_server.domain.decision import (
+    ApprovalDemand,
+    Charge,
     Conclusion,
     Decision,
     DecisionId,
@@ -16,6 +18,7 @@ from aisecops_server.domain.decision import (
     Mode,
     Obligation,
     Outcome,
+    PolicyMode,
     Severity,
     SourceTrust,
     StepDecision,
@@ -34,6 +37,7 @@ FINDING = Finding(
     title="Ungrounded",
     message="nobody named this recipient.",
     effect=Effect.DENY,
+    would_effect=Effect.DENY,
     severity=Severity.HIGH,
     step_id="s1",
     facts=(Fact("/plan/steps/0", {"share": 1.0}),),
@@ -41,11 +45,16 @@ FINDING = Finding(
 )
 CONCLUSION = Conclusion(
     outcome=Outcome.DENY,
+    would_outcome=Outcome.DENY,
+    mode=PolicyMode.ENFORCE,
     findings=(FINDING,),
-    steps=(StepDecision(StepId("s1"), Outcome.DENY, "mail", "team-a"),),
+    steps=(StepDecision(StepId("s1"), Outcome.DENY, "mail", "team-a", "agent-a#mail"),),
     obligations=(Obligation("redact", "s1", {"fields": ["to"]}),),
     sources=(SourceTrust("prompt", TrustLevel.TRUSTED),),
     risk_score_milli=700,
+    charges=(Charge("agent", "agent-a", "calls", "day", 1, 50, enforced=True),),
+    approval=None,
+    approved_by="",
 )
 DECISION = Decision(
     id=DecisionId("dec-1"),
@@ -76,6 +85,17 @@ def test_the_details_hold_the_whole_decision() -> None:
             "name": "",
             "origin_uri": "",
             "digest": PLAN.sources[0].digest,
+        }
+    ]
+    assert details["charges"] == [
+        {
+            "subject": "agent",
+            "id": "agent-a",
+            "metric": "calls",
+            "window": "day",
+            "amount": 1,
+            "limit": 50,
+            "enforced": True,
         }
     ]
     assert details == {
@@ -113,12 +133,38 @@ def test_a_source_on_which_policy_is_silent_is_unverified() -> None:
 
 def test_the_explanation_names_the_decisive_rule_and_counts_the_others() -> None:
     whole = replace(FINDING, rule="identity.unknown", step_id="", message="who?")
-    warning = replace(FINDING, effect=Effect.WARN)
+    warning = replace(FINDING, effect=Effect.WARN, would_effect=Effect.WARN)
     conclusion = replace(CONCLUSION, findings=(warning, whole, FINDING, FINDING))
     assert explanation(conclusion, PLAN) == "Denied by identity.unknown: who? (and 2 more findings)."
     asked = replace(
         CONCLUSION, outcome=Outcome.REQUIRE_APPROVAL, findings=(replace(FINDING, effect=Effect.REQUIRE_APPROVAL),)
     )
     assert explanation(asked, PLAN).startswith("Approval required by provenance.ungrounded at mail/send: ")
-    allowed = replace(CONCLUSION, outcome=Outcome.ALLOW, findings=(warning,))
+    allowed = replace(CONCLUSION, outcome=Outcome.ALLOW, would_outcome=Outcome.ALLOW, findings=(warning,))
     assert explanation(allowed, PLAN) == "Allowed: 1 step within what policy grants."
+
+
+def test_what_is_only_observed_is_explained_by_what_would_have_been() -> None:
+    observed = replace(CONCLUSION, outcome=Outcome.ALLOW, findings=(replace(FINDING, effect=Effect.WARN),))
+    assert explanation(observed, PLAN) == (
+        "Allowed because policy only observes; enforced, it would be denied by "
+        "provenance.ungrounded at mail/send: nobody named this recipient."
+    )
+
+
+def test_the_state_of_an_approval_is_required_granted_or_not_required() -> None:
+    demand = ApprovalDemand(2, ("finance",), 600, (StepId("s1"),))
+    asked = replace(DECISION, conclusion=replace(CONCLUSION, outcome=Outcome.REQUIRE_APPROVAL, approval=demand))
+    asked = replace(
+        asked, conclusion=replace(asked.conclusion, findings=(replace(FINDING, effect=Effect.REQUIRE_APPROVAL),))
+    )
+    details = decision_details(asked, PLAN)
+    assert details["approval"] == "required"
+    assert details["approval_demand"] == {
+        "approvers_required": 2,
+        "groups": ["finance"],
+        "expires_seconds": 600,
+        "steps": ["s1"],
+    }
+    granted = decision_details(replace(DECISION, conclusion=replace(CONCLUSION, approved_by="apr-1")), PLAN)
+    assert (granted["approval"], granted["approved_by"]) == ("granted", "apr-1")

@@ -11,7 +11,8 @@ from aisecops_server.domain.errors import BundleRejectedError, EngineUnavailable
 from aisecops_server.domain.input_document import InputDocument
 from aisecops_server.domain.probe import MAX_KNOWN_TOOLS, UNKNOWN_PRINCIPAL, probes, require_denied
 
-from tests.fakes.policies import answer
+from tests.fakes.policies import DENIAL, answer
+from tests.fakes.verdicts import whole
 
 REVISION = "a" * 40
 
@@ -76,8 +77,8 @@ def test_no_answer_at_all_says_nothing_about_the_revision():
 
 def test_an_approval_is_no_denial():
     probe = probes()[0]
-    result = answer(probe.document)
-    result["outcome"] = result["steps"][0]["outcome"] = "REQUIRE_APPROVAL"
-    result["findings"] = [{**result["findings"][0], "effect": "require_approval"}]
+    held = "REQUIRE_APPROVAL"
+    finding = {**DENIAL, "effect": "require_approval"}
+    result = whole({"outcome": held, "findings": [finding], "steps": [{"id": "s1", "outcome": held}]})
     with pytest.raises(BundleRejectedError, match="only DENY is right"):
         require_denied(probe, verdict(result), revision=REVISION)

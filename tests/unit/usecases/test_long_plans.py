@@ -21,6 +21,7 @@ from aisecops_server.usecases.decide import BATCH_LANES, LONG_CHARACTERS, Decide
 from tests.fakes.clock import FakeClock
 from tests.fakes.event_log import MemoryEventLog
 from tests.fakes.policy_engine import FakeEngine
+from tests.fakes.verdicts import whole
 
 
 def command(characters: int) -> DecideCommand:
@@ -84,16 +85,10 @@ def test_an_answer_with_more_findings_than_can_be_told_is_none() -> None:
         "severity": "low",
         "facts": [],
     }
-    result = {
-        "outcome": "DENY",
-        "findings": [finding] * MOST_FINDINGS,
-        "steps": [{"id": "s1", "outcome": "DENY", "capability": "", "granted_by": ""}],
-        "obligations": [],
-        "sources": [],
-        "risk_score_milli": 0,
-    }
+    denied = [{"id": "s1", "outcome": "DENY"}]
+    result = whole({"outcome": "DENY", "findings": [finding] * MOST_FINDINGS, "steps": denied})
     steps = [StepId("s1")]
     assert conclude(Verdict(result, "r", "v", 0), step_ids=steps, expected_revision="r").outcome is Outcome.DENY
-    result["findings"] = [finding] * (MOST_FINDINGS + 1)
+    result = whole({"outcome": "DENY", "findings": [finding] * (MOST_FINDINGS + 1), "steps": denied})
     with pytest.raises(NoDecisionError):
         conclude(Verdict(result, "r", "v", 0), step_ids=steps, expected_revision="r")

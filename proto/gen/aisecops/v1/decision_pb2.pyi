@@ -107,6 +107,34 @@ EFFECT_WARN: Effect.ValueType  # 3
 """EFFECT_WARN changes nothing and is shown."""
 Global___Effect: _TypeAlias = Effect  # noqa: Y015
 
+class _PolicyMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PolicyModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PolicyMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    POLICY_MODE_UNSPECIFIED: _PolicyMode.ValueType  # 0
+    """POLICY_MODE_UNSPECIFIED is that of decisions from before there were modes; everything was enforced."""
+    POLICY_MODE_ENFORCE: _PolicyMode.ValueType  # 1
+    """POLICY_MODE_ENFORCE lets findings count."""
+    POLICY_MODE_OBSERVE: _PolicyMode.ValueType  # 2
+    """POLICY_MODE_OBSERVE records them and blocks nothing for them."""
+    POLICY_MODE_DRY_RUN: _PolicyMode.ValueType  # 3
+    """POLICY_MODE_DRY_RUN decides as a dry run whatever was asked."""
+
+class PolicyMode(_PolicyMode, metaclass=_PolicyModeEnumTypeWrapper):
+    """PolicyMode is what policy makes of its own findings about an agent."""
+
+POLICY_MODE_UNSPECIFIED: PolicyMode.ValueType  # 0
+"""POLICY_MODE_UNSPECIFIED is that of decisions from before there were modes; everything was enforced."""
+POLICY_MODE_ENFORCE: PolicyMode.ValueType  # 1
+"""POLICY_MODE_ENFORCE lets findings count."""
+POLICY_MODE_OBSERVE: PolicyMode.ValueType  # 2
+"""POLICY_MODE_OBSERVE records them and blocks nothing for them."""
+POLICY_MODE_DRY_RUN: PolicyMode.ValueType  # 3
+"""POLICY_MODE_DRY_RUN decides as a dry run whatever was asked."""
+Global___PolicyMode: _TypeAlias = PolicyMode  # noqa: Y015
+
 @_typing.final
 class Fact(_message.Message):
     """Fact is a part of the input document that a rule read."""
@@ -174,6 +202,7 @@ class Finding(_message.Message):
     FACTS_FIELD_NUMBER: _builtins.int
     REMEDY_FIELD_NUMBER: _builtins.int
     LOCATION_FIELD_NUMBER: _builtins.int
+    WOULD_EFFECT_FIELD_NUMBER: _builtins.int
     rule: _builtins.str
     """Rule is the rule id `category.rule`."""
     title: _builtins.str
@@ -188,6 +217,8 @@ class Finding(_message.Message):
     """Step_id is the step it concerns; empty when it concerns the whole plan."""
     remedy: _builtins.str
     """Remedy says what would make the plan acceptable."""
+    would_effect: Global___Effect.ValueType
+    """Would_effect is what it asks for where it is enforced; it differs from effect where policy only observes."""
     @_builtins.property
     def facts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fact]:
         """Facts are the parts of the input document that mattered."""
@@ -208,10 +239,11 @@ class Finding(_message.Message):
         facts: _abc.Iterable[Global___Fact] | None = ...,
         remedy: _builtins.str = ...,
         location: Global___RuleLocation | None = ...,
+        would_effect: Global___Effect.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["location", b"location"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "facts", b"facts", "location", b"location", "message", b"message", "remedy", b"remedy", "rule", b"rule", "severity", b"severity", "step_id", b"step_id", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "facts", b"facts", "location", b"location", "message", b"message", "remedy", b"remedy", "rule", b"rule", "severity", b"severity", "step_id", b"step_id", "title", b"title", "would_effect", b"would_effect"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -226,22 +258,30 @@ class StepDecision(_message.Message):
     STEP_ID_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
     CAPABILITY_FIELD_NUMBER: _builtins.int
+    GRANT_FIELD_NUMBER: _builtins.int
+    GRANTED_BY_FIELD_NUMBER: _builtins.int
     step_id: _builtins.str
     """Step_id names the step."""
     outcome: Global___Outcome.ValueType
     """Outcome is the step's own outcome; the plan's outcome is the most restrictive of all."""
     capability: _builtins.str
     """Capability is the grant that covers the step, empty when none does."""
+    grant: _builtins.str
+    """Grant is the id of that grant: the agent's id, `#`, the capability."""
+    granted_by: _builtins.str
+    """Granted_by is who answers for it."""
     def __init__(
         self,
         *,
         step_id: _builtins.str = ...,
         outcome: Global___Outcome.ValueType = ...,
         capability: _builtins.str = ...,
+        grant: _builtins.str = ...,
+        granted_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capability", b"capability", "outcome", b"outcome", "step_id", b"step_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capability", b"capability", "grant", b"grant", "granted_by", b"granted_by", "outcome", b"outcome", "step_id", b"step_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -324,6 +364,44 @@ class Obligation(_message.Message):
 Global___Obligation: _TypeAlias = Obligation  # noqa: Y015
 
 @_typing.final
+class ApprovalDemand(_message.Message):
+    """ApprovalDemand is what an approval of the plan takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPROVERS_REQUIRED_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    EXPIRES_SECONDS_FIELD_NUMBER: _builtins.int
+    STEP_IDS_FIELD_NUMBER: _builtins.int
+    approvers_required: _builtins.int
+    """Approvers_required is how many different people must agree."""
+    expires_seconds: _builtins.int
+    """Expires_seconds is how long an approval lasts."""
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Groups say whose people may; empty for anybody who may vote."""
+
+    @_builtins.property
+    def step_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Step_ids are the steps that need it."""
+
+    def __init__(
+        self,
+        *,
+        approvers_required: _builtins.int = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
+        expires_seconds: _builtins.int = ...,
+        step_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvers_required", b"approvers_required", "expires_seconds", b"expires_seconds", "groups", b"groups", "step_ids", b"step_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApprovalDemand: _TypeAlias = ApprovalDemand  # noqa: Y015
+
+@_typing.final
 class Decision(_message.Message):
     """Decision is a concluded answer."""
 
@@ -348,6 +426,10 @@ class Decision(_message.Message):
     EVALUATION_FIELD_NUMBER: _builtins.int
     RISK_SCORE_MILLI_FIELD_NUMBER: _builtins.int
     EXPLANATION_FIELD_NUMBER: _builtins.int
+    POLICY_MODE_FIELD_NUMBER: _builtins.int
+    WOULD_OUTCOME_FIELD_NUMBER: _builtins.int
+    APPROVAL_DEMAND_FIELD_NUMBER: _builtins.int
+    APPROVED_BY_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     """Decision_id identifies the decision."""
     trace_id: _builtins.str
@@ -372,6 +454,12 @@ class Decision(_message.Message):
     """Risk_score_milli is the cumulative chain risk of the plan in thousandths."""
     explanation: _builtins.str
     """Explanation is one sentence for people."""
+    policy_mode: Global___PolicyMode.ValueType
+    """Policy_mode is what policy makes of its findings about the agent."""
+    would_outcome: Global___Outcome.ValueType
+    """Would_outcome is the outcome where everything is enforced; it differs from outcome where policy only observes."""
+    approved_by: _builtins.str
+    """Approved_by is the approval that lifted a demand for one."""
     @_builtins.property
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
         """Findings are all that the rules found, in a stable order."""
@@ -400,6 +488,10 @@ class Decision(_message.Message):
     def evaluation(self) -> _duration_pb2.Duration:
         """Evaluation is how long the engine evaluated."""
 
+    @_builtins.property
+    def approval_demand(self) -> Global___ApprovalDemand:
+        """Approval_demand is what an approval of the plan takes; set when the outcome is REQUIRE_APPROVAL."""
+
     def __init__(
         self,
         *,
@@ -422,10 +514,14 @@ class Decision(_message.Message):
         evaluation: _duration_pb2.Duration | None = ...,
         risk_score_milli: _builtins.int = ...,
         explanation: _builtins.str = ...,
+        policy_mode: Global___PolicyMode.ValueType = ...,
+        would_outcome: Global___Outcome.ValueType = ...,
+        approval_demand: Global___ApprovalDemand | None = ...,
+        approved_by: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["decided_at", b"decided_at", "evaluation", b"evaluation", "principal", b"principal"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approval_demand", b"approval_demand", "decided_at", b"decided_at", "evaluation", b"evaluation", "principal", b"principal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_digest", b"bundle_digest", "bundle_revision", b"bundle_revision", "decided_at", b"decided_at", "decision_id", b"decision_id", "document_digest", b"document_digest", "engine_version", b"engine_version", "evaluation", b"evaluation", "explanation", b"explanation", "findings", b"findings", "mode", b"mode", "obligations", b"obligations", "outcome", b"outcome", "plan_hash", b"plan_hash", "plan_id", b"plan_id", "principal", b"principal", "risk_score_milli", b"risk_score_milli", "sources", b"sources", "steps", b"steps", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_demand", b"approval_demand", "approved_by", b"approved_by", "bundle_digest", b"bundle_digest", "bundle_revision", b"bundle_revision", "decided_at", b"decided_at", "decision_id", b"decision_id", "document_digest", b"document_digest", "engine_version", b"engine_version", "evaluation", b"evaluation", "explanation", b"explanation", "findings", b"findings", "mode", b"mode", "obligations", b"obligations", "outcome", b"outcome", "plan_hash", b"plan_hash", "plan_id", b"plan_id", "policy_mode", b"policy_mode", "principal", b"principal", "risk_score_milli", b"risk_score_milli", "sources", b"sources", "steps", b"steps", "trace_id", b"trace_id", "would_outcome", b"would_outcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -524,6 +524,7 @@ class CapabilityUse(_message.Message):
     CAPABILITY_FIELD_NUMBER: _builtins.int
     GRANTED_FIELD_NUMBER: _builtins.int
     GRANTED_BY_FIELD_NUMBER: _builtins.int
+    GRANT_FIELD_NUMBER: _builtins.int
     step_id: _builtins.str
     """Step_id is the step."""
     capability: _builtins.str
@@ -532,6 +533,8 @@ class CapabilityUse(_message.Message):
     """Granted is true when the agent holds it."""
     granted_by: _builtins.str
     """Granted_by is who answers for the grant."""
+    grant: _builtins.str
+    """Grant is the id of the grant."""
     def __init__(
         self,
         *,
@@ -539,10 +542,11 @@ class CapabilityUse(_message.Message):
         capability: _builtins.str = ...,
         granted: _builtins.bool = ...,
         granted_by: _builtins.str = ...,
+        grant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capability", b"capability", "granted", b"granted", "granted_by", b"granted_by", "step_id", b"step_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capability", b"capability", "grant", b"grant", "granted", b"granted", "granted_by", b"granted_by", "step_id", b"step_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,6 +25,7 @@ from aisecops_server.usecases.explain import Explanation
 Rules = Mapping[str, RuleDoc]
 _OUTCOMES = {name.removeprefix("OUTCOME_"): number for name, number in decision_pb2.Outcome.items()}
 _MODES = {name.removeprefix("MODE_"): number for name, number in decision_pb2.Mode.items()}
+_POLICY_MODES = {name.removeprefix("POLICY_MODE_").lower(): number for name, number in decision_pb2.PolicyMode.items()}
 _EFFECTS = {name.removeprefix("EFFECT_").lower(): number for name, number in decision_pb2.Effect.items()}
 _KINDS = {name.removeprefix("SOURCE_KIND_").lower(): number for name, number in SourceKind.items()}
 _TRUST = {name.removeprefix("TRUST_LEVEL_").lower(): number for name, number in TrustLevel.items()}
@@ -60,6 +61,11 @@ def decision_message(details: Mapping[str, JsonValue], rules: Rules | None = Non
         evaluation=_duration(fields["evaluation_ns"]),
         risk_score_milli=fields["risk_score_milli"],
         explanation=fields["explanation"],
+        policy_mode=_POLICY_MODES.get(fields.get("policy_mode", ""), decision_pb2.POLICY_MODE_UNSPECIFIED),
+        # Decisions from before there were modes say nothing of what they would have been.
+        would_outcome=_OUTCOMES[fields.get("would_outcome", fields["outcome"])],
+        approval_demand=_demand(fields.get("approval_demand")),
+        approved_by=fields.get("approved_by", ""),
     )
 
 
@@ -100,6 +106,7 @@ def _finding(finding: Mapping[str, Any], rules: Rules) -> decision_pb2.Finding:
         title=finding["title"],
         message=finding["message"],
         effect=_EFFECTS[finding["effect"]],
+        would_effect=_EFFECTS[finding.get("would_effect", finding["effect"])],
         severity=finding["severity"],
         step_id=finding["step"],
         facts=[
@@ -113,7 +120,22 @@ def _finding(finding: Mapping[str, Any], rules: Rules) -> decision_pb2.Finding:
 
 def _step(step: Mapping[str, Any]) -> decision_pb2.StepDecision:
     return decision_pb2.StepDecision(
-        step_id=step["id"], outcome=_OUTCOMES[step["outcome"]], capability=step["capability"]
+        step_id=step["id"],
+        outcome=_OUTCOMES[step["outcome"]],
+        capability=step["capability"],
+        grant=step.get("grant", ""),
+        granted_by=step["granted_by"],
+    )
+
+
+def _demand(demand: Mapping[str, Any] | None) -> decision_pb2.ApprovalDemand | None:
+    if demand is None:
+        return None
+    return decision_pb2.ApprovalDemand(
+        approvers_required=demand["approvers_required"],
+        groups=demand["groups"],
+        expires_seconds=demand["expires_seconds"],
+        step_ids=demand["steps"],
     )
 
 
@@ -165,6 +187,7 @@ def _capability(step: Any) -> decision_service_pb2.CapabilityUse:
         capability=step["capability"],
         granted=bool(step["granted_by"]),
         granted_by=step["granted_by"],
+        grant=step.get("grant", ""),
     )
 
 
