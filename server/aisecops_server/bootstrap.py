@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,12 +25,16 @@ from aisecops_server.adapters.opa.pool import OpaEnginePool
 from aisecops_server.adapters.opa.profile import Trust
 from aisecops_server.adapters.records.python_records import python_scalars
 from aisecops_server.adapters.records.yaml_records import yaml_scalars
-from aisecops_server.adapters.signing.keys import open_key
+from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
 from aisecops_server.adapters.sqlite.activation_state import ActivationState
-from aisecops_server.adapters.sqlite.event_log import open_log
+from aisecops_server.adapters.sqlite.checkpoint_store import SqliteCheckpointStore
+from aisecops_server.adapters.sqlite.event_log import SqliteEventLog, open_log
+from aisecops_server.adapters.sqlite.witness_store import SqliteWitnessStore
 from aisecops_server.adapters.system import RandomIds, SystemClock
+from aisecops_server.adapters.witness.http_witness import read_witness
 from aisecops_server.domain.compiled_tables import compile_tables
-from aisecops_server.domain.errors import AisecopsError, InvalidRequestError
+from aisecops_server.domain.errors import AisecopsError, IntegrityError, InvalidRequestError
+from aisecops_server.domain.signed_note import KeyKind, NoteKey, read_key
 from aisecops_server.domain.source_text import Scalar, json_scalars
 from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
 from aisecops_server.entrypoints.grpc.server import Listening, RunningServer, serve
@@ -38,13 +42,17 @@ from aisecops_server.entrypoints.grpc.services import Served
 from aisecops_server.ports import Authenticator, Clock, EventLog, Ids
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.activate import Activate, PolicySwitch, Rollback
+from aisecops_server.usecases.checkpoint import CheckpointKeys, Committer, PublishCheckpoint, origin_of
 from aisecops_server.usecases.decide import Decide
 from aisecops_server.usecases.explain import Explain
 from aisecops_server.usecases.list_revisions import ListRevisions, ShowRevision
 from aisecops_server.usecases.live_policy import LivePolicy
 from aisecops_server.usecases.sync import Poller, Resume, Sync
+from aisecops_server.usecases.witness import Cosign
 
 BUNDLE_KEY = "bundle"
+LOG_KEY = "log"
+WITNESS_KEY = "witness"
 GRACE_SECONDS = 5.0
 _PROBE_SECONDS = 1.0
 _logger = logging.getLogger(__name__)
@@ -58,6 +66,7 @@ class ControlPlane:
     clock: Clock
     ids: Ids
     log: EventLog
+    publish: PublishCheckpoint
     live: LivePolicy
     decide: Decide
     explain: Explain
@@ -102,6 +111,7 @@ async def compose(
     async with contextlib.AsyncExitStack() as closing:
         log = open_log(settings.log_path)
         closing.push_async_callback(log.close)
+        publish = await _publishing(settings, log, closing)
         store = ActivationState(state / "activation.db")
         closing.callback(store.close)
         pool = OpaEnginePool(
@@ -137,6 +147,7 @@ async def compose(
             clock=clock,
             ids=ids,
             log=log,
+            publish=publish,
             live=live,
             decide=Decide(
                 engines=live,
@@ -181,6 +192,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
                 explain=plane.explain,
                 policy=plane.policy,
                 log=plane.log,
+                publish=plane.publish,
                 authenticator=plane.authenticator,
                 ids=plane.ids,
                 readiness=plane.problem,
@@ -188,13 +200,47 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
             ),
             Listening(settings.socket, settings.listen_address),
         )
-        following = asyncio.create_task(plane.poller.run(), name="follow the policy repository")
+        committer = Committer(plane.publish, interval_seconds=settings.checkpoint_seconds)
+        standing = [
+            asyncio.create_task(plane.poller.run(), name="follow the policy repository"),
+            asyncio.create_task(committer.run(), name="commit to the log"),
+        ]
         try:
             yield plane, running
         finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            for task in standing:
+                task.cancel()
+            await asyncio.gather(*standing, return_exceptions=True)
             await running.stop(GRACE_SECONDS)
+
+
+def witness_key(settings: Settings, name: str) -> NoteKey:
+    """Return the key of the witness whose state directory is the one of ``settings``, making it on first use."""
+    return NoteKey(name, KeyKind.WITNESS, open_key(_private(settings.state_dir) / "keys", WITNESS_KEY).public_raw)
+
+
+@contextlib.contextmanager
+def witness(settings: Settings, *, name: str, logs: Sequence[str]) -> Iterator[Cosign]:
+    """Compose a witness of ``logs`` (their keys) over the state directory, and take it down again.
+
+    Raises:
+        InvalidRequestError: a key is none of a log.
+        IntegrityError, LogUnavailableError: its key or its store cannot be used.
+    """
+    state = _private(settings.state_dir)
+    keys = [read_key(text) for text in logs]
+    if others := [key.name for key in keys if key.kind is not KeyKind.LOG]:
+        raise InvalidRequestError(f"{others[0]} is no log", hint="Give what 'aisecops log key' prints", field="log")
+    store = SqliteWitnessStore(state / "witness.db")
+    with contextlib.closing(store):
+        yield Cosign(
+            name=name,
+            signer=open_key(state / "keys", WITNESS_KEY),
+            logs={key.name: key for key in keys},
+            store=store,
+            clock=SystemClock(),
+            verify=verifies_ed25519,
+        )
 
 
 def is_served(settings: Settings) -> bool:
@@ -219,6 +265,27 @@ async def _begin(plane: ControlPlane) -> None:
         # What goes wrong here goes wrong again in the poller's first round, which tells it.
         with contextlib.suppress(AisecopsError):
             await plane.policy.sync()
+
+
+async def _publishing(settings: Settings, log: SqliteEventLog, closing: contextlib.AsyncExitStack) -> PublishCheckpoint:
+    """Return what commits to the log, after holding the log against what it committed to last."""
+    store = SqliteCheckpointStore(settings.checkpoint_path)
+    closing.callback(store.close)
+    signer = open_key(_private(settings.state_dir / "keys"), LOG_KEY)
+    publish = PublishCheckpoint(
+        log=log,
+        sealing=log,
+        store=store,
+        keys=CheckpointKeys(settings.log_origin or origin_of(await log.identity()), signer),
+        witnesses=[read_witness(text) for text in settings.witnesses],
+        verify=verifies_ed25519,
+    )
+    try:
+        await publish.check()
+    except IntegrityError as error:
+        # The log is sealed now; it can be read, and every plan is refused with this reason.
+        _logger.error("%s", error.diagnostics())  # noqa: TRY400 - no fault of the program
+    return publish
 
 
 def _records(text: str) -> Sequence[Scalar] | None:

@@ -24,6 +24,8 @@ from aisecops_server.domain.record import (
     TracePage,
 )
 from aisecops_server.domain.recorded_trace import Evaluation, RecordedTrace, Tally
+from aisecops_server.domain.signed_note import Note, NoteKey
+from aisecops_server.domain.witnessing import WitnessAnswer
 
 
 class Clock(Protocol):
@@ -198,6 +200,11 @@ class Signer(Protocol):
         """Return the public key in PEM form."""
         ...
 
+    @property
+    def public_raw(self) -> bytes:
+        """Return the 32 bytes of the public key."""
+        ...
+
     def sign(self, message: bytes) -> bytes:
         """Return the signature of ``message``."""
         ...
@@ -282,8 +289,89 @@ class EventLog(Protocol):
         """Return why the log is sealed, or an empty string when it is writable."""
         ...
 
+    def seal(self, why: str) -> None:
+        """Take nothing any more; only a restart that finds nothing wrong takes this back."""
+        ...
+
     async def close(self) -> None:
         """Finish what was accepted and close."""
+        ...
+
+
+class ProvenLog(Protocol):
+    """What a log can prove of itself. Sizes may be any that the log once had."""
+
+    async def identity(self) -> str:
+        """Return 32 hexadecimal digits that no other log has."""
+        ...
+
+    async def head(self) -> LogHead:
+        """Return the log's size and Merkle root."""
+        ...
+
+    async def head_at(self, size: int) -> LogHead:
+        """Return the head that the log had with ``size`` leaves.
+
+        Raises:
+            InvalidRequestError: it never had so many.
+        """
+        ...
+
+    async def inclusion(self, index: int, *, size: int) -> list[bytes]:
+        """Return the audit path of an event in the tree of that size.
+
+        Raises:
+            InvalidRequestError: there is no such event in it.
+        """
+        ...
+
+    async def consistency(self, old_size: int, *, size: int) -> list[bytes]:
+        """Return the proof that the log of ``size`` extends that of ``old_size``; empty from size 0.
+
+        Raises:
+            InvalidRequestError: the log never had one of the sizes.
+        """
+        ...
+
+
+class CheckpointStore(Protocol):
+    """The latest checkpoint that was signed, apart from the log, and what each witness has cosigned last."""
+
+    async def latest(self) -> Note | None:
+        """Return the latest one with all its signatures.
+
+        Raises:
+            IntegrityError: what is stored is no note.
+        """
+        ...
+
+    async def save(self, note: Note) -> None:
+        """Replace the latest one, durably."""
+        ...
+
+
+class Witness(Protocol):
+    """Somebody elsewhere who signs a checkpoint only if it extends the last one that they signed."""
+
+    @property
+    def key(self) -> NoteKey:
+        """Return the key that it signs with."""
+        ...
+
+    async def cosign(self, note: Note, *, old_size: int, proof: Sequence[bytes]) -> WitnessAnswer:
+        """Return its signature, or why there is none."""
+        ...
+
+
+class WitnessStore(Protocol):
+    """What a witness has signed last, of each log."""
+
+    async def latest(self, origin: str) -> LogHead | None:
+        """Return the last head that was signed of a log."""
+        ...
+
+    async def advance(self, origin: str, head: LogHead, *, after: int) -> bool:
+        """Store ``head`` durably if the last one had ``after`` leaves (0: there was none); return whether it was so."""
         ...
 
 

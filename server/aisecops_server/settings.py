@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from aisecops_server.domain.errors import InvalidRequestError
 
@@ -66,7 +66,21 @@ class Settings(BaseModel):
     max_engines: int = Field(
         default=4, ge=2, le=64, description="How many revisions are kept warm, each as one engine process."
     )
+    log_origin: str = Field(
+        default="", max_length=200, description="The log's name in checkpoints; made of the log's own id if unset."
+    )
+    checkpoint_seconds: float = Field(
+        default=1.0, ge=0.1, le=3600, description="How often the log's head is signed while the log grows."
+    )
+    witnesses: tuple[str, ...] = Field(
+        default=(), description="Witnesses of the log, each `URL KEY`; in the environment, separated by commas."
+    )
     token_audience: str = Field(default="aisecops", description="The audience that a caller's token must name.")
+
+    @field_validator("witnesses", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @property
     def socket(self) -> Path:
@@ -84,6 +98,11 @@ class Settings(BaseModel):
     def log_path(self) -> Path:
         """Return the audit log's file."""
         return self.state_dir / "audit.db"
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """Return the file of the latest checkpoint."""
+        return self.state_dir / "checkpoint.db"
 
     @property
     def engine_run_dir(self) -> Path:

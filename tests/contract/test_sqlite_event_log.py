@@ -10,9 +10,10 @@ from aisecops_server.ports import EventLog
 
 from tests.contract.changes import ChangesContract
 from tests.contract.event_log import EventLogContract
+from tests.contract.proofs import ProvenLogContract
 
 
-class TestSqliteEventLog(EventLogContract, ChangesContract):
+class TestSqliteEventLog(EventLogContract, ChangesContract, ProvenLogContract):
     """One file per test."""
 
     @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError, NotFoundError, SealedError
 from aisecops_server.domain.event import Event, StoredEvent
+from aisecops_server.domain.merkle import consistency_proof, inclusion_proof, root_of
 from aisecops_server.domain.record import (
     ChangeRecord,
     DecisionRecord,
@@ -110,7 +111,33 @@ class MemoryEventLog:
                 await self._more.wait()
 
     async def head(self) -> LogHead:
-        return LogHead(len(self.stored), b"")
+        return await self.head_at(len(self.stored))
+
+    async def identity(self) -> str:
+        return "0" * 32
+
+    async def head_at(self, size: int) -> LogHead:
+        return LogHead(size, root_of(self._leaves(size)))
+
+    async def inclusion(self, index: int, *, size: int) -> list[bytes]:
+        try:
+            return inclusion_proof(self._leaves(size), index)
+        except ValueError as error:
+            raise InvalidRequestError(str(error), field="index") from error
+
+    async def consistency(self, old_size: int, *, size: int) -> list[bytes]:
+        try:
+            return consistency_proof(self._leaves(size), old_size) if old_size else []
+        except ValueError as error:
+            raise InvalidRequestError(str(error), field="size") from error
+
+    def seal(self, why: str) -> None:
+        self.sealed = self.sealed or why
+
+    def _leaves(self, size: int) -> list[bytes]:
+        if not 0 <= size <= len(self.stored):
+            raise InvalidRequestError(f"the log never had {size} events", field="size")
+        return [event.leaf_hash for event in self.stored[:size]]
 
     async def verify(self, progress: Callable[[int, int], None] | None = None) -> LogReport:
         head = await self.head()

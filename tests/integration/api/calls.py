@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 import grpc
-from aisecops.v1 import audit_service_pb2, bundle_service_pb2, decision_service_pb2
+from aisecops.v1 import audit_service_pb2, bundle_service_pb2, decision_service_pb2, transparency_service_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 STREAMED = {"/aisecops.v1.DecisionService/Session": "both", "/aisecops.v1.AuditService/StreamEvents": "answers"}
 EVERY_CALL = [
     f"/{service.full_name}/{method.name}"
-    for file in (decision_service_pb2, bundle_service_pb2, audit_service_pb2)
+    for file in (decision_service_pb2, bundle_service_pb2, audit_service_pb2, transparency_service_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 ]

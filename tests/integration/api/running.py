@@ -24,6 +24,7 @@ from aisecops_server.usecases.decide import Decide
 from aisecops_server.usecases.explain import Explain
 from aisecops_server.usecases.list_revisions import RevisionPage
 
+from tests.fakes.checkpoints import publishing
 from tests.fakes.clock import FakeClock
 from tests.fakes.event_log import MemoryEventLog
 from tests.fakes.policy_engine import REVISION, RULE, FakeEngine
@@ -113,6 +114,7 @@ def served_by(
         explain=Explain(engine, log, deadline_seconds=1.0),
         policy=(policy or FakePolicy()).use_cases(),
         log=log,
+        publish=publishing(keys.parent, log),
         authenticator=TokenAuthenticator(KeySet(keys), clock),
         ids=ids,
         readiness=lambda: reasons[0],

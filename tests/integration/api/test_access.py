@@ -29,6 +29,9 @@ EXPECTED = {
     "AuditService/GetTrace": READERS,
     "AuditService/ListTraces": READERS,
     "AuditService/StreamEvents": READERS,
+    "TransparencyService/GetCheckpoint": {Role.AGENT, Role.APP} | READERS,
+    "TransparencyService/ProveInclusion": READERS,
+    "TransparencyService/ProveConsistency": {Role.AGENT, Role.APP} | READERS,
 }
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from aisecops_server.domain.errors import IntegrityError
 
@@ -43,6 +43,11 @@ class SigningKey:
             .decode("ascii")
         )
 
+    @property
+    def public_raw(self) -> bytes:
+        """Return the 32 bytes of the public key."""
+        return self._key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+
     def sign(self, message: bytes) -> bytes:
         """Return the signature of ``message``."""
         return self._key.sign(message)
@@ -54,6 +59,15 @@ class SigningKey:
         except InvalidSignature:
             return False
         return True
+
+
+def verifies_ed25519(public: bytes, message: bytes, signature: bytes) -> bool:
+    """Return whether ``signature`` is an Ed25519 signature of ``message`` by the key of these 32 bytes."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 def open_key(directory: Path, name: str) -> SigningKey:

@@ -1,4 +1,4 @@
-"""The audit log in one SQLite file: ``EventLog`` for a single control plane.
+"""The audit log in one SQLite file: ``EventLog`` and ``ProvenLog`` for a single control plane.
 
 Owns how the parts are put together: one writer, a few readers, one process. Ordering rules: the lock is taken
 before the file is opened; what is stored is checked before anything is appended; an answer follows its commit.
@@ -12,19 +12,21 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import apsw
 
 from aisecops_server.adapters.sqlite import database, schema, stored
 from aisecops_server.adapters.sqlite.append import Entry, Result, load_frontier
 from aisecops_server.adapters.sqlite.changes import StateTables
+from aisecops_server.adapters.sqlite.nodes import NodeMemory, NodeReader
 from aisecops_server.adapters.sqlite.readers import Readers
 from aisecops_server.adapters.sqlite.trace_list import trace_page
 from aisecops_server.adapters.sqlite.verification import Verification, startup_problem
 from aisecops_server.adapters.sqlite.writer import MOST_ENTRIES, Writer
-from aisecops_server.domain.errors import AisecopsError, IntegrityError, LogUnavailableError
+from aisecops_server.domain.errors import AisecopsError, IntegrityError, InvalidRequestError, LogUnavailableError
 from aisecops_server.domain.event import Event, StoredEvent
+from aisecops_server.domain.merkle_proofs import consistency_path, inclusion_path, root_at
 from aisecops_server.domain.record import (
     ChangeRecord,
     DecisionRecord,
@@ -37,7 +39,10 @@ from aisecops_server.domain.record import (
     TracePage,
 )
 
+P = TypeVar("P")
+
 _EVENTS_PER_READ = 256
+_IDENTITY = "SELECT lower(hex(log_id)) FROM log_head"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +58,16 @@ class LogOptions:
 
 
 class SqliteEventLog:
-    """Implements ``EventLog``. Create it with ``open_log``, or ``open_log_read_only`` beside a running owner."""
+    """Implements ``EventLog`` and ``ProvenLog``.
+
+    Create it with ``open_log``, or with ``open_log_read_only`` beside a running owner.
+    """
 
     def __init__(self, readers: Readers, writer: Writer | None, lock: BinaryIO | None) -> None:
         self._readers = readers
         self._writer = writer
         self._lock = lock
+        self._nodes = NodeMemory()
 
     async def append(self, record: DecisionRecord) -> Receipt:
         """Store one decision; durable when this returns."""
@@ -122,6 +131,24 @@ class SqliteEventLog:
         frontier = await self._readers.run(load_frontier)
         return LogHead(frontier.size, frontier.root())
 
+    async def identity(self) -> str:
+        """Return what tells this log from every other."""
+        return await self._readers.run(lambda connection: str(connection.execute(_IDENTITY).get))
+
+    async def head_at(self, size: int) -> LogHead:
+        """Return the head that the log had with ``size`` leaves."""
+        return LogHead(size, await self._prove(lambda node: root_at(node, size), size))
+
+    async def inclusion(self, index: int, *, size: int) -> list[bytes]:
+        """Return the audit path of an event in the tree of that size."""
+        return await self._prove(lambda node: inclusion_path(node, index=index, size=size), size)
+
+    async def consistency(self, old_size: int, *, size: int) -> list[bytes]:
+        """Return the proof that the log of ``size`` extends that of ``old_size``; empty from size 0."""
+        if old_size == 0:
+            return []
+        return await self._prove(lambda node: consistency_path(node, old_size=old_size, size=size), size)
+
     async def verify(self, progress: Callable[[int, int], None] | None = None) -> LogReport:
         """Recompute every leaf, the root, and what is derived from them; beside the running writer."""
         loop = asyncio.get_running_loop()
@@ -137,6 +164,11 @@ class SqliteEventLog:
         """Return why the log takes nothing, or an empty string."""
         return self._writer.sealed if self._writer else "it was opened for reading only"
 
+    def seal(self, why: str) -> None:
+        """Take nothing any more."""
+        if self._writer:
+            self._writer.seal(why)
+
     async def close(self) -> None:
         """Finish what was accepted and close."""
         if self._writer:
@@ -150,6 +182,17 @@ class SqliteEventLog:
             self._writer.disconnect()
         if self._lock:
             self._lock.close()
+
+    async def _prove(self, prove: Callable[[NodeReader], P], size: int) -> P:
+        def query(connection: apsw.Connection) -> P:
+            if not 0 <= size <= load_frontier(connection).size:
+                raise InvalidRequestError(f"the log never had {size} events", field="size")
+            try:
+                return prove(NodeReader(connection, self._nodes))
+            except ValueError as error:
+                raise InvalidRequestError(str(error), hint="Indices count from 0", field="index") from error
+
+        return await self._readers.run(query)
 
     async def _append(self, entries: Sequence[Entry]) -> list[Result]:
         if self._writer is None:

@@ -69,6 +69,11 @@ class Writer:
         """Return whether the log is closed or closing."""
         return self._closed
 
+    def seal(self, why: str) -> None:
+        """Take nothing any more."""
+        with self._lock:
+            self._sealed = self._sealed or why
+
     async def append(self, entries: Sequence[Entry]) -> list[Result]:
         """Store ``entries``; results in their order, durable when this returns.
 

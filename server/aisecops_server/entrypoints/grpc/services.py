@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from aisecops.v1 import audit_service_pb2, bundle_service_pb2, decision_service_pb2
+from aisecops.v1 import audit_service_pb2, bundle_service_pb2, decision_service_pb2, transparency_service_pb2
 
 from aisecops_server.entrypoints.grpc.admission import Admission
 from aisecops_server.entrypoints.grpc.audit_service import AuditService
@@ -14,13 +14,16 @@ from aisecops_server.entrypoints.grpc.bundle_service import BundleService, Polic
 from aisecops_server.entrypoints.grpc.decision_service import DecisionService
 from aisecops_server.entrypoints.grpc.health_service import HealthService, Readiness
 from aisecops_server.entrypoints.grpc.methods import Gate, Patience
+from aisecops_server.entrypoints.grpc.transparency_service import TransparencyService
 from aisecops_server.ports import Authenticator, EventLog, Ids
+from aisecops_server.usecases.checkpoint import PublishCheckpoint
 from aisecops_server.usecases.decide import Decide
 from aisecops_server.usecases.explain import Explain
 
 _DECISION = decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"].full_name
 _BUNDLE = bundle_service_pb2.DESCRIPTOR.services_by_name["BundleService"].full_name
 _AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name
+_TRANSPARENCY = transparency_service_pb2.DESCRIPTOR.services_by_name["TransparencyService"].full_name
 
 Methods = dict[str, "grpc.RpcMethodHandler[Any, Any]"]
 
@@ -33,6 +36,7 @@ class Served:
     explain: Explain
     policy: PolicyUseCases
     log: EventLog
+    publish: PublishCheckpoint
     authenticator: Authenticator
     ids: Ids
     readiness: Readiness
@@ -41,7 +45,7 @@ class Served:
     @property
     def service_names(self) -> tuple[str, ...]:
         """Return the full names of our services."""
-        return (_DECISION, _BUNDLE, _AUDIT)
+        return (_DECISION, _BUNDLE, _AUDIT, _TRANSPARENCY)
 
 
 def handlers(served: Served) -> tuple[grpc.GenericRpcHandler, ...]:
@@ -52,6 +56,7 @@ def handlers(served: Served) -> tuple[grpc.GenericRpcHandler, ...]:
         grpc.method_handlers_generic_handler(_DECISION, _decision_methods(served, gate)),
         grpc.method_handlers_generic_handler(_BUNDLE, _bundle_methods(served, gate)),
         grpc.method_handlers_generic_handler(_AUDIT, _audit_methods(served, gate)),
+        grpc.method_handlers_generic_handler(_TRANSPARENCY, _transparency_methods(served, gate)),
         health.handler(),
     )
 
@@ -89,4 +94,14 @@ def _audit_methods(served: Served, gate: Gate) -> Methods:
         "GetTrace": gate.unary(f"{place}/GetTrace", service.trace, Patience.WORK),
         "ListTraces": gate.unary(f"{place}/ListTraces", service.list_traces, Patience.WORK),
         "StreamEvents": gate.stream(f"{place}/StreamEvents", service.stream_events),
+    }
+
+
+def _transparency_methods(served: Served, gate: Gate) -> Methods:
+    service = TransparencyService(served.log, served.publish)
+    place = f"/{_TRANSPARENCY}"
+    return {
+        "GetCheckpoint": gate.unary(f"{place}/GetCheckpoint", service.checkpoint, Patience.WORK),
+        "ProveInclusion": gate.unary(f"{place}/ProveInclusion", service.prove_inclusion, Patience.WORK),
+        "ProveConsistency": gate.unary(f"{place}/ProveConsistency", service.prove_consistency, Patience.WORK),
     }

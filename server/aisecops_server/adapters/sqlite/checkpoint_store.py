@@ -1,0 +1,56 @@
+"""The latest signed checkpoint, in a database of its own, so that an older copy of the log is found out beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from aisecops_server.adapters.sqlite.database import migrate, open_for_writing, translated
+from aisecops_server.domain.signed_note import Note, read_note
+
+# "AISC"
+_APPLICATION_ID = 0x41495343
+
+_MIGRATIONS = (
+    """
+    CREATE TABLE migration (version INTEGER PRIMARY KEY) STRICT;
+    CREATE TABLE checkpoint (id INTEGER PRIMARY KEY CHECK (id = 1), note TEXT NOT NULL) STRICT;
+    """,
+)
+
+
+class SqliteCheckpointStore:
+    """Implements ``CheckpointStore``."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the database at ``path``, making it when it is not there.
+
+        Raises:
+            IntegrityError: the file is damaged.
+            LogUnavailableError: it cannot be opened, or a newer version wrote it.
+        """
+        self._connection = open_for_writing(path)
+        migrate(self._connection, _MIGRATIONS, application_id=_APPLICATION_ID)
+
+    async def latest(self) -> Note | None:
+        """Return the latest checkpoint with all its signatures."""
+        written = await asyncio.to_thread(self._latest)
+        return None if written is None else read_note(written)
+
+    async def save(self, note: Note) -> None:
+        """Replace the latest checkpoint, durably."""
+        await asyncio.to_thread(self._save, note.written())
+
+    def close(self) -> None:
+        """Close the database."""
+        with translated("closing it"):
+            self._connection.close()
+
+    def _latest(self) -> str | None:
+        with translated("reading the latest checkpoint"):
+            found = self._connection.execute("SELECT note FROM checkpoint").get
+        return None if found is None else str(found)
+
+    def _save(self, written: str) -> None:
+        with translated("storing a checkpoint"):
+            self._connection.execute("INSERT OR REPLACE INTO checkpoint VALUES (1, ?)", (written,))

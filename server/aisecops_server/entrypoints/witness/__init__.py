@@ -1,0 +1,1 @@
+"""A witness as a small web service of its own."""

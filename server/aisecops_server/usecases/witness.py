@@ -1,0 +1,96 @@
+"""A witness: signs that a log only ever grew (C2SP `tlog-witness`).
+
+Keeps, of each log it was told to watch, the last head that it signed, and signs another one only with a proof that it
+extends that one. It stores before it signs. It reads no event and knows nothing of policy, and it is worth something
+only where whoever runs the log cannot reach its key and its store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from aisecops_server.domain.checkpoint import read_checkpoint
+from aisecops_server.domain.errors import (
+    IntegrityError,
+    InvalidRequestError,
+    NotFoundError,
+    NotPermittedError,
+)
+from aisecops_server.domain.merkle import is_consistent
+from aisecops_server.domain.record import LogHead
+from aisecops_server.domain.signed_note import (
+    KeyKind,
+    Note,
+    NoteKey,
+    NoteSignature,
+    Verify,
+    opened,
+    witness_message,
+    witness_signature,
+)
+from aisecops_server.domain.witnessing import Behind, Refused
+from aisecops_server.ports import Clock, Signer, WitnessStore
+
+MOST_PROOF_HASHES = 63
+
+
+@dataclass(frozen=True, slots=True)
+class Cosign:
+    """Signs checkpoints as the witness ``name``, of the logs in ``logs`` (by origin)."""
+
+    name: str
+    signer: Signer
+    logs: Mapping[str, NoteKey]
+    store: WitnessStore
+    clock: Clock
+    verify: Verify
+
+    @property
+    def key(self) -> NoteKey:
+        """Return the key that it signs with."""
+        return NoteKey(self.name, KeyKind.WITNESS, self.signer.public_raw)
+
+    async def __call__(self, note: Note, *, old_size: int, proof: Sequence[bytes]) -> NoteSignature | Behind | Refused:
+        """Return the signature of ``note``, if its log is proved to extend the last head that was signed.
+
+        Raises:
+            IntegrityError: the note is no checkpoint.
+            NotFoundError: the log is none of ours.
+            NotPermittedError: its key did not sign the checkpoint.
+            InvalidRequestError: the request makes no sense.
+        """
+        head = self._submitted(note)
+        if not 0 <= old_size <= head.size or len(proof) > MOST_PROOF_HASHES or (old_size == 0 and proof):
+            raise InvalidRequestError("the old size does not fit the checkpoint or the proof", field="old")
+        origin = read_checkpoint(note.text).origin
+        last = await self.store.latest(origin)
+        signed = last.size if last else 0
+        if signed != old_size:
+            return Behind(signed)
+        if last is not None and not _extends(last, head, proof):
+            return Refused(f"the checkpoint of {head.size} events does not extend that of {last.size}")
+        if not await self.store.advance(origin, head, after=signed):
+            now = await self.store.latest(origin)
+            return Behind(now.size if now else 0)
+        at = self.clock.now_ns() // 1_000_000_000
+        return witness_signature(self.key, at, self.signer.sign(witness_message(note.text, at)))
+
+    def _submitted(self, note: Note) -> LogHead:
+        checkpoint = read_checkpoint(note.text)
+        key = self.logs.get(checkpoint.origin)
+        if key is None:
+            raise NotFoundError(f"log {checkpoint.origin} is not watched here", id=checkpoint.origin)
+        try:
+            is_signed = key.name in opened(note, [key], self.verify)
+        except IntegrityError:
+            is_signed = False
+        if not is_signed:
+            raise NotPermittedError("the log's key did not sign the checkpoint")
+        return checkpoint.head
+
+
+def _extends(last: LogHead, head: LogHead, proof: Sequence[bytes]) -> bool:
+    if last.size == 0:
+        return not proof
+    return is_consistent(old_size=last.size, old_root=last.root, new_size=head.size, new_root=head.root, proof=proof)
