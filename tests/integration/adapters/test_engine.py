@@ -148,6 +148,21 @@ async def test_more_callers_than_connections_take_turns(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
+async def test_callers_who_come_together_are_told_what_each_is_told_alone(tmp_path: Path) -> None:
+    key = engines.signer(tmp_path)
+    cases = [document("plain", value=number) if number % 5 else document("conflict") for number in range(40)]
+    async with engines.running(engines.build(tmp_path, key), key, tmp_path) as (engine, _):
+        alone = [
+            await asyncio.gather(engine.evaluate(one, deadline_seconds=10), return_exceptions=True) for one in cases
+        ]
+        asked = [engine.evaluate(one, deadline_seconds=10) for one in cases]
+        together = await asyncio.gather(*asked, return_exceptions=True)
+    told = [(one.result if isinstance(one, Verdict) else type(one)) for [one] in alone]
+    assert [(one.result if isinstance(one, Verdict) else type(one)) for one in together] == told
+    assert told.count(NoDecisionError) == 8
+
+
+@pytest.mark.asyncio
 async def test_an_explanation_names_files_and_lines(tmp_path: Path) -> None:
     key = engines.signer(tmp_path)
     async with engines.running(engines.build(tmp_path, key), key, tmp_path) as (engine, _):

@@ -71,11 +71,7 @@ class Client:
                 except _StaleConnectionError:
                     return await self._exchange(await self._connect(), request, limit)
         except TimeoutError as error:
-            raise EngineUnavailableError(
-                f"the engine gave no answer within {deadline_seconds * 1000:.0f} ms",
-                hint="Retry; if it persists, look for an expensive rule with 'aisecops explain'",
-                why="deadline",
-            ) from error
+            raise no_answer_within(deadline_seconds) from error
         except _StaleConnectionError as error:
             raise _unreachable("it closed a new connection without an answer") from error
 
@@ -279,6 +275,15 @@ class _Connection(asyncio.Protocol):
         if len(body) > self._limit:
             raise _too_large(self._limit)
         return body
+
+
+def no_answer_within(seconds: float) -> EngineUnavailableError:
+    """Return the error for an engine that lets its caller wait for longer than that."""
+    return EngineUnavailableError(
+        f"the engine gave no answer within {seconds * 1000:.0f} ms",
+        hint="Retry; if it persists, look for an expensive rule with 'aisecops explain'",
+        why="deadline",
+    )
 
 
 def _malformed(what: str) -> NoDecisionError:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from aisecops_server.adapters.opa import reply as replies
 from aisecops_server.adapters.opa.client import Reply
+from aisecops_server.adapters.opa.gathering import LARGEST_BYTES, Gathering
 from aisecops_server.adapters.opa.process import OpaProcess
 from aisecops_server.domain.bundle import Bundle
 from aisecops_server.domain.decision import Verdict
@@ -36,6 +37,7 @@ class OpaEngine:
         self._process = process
         self._limits = process.limits
         self._lanes = asyncio.Semaphore(BATCH_LANES)
+        self._gathering = Gathering(self._alone, self._isolating, doubt=process.suspect, lanes=BATCH_LANES)
 
     @property
     def bundle(self) -> Bundle:
@@ -58,9 +60,10 @@ class OpaEngine:
             EngineUnavailableError: no answer within the deadline, or no engine.
             NoDecisionError: an answer that is not a decision (undefined, error, wrong shape).
         """
-        parts = (b'{"input":', document, b"}")
-        answer = await self._ask(_DECISION, parts, deadline_seconds, limit=self._limits.reply_bytes)
-        return replies.verdict(answer, revision=self.bundle.revision)
+        self._process.require_serving()
+        if len(document) > LARGEST_BYTES:
+            return await self._alone(document, deadline_seconds)
+        return await self._gathering.evaluate(document, deadline_seconds)
 
     async def evaluate_batch(
         self, documents: Sequence[bytes], *, deadline_seconds: float
@@ -82,6 +85,11 @@ class OpaEngine:
         answer = await self._ask(_EXPLAIN, parts, deadline_seconds, limit=self._limits.explanation_bytes)
         return replies.explanation(answer, revision=self.bundle.revision)
 
+    async def _alone(self, document: bytes, deadline_seconds: float) -> Verdict:
+        parts = (b'{"input":', document, b"}")
+        answer = await self._ask(_DECISION, parts, deadline_seconds, limit=self._limits.reply_bytes)
+        return replies.verdict(answer, revision=self.bundle.revision)
+
     async def _chunk(self, documents: Sequence[bytes], expires: float) -> list[Verdict | AisecopsError]:
         async with self._lanes:
             return await self._isolating(documents, expires)
@@ -91,7 +99,7 @@ class OpaEngine:
         left = expires - asyncio.get_running_loop().time()
         try:
             if len(documents) == 1:
-                return [await self.evaluate(documents[0], deadline_seconds=left)]
+                return [await self._alone(documents[0], left)]
             return list(await self._batch(documents, deadline_seconds=left))
         except EngineUnavailableError as error:
             return [error] * len(documents)
