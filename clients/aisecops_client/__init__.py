@@ -23,6 +23,7 @@ from aisecops_client.errors import (
 )
 from aisecops_client.messages import tool_call_message
 from aisecops_client.plan import PlanBuilder
+from aisecops_client.transport import tls
 
 __all__ = [
     "AccessRefusedError",
@@ -35,5 +36,6 @@ __all__ = [
     "PlanBuilder",
     "RequestRefusedError",
     "RetryLaterError",
+    "tls",
     "tool_call_message",
 ]

@@ -17,14 +17,15 @@ from aisecops.v1.plan_pb2 import ToolCallMessage
 
 from aisecops_client.answers import Answer, answer_of, result_of
 from aisecops_client.errors import AisecopsClientError, from_rpc_error
-from aisecops_client.messages import PLAIN_OPTIONS, TLS_OPTIONS, Plan, batch_request, bearer, decide_request
+from aisecops_client.messages import Plan, batch_request, bearer, decide_request
+from aisecops_client.transport import PLAIN_OPTIONS, TLS_OPTIONS, require_plain
 
 _R = TypeVar("_R")
 
 
 @dataclass(slots=True)
 class Client:
-    """Calls one control plane with one credential. Use ``connect`` to make one, and close it."""
+    """Calls one control plane as one caller. Use ``connect`` to make one, and close it."""
 
     channel: grpc.Channel
     token: str = field(repr=False)
@@ -41,9 +42,16 @@ class Client:
         self._audit = AuditServiceStub(self.channel)
 
     @classmethod
-    def connect(cls, address: str, token: str, *, credentials: grpc.ChannelCredentials | None = None) -> Self:
-        """Return a client of ``address``, such as ``unix:/run/aisecops.sock`` or ``127.0.0.1:8181``."""
+    def connect(cls, address: str, token: str = "", *, credentials: grpc.ChannelCredentials | None = None) -> Self:
+        """Return a client of ``address``, such as ``unix:/run/aisecops.sock`` or ``control.example:8443``.
+
+        Who calls is said by the token or, with ``credentials=tls(...)``, by the client certificate in it.
+
+        Raises:
+            ValueError: the address is not on this machine, and there are no credentials for TLS.
+        """
         if credentials is None:
+            require_plain(address)
             return cls(grpc.insecure_channel(address, options=PLAIN_OPTIONS), token)
         return cls(grpc.secure_channel(address, credentials, options=TLS_OPTIONS), token)
 

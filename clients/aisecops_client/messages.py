@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from aisecops.v1 import decision_service_pb2
 from aisecops.v1.plan_pb2 import ExecutionPlan, ToolCallFormat, ToolCallMessage
@@ -11,11 +10,6 @@ from aisecops.v1.plan_pb2 import ExecutionPlan, ToolCallFormat, ToolCallMessage
 from aisecops_client.plan import PlanBuilder
 
 Plan = ExecutionPlan | PlanBuilder
-
-_ANSWER_BYTES = ("grpc.max_receive_message_length", 64 * 1024 * 1024)
-# Over a Unix socket there is no host name to send. With TLS the address is the name that the certificate must have.
-PLAIN_OPTIONS: tuple[tuple[str, Any], ...] = (_ANSWER_BYTES, ("grpc.default_authority", "localhost"))
-TLS_OPTIONS: tuple[tuple[str, Any], ...] = (_ANSWER_BYTES,)
 
 
 def tool_call_message(shape: str, payload: bytes | str, *, server: str = "") -> ToolCallMessage:
@@ -49,5 +43,5 @@ def batch_request(plans: Iterable[Plan], *, dry_run: bool) -> decision_service_p
 
 
 def bearer(token: str) -> tuple[tuple[str, str], ...]:
-    """Return the metadata that carries a credential."""
-    return (("authorization", f"Bearer {token}"),)
+    """Return the metadata that carries a token; none without one, where a certificate says who calls."""
+    return (("authorization", f"Bearer {token}"),) if token else ()

@@ -6,13 +6,14 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from docs.generate import api, commands, errors, rules, schemas, settings
+from docs.generate import api, commands, errors, roles, rules, schemas, settings
 
 REFERENCE = Path(__file__).resolve().parents[1] / "reference"
 NOTICE = "<!-- Written by `make docs` from {source}; edit that instead. -->\n\n"
 
 PAGES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "rpc.md": ("proto/aisecops/v1", api.page),
+    "roles.md": ("the table of calls and roles, and proto/aisecops/v1", roles.page),
     "error-reasons.md": ("error_reason.proto, the error classes and the table of status codes", errors.page),
     "settings.md": ("the settings model", settings.page),
     "cli.md": ("the command tree", commands.page),

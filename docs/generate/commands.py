@@ -39,6 +39,7 @@ SHAPES: Mapping[str, tuple[str, ...]] = {
     "config show": ("settings",),
     "dev policy": ("path", "commit", "branch"),
     "dev onboard": ("written", "added", "byHand", "leftOut"),
+    "dev ca": ("authority", "settings", "holders"),
     "dev token": ("token", "subject", "roles", "expiresInSeconds"),
     "an error": ("error",),
 }

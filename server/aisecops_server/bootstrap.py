@@ -15,11 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aisecops_server.adapters.bundles.builder import OpaBundleBuilder
+from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
 from aisecops_server.adapters.git.create import library_root
 from aisecops_server.adapters.git.mirror import GitRepository
+from aisecops_server.adapters.identity.authorities import open_authorities
+from aisecops_server.adapters.identity.callers import CallerAuthenticator
+from aisecops_server.adapters.identity.certificates import CertificateAuthenticator, CertificateRules
+from aisecops_server.adapters.identity.identities import Identities, open_identities
 from aisecops_server.adapters.identity.issuer import KEY_SET_FILE, TokenIssuer, local_issuer
 from aisecops_server.adapters.identity.key_set import KeySet
-from aisecops_server.adapters.identity.tokens import TokenAuthenticator
+from aisecops_server.adapters.identity.tls_files import tls_files
+from aisecops_server.adapters.identity.tokens import TokenAuthenticator, TokenRules
+from aisecops_server.adapters.identity.watched_file import WatchedFile
 from aisecops_server.adapters.opa import binary
 from aisecops_server.adapters.opa.pool import OpaEnginePool
 from aisecops_server.adapters.opa.profile import Trust
@@ -36,8 +43,9 @@ from aisecops_server.domain.compiled_tables import compile_tables
 from aisecops_server.domain.errors import AisecopsError, IntegrityError, InvalidRequestError
 from aisecops_server.domain.signed_note import KeyKind, NoteKey, read_key
 from aisecops_server.domain.source_text import Scalar, json_scalars
+from aisecops_server.domain.spiffe import is_trust_domain
 from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
-from aisecops_server.entrypoints.grpc.server import Listening, RunningServer, serve
+from aisecops_server.entrypoints.grpc.server import Listening, RunningServer, TcpListening, is_loopback, serve
 from aisecops_server.entrypoints.grpc.services import Served
 from aisecops_server.ports import Authenticator, Clock, EventLog, Ids
 from aisecops_server.settings import Settings
@@ -87,7 +95,12 @@ class ControlPlane:
 
 def issuer(settings: Settings) -> TokenIssuer:
     """Return the local issuer of tokens, for development and demos."""
-    return local_issuer(settings.state_dir / "keys", SystemClock(), audience=settings.token_audience)
+    return local_issuer(
+        settings.state_dir / "keys",
+        SystemClock(),
+        audience=settings.token_audience,
+        issuer=settings.token_issuer,
+    )
 
 
 @contextlib.asynccontextmanager
@@ -168,9 +181,7 @@ async def compose(
             ),
             resume=resume,
             poller=Poller(sync, interval_seconds=settings.poll_seconds),
-            authenticator=TokenAuthenticator(
-                KeySet(state / "keys" / KEY_SET_FILE), clock, audience=settings.token_audience
-            ),
+            authenticator=_authenticator(settings, clock),
         )
 
 
@@ -184,6 +195,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
     Raises:
         InvalidRequestError, EngineUnavailableError, LogUnavailableError, IntegrityError: see ``compose``.
     """
+    listening = _listening(settings, SystemClock())
     async with compose(settings) as plane:
         await _begin(plane)
         running = await serve(
@@ -198,7 +210,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
                 readiness=plane.problem,
                 max_in_flight=settings.max_in_flight,
             ),
-            Listening(settings.socket, settings.listen_address),
+            listening,
         )
         committer = Committer(plane.publish, interval_seconds=settings.checkpoint_seconds)
         standing = [
@@ -305,6 +317,52 @@ def _repository(settings: Settings) -> GitRepository:
         branch=settings.branch,
         fetch_timeout_seconds=settings.fetch_timeout_seconds,
     )
+
+
+def _authenticator(settings: Settings, clock: Clock) -> Authenticator:
+    identities = open_identities(settings.identities_file, read_yaml=parse_yaml, clock=clock)
+    keys = KeySet(WatchedFile(settings.state_dir / "keys" / KEY_SET_FILE, clock))
+    rules = TokenRules(settings.token_audience, settings.token_issuer, settings.token_roles_claim)
+    tokens = TokenAuthenticator(keys, clock, rules, identities)
+    return CallerAuthenticator(tokens, _certificates(settings, clock, identities), identities)
+
+
+def _certificates(settings: Settings, clock: Clock, identities: Identities) -> CertificateAuthenticator | None:
+    if settings.tls_client_ca is None:
+        return None
+    if not is_trust_domain(settings.trust_domain):
+        raise InvalidRequestError(
+            f"'{settings.trust_domain}' is not the name of one trust domain, so no client certificate can be accepted",
+            hint="Set trust_domain to that of your SPIFFE ids, such as corp.example",
+            field="trust_domain",
+        )
+    rules = CertificateRules(settings.trust_domain, settings.agent_path, settings.certificate_hours)
+    return CertificateAuthenticator(open_authorities(settings.tls_client_ca, clock), identities, clock, rules)
+
+
+def _listening(settings: Settings, clock: Clock) -> Listening:
+    certificate, key = settings.tls_certificate, settings.tls_key
+    if bool(certificate) != bool(key) or (settings.tls_client_ca and not certificate):
+        raise InvalidRequestError(
+            "tls_certificate and tls_key belong together, and tls_client_ca needs both",
+            hint="Set all of them; 'aisecops dev ca DIR' makes them for a trial",
+            field="tls_certificate",
+        )
+    tcp = []
+    for address, authorities in (
+        (settings.listen_address, settings.tls_client_ca),
+        (settings.listen_token_address, None),
+    ):
+        if address:
+            tls = tls_files(certificate, key, authorities, clock) if certificate and key else None
+            if tls and not authorities and not is_loopback(address):
+                raise InvalidRequestError(
+                    f"whoever calls {address} could not be asked for more than a token of the local issuer",
+                    hint="Set tls_client_ca and trust_domain, so that callers need a client certificate",
+                    field="tls_client_ca",
+                )
+            tcp.append(TcpListening(address, tls))
+    return Listening(settings.socket, tuple(tcp))
 
 
 def _private(directory: Path) -> Path:

@@ -10,7 +10,7 @@ from aisecops_server.domain.bundle import Activated, Bundle, Commit, CommitId, P
 from aisecops_server.domain.decision import DecisionId, Verdict
 from aisecops_server.domain.errors import AisecopsError
 from aisecops_server.domain.event import Event, EventId, StoredEvent
-from aisecops_server.domain.identity import Principal
+from aisecops_server.domain.identity import Presented, Principal
 from aisecops_server.domain.plan import PlanId, TraceId
 from aisecops_server.domain.record import (
     ChangeRecord,
@@ -25,6 +25,7 @@ from aisecops_server.domain.record import (
 )
 from aisecops_server.domain.recorded_trace import Evaluation, RecordedTrace, Tally
 from aisecops_server.domain.signed_note import Note, NoteKey
+from aisecops_server.domain.tls_material import TlsMaterial
 from aisecops_server.domain.witnessing import WitnessAnswer
 
 
@@ -61,14 +62,30 @@ class Ids(Protocol):
 
 
 class Authenticator(Protocol):
-    """Tells who a caller is from the credential it sent."""
+    """Tells who a caller is from what it presents."""
 
-    def authenticate(self, credential: str) -> Principal:
-        """Return the principal that ``credential`` proves.
+    def authenticate(self, presented: Presented) -> Principal:
+        """Return the principal that ``presented`` proves.
 
         Raises:
             UnauthenticatedError: it proves nobody.
         """
+        ...
+
+
+class TlsSource(Protocol):
+    """What a listener proves itself with, which is renewed while it listens."""
+
+    def material(self) -> TlsMaterial:
+        """Return what is to be used now.
+
+        Raises:
+            InvalidRequestError: it cannot be used.
+        """
+        ...
+
+    def renewed(self) -> TlsMaterial | None:
+        """Return what is to be used instead of what was returned last, if that changed; it may be asked often."""
         ...
 
 

@@ -53,7 +53,35 @@ class Settings(BaseModel):
     listen_socket: Path | None = Field(
         default=None, description="The Unix socket to serve on; `run/aisecops.sock` in the state directory if unset."
     )
-    listen_address: str = Field(default="", description="A loopback `host:port` to serve on as well; empty for none.")
+    listen_address: str = Field(
+        default="",
+        description="A `host:port` to serve on as well; empty for none. Beyond loopback it needs TLS; with "
+        "`tls_client_ca` every caller there needs a client certificate.",
+    )
+    listen_token_address: str = Field(
+        default="",
+        description="A second `host:port`, for callers that have a token and no client certificate. Same TLS.",
+    )
+    tls_certificate: Path | None = Field(
+        default=None, description="The PEM certificate, with its chain, of the TCP listeners. Read again when renewed."
+    )
+    tls_key: Path | None = Field(default=None, description="The PEM private key of `tls_certificate`.")
+    tls_client_ca: Path | None = Field(
+        default=None, description="The PEM certificates of the authorities that vouch for callers' certificates."
+    )
+    trust_domain: str = Field(default="", description="The one SPIFFE trust domain whose ids callers may have.")
+    agent_path: str = Field(
+        default="/agent/",
+        pattern=r"^/(?:[A-Za-z0-9._-]+/)*$",
+        description="Where the path of an agent's SPIFFE id begins. Who is below it is an agent.",
+    )
+    certificate_hours: int = Field(
+        default=24, ge=1, le=24 * 366, description="How long a client certificate may live. Longer ones are refused."
+    )
+    identities_file: Path | None = Field(
+        default=None,
+        description="A YAML file: roles of people by SPIFFE id or by token claim, and what is withdrawn.",
+    )
     deadline_milliseconds: int = Field(
         default=1_000, ge=10, le=10_000, description="How long one evaluation may take before the plan is refused."
     )
@@ -76,6 +104,11 @@ class Settings(BaseModel):
         default=(), description="Witnesses of the log, each `URL KEY`; in the environment, separated by commas."
     )
     token_audience: str = Field(default="aisecops", description="The audience that a caller's token must name.")
+    token_issuer: str = Field(default="", description="The issuer that a caller's token must name; empty for any.")
+    token_roles_claim: str = Field(
+        default="roles",
+        description="The token's claim that lists roles: its name, or a JSON pointer where it is nested.",
+    )
 
     @field_validator("witnesses", mode="before")
     @classmethod

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,19 @@ HOW_TO = ROOT / "docs/how-to"
 PAGES = [
     *sorted((ROOT / "docs/tutorials").glob("*.md")),
     HOW_TO / "audit-the-log.md",
+    HOW_TO / "authenticate-agents-and-people.md",
     HOW_TO / "govern-a-python-agent.md",
     HOW_TO / "write-a-rule.md",
 ]
+
+
+# The port that pages listen on, which may be taken here.
+PORT = "8443"
+
+
+def free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return str(probe.getsockname()[1])
 
 
 @pytest.mark.slow
@@ -23,7 +34,7 @@ PAGES = [
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_shows_what_its_reader_will_see(page: Path, home: Path) -> None:
     with console.shell(home, environment(home)) as shell:
-        for part in console.parts(page.read_text(encoding="utf-8")):
+        for part in console.parts(page.read_text(encoding="utf-8").replace(PORT, free_port())):
             if isinstance(part, console.Saved):
                 shell.save(part)
                 continue

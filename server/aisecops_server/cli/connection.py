@@ -5,19 +5,24 @@ Imports gRPC, so commands import this module only when they call.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
+import grpc
 from aisecops_client.client import Client
+from aisecops_client.transport import is_local, tls
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from aisecops_server.cli.configuration import settings
-from aisecops_server.cli.credentials import credential
+from aisecops_server.cli.credentials import CA_VARIABLE, SYSTEM, credential, tls_given
 from aisecops_server.cli.failures import ServerUnreachableError
 from aisecops_server.cli.invocation import current
+from aisecops_server.domain.errors import InvalidRequestError
 
 # People wait longer for an answer than agents do.
 DECISION_SECONDS = 15.0
+SERVER_VARIABLE = "AISECOPS_SERVER"
 
 
 def connect(*, agent: str = "") -> Client:
@@ -26,17 +31,44 @@ def connect(*, agent: str = "") -> Client:
     Raises:
         ServerUnreachableError: there is no socket where one was looked for.
         NotPermittedError: no credential can be found.
+        InvalidRequestError: what was given for TLS does not fit together, or is needed and was not given.
     """
-    if not current().server and not settings().socket.is_socket():
-        raise ServerUnreachableError(server_address())
-    client = Client.connect(server_address(), credential(agent))
+    address = server_address()
+    credentials = _tls(address)
+    if not _named() and not settings().socket.is_socket():
+        raise ServerUnreachableError(address)
+    client = Client.connect(address, credential(agent), credentials=credentials)
     client.timeout_seconds = DECISION_SECONDS
     return client
 
 
 def server_address() -> str:
-    """Return the address to call: the one given, or the socket of the state directory."""
-    return current().server or f"unix:{settings().socket}"
+    """Return the address to call: the one given on the line or in the environment, or the state directory's socket."""
+    return _named() or f"unix:{settings().socket}"
+
+
+def _named() -> str:
+    return current().server or os.environ.get(SERVER_VARIABLE, "")
+
+
+def _tls(address: str) -> grpc.ChannelCredentials | None:
+    files = tls_given()
+    if files is None:
+        if not is_local(address):
+            raise InvalidRequestError(
+                f"{address} is not on this machine, so it is reached over TLS only",
+                hint=f"Say by --ca FILE (or {CA_VARIABLE}) which authority its certificate comes from, or --ca system",
+                field="ca",
+            )
+        return None
+    if address.startswith("unix:"):
+        raise InvalidRequestError(
+            "a certificate says who asks over TLS, and a Unix socket has none",
+            hint="Name the control plane with --server HOST:PORT, or leave --ca and --cert away",
+            field="server",
+        )
+    ca = None if files.ca in ("", SYSTEM) else files.ca
+    return tls(ca=ca, certificate=files.certificate or None, key=files.key or None)
 
 
 def to_json(message: Message) -> dict[str, Any]:

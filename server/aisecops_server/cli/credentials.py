@@ -1,29 +1,69 @@
-"""Which credential to send: a file, the environment, or a short-lived token of the local issuer.
+"""Who asks: by a client certificate, a token from a file, or a short-lived token of the local issuer.
 
+A certificate, where there is one, says it alone; a token goes with it only when it was asked for on the same line.
 The local issuer is used only when its key is readable here, which is already the power to make any token.
 """
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from aisecops_server.cli.configuration import settings
 from aisecops_server.cli.invocation import current
-from aisecops_server.domain.errors import NotPermittedError
+from aisecops_server.domain.errors import InvalidRequestError, NotPermittedError
 from aisecops_server.domain.identity import Role
 
 FILE_VARIABLE = "AISECOPS_TOKEN_FILE"
+CA_VARIABLE = "AISECOPS_CA_FILE"
+CERTIFICATE_VARIABLE = "AISECOPS_CERT_FILE"
+KEY_VARIABLE = "AISECOPS_CERT_KEY_FILE"
+SYSTEM = "system"
 LOCAL_SECONDS = 600
 LOCAL_SUBJECT = "operator@localhost"
 
 
+@dataclass(frozen=True, slots=True)
+class TlsFilesGiven:
+    """The files for TLS that were named. ``ca`` may be the word ``system``."""
+
+    ca: str
+    certificate: str
+    key: str
+
+
+def tls_given() -> TlsFilesGiven | None:
+    """Return the files for TLS, or ``None`` when none was named on the line or in the environment."""
+    invocation = current()
+    certificate = invocation.cert or os.environ.get(CERTIFICATE_VARIABLE, "")
+    ca = invocation.ca or os.environ.get(CA_VARIABLE, "")
+    if not ca and not certificate:
+        return None
+    if not certificate:
+        return TlsFilesGiven(ca, "", "")
+    key = invocation.cert_key or os.environ.get(KEY_VARIABLE, "") or str(Path(certificate).with_suffix(".key"))
+    return TlsFilesGiven(ca, certificate, key)
+
+
 def credential(agent: str) -> str:
-    """Return the token to send; for a named ``agent`` one that was made here and has the role of an agent only.
+    """Return the token to send, empty where a certificate says who asks.
+
+    For a named ``agent`` it is one that was made here and has the role of an agent only.
 
     Raises:
-        NotPermittedError: there is none, and none can be made here.
+        InvalidRequestError: an agent was named beside a certificate, which says itself who asks.
+        NotPermittedError: there is no credential, and none can be made here.
     """
+    files = tls_given()
+    if files is not None and files.certificate:
+        if agent:
+            raise InvalidRequestError(
+                f"the certificate {files.certificate} says who asks, and so does --agent",
+                hint="Give one of them",
+                field="agent",
+            )
+        return Path(current().token_file).read_text(encoding="ascii").strip() if current().token_file else ""
     given = _given()
     if given and not agent:
         return Path(given).read_text(encoding="ascii").strip()
@@ -34,7 +74,8 @@ def credential(agent: str) -> str:
 
 def asks_as_operator(agent: str) -> bool:
     """Return whether ``credential`` would have nothing to go by and let this machine's operator ask."""
-    return not agent and not _given()
+    files = tls_given()
+    return not agent and not _given() and not (files and files.certificate)
 
 
 def _given() -> str:
@@ -56,6 +97,7 @@ def local_token(subject: str, roles: tuple[Role, ...], seconds: int) -> str:
             f"there is no credential, and no issuer's key in {directory} to make one with",
             hint=f"Give a token with --token-file or {FILE_VARIABLE}, or name the control plane's --state-dir",
         )
-    return local_issuer(directory, SystemClock(), audience=settings().token_audience).mint(
+    found = settings()
+    return local_issuer(directory, SystemClock(), audience=found.token_audience, issuer=found.token_issuer).mint(
         subject, roles, seconds=seconds
     )

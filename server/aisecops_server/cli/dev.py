@@ -8,18 +8,20 @@ _HERE = "aisecops_server.cli.dev_commands"
 
 dev = group(
     "dev",
-    help="Make what a laptop needs: a policy repository, tokens.",
+    help="Make what a laptop needs: a policy, tokens, certificates.",
     entries={
         "policy": Entry(f"{_HERE}:policy", "Make a policy repository from the shipped library."),
         "onboard": Entry(
             "aisecops_server.cli.dev_onboard:onboard",
             "Add agents and tools that recorded traces show to a policy's tables.",
         ),
+        "ca": Entry("aisecops_server.cli.dev_ca:ca", "Make a local authority and certificates for mutual TLS."),
         "token": Entry(f"{_HERE}:token", "Make a short-lived token with the local issuer."),
     },
     examples="""
     aisecops dev policy ./policy
     aisecops dev onboard traces.otlp.jsonl.gz --policy ./policy
+    aisecops dev ca ./ca
     aisecops dev token --agent spiffe://corp.example/agent/support-assistant > support.token
     """,
 )

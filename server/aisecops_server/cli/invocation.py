@@ -22,6 +22,9 @@ class Invocation:
 
     server: str = ""
     token_file: str = ""
+    ca: str = ""
+    cert: str = ""
+    cert_key: str = ""
     state_dir: str = ""
     output: str = "table"
     color: str = "auto"
@@ -63,6 +66,9 @@ def global_options() -> list[click.Parameter]:
             metavar="ADDRESS",
         ),
         _option("--token-file", help="File with the credential to send.", type=click.Path(dir_okay=False)),
+        _option("--ca", help="Authority of the control plane's certificate: a PEM file, or 'system'.", metavar="FILE"),
+        _option("--cert", help="Client certificate that says who asks.", type=click.Path(dir_okay=False)),
+        _option("--cert-key", help="Its key. Default: beside it, ending in .key.", type=click.Path(dir_okay=False)),
         _option("--state-dir", help="State directory.", type=click.Path(file_okay=False)),
         _option("--color", help="When to use colour; NO_COLOR is honoured.", type=click.Choice(COLORS)),
         _option("--time", help="How to print times.", type=click.Choice(TIMES)),

@@ -29,7 +29,7 @@ ENTRIES = {
     "log": Entry(f"{_HERE}.log:log", "Read and verify the audit log."),
     "witness": Entry(f"{_HERE}.witness:witness", "Run a witness, which signs only what extends what it signed before."),
     "engine": Entry(f"{_HERE}.engine:engine", "Get and check the policy engine (OPA)."),
-    "dev": Entry(f"{_HERE}.dev:dev", "Make what a laptop needs: a policy repository, tokens."),
+    "dev": Entry(f"{_HERE}.dev:dev", "Make what a laptop needs: a policy, tokens, certificates."),
     "config": Entry(f"{_HERE}.config:config", "Show the settings and where each comes from."),
     "completion": Entry(f"{_HERE}.completion:completion", "Print shell completion for bash, zsh or fish."),
     "version": Entry(f"{_HERE}.version:version", "Print the versions of the parts."),

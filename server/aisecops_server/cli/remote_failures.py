@@ -28,6 +28,10 @@ _HINTS = {
     "INVALID_REQUEST": "'--help' after the command shows what it takes; ids are given whole, as they were printed",
     "UNKNOWN_REVISION": "'aisecops bundle list' shows the commits of the policy repository",
 }
+# What a refused handshake looks like from here is a closed connection.
+_TCP_HINT = (
+    "Is it up? Over TLS, --ca names its authority, and --cert a certificate that it accepts and that has not expired"
+)
 
 
 def remote_failure(error: Exception) -> Failure | None:
@@ -40,5 +44,7 @@ def remote_failure(error: Exception) -> Failure | None:
         message = f"no control plane answers at {server_address()}"
     # Messages of the control plane end with their own hint.
     hint = "" if ". " in message else _HINTS.get(reason, "")
+    if reason == "SERVER_UNREACHABLE" and not server_address().startswith("unix:"):
+        hint = _TCP_HINT
     message, _, own = message.partition(". ") if not hint else (message, "", "")
     return Failure(reason, message, hint or own, of_reason(reason), dict(error.metadata))

@@ -32,17 +32,21 @@ WITHOUT_POOL = "-event_engine_client,-event_engine_listener,-event_engine_for_al
     aisecops serve --repository ./policy
     aisecops serve --repository https://git.example/policy.git --branch main
     aisecops serve --listen-address 127.0.0.1:8443      on a TCP port of this machine as well
+    AISECOPS_CONFIG=ca/settings.yaml aisecops serve --repository ./policy      over TLS, with client certificates
     """,
 )
 @click.option("--repository", help="The policy repository: a path or a URL.")
 @click.option("--branch", help="The branch whose head is wanted live.")
-@click.option("--listen-address", help="A loopback host:port to serve on as well as on the Unix socket.")
+@click.option("--listen-address", help="A host:port to serve on as well; beyond this machine it needs TLS.")
 @click.option("--poll-seconds", type=float, help="How often the policy repository is read.")
 def serve(**options: Any) -> ExitCode:
     """Run the control plane.
 
     Serves on a Unix socket in the state directory. Every other setting is read from the environment or the
     settings file; 'aisecops config show' lists them. Stops in good order on SIGINT and SIGTERM.
+
+    Beyond this machine it serves only over TLS with callers who are authenticated: 'aisecops dev ca' makes what a
+    trial of that needs.
     """
     settings = loaded(**options).settings
     level = logging.ERROR if current().quiet else logging.INFO
@@ -67,8 +71,11 @@ async def _serve(settings: Settings) -> None:
 
 
 def _greeting(plane: ControlPlane, running: RunningServer) -> list[str]:
-    address = plane.settings.listen_address.rpartition(":")[0]
-    where = f"unix:{running.socket}" + (f" and {address}:{running.port}" if running.port else "")
+    addresses = [address for address in (plane.settings.listen_address, plane.settings.listen_token_address) if address]
+    ports = zip(addresses, running.ports, strict=True)
+    where = " and ".join(
+        [f"unix:{running.socket}", *(f"{address.rpartition(':')[0]}:{port}" for address, port in ports)]
+    )
     live = plane.policy.status().live
     if live is None:
         why = plane.policy.status().problem or plane.problem()

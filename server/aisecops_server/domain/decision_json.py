@@ -106,6 +106,7 @@ def _principal(principal: Principal) -> dict[str, JsonValue]:
         "id": principal.id,
         "authenticated_by": principal.authenticated_by,
         "roles": sorted(role.value for role in principal.roles),
+        "thumbprint": principal.thumbprint,
     }
 
 

@@ -8,7 +8,7 @@ from aisecops_server.domain.plan import LIMITS
 
 _IDENTIFIER = frozenset(string.ascii_letters + string.digits + "_.:-")
 # Agents may be named by SPIFFE ids or mail addresses.
-_AGENT = _IDENTIFIER | frozenset("/@+=,~%")
+_AGENT = _IDENTIFIER | frozenset("/@+=,~%|")
 _HEXADECIMAL = frozenset("0123456789abcdef")
 _TRACE_CHARACTERS = 32
 _DIGEST_CHARACTERS = 64

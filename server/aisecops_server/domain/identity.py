@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
@@ -21,9 +21,26 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Presented:
+    """What a caller presents to prove who it is: a token, the certificate of its connection, or both.
+
+    ``certificate`` is PEM, as the transport verified it; ``intermediates`` are the authorities that came with it.
+    """
+
+    token: str = field(default="", repr=False)
+    certificate: bytes = b""
+    intermediates: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
-    """An authenticated identity."""
+    """An authenticated identity.
+
+    ``thumbprint`` is the SHA-256 of what proved it, the certificate or the token, in hexadecimal. It binds what is
+    granted to the one who holds that very credential, and it is no fact that policy judges by.
+    """
 
     id: PrincipalId
     authenticated_by: str
     roles: frozenset[Role]
+    thumbprint: str = ""

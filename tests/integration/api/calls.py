@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import AsyncIterator, Sequence
 
 import grpc
-from aisecops.v1 import audit_service_pb2, bundle_service_pb2, decision_service_pb2, transparency_service_pb2
+from aisecops import v1
 from google.rpc import error_details_pb2, status_pb2
 
 STREAMED = {"/aisecops.v1.DecisionService/Session": "both", "/aisecops.v1.AuditService/StreamEvents": "answers"}
+# Read off the descriptors of the whole package, so that a call that is new is asked for a credential as well.
 EVERY_CALL = [
     f"/{service.full_name}/{method.name}"
-    for file in (decision_service_pb2, bundle_service_pb2, audit_service_pb2, transparency_service_pb2)
-    for service in file.DESCRIPTOR.services_by_name.values()
+    for module in sorted(found.name for found in pkgutil.iter_modules(v1.__path__) if found.name.endswith("_pb2"))
+    for service in importlib.import_module(f"aisecops.v1.{module}").DESCRIPTOR.services_by_name.values()
     for method in service.methods
 ]
 Metadata = Sequence[tuple[str, str]]

@@ -9,16 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aisecops_client import AsyncClient
+from aisecops_server.adapters.identity.callers import CallerAuthenticator
 from aisecops_server.adapters.identity.issuer import KEY_SET_FILE, TokenIssuer, local_issuer
 from aisecops_server.adapters.identity.key_set import KeySet
 from aisecops_server.adapters.identity.tokens import TokenAuthenticator
+from aisecops_server.adapters.identity.watched_file import WatchedFile
 from aisecops_server.adapters.system import RandomIds
 from aisecops_server.domain.bundle import BundleStatus, Commit, CommitId, Revision, RevisionState
 from aisecops_server.domain.errors import UnknownRevisionError
 from aisecops_server.domain.identity import Role
 from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
-from aisecops_server.entrypoints.grpc.server import Listening, RunningServer, serve
+from aisecops_server.entrypoints.grpc.server import Listening, RunningServer, TcpListening, serve
 from aisecops_server.entrypoints.grpc.services import Served
+from aisecops_server.ports import Authenticator
 from aisecops_server.usecases.activate import ActivateCommand, Order
 from aisecops_server.usecases.decide import Decide
 from aisecops_server.usecases.explain import Explain
@@ -105,6 +108,7 @@ def served_by(
     policy: FakePolicy | None = None,
     problem: list[str] | None = None,
     max_in_flight: int = 256,
+    authenticator: Authenticator | None = None,
 ) -> Served:
     """Return the real use cases on fakes."""
     clock, log, engine, ids = clock or FakeClock(), log or MemoryEventLog(), engine or FakeEngine(), RandomIds()
@@ -115,7 +119,7 @@ def served_by(
         policy=(policy or FakePolicy()).use_cases(),
         log=log,
         publish=publishing(keys.parent, log),
-        authenticator=TokenAuthenticator(KeySet(keys), clock),
+        authenticator=authenticator or CallerAuthenticator(TokenAuthenticator(KeySet(WatchedFile(keys, clock)), clock)),
         ids=ids,
         readiness=lambda: reasons[0],
         max_in_flight=max_in_flight,
@@ -140,7 +144,7 @@ async def running_api(*, max_in_flight: int = 256, tcp: bool = False) -> AsyncIt
             problem=problem,
             max_in_flight=max_in_flight,
         )
-        listening = Listening(root / "run" / "api.sock", "127.0.0.1:0" if tcp else "")
+        listening = Listening(root / "run" / "api.sock", (TcpListening("127.0.0.1:0"),) if tcp else ())
         server = await serve(served, listening)
         try:
             yield Api(server, issuer, clock, log, engine, policy, keys, problem)

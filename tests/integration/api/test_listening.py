@@ -9,7 +9,7 @@ import grpc
 import pytest
 from aisecops_server.adapters.identity.issuer import KEY_SET_FILE
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.entrypoints.grpc.server import Listening, serve
+from aisecops_server.entrypoints.grpc.server import Listening, TcpListening, serve
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -31,16 +31,24 @@ async def test_the_socket_is_for_its_owner_only_and_goes_with_the_server() -> No
 
 @pytest.mark.asyncio
 async def test_tcp_answers_on_loopback() -> None:
-    async with running_api(tcp=True) as api, grpc.aio.insecure_channel(f"127.0.0.1:{api.server.port}") as channel:
+    async with running_api(tcp=True) as api, grpc.aio.insecure_channel(f"127.0.0.1:{api.server.ports[0]}") as channel:
         health = health_pb2_grpc.HealthStub(channel)
         assert (await health.Check(health_pb2.HealthCheckRequest())).status == SERVING
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "localhost:0", "example.org:0", "unix:/x"])
-async def test_nothing_but_this_machine_is_listened_on(address: str) -> None:
-    with pytest.raises(InvalidRequestError, match="not a loopback address"):
-        await serve(served_by(Path("/nowhere") / KEY_SET_FILE), Listening(None, address))
+@pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "localhost:0", "example.org:0"])
+async def test_without_tls_nothing_but_this_machine_is_listened_on(address: str) -> None:
+    with pytest.raises(InvalidRequestError, match="not a loopback address") as refused:
+        await serve(served_by(Path("/nowhere") / KEY_SET_FILE), Listening(None, (TcpListening(address),)))
+    assert "tls_client_ca" in refused.value.hint
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("address", ["unix:/x", "vsock:1:2", "127.0.0.1", ":80", "127.0.0.1:http", "::1:80"])
+async def test_a_listener_is_a_host_and_a_port(address: str) -> None:
+    with pytest.raises(InvalidRequestError, match="host:port"):
+        await serve(served_by(Path("/nowhere") / KEY_SET_FILE), Listening(None, (TcpListening(address),)))
 
 
 @pytest.mark.asyncio
@@ -101,7 +109,7 @@ async def reflected(channel: grpc.aio.Channel) -> set[str]:
 @pytest.mark.asyncio
 async def test_reflection_is_answered_to_this_machine() -> None:
     async with running_api(tcp=True) as api:
-        for address in (api.address, f"127.0.0.1:{api.server.port}"):
+        for address in (api.address, f"127.0.0.1:{api.server.ports[0]}"):
             async with grpc.aio.insecure_channel(address) as channel:
                 names = await reflected(channel)
             assert {"aisecops.v1.DecisionService", "aisecops.v1.AuditService", "grpc.health.v1.Health"} <= names
@@ -116,6 +124,6 @@ async def state_of(channel: grpc.aio.Channel) -> int:
 async def test_both_listeners_share_what_is_in_flight_and_on_record() -> None:
     async with running_api(tcp=True) as api, api.client() as client:
         assert (await client.decide(plan(), idempotency_key="k")).allowed
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{api.server.port}") as channel:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{api.server.ports[0]}") as channel:
             over_tcp = type(client)(channel, client.token)
             assert (await over_tcp.decide(plan(), idempotency_key="k")).receipt.replayed

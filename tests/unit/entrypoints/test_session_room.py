@@ -9,7 +9,7 @@ from aisecops.v1.decision_service_pb2 import SessionRequest, SessionResponse
 from aisecops.v1.plan_pb2 import ExecutionPlan, Step
 from aisecops.v1.provenance_pb2 import SOURCE_KIND_TOOL_RESULT, Source
 from aisecops_server.adapters.system import RandomIds
-from aisecops_server.domain.identity import Principal, PrincipalId, Role
+from aisecops_server.domain.identity import Presented, Principal, PrincipalId, Role
 from aisecops_server.entrypoints.grpc.admission import Admission
 from aisecops_server.entrypoints.grpc.decision_service import DecisionService, session_room
 from aisecops_server.entrypoints.grpc.methods import Caller, Gate
@@ -21,14 +21,15 @@ from tests.fakes.event_log import MemoryEventLog
 from tests.fakes.policy_engine import FakeEngine
 
 KIBIBYTES = 64
-CALLER = Caller(Principal(PrincipalId("agent"), "token", frozenset({Role.AGENT})), "", 10.0)
+PRINCIPAL = Principal(PrincipalId("agent"), "token", frozenset({Role.AGENT}))
+CALLER = Caller(PRINCIPAL, Presented(), 10.0, "/aisecops.v1.DecisionService/Session")
 
 
 class AnyCredential:
     """Lets everybody in: who may call is not what is tested here."""
 
-    def authenticate(self, credential: str) -> Principal:
-        del credential
+    def authenticate(self, presented: Presented) -> Principal:
+        del presented
         return CALLER.principal
 
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61isecops/v1/principal.proto\x12\x0b\x61isecops.v1\"@\n\tPrincipal\x12\n\n\x02id\x18\x01 \x01(\t\x12\x18\n\x10\x61uthenticated_by\x18\x02 \x01(\t\x12\r\n\x05roles\x18\x03 \x03(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61isecops/v1/principal.proto\x12\x0b\x61isecops.v1\"T\n\tPrincipal\x12\n\n\x02id\x18\x01 \x01(\t\x12\x18\n\x10\x61uthenticated_by\x18\x02 \x01(\t\x12\r\n\x05roles\x18\x03 \x03(\t\x12\x12\n\nthumbprint\x18\x04 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'aisecops.v1.principal_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PRINCIPAL']._serialized_start=44
-  _globals['_PRINCIPAL']._serialized_end=108
+  _globals['_PRINCIPAL']._serialized_end=128
 # @@protoc_insertion_point(module_scope)

@@ -27,10 +27,15 @@ class Principal(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     AUTHENTICATED_BY_FIELD_NUMBER: _builtins.int
     ROLES_FIELD_NUMBER: _builtins.int
+    THUMBPRINT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id is the SPIFFE id or subject that the credential proved."""
     authenticated_by: _builtins.str
-    """Authenticated_by names what proved it: `token`, or `recorded` for the agent that imported telemetry names."""
+    """Authenticated_by names what proved it: `certificate`, `token`, or `recorded` for the agent that imported telemetry
+    names.
+    """
+    thumbprint: _builtins.str
+    """Thumbprint is the SHA-256 of the client certificate or the token that proved it, in hexadecimal."""
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Roles are what the credential lets the caller do: `agent`, `security`, `platform`, `secops`, `app`, `auditor`."""
@@ -41,10 +46,11 @@ class Principal(_message.Message):
         id: _builtins.str = ...,
         authenticated_by: _builtins.str = ...,
         roles: _abc.Iterable[_builtins.str] | None = ...,
+        thumbprint: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authenticated_by", b"authenticated_by", "id", b"id", "roles", b"roles"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authenticated_by", b"authenticated_by", "id", b"id", "roles", b"roles", "thumbprint", b"thumbprint"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -34,6 +34,7 @@ class TokenIssuer:
     key_id: str
     clock: Clock
     audience: str = AUDIENCE
+    issuer: str = ""
 
     def mint(self, subject: str, roles: Iterable[Role], *, seconds: int = 3600) -> str:
         """Return a token for ``subject`` that is valid for ``seconds`` from now.
@@ -50,10 +51,11 @@ class TokenIssuer:
             raise InvalidRequestError(f"a token lives 1 to {MAX_LIFETIME_SECONDS} seconds", field="seconds")
         now = self.clock.now_ns() // 1_000_000_000
         claims = {"sub": subject, "aud": self.audience, "roles": names, "iat": now, "exp": now + seconds}
+        claims |= {"iss": self.issuer} if self.issuer else {}
         return jwt.encode(claims, self.private_key, algorithm="EdDSA", headers={"kid": self.key_id})
 
 
-def local_issuer(directory: Path, clock: Clock, *, audience: str = AUDIENCE) -> TokenIssuer:
+def local_issuer(directory: Path, clock: Clock, *, audience: str = AUDIENCE, issuer: str = "") -> TokenIssuer:
     """Return the issuer of ``directory``, making its key and JWKS file when there is none yet.
 
     Raises:
@@ -62,13 +64,13 @@ def local_issuer(directory: Path, clock: Clock, *, audience: str = AUDIENCE) -> 
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         private_key = _load_or_make(directory / PRIVATE_KEY_FILE)
-        issuer = TokenIssuer(private_key, _key_id(private_key), clock, audience)
-        _publish(issuer, directory / KEY_SET_FILE)
+        made = TokenIssuer(private_key, _key_id(private_key), clock, audience, issuer)
+        _publish(made, directory / KEY_SET_FILE)
     except (OSError, ValueError, TypeError) as error:
         raise InvalidRequestError(
             f"the token key in {directory} cannot be used", hint="Check its permissions, or move it away", field="keys"
         ) from error
-    return issuer
+    return made
 
 
 def _load_or_make(path: Path) -> Ed25519PrivateKey:

@@ -1,14 +1,16 @@
 """From a signed token to a principal, or not at all.
 
-A token is a compact JWS with ``alg``, ``typ`` and ``kid`` in its header and nothing else: headers that tell a
-reader where to find keys are an attack. The key says which algorithm verifies; the header only has to agree.
+A token is a compact JWS with ``alg``, ``typ`` and ``kid`` in its header, maybe a thumbprint, and nothing else:
+headers that tell a reader where to find keys are an attack. The key says which algorithm verifies; the header only
+has to agree.
 
-Ordering rules: size, header, key, signature, audience, lifetime, subject, roles. Only a token that passed all
+Ordering rules: size, header, key, signature, audience, issuer, lifetime, subject, roles. Only a token that passed all
 of them is remembered, until it expires or the keys change.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -17,10 +19,11 @@ from typing import Any
 
 import jwt
 
-from aisecops_server.adapters.identity.key_set import KeySet
+from aisecops_server.adapters.identity.identities import Identities
+from aisecops_server.adapters.identity.key_set import KeySource
 from aisecops_server.domain.errors import UnauthenticatedError
 from aisecops_server.domain.identifiers import is_agent_id
-from aisecops_server.domain.identity import Principal, PrincipalId, Role
+from aisecops_server.domain.identity import Principal, PrincipalId
 from aisecops_server.ports import Clock
 
 AUDIENCE = "aisecops"
@@ -29,25 +32,35 @@ _TOKEN_CHARACTERS = 4096
 _REMEMBERED = 4096
 # Clocks of issuer and control plane may differ by this much.
 _LEEWAY_SECONDS = 30
-_REFRESH_NS = 1_000_000_000
-_HEADERS = frozenset({"alg", "typ", "kid"})
+# Thumbprints tell nobody where to find a key, and large identity providers send one.
+_HEADERS = frozenset({"alg", "typ", "kid", "x5t", "x5t#S256"})
 
 
 @dataclass(frozen=True, slots=True)
 class _Verified:
     principal: Principal
+    begins_at_seconds: float
     expires_at_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRules:
+    """What a token must say. ``issuer`` is empty for any; ``roles_claim`` is a claim's name or a JSON pointer."""
+
+    audience: str = AUDIENCE
+    issuer: str = ""
+    roles_claim: str = "roles"
 
 
 @dataclass(slots=True)
 class TokenAuthenticator:
-    """Authenticates callers by tokens that a key of ``keys`` signed for ``audience``."""
+    """Authenticates callers by tokens that a key of ``keys`` signed."""
 
-    keys: KeySet
+    keys: KeySource
     clock: Clock
-    audience: str = AUDIENCE
+    rules: TokenRules = TokenRules()
+    identities: Identities = field(default_factory=Identities)
     _remembered: OrderedDict[str, _Verified] = field(default_factory=OrderedDict)
-    _checked_at_ns: int | None = None
 
     def authenticate(self, credential: str) -> Principal:
         """Return who holds ``credential``.
@@ -55,7 +68,9 @@ class TokenAuthenticator:
         Raises:
             UnauthenticatedError: it does not verify, is not for us, or is not valid now.
         """
-        self._refresh()
+        if self.keys.refresh():
+            # A token of a key that was withdrawn must not outlive it.
+            self.forget()
         now = self.clock.now_ns() / 1e9
         known = self._remembered.get(credential)
         if known is None:
@@ -63,17 +78,15 @@ class TokenAuthenticator:
             self._remember(credential, known)
         if now >= known.expires_at_seconds:
             self._remembered.pop(credential, None)
-            raise _refused("the token has expired")
+            raise _refused("the token has expired", why="expired")
+        if now < known.begins_at_seconds - _LEEWAY_SECONDS:
+            self._remembered.pop(credential, None)
+            raise _refused("the token is not valid yet", why="not_yet")
         return known.principal
 
-    def _refresh(self) -> None:
-        now = self.clock.monotonic_ns()
-        if self._checked_at_ns is not None and now - self._checked_at_ns < _REFRESH_NS:
-            return
-        self._checked_at_ns = now
-        if self.keys.refresh():
-            # A token of a key that was withdrawn must not outlive it.
-            self._remembered.clear()
+    def forget(self) -> None:
+        """Verify every token again, because what they were verified with has changed."""
+        self._remembered.clear()
 
     def _remember(self, credential: str, verified: _Verified) -> None:
         if len(self._remembered) >= _REMEMBERED:
@@ -82,47 +95,59 @@ class TokenAuthenticator:
 
     def _verify(self, credential: str, now: float) -> _Verified:
         if len(credential) > _TOKEN_CHARACTERS:
-            raise _refused("the token is too long")
+            raise _refused("the token is too long", why="token")
         key = self.keys.key(_key_id(credential))
         try:
             claims = jwt.decode(
                 credential,
                 key.key,
                 algorithms=[key.algorithm],
-                audience=self.audience,
+                audience=self.rules.audience,
+                issuer=self.rules.issuer or None,
                 # Times are judged below, by the clock that everything else is judged by.
                 options={
-                    "require": ["exp", "sub", "aud"],
+                    "require": ["exp", "sub", "aud", *(["iss"] if self.rules.issuer else [])],
                     "verify_exp": False,
                     "verify_nbf": False,
                     "verify_iat": False,
                 },
             )
         except (jwt.PyJWTError, ValueError, RecursionError) as error:
-            raise _refused("the token does not verify") from error
-        return _Verified(_principal(claims), _expiry(claims, now))
+            raise _refused("the token does not verify", why="token") from error
+        begins, expires = _times(claims, now)
+        return _Verified(self._principal(claims, credential), begins, expires)
+
+    def _principal(self, claims: Mapping[str, Any], credential: str) -> Principal:
+        subject, roles = claims["sub"], _claim(claims, self.rules.roles_claim)
+        if not isinstance(subject, str) or not is_agent_id(subject):
+            raise _refused("the token's subject is not an agent id", why="subject")
+        if not isinstance(roles, list) or not roles or not all(isinstance(role, str) for role in roles):
+            raise _refused("the token has no roles", why="roles")
+        try:
+            held = self.identities.of_claim(roles)
+        except ValueError as error:
+            raise _refused("the token has a role that does not exist", why="roles") from error
+        return Principal(PrincipalId(subject), "token", held, hashlib.sha256(credential.encode()).hexdigest())
 
 
 def _key_id(credential: str) -> str:
     try:
         header = jwt.get_unverified_header(credential)
     except (jwt.PyJWTError, ValueError, RecursionError) as error:
-        raise _refused("the credential is not a token") from error
+        raise _refused("the credential is not a token", why="token") from error
     key_id = header.get("kid")
     if not _HEADERS.issuperset(header) or not isinstance(key_id, str):
-        raise _refused("the token's header is not one that is accepted")
+        raise _refused("the token's header is not one that is accepted", why="token")
     return key_id
 
 
-def _expiry(claims: Mapping[str, Any], now: float) -> float:
-    expires, begins = claims["exp"], claims.get("nbf", 0)
+def _times(claims: Mapping[str, Any], now: float) -> tuple[float, float]:
+    begins, expires = claims.get("nbf", 0), claims["exp"]
     if not _is_time(expires) or not _is_time(begins):
-        raise _refused("the token's times are not numbers")
-    if begins > now + _LEEWAY_SECONDS:
-        raise _refused("the token is not valid yet")
+        raise _refused("the token's times are not numbers", why="token")
     if expires > now + MAX_LIFETIME_SECONDS + _LEEWAY_SECONDS:
-        raise _refused(f"the token lives longer than {MAX_LIFETIME_SECONDS} seconds")
-    return float(expires)
+        raise _refused(f"the token lives longer than {MAX_LIFETIME_SECONDS} seconds", why="lifetime")
+    return float(begins), float(expires)
 
 
 def _is_time(value: object) -> bool:
@@ -130,17 +155,17 @@ def _is_time(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _principal(claims: Mapping[str, Any]) -> Principal:
-    subject, roles = claims["sub"], claims.get("roles")
-    if not isinstance(subject, str) or not is_agent_id(subject):
-        raise _refused("the token's subject is not an agent id")
-    if not isinstance(roles, list) or not roles:
-        raise _refused("the token has no roles")
-    try:
-        return Principal(PrincipalId(subject), "token", frozenset(Role(role) for role in roles))
-    except ValueError as error:
-        raise _refused("the token has a role that does not exist") from error
+def _claim(claims: Mapping[str, Any], name: str) -> object:
+    """Return a claim by its name or, where providers nest it, by its JSON pointer."""
+    if not name.startswith("/"):
+        return claims.get(name)
+    found: object = claims
+    for part in name[1:].split("/"):
+        found = found.get(part.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
+    return found
 
 
-def _refused(why: str) -> UnauthenticatedError:
-    return UnauthenticatedError(why, hint="Send 'authorization: Bearer <token>' with a token that is valid now")
+def _refused(message: str, *, why: str) -> UnauthenticatedError:
+    return UnauthenticatedError(
+        message, hint="Send 'authorization: Bearer <token>' with a token that is valid now", why=why
+    )

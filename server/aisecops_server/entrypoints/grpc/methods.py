@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -17,13 +17,13 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from aisecops_server.domain.errors import InvalidRequestError, UnauthenticatedError
-from aisecops_server.domain.identity import Principal
+from aisecops_server.domain.identity import Presented, Principal
 from aisecops_server.entrypoints.grpc import access, status
+from aisecops_server.entrypoints.grpc.tls import presented_by
 from aisecops_server.ports import Authenticator
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 _M = TypeVar("_M", bound=Message)
-_SCHEME = "bearer"
 _DISCARD_SECONDS = 0.05
 
 
@@ -37,11 +37,12 @@ class Patience(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who makes a call, by which credential, and the time left for it."""
+    """Who makes a call, by what it presented, and the time left for it."""
 
     principal: Principal
-    credential: str
+    presented: Presented
     seconds: float
+    call: str
 
 
 UnaryHandler = Callable[[bytes, Caller], Awaitable[Message]]
@@ -85,8 +86,8 @@ class Gate:
 
         async def method(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
             try:
-                principal, credential = self._identity(call, context)
-                caller = Caller(principal, credential, Patience.DECISION.value[1])
+                caller = self._caller(call, context, Patience.DECISION)
+                caller = replace(caller, seconds=Patience.DECISION.value[1])
                 async for answer in handler(requests, caller):
                     yield answer.SerializeToString()
             except Exception as error:  # noqa: BLE001 - the last line: every error becomes a status here
@@ -96,25 +97,26 @@ class Gate:
         return grpc.stream_stream_rpc_method_handler(method)
 
     def still(self, caller: Caller) -> None:
-        """Check again, in a call that lasts, that the credential is good.
+        """Check again, in a call that lasts, that it is the same caller and may still make it.
 
         Raises:
-            UnauthenticatedError: it expired or its key was withdrawn.
+            UnauthenticatedError: its credential expired, was withdrawn, or proves somebody else by now.
+            NotPermittedError: it lost the role.
         """
-        self.authenticator.authenticate(caller.credential)
+        principal = self.authenticator.authenticate(caller.presented)
+        if principal.id != caller.principal.id:
+            raise UnauthenticatedError("the credential proves somebody else by now", hint="Open the stream again")
+        access.require(principal, caller.call)
 
     def _caller(self, call: str, context: Context, patience: Patience) -> Caller:
-        principal, credential = self._identity(call, context)
+        presented = presented_by(context)
+        principal = self.authenticator.authenticate(presented)
+        access.require(principal, call)
         default, at_most = patience.value
         # Without a deadline gRPC gives None, and far-off ones are clamped alike.
         asked = context.time_remaining()
-        return Caller(principal, credential, default if asked is None else max(0.0, min(asked, at_most)))
-
-    def _identity(self, call: str, context: Context) -> tuple[Principal, str]:
-        credential = _credential(context)
-        principal = self.authenticator.authenticate(credential)
-        access.require(principal, call)
-        return principal, credential
+        seconds = default if asked is None else max(0.0, min(asked, at_most))
+        return Caller(principal, presented, seconds, call)
 
 
 def read_message(kind: type[_M], data: bytes) -> _M:
@@ -131,18 +133,6 @@ def read_message(kind: type[_M], data: bytes) -> _M:
             hint="Send protobuf as proto/aisecops/v1 describes it",
             field="request",
         ) from error
-
-
-def _credential(context: Context) -> str:
-    # Several values would let two readers pick different ones.
-    metadata = context.invocation_metadata() or ()
-    values = [value for key, value in metadata if key == "authorization"]
-    scheme, _, credential = str(values[0]).partition(" ") if len(values) == 1 else ("", "", "")
-    if scheme.lower() != _SCHEME or not credential:
-        raise UnauthenticatedError(
-            "the call carries no credential", hint="Send the metadata 'authorization: Bearer <token>', once"
-        )
-    return credential
 
 
 async def _discard(requests: AsyncIterator[bytes]) -> None:

@@ -1,7 +1,7 @@
 """Puts the services on listeners: a Unix socket for this machine, and TCP where it is asked for.
 
-Every listener is for this machine: a Unix socket (mode 0600) or a loopback address, so reflection is answered on
-all of them. Other addresses are refused, because a peer elsewhere cannot be authenticated by certificate yet.
+A Unix socket (mode 0600) and loopback addresses are for this machine, and reflection is answered there. Whoever
+listens elsewhere needs TLS; without it other addresses are refused. Every call is authenticated on every listener.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from grpc_reflection.v1alpha import reflection
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.entrypoints.grpc.health_service import SERVICE as HEALTH_SERVICE
 from aisecops_server.entrypoints.grpc.services import Served, handlers
+from aisecops_server.entrypoints.grpc.tls import server_credentials
+from aisecops_server.ports import TlsSource
 
 # Plans may be 4 MiB; the rest is for what wraps them.
 MAX_REQUEST_BYTES = 4 * 1024 * 1024 + 64 * 1024
@@ -51,20 +53,28 @@ _TCP_OPTIONS: Sequence[tuple[str, Any]] = (
 
 
 @dataclass(frozen=True, slots=True)
+class TcpListening:
+    """A TCP listener: ``host:port``, with port 0 for any, over TLS or not; not is for loopback only."""
+
+    address: str
+    tls: TlsSource | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Listening:
-    """Where to listen. ``address`` is ``host:port``, with port 0 for any; empty for no TCP."""
+    """Where to listen."""
 
     socket: Path | None
-    address: str = ""
+    tcp: tuple[TcpListening, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RunningServer:
-    """A server that answers. ``port`` is the TCP port, or 0 without one."""
+    """A server that answers. ``ports`` are those of its TCP listeners, in their order."""
 
     servers: tuple[grpc.aio.Server, ...]
     socket: Path | None
-    port: int
+    ports: tuple[int, ...] = ()
 
     async def stop(self, grace_seconds: float) -> None:
         """Stop taking calls, let those under way end within the grace, and remove the socket."""
@@ -79,16 +89,16 @@ async def serve(served: Served, listening: Listening) -> RunningServer:
     Raises:
         InvalidRequestError: there is nothing to listen on, or it may not or cannot be listened on.
     """
-    if listening.socket is None and not listening.address:
+    if listening.socket is None and not listening.tcp:
         raise InvalidRequestError("there is nothing to listen on", hint="Set a socket or an address", field="listen")
     # Made once, so that what is in flight is counted over all listeners.
     answering = handlers(served)
     names = served.service_names
     servers: list[grpc.aio.Server] = []
-    port = 0
-    if listening.address:
-        server = _server(answering, (*_OPTIONS, *_TCP_OPTIONS), names)
-        port = _bind_tcp(server, listening.address)
+    ports = []
+    for tcp in listening.tcp:
+        server = _server(answering, (*_OPTIONS, *_TCP_OPTIONS), () if tcp.tls else names)
+        ports.append(_bind_tcp(server, tcp))
         servers.append(server)
     if listening.socket is not None:
         server = _server(answering, _OPTIONS, names)
@@ -96,7 +106,7 @@ async def serve(served: Served, listening: Listening) -> RunningServer:
         servers.append(server)
     for server in servers:
         await server.start()
-    return RunningServer(tuple(servers), listening.socket, port)
+    return RunningServer(tuple(servers), listening.socket, tuple(ports))
 
 
 def _server(
@@ -104,7 +114,8 @@ def _server(
 ) -> grpc.aio.Server:
     server = grpc.aio.server(options=list(options))
     server.add_generic_rpc_handlers(tuple(answering))
-    reflection.enable_server_reflection((*names, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
+    if names:
+        reflection.enable_server_reflection((*names, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
     return server
 
 
@@ -158,22 +169,36 @@ def _remove_stale(path: Path) -> None:
     )
 
 
-def _bind_tcp(server: grpc.aio.Server, address: str) -> int:
-    if not _is_loopback(address):
+def _bind_tcp(server: grpc.aio.Server, listening: TcpListening) -> int:
+    address = listening.address
+    if not _is_host_and_port(address):
+        raise InvalidRequestError(f"{address} is not host:port", hint="Such as 127.0.0.1:8443", field="listen_address")
+    if listening.tls is None and not is_loopback(address):
         raise InvalidRequestError(
-            f"{address} is not a loopback address, and peers elsewhere cannot be authenticated yet",
-            hint="Listen on 127.0.0.1 or on the Unix socket",
+            f"{address} is not a loopback address, and who calls from elsewhere is authenticated over TLS only",
+            hint="Set tls_certificate, tls_key, tls_client_ca and trust_domain ('aisecops dev ca DIR' makes them for a"
+            " trial), or listen on 127.0.0.1 or the Unix socket",
             field="listen_address",
         )
+    credentials = server_credentials(listening.tls) if listening.tls else None
     try:
-        return int(server.add_insecure_port(address))
+        if credentials is None:
+            return int(server.add_insecure_port(address))
+        return int(server.add_secure_port(address, credentials))
     except (OSError, RuntimeError) as error:
         raise InvalidRequestError(
             f"cannot listen on {address}", hint="Take another port", field="listen_address"
         ) from error
 
 
-def _is_loopback(address: str) -> bool:
+def _is_host_and_port(address: str) -> bool:
+    # Everything else that gRPC understands (unix:, vsock:, …) is another kind of listener.
+    host, _, port = address.rpartition(":")
+    return bool(host) and port.isascii() and port.isdigit() and (":" not in host or host.startswith("["))
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether ``host:port`` is of this machine only."""
     host = address.rpartition(":")[0].strip("[]")
     try:
         return ipaddress.ip_address(host).is_loopback

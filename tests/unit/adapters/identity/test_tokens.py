@@ -13,6 +13,7 @@ import pytest
 from aisecops_server.adapters.identity.issuer import KEY_SET_FILE, PRIVATE_KEY_FILE, TokenIssuer, local_issuer
 from aisecops_server.adapters.identity.key_set import KeySet
 from aisecops_server.adapters.identity.tokens import MAX_LIFETIME_SECONDS, TokenAuthenticator
+from aisecops_server.adapters.identity.watched_file import WatchedFile
 from aisecops_server.domain.errors import InvalidRequestError, UnauthenticatedError
 from aisecops_server.domain.identity import Role
 from cryptography.hazmat.primitives import serialization
@@ -31,7 +32,7 @@ class Desk:
         self.clock = FakeClock()
         self.directory = directory
         self.issuer = local_issuer(directory, self.clock)
-        self.authenticator = TokenAuthenticator(KeySet(directory / KEY_SET_FILE), self.clock)
+        self.authenticator = TokenAuthenticator(KeySet(WatchedFile(directory / KEY_SET_FILE, self.clock)), self.clock)
 
     @property
     def now(self) -> int:
