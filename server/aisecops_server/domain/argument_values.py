@@ -42,19 +42,20 @@ _PATH = rf"(?:~|\.|\.\.|[a-z]:)?[/\\][{_L}._~\-]+(?:[/\\][{_L}._~\-]+)*[/\\]?|[{
 _IDENTIFIER = rf"[{_L}_\-]*\d[{_L}_\-]*"
 _TIME = r"\d+:\d\d(?::\d\d(?:\.\d+)?)?(?:z|[+\-]\d\d:?\d\d)?"
 _NUMBER = rf"[+\-]?\d+(?:[.,]\d+)*|{_TIME}|\d+[-/.]\d+(?:[-/.]\d+)?(?:[t ]{_TIME})?"
-# In this order: the first shape that covers the whole value names it.
+_DIGITS = frozenset("0123456789")
+# In this order: the first shape that covers the whole value names it. Without one of its signs none can.
 _WHOLE = tuple(
-    (shape, re2.compile(f"(?:{pattern})$"))
-    for shape, pattern in (
-        ("email", _EMAIL),
-        ("url", _URL),
-        ("iban", _IBAN),
-        ("host", _ADDRESS),
-        ("number", _NUMBER),
-        ("host", _HOST),
-        ("path", _PATH),
-        ("identifier", _HANDLE),
-        ("identifier", _IDENTIFIER),
+    (shape, frozenset(signs), re2.compile(f"(?:{pattern})$"))
+    for shape, signs, pattern in (
+        ("email", "@", _EMAIL),
+        ("url", ":", _URL),
+        ("iban", _DIGITS, _IBAN),
+        ("host", ".", _ADDRESS),
+        ("number", _DIGITS, _NUMBER),
+        ("host", ".", _HOST),
+        ("path", "/\\", _PATH),
+        ("identifier", "@#", _HANDLE),
+        ("identifier", _DIGITS, _IDENTIFIER),
     )
 )
 _EMBEDDED = re2.compile(
@@ -111,8 +112,9 @@ def argument_values(arguments: Mapping[str, JsonValue]) -> Iterator[ArgumentValu
 
 def reference_shape(form: str) -> str:
     """Return the shape of a normal form that looks like a reference, or an empty string."""
-    for shape, pattern in _WHOLE:
-        if pattern.match(form):
+    characters = frozenset(form)
+    for shape, signs, pattern in _WHOLE:
+        if not signs.isdisjoint(characters) and pattern.match(form):
             return "path" if shape == "host" and _is_file_name(form) else shape
     return ""
 

@@ -7,6 +7,7 @@ for its absence.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,12 +17,23 @@ from aisecops_server.domain.errors import InvalidPlanError
 from aisecops_server.domain.normal_form import normal_form, words
 from aisecops_server.domain.plan import ExecutionPlan, Step, StepId
 from aisecops_server.domain.provenance import Source, SourceId, SourceKind
-from aisecops_server.domain.request_words import Request
-from aisecops_server.domain.source_text import RecordReader, SourceText, json_scalars, source_texts
+from aisecops_server.domain.request_words import Request, phrase_of
+from aisecops_server.domain.source_text import (
+    LARGE_SOURCE,
+    SMALL_SOURCE,
+    RecordReader,
+    SourceText,
+    json_scalars,
+    source_texts,
+)
 from aisecops_server.domain.strict_json import parse_object
 from aisecops_server.domain.value_search import Sighting, ValueSearch
 
 SHORTEST_POINTER = 4
+# What follows from a source takes a multiple of its room, so it is remembered of fewer than the sources themselves.
+LONGEST_ORIGIN = 1024
+SMALL_REMEMBERED = 128
+LARGE_REMEMBERED = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +94,32 @@ class _Binding:
         return any(not named[record] <= {value} for record in records if record in named)
 
     def _named_in(self, text: SourceText) -> Mapping[int, set[str]]:
-        told = {
-            number: {scalar for scalar in scalars if self.said.phrases(scalar)}
-            for number, scalars in text.records().items()
-        }
-        return {number: scalars for number, scalars in told.items() if scalars}
+        phrases = _phrases(text)
+        named: dict[int, set[str]] = {}
+        for phrase in phrases.keys() & self.said.runs:
+            for record, scalar in phrases[phrase]:
+                named.setdefault(record, set()).add(scalar)
+        return named
+
+
+def _phrases(text: SourceText) -> Mapping[str, Sequence[tuple[int, str]]]:
+    """Return the scalars of a source that could be said word by word, each with its record, by what would be said."""
+    if len(text.scalars) > LARGE_SOURCE:
+        return _phrases_in(text)
+    return (_small if len(text.scalars) <= SMALL_SOURCE else _large)(text)
+
+
+def _phrases_in(text: SourceText) -> Mapping[str, Sequence[tuple[int, str]]]:
+    phrases: dict[str, list[tuple[int, str]]] = {}
+    for record, scalar in text.recorded():
+        if phrase := phrase_of(scalar):
+            phrases.setdefault(phrase, []).append((record, scalar))
+    return phrases
+
+
+# Sources come back with every step of an agent, and so does what could be said of them.
+_small = functools.lru_cache(maxsize=SMALL_REMEMBERED)(_phrases_in)
+_large = functools.lru_cache(maxsize=LARGE_REMEMBERED)(_phrases_in)
 
 
 def _parts(
@@ -153,10 +186,17 @@ def _pointed_at(
     )
 
 
-def _origins(source: Source) -> Iterator[ArgumentValue]:
-    for value in argument_values({"origin": source.origin_uri, **_call_arguments(source.name)}):
-        if not value.embedded and len(value.needle) >= SHORTEST_POINTER:
-            yield value
+def _origins(source: Source) -> Sequence[ArgumentValue]:
+    short = len(source.name) + len(source.origin_uri) <= LONGEST_ORIGIN
+    return (_remembered_origins if short else _origins_in)(source.origin_uri, source.name)
+
+
+def _origins_in(origin_uri: str, name: str) -> Sequence[ArgumentValue]:
+    values = argument_values({"origin": origin_uri, **_call_arguments(name)})
+    return tuple(value for value in values if not value.embedded and len(value.needle) >= SHORTEST_POINTER)
+
+
+_remembered_origins = functools.lru_cache(maxsize=SMALL_REMEMBERED)(_origins_in)
 
 
 def _call_arguments(name: str) -> Mapping[str, JsonValue]:

@@ -42,10 +42,13 @@ class Request:
         tells = any(len(word) >= SHORTEST_NAME and not word.isdigit() for word in said)
         return tells and all(word in self.spoken for word in said)
 
-    def phrases(self, scalar: str) -> bool:
-        """Return whether a scalar of two to eight words was said word by word, file endings aside."""
-        said = words(without_file_ending(scalar))
-        return 1 < len(said) <= LONGEST_PHRASE and not all(map(str.isdigit, said)) and " ".join(said) in self.runs
+
+def phrase_of(scalar: str) -> str:
+    """Return a scalar of two to eight words as it would be said, file endings aside, or an empty string."""
+    if scalar.isalnum():
+        return ""
+    said = words(without_file_ending(scalar))
+    return " ".join(said) if 1 < len(said) <= LONGEST_PHRASE and not all(map(str.isdigit, said)) else ""
 
 
 def _spoken(prompts: tuple[str, ...]) -> Request:

@@ -57,11 +57,12 @@ class Span:
     line: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SourceText:
     """What is searched. ``spans`` maps the start of each scalar in ``scalars`` to its span.
 
-    ``reread`` is the text read another way: percent-encoding undone, glued sentences parted.
+    ``reread`` is the text read another way: percent-encoding undone, glued sentences parted. Two are the same only if
+    they are one, so that what follows from one can be remembered beside it.
     """
 
     plain: str
@@ -69,12 +70,10 @@ class SourceText:
     scalars: str
     spans: dict[int, Span]
 
-    def records(self) -> dict[int, list[str]]:
-        """Return the scalars of each record."""
-        held: dict[int, list[str]] = {}
+    def recorded(self) -> Iterator[tuple[int, str]]:
+        """Yield every scalar with the number of its record."""
         for start, span in self.spans.items():
-            held.setdefault(span.record, []).append(self.scalars[start : span.end])
-        return held
+            yield span.record, self.scalars[start : span.end]
 
 
 def source_texts(contents: Mapping[Id, str], read_records: RecordReader) -> dict[Id, SourceText]:

@@ -1,7 +1,7 @@
-"""One automaton over many values, run once over each source: where every value occurs, and how.
+"""Many values searched for in each source at once: where every value occurs, and how.
 
-Time is linear in values plus sources; ``MOST_VALUES`` and ``MOST_MATCHES`` bound the rest, and hitting one of them
-is never silent.
+Few values are looked for one after another, which a plan's usually are; for more there is one automaton. Time is linear
+in values plus sources; ``MOST_VALUES`` and ``MOST_MATCHES`` bound the rest, and hitting one of them is never silent.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from aisecops_server.domain.source_text import SourceText
 
 MOST_VALUES = 512
 MOST_MATCHES = 200_000
+# So many texts are found sooner one by one than by an automaton that has to be built first.
+FEW_NEEDLES = 12
 # Shapes that are recognised even when glued to a label, a path or a list.
 _DISTINCTIVE = frozenset({"email", "url", "host", "iban"})
 _GLUE_OF_DISTINCTIVE = frozenset("-._@%+~")
@@ -69,11 +71,16 @@ class Sighting:
 
 @dataclass(slots=True)
 class Needle:
-    """One text to search for, and where it was sighted. ``labels`` are the words that announce a short number."""
+    """One text to search for, and where it was sighted. ``labels`` are the words that announce a short number.
+
+    ``begins_word`` and ``ends_word`` say whether a neighbour there could make a longer word of it.
+    """
 
     text: str
     distinctive: bool
     open_ended: bool
+    begins_word: bool
+    ends_word: bool
     labels: frozenset[str] = frozenset()
     found: dict[SourceId, Sighting] = field(default_factory=dict)
 
@@ -91,13 +98,13 @@ class Needle:
 
     def stands_free(self, text: str, start: int, end: int) -> bool:
         """Return whether an occurrence is a token of its own rather than a part of a longer one."""
-        return self._free(text, start - 1, self.text[0], -1) and (
-            self.open_ended or self._free(text, end, self.text[-1], 1)
+        return (not self.begins_word or self._free(text, start - 1, self.text[0], -1)) and (
+            self.open_ended or not self.ends_word or self._free(text, end, self.text[-1], 1)
         )
 
     def _free(self, text: str, at: int, edge: str, step: int) -> bool:
         """Return whether the neighbour at ``at`` leaves the value a token of its own."""
-        if not 0 <= at < len(text) or not continues_word(edge):
+        if not 0 <= at < len(text):
             return True
         neighbour = text[at]
         if continues_word(neighbour):
@@ -112,16 +119,17 @@ class Needle:
 
 
 class ValueSearch:
-    """The automaton over all values, and what it found where."""
+    """All values of a plan, and what was found of them where."""
 
-    def __init__(self) -> None:
+    def __init__(self, few: int = FEW_NEEDLES) -> None:
         self.truncated = False
         self.skipped = False
+        self._few = few
         self._values: list[tuple[ArgumentValue, list[Needle]]] = []
         self._needles: dict[tuple[str, bool, bool], Needle] = {}
-        self._automaton = ahocorasick.Automaton()
+        self._sharing: dict[str, list[Needle]] = {}
+        self._automaton: ahocorasick.Automaton | None = None
         self._matches = 0
-        self._sealed = False
 
     def add_all(self, values: Iterable[ArgumentValue], labels: frozenset[str] = frozenset()) -> range:
         """Add values and return where they stand; ``labels`` are words that announce a short number."""
@@ -171,34 +179,49 @@ class ValueSearch:
     def _needle(self, value: ArgumentValue, text: str, labels: frozenset[str]) -> Needle:
         key = (text, value.shape in _DISTINCTIVE, value.open_ended)
         if key not in self._needles:
-            self._needles[key] = Needle(*key)
+            self._needles[key] = Needle(*key, begins_word=continues_word(text[0]), ends_word=continues_word(text[-1]))
         if value.is_counter:
             self._needles[key].labels |= labels | _LABELS
         return self._needles[key]
 
     def _seal(self) -> bool:
-        if not self._sealed:
-            sharing: dict[str, list[Needle]] = {}
+        if not self._sharing:
             for needle in self._needles.values():
-                sharing.setdefault(needle.text, []).append(needle)
-            for text, needles in sharing.items():
-                self._automaton.add_word(text, needles)
-            self._automaton.make_automaton()
-            self._sealed = True
+                self._sharing.setdefault(needle.text, []).append(needle)
+            if len(self._sharing) > self._few:
+                self._automaton = _automaton(self._sharing)
         return bool(self._needles) and not self.truncated
 
     def _free_matches(self, text: str) -> Iterator[tuple[int, int, Needle]]:
-        if not text:
-            return
-        for last, needles in self._automaton.iter(text):
+        for end, needles in self._all_matches(text) if text else ():
             self._matches += 1
             if self._matches > MOST_MATCHES:
                 self.truncated = True
                 return
             for needle in needles:
-                start, end = last + 1 - len(needle.text), last + 1
+                start = end - len(needle.text)
                 if needle.stands_free(text, start, end):
                     yield start, end, needle
+
+    def _all_matches(self, text: str) -> Iterator[tuple[int, Sequence[Needle]]]:
+        """Yield the end of every occurrence of every text, overlapping ones too."""
+        if self._automaton is not None:
+            for last, needles in self._automaton.iter(text):
+                yield last + 1, needles
+            return
+        for form, needles in self._sharing.items():
+            start = text.find(form)
+            while start >= 0:
+                yield start + len(form), needles
+                start = text.find(form, start + 1)
+
+
+def _automaton(sharing: Mapping[str, Sequence[Needle]]) -> ahocorasick.Automaton:
+    automaton = ahocorasick.Automaton()
+    for text, needles in sharing.items():
+        automaton.add_word(text, needles)
+    automaton.make_automaton()
+    return automaton
 
 
 def _merged(found: Sequence[Mapping[SourceId, Sighting]]) -> Mapping[SourceId, Sighting]:
