@@ -16,6 +16,7 @@ from pathlib import Path
 
 from aisecops_server.adapters.bundles.builder import OpaBundleBuilder
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
+from aisecops_server.adapters.evidence.archive import pack
 from aisecops_server.adapters.git.create import library_root
 from aisecops_server.adapters.git.mirror import GitRepository
 from aisecops_server.adapters.identity.authorities import open_authorities
@@ -53,6 +54,7 @@ from aisecops_server.usecases.activate import Activate, PolicySwitch, Rollback
 from aisecops_server.usecases.checkpoint import CheckpointKeys, Committer, PublishCheckpoint, origin_of
 from aisecops_server.usecases.decide import Decide
 from aisecops_server.usecases.explain import Explain
+from aisecops_server.usecases.export_evidence import ExportEvidence
 from aisecops_server.usecases.list_revisions import ListRevisions, ShowRevision
 from aisecops_server.usecases.live_policy import LivePolicy
 from aisecops_server.usecases.sync import Poller, Resume, Sync
@@ -60,6 +62,7 @@ from aisecops_server.usecases.witness import Cosign
 
 BUNDLE_KEY = "bundle"
 LOG_KEY = "log"
+EVIDENCE_KEY = "evidence"
 WITNESS_KEY = "witness"
 GRACE_SECONDS = 5.0
 _PROBE_SECONDS = 1.0
@@ -78,6 +81,7 @@ class ControlPlane:
     live: LivePolicy
     decide: Decide
     explain: Explain
+    export: ExportEvidence
     policy: PolicyUseCases
     resume: Resume
     poller: Poller
@@ -171,6 +175,15 @@ async def compose(
                 read_records=_records,
             ),
             explain=Explain(engines=live, log=log, deadline_seconds=settings.deadline_seconds),
+            export=ExportEvidence(
+                log=log,
+                publish=publish,
+                bundles=builder,
+                signer=open_key(state / "keys", EVIDENCE_KEY),
+                clock=clock,
+                ids=ids,
+                pack=pack,
+            ),
             policy=PolicyUseCases(
                 activate=activate,
                 rollback=Rollback(switch),
@@ -205,6 +218,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
                 policy=plane.policy,
                 log=plane.log,
                 publish=plane.publish,
+                export=plane.export,
                 authenticator=plane.authenticator,
                 ids=plane.ids,
                 readiness=plane.problem,

@@ -16,7 +16,7 @@ HOMES = {
     "aiohttp": (f"{SERVER}adapters/opa/", f"{SERVER}adapters/witness/", f"{SERVER}entrypoints/witness/"),
     "apsw": (f"{SERVER}adapters/sqlite/",),
     "click": (f"{SERVER}cli/",),
-    "cryptography": (f"{SERVER}adapters/identity/", f"{SERVER}adapters/signing/"),
+    "cryptography": (f"{SERVER}adapters/identity/", f"{SERVER}adapters/signing/", "clients/aisecops_verify/"),
     "docker": (f"{SERVER}adapters/opa/",),
     "git": (f"{SERVER}adapters/git/",),
     "jwt": (f"{SERVER}adapters/identity/",),
@@ -52,6 +52,12 @@ def test_the_client_stands_on_the_base_dependencies_alone() -> None:
         for path in tree.under("clients/aisecops_client/", suffix=".py")
     }
     assert {path: names for path, names in foreign.items() if names} == {}
+
+
+def test_the_verifier_stands_on_one_library_alone() -> None:
+    files = tree.under("clients/aisecops_verify/", suffix=".py")
+    foreign = {path: sorted(_roots(path) - {"cryptography"} - set(sys.stdlib_module_names)) for path in files}
+    assert foreign == {"clients/aisecops_verify/__init__.py": []}
 
 
 def _roots(path: str) -> set[str]:

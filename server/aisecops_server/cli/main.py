@@ -27,6 +27,7 @@ ENTRIES = {
     "trace": Entry(f"{_HERE}.trace:trace", "Look at what agents proposed and what was decided."),
     "bundle": Entry(f"{_HERE}.bundle:bundle", "See and change which policy revision is live."),
     "log": Entry(f"{_HERE}.log:log", "Read and verify the audit log."),
+    "evidence": Entry(f"{_HERE}.evidence:evidence", "Make and verify packages that prove what was decided."),
     "witness": Entry(f"{_HERE}.witness:witness", "Run a witness, which signs only what extends what it signed before."),
     "engine": Entry(f"{_HERE}.engine:engine", "Get and check the policy engine (OPA)."),
     "dev": Entry(f"{_HERE}.dev:dev", "Make what a laptop needs: a policy, tokens, certificates."),

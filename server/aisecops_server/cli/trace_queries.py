@@ -12,15 +12,14 @@ import click
 
 from aisecops_server.cli.exit_codes import ExitCode, of_outcome
 from aisecops_server.cli.invocation import command, current
+from aisecops_server.cli.narrowing import filter_of, is_narrowed, narrowing
 from aisecops_server.cli.output import console, say, show, show_lines, show_list, when
 
 if TYPE_CHECKING:
     from aisecops_client.client import Client
     from rich.console import Console
 
-OUTCOMES = {"allowed": "ALLOW", "blocked": "DENY", "escalated": "REQUIRE_APPROVAL"}
 _NO_TRACES = "no traces yet; 'aisecops decide -f plan.json --agent ID' makes one"
-MODES = {"enforce": "ENFORCE", "dry-run": "DRY_RUN"}
 
 
 @command(
@@ -32,40 +31,16 @@ MODES = {"enforce": "ENFORCE", "dry-run": "DRY_RUN"}
     aisecops trace list -o ndjson | jq -r .traceId
     """,
 )
-@click.option("--agent", default="", help="Agent that proposed.")
-@click.option("--outcome", type=click.Choice(list(OUTCOMES)), help="Most restrictive outcome in the trace.")
-@click.option("--tool", default="", help="A tool that the trace names.")
-@click.option("--rule", default="", help="A rule that fired.")
-@click.option("--trust", type=click.Choice(["trusted", "internal", "external", "unverified"]), help="Lowest trust.")
-@click.option("--revision", default="", help="Policy commit that decided.")
-@click.option("--mode", type=click.Choice(list(MODES)), help="Decided for real or as a dry run.")
-@click.option("--from", "since", type=click.DateTime(), help="Not before (UTC).")
-@click.option("--to", "until", type=click.DateTime(), help="Before (UTC).")
+@narrowing
 @click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="Traces on a page.")
 @click.option("--page", default="", help="The nextPageToken of the page before.")
 def list_traces(**asked: Any) -> ExitCode:
     """List traces, newest first."""
-    from aisecops.v1 import audit_service_pb2  # noqa: PLC0415
-
     from aisecops_server.cli.connection import connect, to_json  # noqa: PLC0415
 
-    narrow = audit_service_pb2.TraceFilter(
-        agent_id=asked["agent"],
-        tool=asked["tool"],
-        rule=asked["rule"],
-        revision=asked["revision"],
-        trust=asked["trust"] or "",
-        outcome=OUTCOMES.get(asked["outcome"] or "", ""),
-        mode=MODES.get(asked["mode"] or "", ""),
-    )
-    # `from` is a word of Python, so the field is reached by name.
-    for stamp, moment in ((getattr(narrow, "from"), asked["since"]), (narrow.to, asked["until"])):
-        if moment is not None:
-            stamp.FromDatetime(moment)
     with connect() as client:
-        page = to_json(client.traces(narrow, page_size=asked["limit"], page_token=asked["page"]))
-    narrowed = any(value for name, value in asked.items() if name not in {"limit", "page"})
-    empty = "no trace matches; drop a filter" if narrowed else _NO_TRACES
+        page = to_json(client.traces(filter_of(asked), page_size=asked["limit"], page_token=asked["page"]))
+    empty = "no trace matches; drop a filter" if is_narrowed(asked) else _NO_TRACES
     show_list(page, items="traces", draw=lambda target: _draw_list(target, page), empty=empty)
     if page["nextPageToken"]:
         say(f"more: --page {page['nextPageToken']}")

@@ -10,7 +10,11 @@ import grpc
 from aisecops import v1
 from google.rpc import error_details_pb2, status_pb2
 
-STREAMED = {"/aisecops.v1.DecisionService/Session": "both", "/aisecops.v1.AuditService/StreamEvents": "answers"}
+STREAMED = {
+    "/aisecops.v1.DecisionService/Session": "both",
+    "/aisecops.v1.AuditService/StreamEvents": "answers",
+    "/aisecops.v1.EvidenceService/ExportEvidence": "answers",
+}
 # Read off the descriptors of the whole package, so that a call that is new is asked for a credential as well.
 EVERY_CALL = [
     f"/{service.full_name}/{method.name}"

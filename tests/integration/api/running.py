@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aisecops_client import AsyncClient
+from aisecops_server.adapters.evidence.archive import pack
 from aisecops_server.adapters.identity.callers import CallerAuthenticator
 from aisecops_server.adapters.identity.issuer import KEY_SET_FILE, TokenIssuer, local_issuer
 from aisecops_server.adapters.identity.key_set import KeySet
@@ -25,6 +26,7 @@ from aisecops_server.ports import Authenticator
 from aisecops_server.usecases.activate import ActivateCommand, Order
 from aisecops_server.usecases.decide import Decide
 from aisecops_server.usecases.explain import Explain
+from aisecops_server.usecases.export_evidence import ExportEvidence
 from aisecops_server.usecases.list_revisions import RevisionPage
 
 from tests.fakes.checkpoints import publishing
@@ -75,6 +77,13 @@ class FakePolicy:
         return Revision(COMMIT, RevisionState.LIVE, "b" * 64, "")
 
 
+class NoBundles:
+    """Has no bundle of any revision."""
+
+    async def stored(self, revision: CommitId) -> None:
+        return None
+
+
 @dataclass
 class Api:
     """A running API and everything behind it."""
@@ -113,12 +122,16 @@ def served_by(
     """Return the real use cases on fakes."""
     clock, log, engine, ids = clock or FakeClock(), log or MemoryEventLog(), engine or FakeEngine(), RandomIds()
     reasons = problem if problem is not None else [""]
+    publish = publishing(keys.parent, log)
     return Served(
         decide=Decide(engine, log, clock, ids, deadline_seconds=1.0),
         explain=Explain(engine, log, deadline_seconds=1.0),
         policy=(policy or FakePolicy()).use_cases(),
         log=log,
-        publish=publishing(keys.parent, log),
+        publish=publish,
+        export=ExportEvidence(
+            log, publish, bundles=NoBundles(), signer=publish.keys.signer, clock=clock, ids=ids, pack=pack
+        ),
         authenticator=authenticator or CallerAuthenticator(TokenAuthenticator(KeySet(WatchedFile(keys, clock)), clock)),
         ids=ids,
         readiness=lambda: reasons[0],

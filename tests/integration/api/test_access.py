@@ -29,6 +29,7 @@ EXPECTED = {
     "AuditService/GetTrace": READERS,
     "AuditService/ListTraces": READERS,
     "AuditService/StreamEvents": READERS,
+    "EvidenceService/ExportEvidence": READERS,
     "TransparencyService/GetCheckpoint": {Role.AGENT, Role.APP} | READERS,
     "TransparencyService/ProveInclusion": READERS,
     "TransparencyService/ProveConsistency": {Role.AGENT, Role.APP} | READERS,

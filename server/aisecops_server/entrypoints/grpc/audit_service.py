@@ -50,7 +50,7 @@ class AuditService:
         """Answer ListTraces."""
         asked = read_message(api.ListTracesRequest, request)
         page = await self.log.traces(
-            _filter(asked.filter),
+            trace_filter(asked.filter),
             page_size=page_size(asked.page_size, at_most=_MAX_PAGE),
             page_token=asked.page_token,
         )
@@ -109,7 +109,12 @@ def _summary(trace: TraceSummary) -> event_pb2.TraceSummary:
     )
 
 
-def _filter(asked: api.TraceFilter) -> TraceFilter:
+def trace_filter(asked: api.TraceFilter) -> TraceFilter:
+    """Return the filter that a request asks for.
+
+    Raises:
+        InvalidRequestError: a field is not one that could match.
+    """
     texts = {name: _text(name, getattr(asked, name)) for name in _TEXTS}
     # `from` is a keyword of the language, so the field has no attribute.
     begins: Timestamp = getattr(asked, "from")

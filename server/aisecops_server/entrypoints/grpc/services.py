@@ -6,12 +6,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from aisecops.v1 import audit_service_pb2, bundle_service_pb2, decision_service_pb2, transparency_service_pb2
+from aisecops.v1 import (
+    audit_service_pb2,
+    bundle_service_pb2,
+    decision_service_pb2,
+    evidence_service_pb2,
+    transparency_service_pb2,
+)
 
 from aisecops_server.entrypoints.grpc.admission import Admission
 from aisecops_server.entrypoints.grpc.audit_service import AuditService
 from aisecops_server.entrypoints.grpc.bundle_service import BundleService, PolicyUseCases
 from aisecops_server.entrypoints.grpc.decision_service import DecisionService
+from aisecops_server.entrypoints.grpc.evidence_service import EvidenceService
 from aisecops_server.entrypoints.grpc.health_service import HealthService, Readiness
 from aisecops_server.entrypoints.grpc.methods import Gate, Patience
 from aisecops_server.entrypoints.grpc.transparency_service import TransparencyService
@@ -19,10 +26,12 @@ from aisecops_server.ports import Authenticator, EventLog, Ids
 from aisecops_server.usecases.checkpoint import PublishCheckpoint
 from aisecops_server.usecases.decide import Decide
 from aisecops_server.usecases.explain import Explain
+from aisecops_server.usecases.export_evidence import ExportEvidence
 
 _DECISION = decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"].full_name
 _BUNDLE = bundle_service_pb2.DESCRIPTOR.services_by_name["BundleService"].full_name
 _AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name
+_EVIDENCE = evidence_service_pb2.DESCRIPTOR.services_by_name["EvidenceService"].full_name
 _TRANSPARENCY = transparency_service_pb2.DESCRIPTOR.services_by_name["TransparencyService"].full_name
 
 Methods = dict[str, "grpc.RpcMethodHandler[Any, Any]"]
@@ -37,6 +46,7 @@ class Served:
     policy: PolicyUseCases
     log: EventLog
     publish: PublishCheckpoint
+    export: ExportEvidence
     authenticator: Authenticator
     ids: Ids
     readiness: Readiness
@@ -45,7 +55,7 @@ class Served:
     @property
     def service_names(self) -> tuple[str, ...]:
         """Return the full names of our services."""
-        return (_DECISION, _BUNDLE, _AUDIT, _TRANSPARENCY)
+        return (_DECISION, _BUNDLE, _AUDIT, _TRANSPARENCY, _EVIDENCE)
 
 
 def handlers(served: Served) -> tuple[grpc.GenericRpcHandler, ...]:
@@ -57,6 +67,7 @@ def handlers(served: Served) -> tuple[grpc.GenericRpcHandler, ...]:
         grpc.method_handlers_generic_handler(_BUNDLE, _bundle_methods(served, gate)),
         grpc.method_handlers_generic_handler(_AUDIT, _audit_methods(served, gate)),
         grpc.method_handlers_generic_handler(_TRANSPARENCY, _transparency_methods(served, gate)),
+        grpc.method_handlers_generic_handler(_EVIDENCE, _evidence_methods(served, gate)),
         health.handler(),
     )
 
@@ -105,3 +116,8 @@ def _transparency_methods(served: Served, gate: Gate) -> Methods:
         "ProveInclusion": gate.unary(f"{place}/ProveInclusion", service.prove_inclusion, Patience.WORK),
         "ProveConsistency": gate.unary(f"{place}/ProveConsistency", service.prove_consistency, Patience.WORK),
     }
+
+
+def _evidence_methods(served: Served, gate: Gate) -> Methods:
+    service = EvidenceService(served.export)
+    return {"ExportEvidence": gate.stream(f"/{_EVIDENCE}/ExportEvidence", service.export_evidence)}

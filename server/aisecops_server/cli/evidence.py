@@ -1,0 +1,20 @@
+"""``aisecops evidence``: its commands by name."""
+
+from __future__ import annotations
+
+from aisecops_server.cli.tree import Entry, group
+
+_HERE = "aisecops_server.cli.evidence_commands"
+
+evidence = group(
+    "evidence",
+    help="Make and verify packages that prove what was decided.",
+    entries={
+        "export": Entry(f"{_HERE}:export", "Make a package of traces that others can verify offline."),
+        "verify": Entry(f"{_HERE}:verify", "Verify a package; needs no server."),
+    },
+    examples="""
+    aisecops evidence export TRACE -f case-17.zip
+    aisecops evidence verify case-17.zip --reproduce
+    """,
+)

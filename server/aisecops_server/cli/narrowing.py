@@ -1,0 +1,60 @@
+"""The options that narrow a set of traces, the same wherever traces are chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from aisecops.v1.audit_service_pb2 import TraceFilter
+
+OUTCOMES = {"allowed": "ALLOW", "blocked": "DENY", "escalated": "REQUIRE_APPROVAL"}
+MODES = {"enforce": "ENFORCE", "dry-run": "DRY_RUN"}
+_TRUST = ("trusted", "internal", "external", "unverified")
+_NAMES = ("agent", "outcome", "tool", "rule", "trust", "revision", "mode", "since", "until")
+
+_OPTIONS = (
+    click.option("--agent", default="", help="Agent that proposed."),
+    click.option("--outcome", type=click.Choice(list(OUTCOMES)), help="Most restrictive outcome in the trace."),
+    click.option("--tool", default="", help="A tool that the trace names."),
+    click.option("--rule", default="", help="A rule that fired."),
+    click.option("--trust", type=click.Choice(_TRUST), help="Lowest trust."),
+    click.option("--revision", default="", help="Policy commit that decided."),
+    click.option("--mode", type=click.Choice(list(MODES)), help="Decided for real or as a dry run."),
+    click.option("--from", "since", type=click.DateTime(), help="Not before (UTC)."),
+    click.option("--to", "until", type=click.DateTime(), help="Before (UTC)."),
+)
+
+
+def narrowing(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options; they arrive under the names that ``filter_of`` and ``is_narrowed`` read."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def is_narrowed(asked: Mapping[str, Any]) -> bool:
+    """Return whether any of the options was given."""
+    return any(asked[name] for name in _NAMES)
+
+
+def filter_of(asked: Mapping[str, Any]) -> TraceFilter:
+    """Return the API's filter of the options."""
+    from aisecops.v1 import audit_service_pb2  # noqa: PLC0415
+
+    narrow = audit_service_pb2.TraceFilter(
+        agent_id=asked["agent"],
+        tool=asked["tool"],
+        rule=asked["rule"],
+        revision=asked["revision"],
+        trust=asked["trust"] or "",
+        outcome=OUTCOMES.get(asked["outcome"] or "", ""),
+        mode=MODES.get(asked["mode"] or "", ""),
+    )
+    # `from` is a word of Python, so the field is reached by name.
+    for stamp, moment in ((getattr(narrow, "from"), asked["since"]), (narrow.to, asked["until"])):
+        if moment is not None:
+            stamp.FromDatetime(moment)
+    return narrow

@@ -1,0 +1,138 @@
+"""An evidence package: which files it has, what its manifest and its statement say, and how those are signed.
+
+Owns the format ``aisecops-evidence/1``; ``clients/aisecops_verify`` reads it without this module. Same content, same
+bytes: nothing in a package depends on when or where it was made. Times are those of what was recorded.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from aisecops_server.domain.canonical import JsonValue, canonical_bytes, digest
+from aisecops_server.domain.event import StoredEvent
+
+FORMAT = "aisecops-evidence/1"
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "https://aisecops.example/attestation/evidence/v1"
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+MANIFEST = "manifest.json"
+STATEMENT = "statement.dsse.json"
+CHECKPOINT = "checkpoint.note"
+EVENTS = "events.ndjson"
+PROOFS = "proofs.json"
+SUMMARY = "summary.md"
+PAGE = "summary.html"
+README = "README.md"
+
+_README = """# Evidence package
+
+`summary.html` is for reading; everything else is for checking. With Python and the package `cryptography`:
+
+    pip install aisecops
+    aisecops-verify PACKAGE --log-key KEY --evidence-key KEY --witness-key KEY --reproduce OPA
+
+The verifier is one file (`aisecops_verify/__init__.py`) that may be copied. Give it keys that you were given by another
+way than this package. `--reproduce` makes every decision again with a stock Open Policy Agent.
+
+| file | what it is |
+| --- | --- |
+| events.ndjson | the events, byte for byte as the log holds them, one a line |
+| proofs.json | where each stands in the log, and its audit path (RFC 6962) |
+| checkpoint.note | the log's signed head, with the signatures of its witnesses (C2SP signed note) |
+| documents/ | what each decision was made on, byte for byte; the name is the SHA-256 |
+| bundles/ | the policies that decided, as built from their commits; the name is the digest of the content |
+| manifest.json | the SHA-256 of every file, and the keys |
+| statement.dsse.json | the signed statement about the manifest (in-toto, DSSE) |
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceKeys:
+    """The public keys that the package is checked with; ``log`` as ``name+id+key``, ``evidence`` in hexadecimal."""
+
+    log: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProvedEvent:
+    """An event and its audit path in the tree of the checkpoint."""
+
+    stored: StoredEvent
+    path: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What was collected for a package.
+
+    Events stand in log order, and so do ``decisions``, the details of those of them that conclude one; documents and
+    bundles are named by their digest.
+    """
+
+    selection: Mapping[str, JsonValue]
+    events: Sequence[ProvedEvent]
+    decisions: Sequence[Mapping[str, JsonValue]]
+    documents: Mapping[str, bytes]
+    bundles: Mapping[str, bytes]
+    checkpoint: str
+
+
+def evidence_files(collected: Collected, *, summary: bytes, page: bytes) -> dict[str, bytes]:
+    """Return the files of a package, without its manifest and statement."""
+    proofs: list[JsonValue] = [
+        {"index": proved.stored.index, "path": [node.hex() for node in proved.path]} for proved in collected.events
+    ]
+    return {
+        README: _README.encode(),
+        SUMMARY: summary,
+        PAGE: page,
+        EVENTS: b"".join(proved.stored.event.body + b"\n" for proved in collected.events),
+        PROOFS: canonical_bytes(proofs),
+        CHECKPOINT: collected.checkpoint.encode(),
+        **{f"documents/{name}.json": content for name, content in collected.documents.items()},
+        **{f"bundles/{name}.tar.gz": content for name, content in collected.bundles.items()},
+    }
+
+
+def manifest_of(files: Mapping[str, bytes], collected: Collected, keys: EvidenceKeys) -> bytes:
+    """Return the manifest: every file's digest, what was selected, and the keys."""
+    return canonical_bytes(
+        {
+            "format": FORMAT,
+            "selection": collected.selection,
+            "events": len(collected.events),
+            "keys": {"log": keys.log, "evidence": keys.evidence},
+            "files": {name: digest(content) for name, content in files.items()},
+        }
+    )
+
+
+def statement_of(manifest: bytes, collected: Collected) -> bytes:
+    """Return the in-toto statement about ``manifest``."""
+    return canonical_bytes(
+        {
+            "_type": STATEMENT_TYPE,
+            "subject": [{"name": MANIFEST, "digest": {"sha256": digest(manifest)}}],
+            "predicateType": PREDICATE_TYPE,
+            "predicate": {"format": FORMAT, "selection": collected.selection, "events": len(collected.events)},
+        }
+    )
+
+
+def signed_bytes(statement: bytes) -> bytes:
+    """Return what is signed of a statement: type and content, each with its length (DSSE's PAE)."""
+    return f"DSSEv1 {len(PAYLOAD_TYPE)} {PAYLOAD_TYPE} {len(statement)} ".encode() + statement
+
+
+def envelope_of(statement: bytes, *, signature: bytes, key_id: str) -> bytes:
+    """Return the DSSE envelope of a signed statement."""
+    return canonical_bytes(
+        {
+            "payloadType": PAYLOAD_TYPE,
+            "payload": base64.b64encode(statement).decode(),
+            "signatures": [{"keyid": key_id, "sig": base64.b64encode(signature).decode()}],
+        }
+    )

@@ -1,0 +1,198 @@
+"""Makes an evidence package of traces: what was recorded, what decided, and proof that nothing of it was changed since.
+
+Reads the log and the built bundles; the export itself is recorded, with the digest of the package. What is selected is
+complete per trace: every event that the log holds under its id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from aisecops_server.domain.bundle import CommitId
+from aisecops_server.domain.canonical import JsonValue, digest
+from aisecops_server.domain.checkpoint import read_checkpoint
+from aisecops_server.domain.errors import IntegrityError, InvalidRequestError, NotFoundError
+from aisecops_server.domain.event import Stage, StoredEvent, make_event
+from aisecops_server.domain.evidence import (
+    MANIFEST,
+    STATEMENT,
+    Collected,
+    EvidenceKeys,
+    ProvedEvent,
+    envelope_of,
+    evidence_files,
+    manifest_of,
+    signed_bytes,
+    statement_of,
+)
+from aisecops_server.domain.evidence_summary import markdown, page
+from aisecops_server.domain.identity import Principal
+from aisecops_server.domain.record import Receipt, StoredTrace, TraceFilter
+from aisecops_server.ports import BundleBuilder, Clock, EventLog, Ids, Signer
+from aisecops_server.usecases.checkpoint import PublishCheckpoint
+
+MOST_TRACES = 5_000
+MOST_BYTES = 256 * 1024 * 1024
+_PAGE = 500
+
+Pack = Callable[[Mapping[str, bytes]], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceRequest:
+    """What to export: traces by id, or all that a filter finds."""
+
+    trace_ids: Sequence[str] = ()
+    narrow: TraceFilter | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EvidencePackage:
+    """A package, its SHA-256, and the receipt of the event that says that it was made."""
+
+    content: bytes
+    sha256: str
+    traces: int
+    events: int
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class ExportEvidence:
+    """Exports evidence packages. It reads the log and stored bundles, and records each export."""
+
+    log: EventLog
+    publish: PublishCheckpoint
+    bundles: BundleBuilder
+    signer: Signer
+    clock: Clock
+    ids: Ids
+    pack: Pack
+
+    async def __call__(self, request: EvidenceRequest, *, principal: Principal) -> EvidencePackage:
+        """Return the package of what ``request`` selects.
+
+        Raises:
+            InvalidRequestError: nothing or too much is selected.
+            NotFoundError: a trace does not exist.
+            IntegrityError: the log is sealed for another history, or a bundle is not there any more.
+        """
+        traces = await self._traces(request)
+        content, events = await self._package(request, traces)
+        sha256 = digest(content)
+        receipt = await self._record(request, principal, sha256, traces)
+        return EvidencePackage(content, sha256, len(traces), events, receipt)
+
+    async def _traces(self, request: EvidenceRequest) -> list[StoredTrace]:
+        if bool(request.trace_ids) == (request.narrow is not None):
+            raise InvalidRequestError(
+                "name traces, or a filter, and not both", hint="Give trace ids or --since", field="trace_ids"
+            )
+        ids = list(dict.fromkeys(request.trace_ids)) or await self._found(request.narrow or TraceFilter())
+        if not ids:
+            raise NotFoundError("no trace matches", hint="'aisecops trace list' shows what there is", id="")
+        if len(ids) > MOST_TRACES:
+            raise _too_much(f"more than {MOST_TRACES} traces")
+        return [await self.log.trace(trace_id) for trace_id in ids]
+
+    async def _found(self, narrow: TraceFilter) -> list[str]:
+        found: list[str] = []
+        token = ""
+        while len(found) <= MOST_TRACES:
+            listed = await self.log.traces(narrow, page_size=_PAGE, page_token=token)
+            found += [trace.trace_id for trace in listed.traces]
+            token = listed.next_token
+            if not token:
+                break
+        return found
+
+    async def _package(self, request: EvidenceRequest, traces: Sequence[StoredTrace]) -> tuple[bytes, int]:
+        # After the traces were read, so that the checkpoint covers all of them.
+        note = await self.publish()
+        size = read_checkpoint(note.text).head.size
+        decisions = sorted(
+            (decision for trace in traces for decision in trace.decisions),
+            key=lambda decision: decision.receipt.log_index,
+        )
+        stored = sorted((event for trace in traces for event in trace.events), key=lambda event: event.index)
+        collected = Collected(
+            selection=_selection(request),
+            events=[await self._proved(event, size) for event in stored],
+            decisions=[decision.details for decision in decisions],
+            documents={digest(decision.document): decision.document for decision in decisions},
+            bundles=await self._bundles(traces),
+            checkpoint=note.written(),
+        )
+        return self._signed(collected), len(stored)
+
+    async def _proved(self, event: StoredEvent, size: int) -> ProvedEvent:
+        return ProvedEvent(event, tuple(await self.publish.log.inclusion(event.index, size=size)))
+
+    async def _bundles(self, traces: Sequence[StoredTrace]) -> dict[str, bytes]:
+        named = {
+            (str(decision.details["bundle_revision"]), str(decision.details["bundle_digest"]))
+            for trace in traces
+            for decision in trace.decisions
+        }
+        found: dict[str, bytes] = {}
+        for revision, wanted in sorted(named):
+            bundle = await self.bundles.stored(CommitId(revision))
+            if bundle is None or bundle.digest != wanted:
+                raise IntegrityError(
+                    f"the bundle {wanted[:12]} of commit {revision[:12]} is not there any more",
+                    hint="Restore the state directory's bundles from a backup, or leave these traces out",
+                )
+            found[wanted] = bundle.archive.read_bytes()
+        return found
+
+    def _signed(self, collected: Collected) -> bytes:
+        files = evidence_files(collected, summary=markdown(collected), page=page(collected))
+        if sum(map(len, files.values())) > MOST_BYTES:
+            raise _too_much(f"more than {MOST_BYTES >> 20} MiB")
+        public = self.signer.public_raw.hex()
+        manifest = manifest_of(files, collected, EvidenceKeys(self.publish.keys.public.text(), public))
+        statement = statement_of(manifest, collected)
+        envelope = envelope_of(statement, signature=self.signer.sign(signed_bytes(statement)), key_id=public[:16])
+        return self.pack({**files, MANIFEST: manifest, STATEMENT: envelope})
+
+    async def _record(
+        self, request: EvidenceRequest, principal: Principal, sha256: str, traces: Sequence[StoredTrace]
+    ) -> Receipt:
+        return await self.log.append_event(
+            make_event(
+                id=self.ids.event_id(),
+                trace_id=self.ids.trace_id(),
+                plan_id=self.ids.plan_id(),
+                decision_id=self.ids.decision_id(),
+                stage=Stage.RUNTIME_CONTROL,
+                type="evidence.exported",
+                occurred_at_ns=self.clock.now_ns(),
+                details={
+                    "principal": principal.id,
+                    "package_sha256": sha256,
+                    "selection": _selection(request),
+                    "traces": len(traces),
+                },
+            )
+        )
+
+
+def _selection(request: EvidenceRequest) -> dict[str, JsonValue]:
+    if request.narrow is None:
+        return {"trace_ids": sorted(set(request.trace_ids))}
+    chosen = request.narrow
+    fields = ("agent_id", "outcome", "tool", "rule", "trust", "revision", "mode")
+    return {
+        **{name: getattr(chosen, name) for name in fields if getattr(chosen, name)},
+        "from_micros": chosen.from_ns // 1000,
+        "to_micros": chosen.to_ns // 1000,
+    }
+
+
+def _too_much(what: str) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"the selection holds {what}",
+        hint="Narrow it by time, agent or outcome, and make several packages",
+        field="filter",
+    )
