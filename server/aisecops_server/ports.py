@@ -203,6 +203,10 @@ class BundleBuilder(Protocol):
         """Return the verified bundle of ``revision`` if it was built before."""
         ...
 
+    async def exact(self, revision: CommitId, digest: str) -> Bundle | None:
+        """Return the very bundle that has ``digest``, whichever version of us built it, if it is stored and sound."""
+        ...
+
 
 class Signer(Protocol):
     """One Ed25519 key."""

@@ -17,12 +17,13 @@ from aisecops_server.domain.decision import Effect, Mode, Outcome
 from aisecops_server.domain.event import Stage
 from aisecops_server.domain.identity import Role
 from aisecops_server.domain.provenance import SourceKind, TrustLevel
+from aisecops_server.domain.replay import Direction, VerdictClass
 from aisecops_server.settings import Settings
 
 from tests.house import pages, tree
 from tests.support import opa_binary
 
-VOCABULARY = (Outcome, Mode, Effect, Stage, SourceKind, TrustLevel, Role)
+VOCABULARY = (Outcome, Mode, Effect, Stage, SourceKind, TrustLevel, Role, VerdictClass, Direction)
 
 
 def test_every_reference_page_is_current() -> None:

@@ -9,7 +9,7 @@ import pytest
 from aisecops_server.adapters.git.mirror import GitRepository
 from aisecops_server.adapters.git.runner import Bounds, HardenedGit
 from aisecops_server.adapters.git.source import parse_source
-from aisecops_server.adapters.git.tree_rules import MAX_ENTRIES, MAX_FILE_BYTES, policy_entries
+from aisecops_server.adapters.git.tree_rules import policy_entries
 from aisecops_server.domain.bundle import CommitId, PolicyTree
 from aisecops_server.domain.errors import (
     AisecopsError,
@@ -17,6 +17,7 @@ from aisecops_server.domain.errors import (
     RepositoryUnavailableError,
     UnknownRevisionError,
 )
+from aisecops_server.domain.policy_paths import MAX_ENTRIES, MAX_FILE_BYTES
 
 from tests.git_remotes import MINIMAL_FILES, Remote
 

@@ -26,10 +26,14 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class PolicyTree:
-    """The files of one commit that belong to its bundle: repository path to content."""
+    """The files of one commit that belong to its bundle: repository path to content.
+
+    ``drafted`` are the files that stand in no commit; of a tree with any, ``commit`` is only a name for its content.
+    """
 
     commit: CommitId
     files: Mapping[str, bytes]
+    drafted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

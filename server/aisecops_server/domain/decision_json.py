@@ -32,6 +32,20 @@ _OBSERVED = {
     Outcome.REQUIRE_APPROVAL: "Allowed because policy only observes; enforced, it would need approval",
 }
 _MESSAGE_CHARACTERS = 300
+# What a re-evaluation of the same document must give again; a record of an earlier version may lack the later ones.
+CONCLUSION_FIELDS = (
+    "outcome",
+    "findings",
+    "steps",
+    "obligations",
+    "trust",
+    "risk_score_milli",
+    "charges",
+    "policy_mode",
+    "would_outcome",
+    "approval_demand",
+    "approved_by",
+)
 
 
 def decision_details(decision: Decision, plan: ExecutionPlan) -> dict[str, JsonValue]:

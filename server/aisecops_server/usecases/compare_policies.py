@@ -1,14 +1,21 @@
-"""What changed in the policy between two revisions. Reads the repository and nothing else."""
+"""What changed in the policy between two revisions, as text and as meaning. Reads policy and nothing else."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from aisecops_server.domain.bundle import CommitId
+from aisecops_server.domain.bundle import CommitId, PolicyTree
+from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.compiled_tables import compile_tables
 from aisecops_server.domain.errors import UnknownRevisionError
 from aisecops_server.domain.policy_diff import policy_diff
+from aisecops_server.domain.policy_meaning import Change, changes
 from aisecops_server.ports import PolicyRepository
+from aisecops_server.replay_ports import PolicyReader
+
+_REMEMBERED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +43,36 @@ class ComparePolicies:
         if not below:
             raise UnknownRevisionError(f"commit {commit_id} has no commit below it", hint="Name both revisions")
         return below[0].id
+
+
+@dataclass(frozen=True, slots=True)
+class CompareMeanings:
+    """Compares what two policy trees mean, and remembers what it found."""
+
+    reader: PolicyReader
+    _found: dict[tuple[CommitId, CommitId], tuple[Change, ...]] = field(default_factory=dict)
+
+    async def __call__(self, before: PolicyTree, after: PolicyTree) -> tuple[Change, ...]:
+        """Return what differs in meaning; nothing when the two decide alike on every document.
+
+        Raises:
+            BundleRejectedError: one of them cannot be read as policy.
+        """
+        key = (before.commit, after.commit)
+        if key not in self._found:
+            found = await self._compare(before, after) if before.files != after.files else ()
+            if len(self._found) >= _REMEMBERED:
+                self._found.clear()
+            self._found[key] = found
+        return self._found[key]
+
+    async def _compare(self, before: PolicyTree, after: PolicyTree) -> tuple[Change, ...]:
+        old, new = await self.reader.read(before, against=after), await self.reader.read(after, against=before)
+        if old.tables == new.tables:
+            return changes(old, new, compiled=({}, {}))
+        compiled = await asyncio.to_thread(_compiled, old.tables), await asyncio.to_thread(_compiled, new.tables)
+        return changes(old, new, compiled=compiled)
+
+
+def _compiled(tables: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    return compile_tables(tables)

@@ -85,6 +85,10 @@ class OpaBundleBuilder:
         """Return the verified bundle of ``revision`` if it was built before with the library of this version."""
         return await asyncio.to_thread(self._store.load, revision, library=self._library.digest)
 
+    async def exact(self, revision: CommitId, digest: str) -> Bundle | None:
+        """Return the very bundle that has ``digest``, whichever version of us built it, if it is stored and sound."""
+        return await asyncio.to_thread(self._store.exact, revision, digest)
+
     async def _build(self, tree: PolicyTree) -> Bundle:
         layout = await asyncio.to_thread(arrange, tree, self._library, self._compile_tables)
         with tempfile.TemporaryDirectory(dir=self._store.work) as root:

@@ -8,7 +8,7 @@ repository's copies of these files are left out, as are tests, schemas and capab
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -75,8 +75,8 @@ def arrange(tree: PolicyTree, library: Library, compile_tables: CompileTables) -
         BundleRejectedError: something is missing, misplaced, or not what a table or the manifest may be.
     """
     name = _name(tree)
-    tables = compile_tables(dict(_tables(tree)))
-    files = {**dict(_rego(tree)), **library.rego, DATA: canonical_bytes({"tables": tables})}
+    tables = compile_tables({table: parse_yaml(path, tree.files[path]) for table, path in table_files(tree)})
+    files = {**dict(rego_files(tree)), **library.rego, DATA: canonical_bytes({"tables": tables})}
     manifest: dict[str, JsonValue] = {
         "revision": tree.commit,
         "roots": list(ROOTS),
@@ -117,7 +117,12 @@ def _name(tree: PolicyTree) -> str:
     return name
 
 
-def _tables(tree: PolicyTree) -> Iterable[tuple[str, JsonValue]]:
+def table_files(tree: PolicyTree) -> Iterator[tuple[str, str]]:
+    """Yield the name and the path of each table.
+
+    Raises:
+        BundleRejectedError: a file under ``data`` is no table, or a table stands there twice.
+    """
     seen: dict[str, str] = {}
     for path in sorted(tree.files):
         pure = PurePosixPath(path)
@@ -128,10 +133,15 @@ def _tables(tree: PolicyTree) -> Iterable[tuple[str, JsonValue]]:
         if other := seen.get(pure.stem):
             raise _rejected(path, f"the table stands in {other} already", "Keep one of them")
         seen[pure.stem] = path
-        yield pure.stem, parse_yaml(path, tree.files[path])
+        yield pure.stem, path
 
 
-def _rego(tree: PolicyTree) -> Iterable[tuple[str, bytes]]:
+def rego_files(tree: PolicyTree) -> Iterator[tuple[str, bytes]]:
+    """Yield the bundle path and the content of each Rego file that a bundle takes from the repository.
+
+    Raises:
+        BundleRejectedError: a file under ``rego`` is in no place for policy.
+    """
     for path, content in tree.files.items():
         if not path.startswith("rego/") or path.startswith(_LEFT_OUT) or path.endswith(_TEST_SUFFIX):
             continue

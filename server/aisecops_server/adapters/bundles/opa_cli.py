@@ -60,6 +60,19 @@ class OpaCli:
         content: Mapping[str, Any] = json.loads(output)
         return content
 
+    async def parse(self, directory: Path, file: str) -> Mapping[str, Any]:
+        """Return the syntax tree of one file below ``directory``, with places.
+
+        Raises:
+            BundleRejectedError: it cannot be parsed.
+        """
+        arguments = ["parse", "--format", "json", "--json-include", "locations,-comments", file]
+        code, output, errors = await self._run(*arguments, cwd=directory)
+        if code != 0:
+            raise _complaint(errors or output)
+        content: Mapping[str, Any] = json.loads(output)
+        return content
+
     async def sign(self, directory: Path, *, key: Path, claims: Path, output: Path) -> bytes:
         """Return the signatures file of the bundle in ``directory``.
 

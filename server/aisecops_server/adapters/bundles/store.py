@@ -20,14 +20,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from aisecops_server.adapters.bundles.archive import MAX_ARCHIVE_BYTES, bundle_digest, read_archive
-from aisecops_server.adapters.bundles.layout import DATA
-from aisecops_server.domain.bundle import Bundle, CommitId, RuleDoc
+from aisecops_server.adapters.bundles.layout import DATA, MANIFEST
+from aisecops_server.domain.bundle import Bundle, BundleDigest, CommitId, RuleDoc
 from aisecops_server.domain.canonical import JsonValue, canonical_bytes
 from aisecops_server.domain.errors import IntegrityError
 from aisecops_server.ports import Signer
 
 _CONTEXT = b"aisecops bundle record v1\n"
 _REVISION = re.compile(r"[0-9a-f]{40}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _logger = logging.getLogger(__name__)
 
 
@@ -53,6 +54,26 @@ class BundleStore:
         except IntegrityError as error:
             _logger.warning("stored bundle of %s is not served: %s", revision, error.message)
             return None
+
+    def exact(self, revision: CommitId, digest: str) -> Bundle | None:
+        """Return the bundle of ``revision`` with ``digest``, whatever it was built with, if it is there and sound.
+
+        The digest is recomputed from the content, and the engine checks the signature inside before it serves.
+        """
+        if not _DIGEST.fullmatch(digest):
+            return None
+        try:
+            content = _content(self._archive(digest))
+            files = read_archive(content) if content is not None else {}
+            if bundle_digest(files) != digest or _revision(files) != revision:
+                return None
+            record = self._record(revision)
+        except IntegrityError as error:
+            _logger.warning("stored bundle %s is not used: %s", digest, error.message)
+            return None
+        own = record if record and record.get("digest") == digest else {}
+        rules, tools = _rules(own.get("rules")), _tools(own.get("tools"))
+        return Bundle(revision, BundleDigest(digest), self._archive(digest), rules, tools, _tables(files))
 
     def save(self, bundle: Bundle, content: bytes, *, library: str) -> Bundle:
         """Store an archive and its record, durably; the returned bundle points into the store."""
@@ -98,11 +119,9 @@ class BundleStore:
     def _bundle(self, record: Mapping[str, JsonValue], revision: CommitId) -> Bundle:
         digest = str(record["digest"])
         archive = self._archive(digest)
-        try:
-            with archive.open("rb") as stream:
-                content = stream.read(MAX_ARCHIVE_BYTES + 1)
-        except OSError as error:
-            raise IntegrityError("its archive cannot be read") from error
+        content = _content(archive)
+        if content is None:
+            raise IntegrityError("its archive is gone")
         files = read_archive(content)
         found = bundle_digest(files)
         same_bytes = hashlib.sha256(content).hexdigest() == record["archive_sha256"]
@@ -116,6 +135,24 @@ class BundleStore:
 
     def _index(self, revision: str) -> Path:
         return self._directory / "revisions" / f"{revision}.json"
+
+
+def _content(archive: Path) -> bytes | None:
+    try:
+        with archive.open("rb") as stream:
+            return stream.read(MAX_ARCHIVE_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise IntegrityError("its archive cannot be read") from error
+
+
+def _revision(files: Mapping[str, bytes]) -> str:
+    try:
+        manifest = json.loads(files.get(MANIFEST, b"{}"))
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError("its manifest cannot be read") from error
+    return str(manifest.get("revision", "")) if isinstance(manifest, dict) else ""
 
 
 def _rules(value: JsonValue) -> tuple[RuleDoc, ...]:

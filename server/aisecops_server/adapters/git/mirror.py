@@ -19,13 +19,13 @@ from aisecops_server.adapters.git.runner import Bounds, Finished, HardenedGit, O
 from aisecops_server.adapters.git.source import Source, ancestor_name, parse_source, ref_name
 from aisecops_server.adapters.git.tree_rules import (
     MAX_LISTING_BYTES,
-    MAX_TREE_BYTES,
     Entry,
     policy_entries,
     unfit,
 )
 from aisecops_server.domain.bundle import Commit, CommitId, PolicyTree
 from aisecops_server.domain.errors import RepositoryUnavailableError, UnknownRevisionError
+from aisecops_server.domain.policy_paths import MAX_TREE_BYTES
 
 _COMMIT_ID = re.compile(r"[0-9a-f]{40}")
 _ABBREVIATION = re.compile(r"[0-9a-f]{7,39}")

@@ -12,20 +12,18 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from aisecops_server.domain.errors import BundleRejectedError
+from aisecops_server.domain.policy_paths import (
+    MAX_ENTRIES,
+    MAX_FILE_BYTES,
+    MAX_PATH_BYTES,
+    MAX_TREE_BYTES,
+    is_policy,
+    lies_with_policy,
+    problem_of_name,
+)
 
-MAX_FILE_BYTES = 1024 * 1024
-MAX_TREE_BYTES = 32 * 1024 * 1024
-MAX_ENTRIES = 4096
-MAX_PATH_BYTES = 512
 # Enough for MAX_ENTRIES of the longest allowed paths; a tree that prints more has too many entries.
 MAX_LISTING_BYTES = MAX_ENTRIES * (MAX_PATH_BYTES + 80)
-
-POLICY_DIRECTORIES = ("rego", "data", "cases")
-POLICY_FILES = ("bundle.yaml",)
-READ_SUFFIXES = frozenset({".rego", ".yaml", ".yml", ".json"})
-# Files that people keep beside policy; they are not read and carry no meaning here.
-IGNORED_SUFFIXES = frozenset({".md"})
-IGNORED_NAMES = frozenset({"CODEOWNERS", "LICENSE", ".gitattributes", ".gitignore", ".gitkeep", ".editorconfig"})
 
 # The executable bit is dropped: some filesystems set it on every file, and nothing is ever executed.
 _FILE_MODES = frozenset({b"100644", b"100755"})
@@ -77,25 +75,16 @@ def _path(name: bytes, commit: str) -> str:
         path = name.decode("utf-8")
     except UnicodeDecodeError as error:
         raise unfit(commit, repr(name), "the name is not UTF-8") from error
-    parts = path.split("/")
-    if not path.isprintable() or "\\" in path:
-        raise unfit(commit, repr(path), "the name holds control characters or backslashes")
-    if path.startswith("/") or any(part in ("", ".", "..") or part.lower() == ".git" for part in parts):
-        raise unfit(commit, path, "the name leaves the tree")
-    if len(name) > MAX_PATH_BYTES:
-        raise unfit(commit, path[:80], f"the name is longer than {MAX_PATH_BYTES} bytes")
+    if problem := problem_of_name(path):
+        raise unfit(commit, (path if path.isprintable() else repr(path))[:80], problem)
     return path
 
 
 def _is_policy(path: str, commit: str) -> bool:
-    pure = PurePosixPath(path)
-    if path not in POLICY_FILES and pure.parts[0] not in POLICY_DIRECTORIES:
-        return False
-    if pure.name in IGNORED_NAMES or pure.suffix in IGNORED_SUFFIXES:
-        return False
-    if pure.suffix not in READ_SUFFIXES:
+    if lies_with_policy(path) and not is_policy(path):
+        pure = PurePosixPath(path)
         raise unfit(commit, path, f"a file of kind {pure.suffix or pure.name} is not allowed beside policy")
-    return True
+    return is_policy(path)
 
 
 def _sized(entry: Entry, commit: str) -> Entry:

@@ -4,8 +4,8 @@ It exists because code between fork and exec must not run in the control plane's
 use the standard library only. Order: network namespace first (it clears the next), then death with the parent,
 no new privileges, limits, exec with exactly the environment that it was told.
 
-Argument: one JSON object {argv, environment, parent, memory_bytes, network}. Exit status 126: not confined as
-wanted; 127: not started.
+Argument: one JSON object {argv, environment, parent, memory_bytes, niceness, network}. Exit status 126: not
+confined as wanted; 127: not started.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ def main(order: str) -> int:
     if wanted["memory_bytes"]:
         resource.setrlimit(resource.RLIMIT_DATA, (wanted["memory_bytes"], wanted["memory_bytes"]))
     with contextlib.suppress(OSError):
+        os.nice(wanted.get("niceness", 0))
         os.execve(wanted["argv"][0], wanted["argv"], wanted["environment"])  # noqa: S606 - no shell is the point
     return NOT_STARTED
 

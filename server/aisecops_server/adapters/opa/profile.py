@@ -40,7 +40,8 @@ class EngineLimits:
 
     ``body_bytes`` holds the largest input document (a plan of a few hundred KiB with the grounding derived from it)
     and a batch of smaller ones; ``memory_bytes`` bounds the child's data segment, and its collector starts to
-    work hard at three quarters of it. Between ``crashes`` within ``crash_window_seconds`` it is given up.
+    work hard at three quarters of it. ``niceness`` lets others go first. Between ``crashes`` within
+    ``crash_window_seconds`` it is given up.
     """
 
     body_bytes: int = 4 * MEBIBYTE
@@ -49,6 +50,7 @@ class EngineLimits:
     memory_bytes: int = 1024 * MEBIBYTE
     connections: int = 16
     start_seconds: float = 10.0
+    niceness: int = 0
     crashes: int = 5
     crash_window_seconds: float = 60.0
 
@@ -155,6 +157,7 @@ def launch_command(engine: EngineBinary, *, trust: Trust, limits: EngineLimits, 
         "environment": environment(limits),
         "parent": os.getpid(),
         "memory_bytes": limits.memory_bytes,
+        "niceness": limits.niceness,
         "network": network,
     }
     return [sys.executable, "-I", "-S", str(_LAUNCHER), json.dumps(order)]

@@ -1,0 +1,145 @@
+"""The composition root of replay: what reads history, builds policy and asks engines, and nothing that acts.
+
+Serves inside a control plane, and by itself beside one: history is opened for reading only, engines are its own, and
+what it finds is kept in a database of its own. No log to append to is ever handed to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from aisecops_server.adapters.bundles.builder import OpaBundleBuilder
+from aisecops_server.adapters.bundles.opa_cli import OpaCli
+from aisecops_server.adapters.bundles.policy_reader import OpaPolicyReader
+from aisecops_server.adapters.git.create import library_root
+from aisecops_server.adapters.git.mirror import GitRepository
+from aisecops_server.adapters.opa import binary
+from aisecops_server.adapters.opa.engines import NICENESS, OpaEngines
+from aisecops_server.adapters.opa.profile import Trust
+from aisecops_server.adapters.signing.keys import open_key
+from aisecops_server.adapters.sqlite.history import open_history
+from aisecops_server.adapters.sqlite.replay_store import SqliteReplayStore
+from aisecops_server.adapters.system import SystemClock
+from aisecops_server.domain.compiled_tables import compile_tables
+from aisecops_server.domain.errors import InvalidRequestError
+from aisecops_server.ports import Clock, Signer
+from aisecops_server.replay_ports import History
+from aisecops_server.settings import Settings
+from aisecops_server.usecases.check_fidelity import CheckFidelity
+from aisecops_server.usecases.compare_policies import CompareMeanings
+from aisecops_server.usecases.evaluate_documents import EvaluateDocuments
+from aisecops_server.usecases.judge_decisions import JudgeDecisions
+from aisecops_server.usecases.read_replays import ReadReplays
+from aisecops_server.usecases.replay import PART_DECISIONS, Replay
+from aisecops_server.usecases.resolve_policy import ResolvePolicy
+from aisecops_server.usecases.run_replays import RunReplays
+
+BUNDLE_KEY = "bundle"
+# A batch is asked at once and its machine may be busy with decisions that somebody waits for.
+_PATIENCE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Replaying:
+    """Everything about replay that a process can do, composed."""
+
+    history: History
+    runs: RunReplays
+    reads: ReadReplays
+    policies: ResolvePolicy
+    engines: OpaEngines
+
+
+@contextlib.asynccontextmanager
+async def replaying(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    niceness: int = NICENESS,
+    engine: Path | None = None,
+    part_decisions: int = PART_DECISIONS,
+) -> AsyncIterator[Replaying]:
+    """Compose replay over the state directory of ``settings`` and take it down again.
+
+    ``engine`` is a binary that may be asked for besides the installed ones, by the name that it gets.
+
+    Raises:
+        InvalidRequestError: a setting does not fit.
+        EngineUnavailableError: there is no usable engine.
+        LogUnavailableError: there is no log to read.
+    """
+    history = open_history(settings.log_path)
+    async with contextlib.AsyncExitStack() as closing:
+        closing.push_async_callback(history.close)
+        state = settings.state_dir
+        opa = await asyncio.to_thread(binary.locate, settings.engine_dir, given=settings.engine_path)
+        signer = open_key(state / "keys", BUNDLE_KEY)
+        engines = OpaEngines(
+            default=opa,
+            engine_directory=settings.engine_dir,
+            trust=Trust(signer.public_pem),
+            run_directory=settings.engine_run_dir,
+            capacity=settings.max_engines,
+            niceness=niceness,
+        )
+        closing.push_async_callback(engines.close)
+        if engine is not None:
+            engines.add(await asyncio.to_thread(binary.examine, engine, source="given path"))
+        store = SqliteReplayStore(state / "replay" / "replay.db")
+        closing.push_async_callback(store.close)
+        reader = OpaPolicyReader(OpaCli(lambda: opa.path))
+        policies = ResolvePolicy(
+            repository=repository_of(settings),
+            builder=_builder(state / "bundles", signer, opa.path),
+            drafts=_builder(state / "replay" / "bundles", signer, opa.path),
+            reader=reader,
+            engines=engines,
+        )
+        evaluate = EvaluateDocuments(engines, store, deadline_seconds=settings.deadline_seconds * _PATIENCE)
+        meanings = CompareMeanings(reader)
+        replay = Replay(
+            history=history,
+            store=store,
+            policies=policies,
+            fidelity=CheckFidelity(policies, engines, evaluate),
+            judge=JudgeDecisions(policies, evaluate, meanings),
+            meanings=meanings,
+            part_decisions=part_decisions,
+        )
+        runs = RunReplays(history=history, store=store, policies=policies, replay=replay, clock=clock or SystemClock())
+        closing.push_async_callback(runs.close)
+        yield Replaying(history, runs, ReadReplays(store, runs), policies, engines)
+
+
+def repository_of(settings: Settings) -> GitRepository:
+    """Return the policy repository of ``settings``.
+
+    Raises:
+        InvalidRequestError: none is set.
+    """
+    if not settings.repository:
+        raise InvalidRequestError(
+            "no policy repository is set",
+            hint="Set AISECOPS_REPOSITORY to a path or URL; 'aisecops dev policy DIR' makes one to start from",
+            field="repository",
+        )
+    return GitRepository(
+        settings.repository,
+        mirror=settings.state_dir / "mirror.git",
+        branch=settings.branch,
+        fetch_timeout_seconds=settings.fetch_timeout_seconds,
+    )
+
+
+def _builder(directory: Path, signer: Signer, opa: Path) -> OpaBundleBuilder:
+    return OpaBundleBuilder(
+        directory=directory,
+        library=library_root() / "rego",
+        signer=signer,
+        binary=lambda: opa,
+        compile_tables=compile_tables,
+    )

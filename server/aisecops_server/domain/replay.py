@@ -1,0 +1,188 @@
+"""A replay as a question: which recorded decisions, decided by what, compared with what.
+
+The question has everything that its answer depends on, resolved: commits, digests, engine, and the head of the log
+up to which it looks. So its id is a digest of it: who asks the same question gets the same answer, and an interrupted
+replay is found again by asking once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import NewType
+
+from aisecops_server.domain.canonical import JsonValue, canonical_bytes, digest
+from aisecops_server.domain.provenance import TrustLevel
+from aisecops_server.domain.record import LogHead
+from aisecops_server.domain.recorded_decision import Doubt, RecordedDecision
+
+ReplayId = NewType("ReplayId", str)
+
+# A change of how decisions are compared makes earlier answers answers to another question.
+ANSWER_VERSION = 1
+_ID_CHARACTERS = 24
+
+
+class VerdictClass(StrEnum):
+    """How a decision compares with what was decided before. Every compared decision is in exactly one class."""
+
+    SAME = "SAME"
+    OUTCOME_FLIP = "OUTCOME_FLIP"
+    REASON_ONLY = "REASON_ONLY"
+    OBLIGATION_CHANGE = "OBLIGATION_CHANGE"
+    ERROR = "ERROR"
+    INDETERMINATE = "INDETERMINATE"
+
+
+class Direction(StrEnum):
+    """Which way an outcome flipped: more is let through, or less."""
+
+    LOOSER = "LOOSER"
+    STRICTER = "STRICTER"
+
+
+class ReplayState(StrEnum):
+    """How far a replay is."""
+
+    RUNNING = "RUNNING"
+    DONE = "DONE"
+    CANCELLED = "CANCELLED"
+    FAILED = "FAILED"
+    INTERRUPTED = "INTERRUPTED"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which recorded decisions; an empty field does not narrow. Times are Unix microseconds, 0 for open.
+
+    ``from_micros`` is inclusive and ``to_micros`` exclusive; both are about when the decision was made.
+    """
+
+    agent_id: str = ""
+    outcome: str = ""
+    tool: str = ""
+    rule: str = ""
+    trust: str = ""
+    revision: str = ""
+    mode: str = ""
+    from_micros: int = 0
+    to_micros: int = 0
+    trace_ids: tuple[str, ...] = ()
+
+    def holds(self, decision: RecordedDecision) -> bool:
+        """Return whether a recorded decision is one of those that are meant, or may be: its record was changed."""
+        if decision.doubt is Doubt.RECORD_ALTERED:
+            return True
+        at = decision.decided_at_micros
+        return (
+            self.agent_id in ("", decision.agent_id)
+            and self.outcome in ("", decision.text("outcome"))
+            and self.revision in ("", decision.text("bundle_revision"))
+            and self.mode in ("", decision.text("mode"))
+            and (not self.tool or self.tool in decision.tools)
+            and (not self.rule or self.rule in decision.rules)
+            and (not self.trust or self.trust == _lowest_trust(decision))
+            and self.from_micros <= at < (self.to_micros or at + 1)
+            and (not self.trace_ids or decision.text("trace_id") in self.trace_ids)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What decides on one side of the comparison.
+
+    ``name`` is what was asked for, in words. Without a ``revision`` each decision's own recorded policy decides;
+    ``changes`` are the changed values of tables, which stand in no commit. ``engine`` names the engine, by version.
+    """
+
+    name: str
+    revision: str = ""
+    digest: str = ""
+    engine: str = ""
+    changes: tuple[str, ...] = ()
+
+    @property
+    def is_recorded_policy(self) -> bool:
+        """Return whether each decision's own policy decides."""
+        return not self.revision
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Everything that a replay's answer depends on.
+
+    Without ``baseline`` what is on record is compared with; with one, what that policy says now.
+    """
+
+    selection: Selection
+    candidate: Side
+    head: LogHead
+    baseline: Side | None = None
+
+    @property
+    def replay_id(self) -> ReplayId:
+        """Return the id that this question, and no other, has."""
+        return ReplayId(f"rpl-{digest(canonical_bytes(self.as_json()))[:_ID_CHARACTERS]}")
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """Return the question as JSON."""
+        return {
+            "answer_version": ANSWER_VERSION,
+            "selection": _as_json(self.selection),
+            "baseline": _as_json(self.baseline) if self.baseline else None,
+            "candidate": _as_json(self.candidate),
+            "log_size": self.head.size,
+            "log_root": self.head.root.hex(),
+        }
+
+
+class Phase(StrEnum):
+    """What a running replay is doing."""
+
+    WAITING = "WAITING"
+    FIDELITY = "FIDELITY"
+    SAMPLE = "SAMPLE"
+    ALL = "ALL"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a replay is: evaluations that were made, and decisions whose answer was there already."""
+
+    phase: Phase = Phase.WAITING
+    done: int = 0
+    total: int = 0
+    evaluated: int = 0
+    reused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayRecord:
+    """A replay as it is kept: the question, who asked, how far it is, and the answers so far.
+
+    Of one that failed, ``reason`` is that of the error and ``problem`` what it says.
+    """
+
+    id: ReplayId
+    question: Mapping[str, JsonValue]
+    state: ReplayState
+    asked_by: str
+    started_at_ns: int
+    finished_at_ns: int = 0
+    progress: Progress = field(default_factory=Progress)
+    early: Mapping[str, JsonValue] | None = None
+    report: Mapping[str, JsonValue] | None = None
+    reason: str = ""
+    problem: str = ""
+
+
+def _lowest_trust(decision: RecordedDecision) -> str:
+    settled = decision.details.get("trust")
+    values = set(settled.values()) if isinstance(settled, Mapping) else set()
+    levels = [level for level in TrustLevel if level.value in values]
+    return max(levels, key=lambda level: level.rank, default=TrustLevel.UNVERIFIED).value
+
+
+def _as_json(part: Selection | Side) -> dict[str, JsonValue]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(part).items()}

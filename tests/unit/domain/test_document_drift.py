@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import json
+
+from aisecops_server.domain.document_drift import has_other_version, is_masked, missing_fields, read_by
+from aisecops_server.domain.probe import probes
+
+
+def document() -> dict[str, object]:
+    return json.loads(probes()[0].document)
+
+
+def test_a_document_of_today_lacks_nothing():
+    assert missing_fields(document()) == ()
+    assert not has_other_version(document())
+
+
+def test_what_an_older_version_did_not_write_is_named_wherever_it_is_missing():
+    old = document()
+    del old["usage"], old["plan"]["steps"][0]["values"]
+    assert missing_fields(old) == ("/plan/steps/*/values", "/usage")
+
+
+def test_only_what_the_policy_mentions_matters():
+    fields = ("/delegation/*/verified", "/usage/tokens")
+    assert read_by({"usage", "tokens"}, fields) == ("/usage/tokens",)
+    assert read_by(set(), fields) == ()
+
+
+def test_a_document_of_another_schema_is_told_from_ours():
+    assert has_other_version({"schema_version": 2})
+    assert has_other_version({})
+    assert has_other_version("text")
+
+
+def test_a_masked_value_is_found_however_deep():
+    assert is_masked({"a": [{"b": {"$masked": "c0ffee"}}]})
+    assert not is_masked({"a": ["$masked"]})
