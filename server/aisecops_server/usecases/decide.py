@@ -40,6 +40,7 @@ from aisecops_server.domain.source_text import RecordReader, json_scalars
 from aisecops_server.domain.timeline import decision_events
 from aisecops_server.ports import Clock, EventLog, Ids, PolicyEngine
 from aisecops_server.usecases.controls import Asked, Commitment, Control, committed, gathered
+from aisecops_server.usecases.turns import Turns
 
 # Small enough that building one chunk overlaps with evaluating another, large enough to spread the fixed costs.
 BATCH_CHUNK = 25
@@ -210,6 +211,7 @@ class Decide:
             return [await self._refused(await self._read(command), error) for command in commands]
         results: dict[int, Decided | AisecopsError] = {}
         prepared: dict[int, _Prepared] = {}
+        turns = Turns()
         # Lanes that built in turns would all reach the engine late and leave it idle until then.
         async with building:
             for at, command in enumerate(commands):
@@ -218,7 +220,7 @@ class Decide:
                     prepared[at] = await self._prepared(reading, engine)
                 except AisecopsError as error:
                     results[at] = await self._refused(reading, error)
-                await asyncio.sleep(0)
+                await turns.after(command.plan.characters)
         results |= await self._evaluated(prepared, engine)
         return [results[at] for at in range(len(commands))]
 
@@ -245,9 +247,10 @@ class Decide:
         )
         results: dict[int, Decided | AisecopsError] = {}
         waiting: dict[int, tuple[DecisionRecord, Mapping[str, JsonValue]]] = {}
+        turns = Turns()
         for (at, item), verdict in zip(prepared.items(), verdicts, strict=True):
-            # Findings may be many; others get a turn.
-            await asyncio.sleep(0)
+            # Findings may be many, and grow with the document.
+            await turns.after(len(item.document))
             try:
                 if isinstance(verdict, AisecopsError):
                     raise verdict

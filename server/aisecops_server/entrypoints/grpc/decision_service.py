@@ -29,6 +29,7 @@ from aisecops_server.entrypoints.grpc.session import SessionMemory
 from aisecops_server.ports import Ids
 from aisecops_server.usecases.decide import Decide, DecideCommand, Decided
 from aisecops_server.usecases.explain import Explain
+from aisecops_server.usecases.turns import Turns
 
 MAX_BATCH_ITEMS = 1000
 # A batch shares its fixed costs, so sixteen of its plans weigh what one alone does.
@@ -74,10 +75,10 @@ class DecisionService:
         weight = _weight(len(request)) + len(batch.items) // _ITEMS_PER_WEIGHT
         with self.admission.admit(caller.principal, weight=weight):
             results = await self._decide_items(batch.items, caller)
-            answer = api.DecideBatchResponse()
+            answer, turns = api.DecideBatchResponse(), Turns()
             for item, result in zip(batch.items, results, strict=True):
                 answer.results.append(_batch_result(item.correlation_id, result))
-                await asyncio.sleep(0)
+                await turns.after(answer.results[-1].ByteSize())
         return answer
 
     async def dry_run(self, request: bytes, caller: Caller) -> api.DryRunResponse:
