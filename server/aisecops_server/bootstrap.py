@@ -34,6 +34,7 @@ from aisecops_server.adapters.opa.profile import Trust
 from aisecops_server.adapters.records.python_records import python_scalars
 from aisecops_server.adapters.records.yaml_records import yaml_scalars
 from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
+from aisecops_server.adapters.signing.vote_keys import SigningVoteKeys
 from aisecops_server.adapters.sqlite.activation_state import ActivationState
 from aisecops_server.adapters.sqlite.checkpoint_store import SqliteCheckpointStore
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog, open_log
@@ -45,25 +46,32 @@ from aisecops_server.domain.errors import AisecopsError, IntegrityError, Invalid
 from aisecops_server.domain.signed_note import KeyKind, NoteKey, read_key
 from aisecops_server.domain.source_text import Scalar, json_scalars
 from aisecops_server.domain.spiffe import is_trust_domain
+from aisecops_server.entrypoints.grpc.approval_service import ApprovalUseCases
 from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
 from aisecops_server.entrypoints.grpc.server import Listening, RunningServer, TcpListening, is_loopback, serve
 from aisecops_server.entrypoints.grpc.services import Served
 from aisecops_server.ports import Authenticator, Clock, EventLog, Ids
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.activate import Activate, PolicySwitch, Rollback
+from aisecops_server.usecases.approval_control import ApprovalControl
+from aisecops_server.usecases.approvals import ReadApprovals, WithdrawApprovals
 from aisecops_server.usecases.checkpoint import CheckpointKeys, Committer, PublishCheckpoint, origin_of
 from aisecops_server.usecases.decide import Decide
+from aisecops_server.usecases.expire_approvals import ExpireApprovals
 from aisecops_server.usecases.explain import Explain
 from aisecops_server.usecases.export_evidence import ExportEvidence
 from aisecops_server.usecases.list_revisions import ListRevisions, ShowRevision
 from aisecops_server.usecases.live_policy import LivePolicy
 from aisecops_server.usecases.sync import Poller, Resume, Sync
+from aisecops_server.usecases.vote import CastVotes
+from aisecops_server.usecases.vote_proofs import VoteProofs
 from aisecops_server.usecases.witness import Cosign
 
 BUNDLE_KEY = "bundle"
 LOG_KEY = "log"
 EVIDENCE_KEY = "evidence"
 WITNESS_KEY = "witness"
+VOTE_KEY = "approval"
 GRACE_SECONDS = 5.0
 _PROBE_SECONDS = 1.0
 _logger = logging.getLogger(__name__)
@@ -83,6 +91,8 @@ class ControlPlane:
     explain: Explain
     export: ExportEvidence
     policy: PolicyUseCases
+    approvals: ApprovalUseCases
+    expire: ExpireApprovals
     resume: Resume
     poller: Poller
     authenticator: Authenticator
@@ -157,6 +167,7 @@ async def compose(
             clock=clock,
             ids=ids,
         )
+        proofs = VoteProofs(SigningVoteKeys(open_key(state / "keys", VOTE_KEY)))
         activate, resume = Activate(switch), Resume(switch)
         sync = Sync(switch, activate=activate, resume=resume)
         yield ControlPlane(
@@ -173,6 +184,7 @@ async def compose(
                 ids=ids,
                 deadline_seconds=settings.deadline_seconds,
                 read_records=_records,
+                controls=(ApprovalControl(log.approvals, proofs, ids),),
             ),
             explain=Explain(engines=live, log=log, deadline_seconds=settings.deadline_seconds),
             export=ExportEvidence(
@@ -192,6 +204,12 @@ async def compose(
                 show_revision=ShowRevision(repository, builder, live),
                 status=live.status,
             ),
+            approvals=ApprovalUseCases(
+                vote=CastVotes(log, log.approvals, lambda: live.current().bundle.tables, proofs, clock, ids),
+                read=ReadApprovals(log, log.approvals, clock),
+                withdraw=WithdrawApprovals(log, log.approvals, clock, ids),
+            ),
+            expire=ExpireApprovals(log, log.approvals, clock, ids),
             resume=resume,
             poller=Poller(sync, interval_seconds=settings.poll_seconds),
             authenticator=_authenticator(settings, clock),
@@ -216,6 +234,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
                 decide=plane.decide,
                 explain=plane.explain,
                 policy=plane.policy,
+                approvals=plane.approvals,
                 log=plane.log,
                 publish=plane.publish,
                 export=plane.export,
@@ -230,6 +249,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
         standing = [
             asyncio.create_task(plane.poller.run(), name="follow the policy repository"),
             asyncio.create_task(committer.run(), name="commit to the log"),
+            asyncio.create_task(plane.expire.run(), name="end requests for approval"),
         ]
         try:
             yield plane, running

@@ -8,7 +8,7 @@ import re
 from tests.house import tree
 
 PYTHON = tree.under(f"{tree.SERVER}/", "clients/", suffix=".py")
-INSIDE = tree.under(f"{tree.SERVER}/domain/", f"{tree.SERVER}/ports.py", f"{tree.SERVER}/usecases/", suffix=".py")
+INSIDE = tree.under(f"{tree.SERVER}/domain/", f"{tree.SERVER}/ports/", f"{tree.SERVER}/usecases/", suffix=".py")
 TESTS = tree.under("tests/", suffix=".py")
 
 CLOCK_AND_CHANCE = re.compile(

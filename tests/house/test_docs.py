@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 import click
 import pytest
 from aisecops_server.cli.main import cli
+from aisecops_server.domain.approval import ApprovalState, Choice, SignedBy
 from aisecops_server.domain.decision import Effect, Mode, Outcome
 from aisecops_server.domain.event import Stage
 from aisecops_server.domain.identity import Role
@@ -23,7 +24,8 @@ from aisecops_server.settings import Settings
 from tests.house import pages, tree
 from tests.support import opa_binary
 
-VOCABULARY = (Outcome, Mode, Effect, Stage, SourceKind, TrustLevel, Role, VerdictClass, Direction)
+VOCABULARY = (Outcome, Mode, Effect, Stage, SourceKind, TrustLevel, Role, VerdictClass, Direction, ApprovalState)
+VOCABULARY += (Choice, SignedBy)
 
 
 def test_every_reference_page_is_current() -> None:

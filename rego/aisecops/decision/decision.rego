@@ -119,16 +119,16 @@ reported contains finding if {
 # description: A finding with the effect that it would have and the one that it has.
 counted(found) := object.union(found, {"effect": observed(rule, would), "would_effect": would}) if {
 	rule := object.get(found, "rule", "")
-	would := lifted(object.get(found, "effect", ""))
+	would := lifted(found, object.get(found, "effect", ""))
 }
 
 # METADATA
 # description: The effect that a finding has once approvals are counted.
-lifted("require_approval") := "warn" if lib.approved
+lifted(found, "require_approval") := "warn" if lib.lifts(found)
 
-lifted("require_approval") := "require_approval" if not lib.approved
+lifted(found, "require_approval") := "require_approval" if not lib.lifts(found)
 
-lifted(effect) := effect if effect != "require_approval"
+lifted(_, effect) := effect if effect != "require_approval"
 
 # METADATA
 # description: The effect that a rule's finding has once modes are counted.
@@ -230,8 +230,8 @@ approval := {
 # description: The approval that lifted a demand for one; empty when there was no demand or none was lifted.
 default approved_by := ""
 
-approved_by := lib.approving[0] if {
+approved_by := lib.approving[0].id if {
 	some found in data.aisecops.rules[_][_].findings
 	found.effect == "require_approval"
-	lib.approved
+	lib.lifts(found)
 }

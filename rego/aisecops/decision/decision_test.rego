@@ -94,15 +94,28 @@ test_a_demand_for_approval_holds_the_step if {
 	[step.outcome | some step in answer.steps] == ["REQUIRE_APPROVAL"]
 }
 
+granted := {
+	"id": "a-1",
+	"plan_hash": "hash-1",
+	"approvers": ["bob"],
+	"expires_at_seconds": 1767225601,
+	"findings": [{"rule": "approval.tool_requires_approval", "step": "s1"}],
+}
+
 test_an_approval_turns_the_demand_into_a_remark if {
-	granted := {"id": "a-1", "plan_hash": "hash-1", "approvers": ["bob"], "expires_at_seconds": 1767225601}
 	answer := decide(testing.but(held, {"approvals": [granted]}))
 	answer.outcome == "ALLOW"
 	[finding.effect | some finding in answer.findings] == ["warn"]
 }
 
+test_a_demand_that_people_did_not_see_still_holds_the_step if {
+	unseen := object.union(granted, {"findings": [{"rule": "approval.amount_over_limit", "step": "s1"}]})
+	answer := decide(testing.but(held, {"approvals": [unseen]}))
+	answer.outcome == "REQUIRE_APPROVAL"
+	answer.approved_by == ""
+}
+
 test_an_approval_does_not_lift_a_denial if {
-	granted := {"id": "a-1", "plan_hash": "hash-1", "approvers": ["bob"], "expires_at_seconds": 1767225601}
 	answer := decide(testing.from_stranger(testing.but(held, {"approvals": [granted]})))
 	answer.outcome == "DENY"
 }
@@ -207,7 +220,6 @@ test_what_an_approval_takes_is_said_when_one_is_required if {
 }
 
 test_the_approval_that_lifted_a_demand_is_named if {
-	granted := {"id": "a-1", "plan_hash": "hash-1", "approvers": ["bob"], "expires_at_seconds": 1767225601}
 	decide(testing.but(held, {"approvals": [granted]})).approved_by == "a-1"
 	decide(testing.but(held, {"approvals": []})).approved_by == ""
 	lifted_nothing := testing.but(testing.one("crm/read", {}), {"approvals": [granted]})

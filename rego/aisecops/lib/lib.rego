@@ -292,7 +292,7 @@ default lowest_rank := 3
 # description: |
 #   The approvals that cover exactly this plan: unexpired, of its hash, with enough distinct approvers, of whom none is
 #   the agent itself. An approval lifts `require_approval`, never `deny`.
-approving := [approval.id |
+approving := [approval |
 	some approval in input.approvals
 	approval.plan_hash == input.plan.hash
 	approval.expires_at_seconds > input.now.unix_seconds
@@ -303,7 +303,10 @@ approving := [approval.id |
 ]
 
 # METADATA
-# description: Whether people approved exactly this plan.
-default approved := false
+# description: Whether people approved what a finding asks for. They approved what they saw, and nothing that came later.
+default lifts(_) := false
 
-approved if approving[0]
+lifts(finding) if {
+	some approval in approving
+	{"rule": finding.rule, "step": finding.step} in approval.findings
+}

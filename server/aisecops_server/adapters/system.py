@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Iterator
 
+from aisecops_server.domain.approval import ApprovalId
 from aisecops_server.domain.decision import DecisionId
 from aisecops_server.domain.event import EventId
 from aisecops_server.domain.plan import PlanId, TraceId
 
 _RANDOM_BYTES = 10
 _DRAWN_AT_ONCE = 256
+_NONCE_BYTES = 16
 
 
 class SystemClock:
@@ -52,6 +54,18 @@ class RandomIds:
     def event_id(self) -> EventId:
         """Return a fresh event id."""
         return EventId(f"evt-{self._fresh()}")
+
+    def approval_id(self) -> ApprovalId:
+        """Return a fresh approval id."""
+        return ApprovalId(f"apr-{self._fresh()}")
+
+    def notice_id(self) -> str:
+        """Return a fresh id of a message."""
+        return f"msg-{self._fresh()}"
+
+    def nonce(self) -> str:
+        """Return 128 bits of randomness."""
+        return os.urandom(_NONCE_BYTES).hex()
 
     def _fresh(self) -> str:
         with self._lock:

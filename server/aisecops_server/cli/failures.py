@@ -11,7 +11,7 @@ import click
 
 from aisecops_server.cli.exit_codes import ExitCode, of_reason
 from aisecops_server.domain.errors import AisecopsError
-from aisecops_server.terminal.safe_text import json_text, visible
+from aisecops_server.domain.visible_text import json_text, visible
 
 UNREACHABLE_HINT = "Start it with 'aisecops serve', or say where it is with --server or --state-dir"
 

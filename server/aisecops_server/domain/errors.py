@@ -83,6 +83,12 @@ class ContendedError(AisecopsError):
     reason = "CONTENDED"
 
 
+class ApprovalNotUsableError(AisecopsError):
+    """An approval does not stand for the plan, or takes no vote any more; ``metadata()["why"]`` says which and why."""
+
+    reason = "APPROVAL_NOT_USABLE"
+
+
 # The policy author must act.
 
 

@@ -15,6 +15,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from aisecops_server.domain.approval import GrantedApproval
 from aisecops_server.domain.canonical import JsonValue as Json
 from aisecops_server.domain.canonical import canonical_bytes
 from aisecops_server.domain.decision import Mode
@@ -165,13 +166,23 @@ class SessionPart(_Part):
     id: str
 
 
+class ApprovedFindingPart(_Part):
+    """A demand for approval that the people saw who gave it."""
+
+    rule: str
+    step: str = Field(description="Empty when it concerns the whole plan.")
+
+
 class ApprovalPart(_Part):
     """A granted approval that covers this plan."""
 
     id: str
     plan_hash: str
-    approvers: list[str]
+    approvers: list[str] = Field(description="Different people who agreed, by the name that the people table has.")
     expires_at_seconds: int
+    tool_digests: dict[str, str] = Field(description="The SHA-256 of each tool's entry when people were asked.")
+    revision: str = Field(description="The policy commit that asked them.")
+    findings: list[ApprovedFindingPart] = Field(description="What they saw, and so what the approval can lift.")
 
 
 class UsagePart(_Part):
@@ -208,6 +219,7 @@ class Circumstances:
     principal: Principal
     now_ns: int
     session_calls: int = 0
+    approvals: tuple[GrantedApproval, ...] = ()
 
 
 def build(plan: ExecutionPlan, *, plan_hash: str, grounding: Grounding, circumstances: Circumstances) -> bytes:
@@ -243,7 +255,7 @@ def build(plan: ExecutionPlan, *, plan_hash: str, grounding: Grounding, circumst
             "grounding": grounding.summary,
             "history": [{"step_id": past.id, "tool": past.tool, "observed": past.observed} for past in plan.history],
             "usage": {"session_calls": circumstances.session_calls},
-            "approvals": [],
+            "approvals": [_approval(approval) for approval in circumstances.approvals],
         }
     )
 
@@ -279,6 +291,18 @@ def _source(source: Source, grounding: Grounding) -> Json:
         "step_id": source.step_id,
         "pointed_at": source.id in grounding.pointed_at,
         "given": source.id in grounding.given,
+    }
+
+
+def _approval(approval: GrantedApproval) -> Json:
+    return {
+        "id": approval.id,
+        "plan_hash": approval.plan_hash,
+        "approvers": approval.approvers,
+        "expires_at_seconds": approval.expires_at_seconds,
+        "tool_digests": approval.tool_digests,
+        "revision": approval.revision,
+        "findings": [{"rule": rule, "step": step} for rule, step in approval.findings],
     }
 
 

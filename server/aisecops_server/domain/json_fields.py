@@ -50,6 +50,13 @@ class JsonFields:
             raise refusal(self.field(name), "must be a string")
         return value
 
+    def integer(self, name: str) -> int:
+        """Return an integer member."""
+        value = self.value(name)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise refusal(self.field(name), "must be an integer")
+        return value
+
     def mapping(self, name: str) -> Mapping[str, JsonValue]:
         """Return an object member as it is."""
         value = self.value(name)

@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.segment import Segment
 from rich.style import Style
 
-from aisecops_server.terminal.safe_text import visible
+from aisecops_server.domain.visible_text import visible
 from aisecops_server.terminal.words import Sign
 
 _PIPE_COLUMNS = 100

@@ -46,7 +46,7 @@ def gate_signs(decision: Json, step: Json, reached: Collection[str]) -> dict[str
             signs[gate] = max(signs[gate], effect_sign(str(finding.get("effect", ""))), key=lambda s: _WEIGHT.get(s, 5))
     outcome = outcome_sign(str(step.get("outcome", "")))
     if "approval" in reached:
-        signs["approval"] = ESCALATED if outcome is ESCALATED else NOT_REACHED
+        signs["approval"] = outcome if outcome in (ESCALATED, ALLOWED) else NOT_REACHED
     if "outcome" in reached:
         signs["outcome"] = outcome
     return signs

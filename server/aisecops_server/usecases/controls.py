@@ -29,7 +29,10 @@ from aisecops_server.domain.plan import ExecutionPlan
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One attempt to decide one plan. ``bundle`` is that of the engine which will be asked, and holds its tables."""
+    """One attempt to decide one plan. ``bundle`` is that of the engine which will be asked, and holds its tables.
+
+    ``approval_id`` names the approval that the plan is asked with, if any.
+    """
 
     principal: Principal
     plan: ExecutionPlan
@@ -37,6 +40,7 @@ class Asked:
     mode: Mode
     now_ns: int
     bundle: Bundle
+    approval_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

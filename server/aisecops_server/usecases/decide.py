@@ -67,7 +67,10 @@ class EngineSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DecideCommand:
-    """One plan to decide. ``revision`` is empty for the live one; another is for dry runs only."""
+    """One plan to decide. ``revision`` is empty for the live one; another is for dry runs only.
+
+    ``approval_id`` names the approval that people gave for it, if any.
+    """
 
     principal: Principal
     plan: ExecutionPlan
@@ -75,6 +78,7 @@ class DecideCommand:
     idempotency_key: str
     request_digest: str
     revision: str = ""
+    approval_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +287,15 @@ class Decide:
     async def _prepared(self, reading: _Reading, engine: PolicyEngine) -> _Prepared:
         command = reading.command
         now = self.clock.now_ns()
-        asked = Asked(command.principal, command.plan, reading.plan_hash, command.mode, now, engine.bundle)
+        asked = Asked(
+            principal=command.principal,
+            plan=command.plan,
+            plan_hash=reading.plan_hash,
+            mode=command.mode,
+            now_ns=now,
+            bundle=engine.bundle,
+            approval_id=command.approval_id,
+        )
         known = Circumstances(
             mode=command.mode,
             principal=command.principal,
@@ -396,6 +408,7 @@ class Decide:
                     "mode": reading.command.mode.value,
                     "reason": error.reason,
                     "message": error.message,
+                    "metadata": error.metadata(),
                     # Empty when it was refused before there was one.
                     "document_digest": digest(prepared.document) if prepared else "",
                     "plan_hash": reading.plan_hash,

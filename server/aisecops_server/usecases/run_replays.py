@@ -179,7 +179,9 @@ def as_left(record: ReplayRecord) -> ReplayRecord:
 def no_replay(replay_id: ReplayId) -> NotFoundError:
     """Return the error for a replay that is not there."""
     return NotFoundError(
-        f"there is no replay {replay_id[:64]}", hint="Replays are forgotten after a while; start it again", id=replay_id[:64]
+        f"there is no replay {replay_id[:64]}",
+        hint="Replays are forgotten after a while; start it again",
+        id=replay_id[:64],
     )
 
 

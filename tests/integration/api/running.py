@@ -15,20 +15,27 @@ from aisecops_server.adapters.identity.issuer import KEY_SET_FILE, TokenIssuer, 
 from aisecops_server.adapters.identity.key_set import KeySet
 from aisecops_server.adapters.identity.tokens import TokenAuthenticator
 from aisecops_server.adapters.identity.watched_file import WatchedFile
+from aisecops_server.adapters.signing.keys import open_key
+from aisecops_server.adapters.signing.vote_keys import SigningVoteKeys
 from aisecops_server.adapters.system import RandomIds
 from aisecops_server.domain.bundle import BundleStatus, Commit, CommitId, Revision, RevisionState
 from aisecops_server.domain.errors import UnknownRevisionError
 from aisecops_server.domain.identity import Role
+from aisecops_server.entrypoints.grpc.approval_service import ApprovalUseCases
 from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
 from aisecops_server.entrypoints.grpc.server import Listening, RunningServer, TcpListening, serve
 from aisecops_server.entrypoints.grpc.services import Served
 from aisecops_server.ports import Authenticator
 from aisecops_server.usecases.activate import ActivateCommand, Order
+from aisecops_server.usecases.approvals import ReadApprovals, WithdrawApprovals
 from aisecops_server.usecases.decide import Decide
 from aisecops_server.usecases.explain import Explain
 from aisecops_server.usecases.export_evidence import ExportEvidence
 from aisecops_server.usecases.list_revisions import RevisionPage
+from aisecops_server.usecases.vote import CastVotes
+from aisecops_server.usecases.vote_proofs import VoteProofs
 
+from tests.fakes.approvals import NoApprovals
 from tests.fakes.checkpoints import publishing
 from tests.fakes.clock import FakeClock
 from tests.fakes.event_log import MemoryEventLog
@@ -123,10 +130,17 @@ def served_by(
     clock, log, engine, ids = clock or FakeClock(), log or MemoryEventLog(), engine or FakeEngine(), RandomIds()
     reasons = problem if problem is not None else [""]
     publish = publishing(keys.parent, log)
+    none = NoApprovals()
+    proofs = VoteProofs(SigningVoteKeys(open_key(keys.parent, "approval")))
     return Served(
         decide=Decide(engine, log, clock, ids, deadline_seconds=1.0),
         explain=Explain(engine, log, deadline_seconds=1.0),
         policy=(policy or FakePolicy()).use_cases(),
+        approvals=ApprovalUseCases(
+            vote=CastVotes(log, none, lambda: engine.bundle.tables, proofs, clock, ids),
+            read=ReadApprovals(log, none, clock),
+            withdraw=WithdrawApprovals(log, none, clock, ids),
+        ),
         log=log,
         publish=publish,
         export=ExportEvidence(

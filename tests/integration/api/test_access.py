@@ -33,6 +33,11 @@ EXPECTED = {
     "TransparencyService/GetCheckpoint": {Role.AGENT, Role.APP} | READERS,
     "TransparencyService/ProveInclusion": READERS,
     "TransparencyService/ProveConsistency": {Role.AGENT, Role.APP} | READERS,
+    "ApprovalService/ListApprovals": {Role.AGENT} | READERS,
+    "ApprovalService/GetApproval": {Role.AGENT} | READERS,
+    "ApprovalService/Wait": {Role.AGENT} | READERS,
+    "ApprovalService/Vote": {Role.SECOPS, Role.SECURITY},
+    "ApprovalService/Withdraw": {Role.AGENT, Role.SECOPS, Role.SECURITY},
 }
 
 

@@ -117,7 +117,7 @@ def test_a_timeline_begins_with_identity_and_capability_and_ends_with_the_outcom
             "policy.evaluated",
             "mcp.checked",
             "budget.checked",
-            *(["approval.required"] if outcome == "REQUIRE_APPROVAL" else []),
+            *(["approval.required", "approval.requested"] if outcome == "REQUIRE_APPROVAL" else []),
             "decision.concluded",
         ]
 

@@ -29,8 +29,11 @@ class DecideRequest(_message.Message):
     PLAN_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    APPROVAL_ID_FIELD_NUMBER: _builtins.int
     idempotency_key: _builtins.str
     """Idempotency_key makes a retry return the stored decision; at most 128 characters."""
+    approval_id: _builtins.str
+    """Approval_id names the approval that people gave for exactly this plan. One that does not stand for it refuses it."""
     @_builtins.property
     def plan(self) -> _plan_pb2.ExecutionPlan:
         """Plan is what the agent proposes. With `message` it carries everything but the steps."""
@@ -45,10 +48,11 @@ class DecideRequest(_message.Message):
         plan: _plan_pb2.ExecutionPlan | None = ...,
         message: _plan_pb2.ToolCallMessage | None = ...,
         idempotency_key: _builtins.str = ...,
+        approval_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "plan", b"plan"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "message", b"message", "plan", b"plan"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "idempotency_key", b"idempotency_key", "message", b"message", "plan", b"plan"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -62,6 +66,11 @@ class DecideResponse(_message.Message):
 
     DECISION_FIELD_NUMBER: _builtins.int
     RECEIPT_FIELD_NUMBER: _builtins.int
+    APPROVAL_ID_FIELD_NUMBER: _builtins.int
+    approval_id: _builtins.str
+    """Approval_id is the request that waits for people when the outcome is REQUIRE_APPROVAL, and the approval that was
+    used when one made an ALLOW possible.
+    """
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision:
         """Decision is the answer."""
@@ -75,10 +84,11 @@ class DecideResponse(_message.Message):
         *,
         decision: _decision_pb2.Decision | None = ...,
         receipt: _decision_pb2.Receipt | None = ...,
+        approval_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "receipt", b"receipt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "receipt", b"receipt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "decision", b"decision", "receipt", b"receipt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -244,10 +254,13 @@ class SessionRequest(_message.Message):
     PLAN_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    APPROVAL_ID_FIELD_NUMBER: _builtins.int
     correlation_id: _builtins.str
     """Correlation_id comes back unchanged with the answer."""
     idempotency_key: _builtins.str
     """Idempotency_key makes a retry return the stored decision."""
+    approval_id: _builtins.str
+    """Approval_id names the approval that people gave for exactly this plan."""
     @_builtins.property
     def plan(self) -> _plan_pb2.ExecutionPlan:
         """Plan carries what is new: the next steps, and the sources seen since the last message. The first message
@@ -265,10 +278,11 @@ class SessionRequest(_message.Message):
         plan: _plan_pb2.ExecutionPlan | None = ...,
         message: _plan_pb2.ToolCallMessage | None = ...,
         idempotency_key: _builtins.str = ...,
+        approval_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "plan", b"plan"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["correlation_id", b"correlation_id", "idempotency_key", b"idempotency_key", "message", b"message", "plan", b"plan"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "correlation_id", b"correlation_id", "idempotency_key", b"idempotency_key", "message", b"message", "plan", b"plan"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -60,6 +60,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ERROR_REASON_INTERNAL: a fault of the control plane; what it was is in its own log. Metadata: {}."""
     ERROR_REASON_CONTENDED: _ErrorReason.ValueType  # 18
     """ERROR_REASON_CONTENDED: others took what the plan needs while it was decided; ask again. Metadata: {}."""
+    ERROR_REASON_APPROVAL_NOT_USABLE: _ErrorReason.ValueType  # 19
+    """ERROR_REASON_APPROVAL_NOT_USABLE: an approval does not stand for the plan, or takes no vote. Metadata: {"why": "expired"}."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the `reason` of the google.rpc.ErrorInfo that comes with every error; its domain is `aisecops`."""
@@ -102,4 +104,6 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 17
 """ERROR_REASON_INTERNAL: a fault of the control plane; what it was is in its own log. Metadata: {}."""
 ERROR_REASON_CONTENDED: ErrorReason.ValueType  # 18
 """ERROR_REASON_CONTENDED: others took what the plan needs while it was decided; ask again. Metadata: {}."""
+ERROR_REASON_APPROVAL_NOT_USABLE: ErrorReason.ValueType  # 19
+"""ERROR_REASON_APPROVAL_NOT_USABLE: an approval does not stand for the plan, or takes no vote. Metadata: {"why": "expired"}."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

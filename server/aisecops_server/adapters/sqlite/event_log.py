@@ -18,12 +18,16 @@ import apsw
 
 from aisecops_server.adapters.sqlite import database, schema, stored
 from aisecops_server.adapters.sqlite.append import Entry, Result, load_frontier
+from aisecops_server.adapters.sqlite.approval_rows import SqliteApprovals
+from aisecops_server.adapters.sqlite.approval_table import ApprovalTable
 from aisecops_server.adapters.sqlite.changes import StateTables
 from aisecops_server.adapters.sqlite.nodes import NodeMemory, NodeReader
+from aisecops_server.adapters.sqlite.notice_table import NoticeTable
 from aisecops_server.adapters.sqlite.readers import Readers
 from aisecops_server.adapters.sqlite.trace_list import trace_page
 from aisecops_server.adapters.sqlite.verification import Verification, startup_problem
 from aisecops_server.adapters.sqlite.writer import MOST_ENTRIES, Writer
+from aisecops_server.domain import approval_changes, notice
 from aisecops_server.domain.errors import AisecopsError, IntegrityError, InvalidRequestError, LogUnavailableError
 from aisecops_server.domain.event import Event, StoredEvent
 from aisecops_server.domain.merkle_proofs import consistency_path, inclusion_path, root_at
@@ -63,11 +67,14 @@ class SqliteEventLog:
     Create it with ``open_log``, or with ``open_log_read_only`` beside a running owner.
     """
 
-    def __init__(self, readers: Readers, writer: Writer | None, lock: BinaryIO | None) -> None:
+    def __init__(
+        self, readers: Readers, writer: Writer | None, lock: BinaryIO | None, approvals: ApprovalTable
+    ) -> None:
         self._readers = readers
         self._writer = writer
         self._lock = lock
         self._nodes = NodeMemory()
+        self.approvals = SqliteApprovals(readers, approvals)
 
     async def append(self, record: DecisionRecord) -> Receipt:
         """Store one decision; durable when this returns."""
@@ -240,12 +247,14 @@ def open_log(path: Path, options: LogOptions = LogOptions()) -> SqliteEventLog:
     with database.translated("making its directory"):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = database.lock(path)
+    approvals = ApprovalTable()
+    state = StateTables({approval_changes.KIND: approvals, notice.KIND: NoticeTable()})
     try:
-        writer = _writer(path, options)
+        writer = _writer(path, options, state)
     except BaseException:
         lock.close()
         raise
-    return SqliteEventLog(Readers(path, vfs=options.vfs), writer, lock)
+    return SqliteEventLog(Readers(path, vfs=options.vfs), writer, lock, approvals)
 
 
 def open_log_read_only(path: Path) -> SqliteEventLog:
@@ -256,10 +265,10 @@ def open_log_read_only(path: Path) -> SqliteEventLog:
     """
     if not path.is_file():
         raise LogUnavailableError(f"there is no log at {path}", hint="Start the control plane once, or name another")
-    return SqliteEventLog(Readers(path), None, None)
+    return SqliteEventLog(Readers(path), None, None, ApprovalTable())
 
 
-def _writer(path: Path, options: LogOptions) -> Writer:
+def _writer(path: Path, options: LogOptions, state: StateTables) -> Writer:
     connection = database.open_for_writing(path, vfs=options.vfs)
     try:
         database.migrate(connection, schema.MIGRATIONS, application_id=schema.APPLICATION_ID)
@@ -269,7 +278,6 @@ def _writer(path: Path, options: LogOptions) -> Writer:
     except BaseException:
         connection.close()
         raise
-    state = StateTables({})
     if problem:
         return Writer(connection, state, sealed=f"{IntegrityError.reason}: {problem}")
     if free < options.minimum_free_bytes:

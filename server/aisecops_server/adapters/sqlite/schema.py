@@ -92,4 +92,53 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT;
     INSERT INTO log_head VALUES (1, randomblob(16), 0, x'');
     """,
+    # Approvals: requests, votes, and the messages that tell people of a request.
+    """
+    CREATE TABLE approval (
+        approval_id      TEXT NOT NULL PRIMARY KEY,
+        agent_id         TEXT NOT NULL,
+        plan_hash        TEXT NOT NULL,
+        statement_digest TEXT NOT NULL,
+        statement        BLOB NOT NULL,
+        request          BLOB NOT NULL,
+        state            TEXT NOT NULL
+            CHECK (state IN ('REQUESTED', 'GRANTED', 'REJECTED', 'WITHDRAWN', 'EXPIRED', 'CONSUMED')),
+        version          INTEGER NOT NULL,
+        requested_at     INTEGER NOT NULL,
+        expires_at       INTEGER NOT NULL,
+        changed_at       INTEGER NOT NULL,
+        closed_by        TEXT NOT NULL DEFAULT '',
+        closed_note      TEXT NOT NULL DEFAULT '',
+        consumed_by      TEXT NOT NULL DEFAULT ''
+    ) STRICT, WITHOUT ROWID;
+    CREATE UNIQUE INDEX approval_open ON approval (agent_id, plan_hash) WHERE state IN ('REQUESTED', 'GRANTED');
+    CREATE INDEX approval_by_expiry ON approval (expires_at) WHERE state IN ('REQUESTED', 'GRANTED');
+    CREATE INDEX approval_by_agent ON approval (agent_id, approval_id);
+
+    CREATE TABLE vote (
+        approval_id TEXT NOT NULL,
+        approver    TEXT NOT NULL,
+        number      INTEGER NOT NULL,
+        token_id    TEXT NOT NULL UNIQUE,
+        details     BLOB NOT NULL,
+        PRIMARY KEY (approval_id, approver)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE notice (
+        notice_id   TEXT NOT NULL PRIMARY KEY,
+        approval_id TEXT NOT NULL,
+        trace_id    TEXT NOT NULL,
+        plan_id     TEXT NOT NULL,
+        decision_id TEXT NOT NULL,
+        endpoint    TEXT NOT NULL,
+        body        BLOB NOT NULL,
+        state       TEXT NOT NULL CHECK (state IN ('PENDING', 'DELIVERED', 'DEAD')),
+        created_at  INTEGER NOT NULL,
+        attempts    INTEGER NOT NULL DEFAULT 0,
+        problem     TEXT NOT NULL DEFAULT '',
+        settled_at  INTEGER NOT NULL DEFAULT 0
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX notice_pending ON notice (notice_id) WHERE state = 'PENDING';
+    CREATE INDEX notice_dead ON notice (notice_id) WHERE state = 'DEAD';
+    """,
 )

@@ -12,6 +12,8 @@ _TRIERS = frozenset({Role.AGENT, Role.APP, Role.SECURITY, Role.PLATFORM})
 _CHANGERS = frozenset({Role.SECURITY, Role.PLATFORM})
 _READERS = frozenset({Role.AUDITOR, Role.SECURITY, Role.SECOPS, Role.PLATFORM})
 _EXPLAINERS = _READERS | {Role.AGENT, Role.APP}
+# Who runs the control plane or writes agents does not also agree to what they do.
+_VOTERS = frozenset({Role.SECOPS, Role.SECURITY})
 
 ROLES_OF_CALL: Mapping[str, frozenset[Role]] = {
     "/aisecops.v1.DecisionService/Decide": _DECIDERS,
@@ -32,6 +34,11 @@ ROLES_OF_CALL: Mapping[str, frozenset[Role]] = {
     "/aisecops.v1.TransparencyService/GetCheckpoint": _EXPLAINERS,
     "/aisecops.v1.TransparencyService/ProveInclusion": _READERS,
     "/aisecops.v1.TransparencyService/ProveConsistency": _EXPLAINERS,
+    "/aisecops.v1.ApprovalService/ListApprovals": _READERS | {Role.AGENT},
+    "/aisecops.v1.ApprovalService/GetApproval": _READERS | {Role.AGENT},
+    "/aisecops.v1.ApprovalService/Wait": _READERS | {Role.AGENT},
+    "/aisecops.v1.ApprovalService/Vote": _VOTERS,
+    "/aisecops.v1.ApprovalService/Withdraw": _VOTERS | {Role.AGENT},
 }
 
 
@@ -54,3 +61,8 @@ def require(principal: Principal, call: str) -> None:
 def reads_everything(principal: Principal) -> bool:
     """Return whether ``principal`` may read what others did; everybody else reads only their own."""
     return not principal.roles.isdisjoint(_READERS)
+
+
+def votes(principal: Principal) -> bool:
+    """Return whether ``principal`` may answer requests for approval, and so take back those of others."""
+    return not principal.roles.isdisjoint(_VOTERS)

@@ -34,7 +34,9 @@ _TRUST = {name.removeprefix("TRUST_LEVEL_").lower(): number for name, number in 
 def decide_response(decided: Decided) -> decision_service_pb2.DecideResponse:
     """Return the answer to one plan."""
     return decision_service_pb2.DecideResponse(
-        decision=decision_message(decided.details), receipt=receipt_message(decided.receipt)
+        decision=decision_message(decided.details),
+        receipt=receipt_message(decided.receipt),
+        approval_id=str(decided.details.get("approval_id", "")),
     )
 
 

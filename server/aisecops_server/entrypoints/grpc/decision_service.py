@@ -17,7 +17,7 @@ from aisecops.v1 import decision_service_pb2 as api
 
 from aisecops_server.domain.decision import Mode
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError
-from aisecops_server.domain.identifiers import is_trace_id
+from aisecops_server.domain.identifiers import is_identifier, is_trace_id
 from aisecops_server.domain.identity import Principal
 from aisecops_server.domain.plan_builder import Fresh, PlanDraft, build_plan
 from aisecops_server.entrypoints.grpc import access, status
@@ -142,6 +142,7 @@ class DecisionService:
             mode=Mode.ENFORCE,
             idempotency_key=idempotency_key(request.idempotency_key),
             request_digest=_session_digest(request, memory),
+            approval_id=_approval_id(request.approval_id),
         )
 
     async def _decide_items(
@@ -182,6 +183,7 @@ class DecisionService:
             idempotency_key=idempotency_key(request.idempotency_key),
             request_digest=request_digest(mode, revision, data),
             revision=revision,
+            approval_id=_approval_id(request.approval_id),
         )
 
     def _fresh(self) -> Fresh:
@@ -245,3 +247,9 @@ def _session_digest(request: api.SessionRequest, memory: SessionMemory) -> str:
 
 def _trace_id(text: str) -> str:
     return text if is_trace_id(text) else ""
+
+
+def _approval_id(text: str) -> str:
+    if text and not is_identifier(text):
+        raise InvalidRequestError("approval_id: not an approval id", field="approval_id")
+    return text

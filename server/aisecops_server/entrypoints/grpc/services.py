@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 from aisecops.v1 import (
+    approval_service_pb2,
     audit_service_pb2,
     bundle_service_pb2,
     decision_service_pb2,
@@ -15,6 +16,7 @@ from aisecops.v1 import (
 )
 
 from aisecops_server.entrypoints.grpc.admission import Admission
+from aisecops_server.entrypoints.grpc.approval_service import ApprovalService, ApprovalUseCases, wait_room
 from aisecops_server.entrypoints.grpc.audit_service import AuditService
 from aisecops_server.entrypoints.grpc.bundle_service import BundleService, PolicyUseCases
 from aisecops_server.entrypoints.grpc.decision_service import DecisionService
@@ -30,6 +32,7 @@ from aisecops_server.usecases.export_evidence import ExportEvidence
 
 _DECISION = decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"].full_name
 _BUNDLE = bundle_service_pb2.DESCRIPTOR.services_by_name["BundleService"].full_name
+_APPROVAL = approval_service_pb2.DESCRIPTOR.services_by_name["ApprovalService"].full_name
 _AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name
 _EVIDENCE = evidence_service_pb2.DESCRIPTOR.services_by_name["EvidenceService"].full_name
 _TRANSPARENCY = transparency_service_pb2.DESCRIPTOR.services_by_name["TransparencyService"].full_name
@@ -44,6 +47,7 @@ class Served:
     decide: Decide
     explain: Explain
     policy: PolicyUseCases
+    approvals: ApprovalUseCases
     log: EventLog
     publish: PublishCheckpoint
     export: ExportEvidence
@@ -55,7 +59,7 @@ class Served:
     @property
     def service_names(self) -> tuple[str, ...]:
         """Return the full names of our services."""
-        return (_DECISION, _BUNDLE, _AUDIT, _TRANSPARENCY, _EVIDENCE)
+        return (_DECISION, _BUNDLE, _AUDIT, _TRANSPARENCY, _EVIDENCE, _APPROVAL)
 
 
 def handlers(served: Served) -> tuple[grpc.GenericRpcHandler, ...]:
@@ -68,6 +72,7 @@ def handlers(served: Served) -> tuple[grpc.GenericRpcHandler, ...]:
         grpc.method_handlers_generic_handler(_AUDIT, _audit_methods(served, gate)),
         grpc.method_handlers_generic_handler(_TRANSPARENCY, _transparency_methods(served, gate)),
         grpc.method_handlers_generic_handler(_EVIDENCE, _evidence_methods(served, gate)),
+        grpc.method_handlers_generic_handler(_APPROVAL, _approval_methods(served, gate)),
         health.handler(),
     )
 
@@ -121,3 +126,15 @@ def _transparency_methods(served: Served, gate: Gate) -> Methods:
 def _evidence_methods(served: Served, gate: Gate) -> Methods:
     service = EvidenceService(served.export)
     return {"ExportEvidence": gate.stream(f"/{_EVIDENCE}/ExportEvidence", service.export_evidence)}
+
+
+def _approval_methods(served: Served, gate: Gate) -> Methods:
+    service = ApprovalService(served.approvals, gate, wait_room())
+    place = f"/{_APPROVAL}"
+    return {
+        "ListApprovals": gate.unary(f"{place}/ListApprovals", service.list_approvals, Patience.WORK),
+        "GetApproval": gate.unary(f"{place}/GetApproval", service.approval, Patience.WORK),
+        "Vote": gate.unary(f"{place}/Vote", service.vote, Patience.WORK),
+        "Withdraw": gate.unary(f"{place}/Withdraw", service.withdraw, Patience.WORK),
+        "Wait": gate.stream(f"{place}/Wait", service.wait),
+    }

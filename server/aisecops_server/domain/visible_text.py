@@ -1,7 +1,8 @@
 """Text that others wrote, made safe to show: what would steer a terminal or hide from the eye becomes visible.
 
 A tool result, a plan or a ticket can hold escape sequences that move the cursor, and characters that reorder or
-hide text. Nothing of that kind reaches a terminal; each such character is written as its escape instead.
+hide text. Nothing of that kind reaches a terminal or a person who is asked for consent; each such character is
+written as its escape instead.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from itertools import chain
 _KEPT = {0x09, 0x0A}
 _STEERING = chain(range(0x20), range(0x7F, 0xA0))
 _HIDING = chain(
-    (0xAD, 0x61C, 0x180E, 0xFEFF),
+    (0xAD, 0x34F, 0x61C, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFEFF, 0xFFA0),
+    range(0x180B, 0x1810),
     range(0x200B, 0x2010),
     range(0x2028, 0x202F),
     range(0x2060, 0x2070),
+    range(0xFE00, 0xFE10),
     range(0xFFF9, 0xFFFC),
-    range(0xE0000, 0xE0080),
+    range(0xE0000, 0xE1000),
 )
 _CODES = sorted({*_STEERING, *_HIDING} - _KEPT)
 
@@ -40,4 +43,9 @@ def visible(text: str) -> str:
 
 def json_text(document: object, *, indent: int | None = None) -> str:
     """Return a document as JSON that is safe to show on a terminal and says the same."""
-    return json.dumps(document, indent=indent, ensure_ascii=False).translate(_IN_JSON)
+    return visible_json(json.dumps(document, indent=indent, ensure_ascii=False))
+
+
+def visible_json(text: str) -> str:
+    """Return JSON that says the same with every steering or hiding character as JSON's own escape."""
+    return text if text.isascii() and "\x7f" not in text else text.translate(_IN_JSON)

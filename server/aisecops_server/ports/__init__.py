@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from aisecops_server.domain.approval import ApprovalId
 from aisecops_server.domain.bundle import Activated, Bundle, Commit, CommitId, PolicyTree
 from aisecops_server.domain.decision import DecisionId, Verdict
 from aisecops_server.domain.errors import AisecopsError
@@ -58,6 +59,18 @@ class Ids(Protocol):
 
     def event_id(self) -> EventId:
         """Return a fresh event id."""
+        ...
+
+    def approval_id(self) -> ApprovalId:
+        """Return a fresh approval id; later ones sort behind earlier ones."""
+        ...
+
+    def notice_id(self) -> str:
+        """Return a fresh id of a message; later ones sort behind earlier ones."""
+        ...
+
+    def nonce(self) -> str:
+        """Return what nobody can guess and nothing else has."""
         ...
 
 

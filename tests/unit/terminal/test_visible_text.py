@@ -4,8 +4,8 @@ import io
 import json
 
 import pytest
+from aisecops_server.domain.visible_text import json_text, visible
 from aisecops_server.terminal.consoles import make_console
-from aisecops_server.terminal.safe_text import json_text, visible
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Table

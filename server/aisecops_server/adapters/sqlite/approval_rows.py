@@ -1,0 +1,168 @@
+"""Reading approvals and messages back, on the readers' connections."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractContextManager
+from functools import partial
+
+import apsw
+import orjson
+
+from aisecops_server.adapters.sqlite.approval_table import ApprovalTable
+from aisecops_server.adapters.sqlite.notice_table import notice_counts, pending_notices
+from aisecops_server.adapters.sqlite.readers import Readers
+from aisecops_server.adapters.sqlite.statements import Row, Value
+from aisecops_server.domain.approval import (
+    LEEWAY_SECONDS,
+    Approval,
+    ApprovalFilter,
+    ApprovalPage,
+    ApprovalState,
+    Vote,
+)
+from aisecops_server.domain.approval_record import request_of, vote_of
+from aisecops_server.domain.canonical import digest
+from aisecops_server.domain.errors import IntegrityError, InvalidRequestError, NotFoundError
+from aisecops_server.domain.notice import NoticeCounts, StoredNotice
+
+_COLUMNS = "approval_id, statement_digest, request, state, version, changed_at, closed_by, closed_note, consumed_by"
+_SELECT = f"SELECT {_COLUMNS} FROM approval WHERE"  # noqa: S608 - constant columns
+_VOTES = "SELECT details FROM vote WHERE approval_id = ? ORDER BY number"
+
+_IS_OPEN = "state IN ('REQUESTED', 'GRANTED')"
+_IN_TIME = f"(changed_at - {LEEWAY_SECONDS} <= :now AND :now < expires_at)"
+# What is stored as open is that only in its time, whether or not somebody has noted its end.
+_IS = {
+    state: f"(state = '{state.value}' AND {_IN_TIME})" if state.is_open else f"state = '{state.value}'"
+    for state in ApprovalState
+}
+_IS[ApprovalState.EXPIRED] = f"(state = 'EXPIRED' OR ({_IS_OPEN} AND NOT {_IN_TIME}))"
+
+
+class SqliteApprovals:
+    """Implements ``ApprovalStore`` and ``NoticeStore``. Changes go through the log; this reads what came of them."""
+
+    def __init__(self, readers: Readers, table: ApprovalTable) -> None:
+        self._readers = readers
+        self._table = table
+
+    async def approval(self, approval_id: str) -> Approval:
+        """Return one approval."""
+        return await self._readers.run(partial(_approval, approval_id=approval_id))
+
+    async def statement(self, approval_id: str) -> bytes:
+        """Return what people are shown, byte for byte."""
+        return await self._readers.run(partial(_statement, approval_id=approval_id))
+
+    async def open_for(self, agent_id: str, plan_hash: str) -> Approval | None:
+        """Return what is stored as open for a plan of an agent, in time or not."""
+        where = f"{_IS_OPEN} AND agent_id = :agent AND plan_hash = :plan"
+        found = await self._readers.run(partial(_all, where=where, facts={"agent": agent_id, "plan": plan_hash}))
+        return found[0] if found else None
+
+    async def page(self, narrow: ApprovalFilter, *, now_seconds: int, page_size: int, page_token: str) -> ApprovalPage:
+        """Return a page of approvals, newest first."""
+        if page_token and not page_token.startswith("apr-"):
+            raise InvalidRequestError("page_token: was not made by this log", field="page_token")
+        conditions = [
+            f"({' OR '.join(_IS[state] for state in sorted(narrow.states))})" if narrow.states else "",
+            "agent_id = :agent" if narrow.agent_id else "",
+            "approval_id < :token" if page_token else "",
+        ]
+        where = " AND ".join(filter(None, conditions)) or "TRUE"
+        facts: dict[str, Value] = {"now": now_seconds, "agent": narrow.agent_id, "token": page_token}
+        query = f"{where} ORDER BY approval_id DESC LIMIT :limit"
+        found = await self._readers.run(partial(_all, where=query, facts={**facts, "limit": page_size + 1}))
+        shown = found[:page_size]
+        return ApprovalPage(tuple(shown), shown[-1].id if len(found) > page_size else "")
+
+    async def open_count(self, agent_id: str, now_seconds: int) -> int:
+        """Return how many requests of an agent are open."""
+        return await self._readers.run(partial(_open_count, facts={"agent": agent_id, "now": now_seconds}))
+
+    async def overdue(self, now_seconds: int, *, limit: int) -> list[Approval]:
+        """Return what is stored as open and is not in time."""
+        where = f"{_IS_OPEN} AND NOT {_IN_TIME} ORDER BY expires_at LIMIT :limit"
+        return await self._readers.run(partial(_all, where=where, facts={"now": now_seconds, "limit": limit}))
+
+    async def next_end(self) -> int | None:
+        """Return when the first of the open ones ends, in Unix seconds."""
+        return await self._readers.run(_next_end)
+
+    def watching(self, approval_id: str) -> AbstractContextManager[asyncio.Event]:
+        """Give an event that is set after every change of one approval, or, for an empty id, of any."""
+        return self._table.watching(approval_id)
+
+    async def pending(self, *, after: str, limit: int) -> list[StoredNotice]:
+        """Return messages that wait, oldest first, behind the id ``after``."""
+        return await self._readers.run(partial(pending_notices, after=after, limit=limit))
+
+    async def counts(self) -> NoticeCounts:
+        """Return how many messages wait and how many were given up."""
+        return await self._readers.run(notice_counts)
+
+
+def _approval(connection: apsw.Connection, approval_id: str) -> Approval:
+    found = _all(connection, where="approval_id = :id", facts={"id": approval_id})
+    if not found:
+        raise _unknown(approval_id)
+    return found[0]
+
+
+def _statement(connection: apsw.Connection, approval_id: str) -> bytes:
+    row = connection.execute(
+        "SELECT statement, statement_digest FROM approval WHERE approval_id = ?", (approval_id,)
+    ).get
+    if row is None:
+        raise _unknown(approval_id)
+    statement, statement_digest = row
+    if not isinstance(statement, bytes) or digest(statement) != statement_digest:
+        raise _altered(f"what approval {approval_id} shows is not what was asked")
+    return statement
+
+
+def _open_count(connection: apsw.Connection, facts: dict[str, Value]) -> int:
+    query = f"SELECT count(*) FROM approval WHERE agent_id = :agent AND {_IS_OPEN} AND {_IN_TIME}"  # noqa: S608 - constant parts
+    return int(connection.execute(query, facts).get)
+
+
+def _all(connection: apsw.Connection, *, where: str, facts: dict[str, Value]) -> list[Approval]:
+    rows: list[Row] = connection.execute(f"{_SELECT} {where}", facts).fetchall()
+    return [_read(row, _votes(connection, row[0])) for row in rows]
+
+
+def _votes(connection: apsw.Connection, approval_id: str) -> tuple[Vote, ...]:
+    rows: list[Row] = connection.execute(_VOTES, (approval_id,)).fetchall()
+    return tuple(vote_of(orjson.loads(details)) for (details,) in rows)
+
+
+def _read(row: Row, votes: tuple[Vote, ...]) -> Approval:
+    approval_id, statement_digest, request, state, version, changed_at, closed_by, closed_note, consumed_by = row
+    found = request_of(orjson.loads(request))
+    if found.id != approval_id:
+        raise _altered(f"approval {approval_id} is stored with another one's request")
+    return Approval(
+        request=found,
+        statement_digest=statement_digest,
+        state=ApprovalState(state),
+        votes=votes,
+        version=version,
+        changed_at_seconds=changed_at,
+        closed_by=closed_by,
+        closed_note=closed_note,
+        consumed_by=consumed_by,
+    )
+
+
+def _next_end(connection: apsw.Connection) -> int | None:
+    end = connection.execute(f"SELECT min(expires_at) FROM approval WHERE {_IS_OPEN}").get  # noqa: S608 - constant parts
+    return None if end is None else int(end)
+
+
+def _unknown(approval_id: str) -> NotFoundError:
+    return NotFoundError(f"there is no approval {approval_id}", hint="List those that there are", id=approval_id)
+
+
+def _altered(why: str) -> IntegrityError:
+    return IntegrityError(why, hint="Keep the database as evidence and run 'aisecops log verify'")

@@ -1,0 +1,144 @@
+"""ApprovalService: what waits for people, and their answers. Who answers is the credential's holder and nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from aisecops.v1 import approval_service_pb2 as api
+
+from aisecops_server.domain.approval import Approval, ApprovalFilter, ApprovalState, Choice
+from aisecops_server.domain.errors import InvalidRequestError
+from aisecops_server.domain.identifiers import is_agent_id, is_identifier
+from aisecops_server.entrypoints.grpc import access
+from aisecops_server.entrypoints.grpc.admission import Admission
+from aisecops_server.entrypoints.grpc.approval_codec import CHOICES, STATES, approval_message
+from aisecops_server.entrypoints.grpc.decision_codec import decision_message
+from aisecops_server.entrypoints.grpc.methods import Caller, Gate, read_message
+from aisecops_server.entrypoints.grpc.paging import page_size
+from aisecops_server.usecases.approvals import ReadApprovals, WithdrawApprovals
+from aisecops_server.usecases.vote import VoteCommand
+
+MAX_WAITS = 4096
+_MAX_PAGE = 500
+_NOTE_CHARACTERS = 1000
+_CHOICE_OF: Mapping[int, Choice] = {number: choice for choice, number in CHOICES.items()}
+_STATE_OF: Mapping[int, ApprovalState] = {number: state for state, number in STATES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalUseCases:
+    """What reads, answers and takes back requests."""
+
+    vote: Callable[[VoteCommand], Awaitable[Approval]]
+    read: ReadApprovals
+    withdraw: WithdrawApprovals
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalService:
+    """The handlers of ``aisecops.v1.ApprovalService``. ``waits`` bounds how many streams wait at once."""
+
+    approvals: ApprovalUseCases
+    gate: Gate
+    waits: Admission
+
+    async def list_approvals(self, request: bytes, caller: Caller) -> api.ListApprovalsResponse:
+        """Answer ListApprovals."""
+        asked = read_message(api.ListApprovalsRequest, request)
+        if asked.agent_id and not is_agent_id(asked.agent_id):
+            raise InvalidRequestError("agent_id: not an agent id", field="agent_id")
+        page = await self.approvals.read.page(
+            ApprovalFilter(_states(asked.states), asked.agent_id),
+            only_of=_only_of(caller),
+            page_size=page_size(asked.page_size, at_most=_MAX_PAGE),
+            page_token=_optional_id(asked.page_token, "page_token"),
+        )
+        return api.ListApprovalsResponse(
+            approvals=[approval_message(approval) for approval in page.approvals], next_page_token=page.next_token
+        )
+
+    async def approval(self, request: bytes, caller: Caller) -> api.GetApprovalResponse:
+        """Answer GetApproval."""
+        asked = read_message(api.GetApprovalRequest, request)
+        shown = await self.approvals.read.show(_id(asked.approval_id), only_of=_only_of(caller))
+        return api.GetApprovalResponse(
+            approval=approval_message(shown.approval),
+            statement_json=shown.statement,
+            decision=decision_message(shown.decision.details),
+        )
+
+    async def vote(self, request: bytes, caller: Caller) -> api.VoteResponse:
+        """Answer Vote."""
+        asked = read_message(api.VoteRequest, request)
+        if asked.choice not in _CHOICE_OF:
+            raise InvalidRequestError("choice: must be approve or deny", field="choice")
+        command = VoteCommand(
+            voter=caller.principal,
+            approval_id=_id(asked.approval_id),
+            choice=_CHOICE_OF[asked.choice],
+            note=_note(asked.note),
+            statement_digest=asked.statement_digest,
+            signature=asked.signature,
+            certificate=caller.presented.certificate,
+        )
+        return api.VoteResponse(approval=approval_message(await self.approvals.vote(command)))
+
+    async def withdraw(self, request: bytes, caller: Caller) -> api.WithdrawResponse:
+        """Answer Withdraw."""
+        asked = read_message(api.WithdrawRequest, request)
+        withdrawn = await self.approvals.withdraw(
+            _id(asked.approval_id),
+            by=caller.principal,
+            note=_note(asked.note),
+            only_of=None if access.votes(caller.principal) else caller.principal.id,
+        )
+        return api.WithdrawResponse(approval=approval_message(withdrawn))
+
+    async def wait(self, request: bytes, caller: Caller) -> AsyncIterator[api.WaitResponse]:
+        """Answer Wait; ends when it is decided, when the caller goes, or its credential does."""
+        asked = read_message(api.WaitRequest, request)
+        told = None
+        with self.waits.admit(caller.principal):
+            states = self.approvals.read.wait(_id(asked.approval_id), only_of=_only_of(caller))
+            async with aclosing(states):
+                async for approval in states:
+                    self.gate.still(caller)
+                    if told != (approval.state, approval.version):
+                        told = approval.state, approval.version
+                        yield api.WaitResponse(approval=approval_message(approval))
+
+
+def wait_room(limit: int = MAX_WAITS) -> Admission:
+    """Return the room for streams that wait."""
+    return Admission(limit, full="too many calls wait for approvals", hint="End waits that are not needed any more")
+
+
+def _only_of(caller: Caller) -> str | None:
+    return None if access.reads_everything(caller.principal) else caller.principal.id
+
+
+def _states(numbers: Iterable[int]) -> frozenset[ApprovalState]:
+    asked = frozenset(numbers)
+    if not asked <= _STATE_OF.keys():
+        raise InvalidRequestError("states: there is no such state", field="states")
+    return frozenset(_STATE_OF[number] for number in asked)
+
+
+def _id(text: str) -> str:
+    if not is_identifier(text):
+        raise InvalidRequestError("approval_id: not an approval id", field="approval_id")
+    return text
+
+
+def _optional_id(text: str, field: str) -> str:
+    if text and not is_identifier(text):
+        raise InvalidRequestError(f"{field}: not an identifier", field=field)
+    return text
+
+
+def _note(text: str) -> str:
+    if len(text) > _NOTE_CHARACTERS:
+        raise InvalidRequestError(f"note: at most {_NOTE_CHARACTERS} characters are allowed", field="note")
+    return text

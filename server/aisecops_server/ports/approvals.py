@@ -1,0 +1,80 @@
+"""The seams of approvals: what the use cases need from the world. Adapters raise only ``AisecopsError``s."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from aisecops_server.domain.approval import Approval, ApprovalFilter, ApprovalPage
+from aisecops_server.domain.people import PublicKey
+
+
+class ApprovalStore(Protocol):
+    """Reads approvals. They are changed only together with the events that tell of it, through the log."""
+
+    async def approval(self, approval_id: str) -> Approval:
+        """Return one approval.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        ...
+
+    async def statement(self, approval_id: str) -> bytes:
+        """Return what people are shown and vote on, byte for byte.
+
+        Raises:
+            NotFoundError: there is no such approval.
+            IntegrityError: it is not what was asked.
+        """
+        ...
+
+    async def open_for(self, agent_id: str, plan_hash: str) -> Approval | None:
+        """Return what is stored as open for a plan of an agent, in time or not; there is at most one."""
+        ...
+
+    async def page(self, narrow: ApprovalFilter, *, now_seconds: int, page_size: int, page_token: str) -> ApprovalPage:
+        """Return a page of approvals, newest first.
+
+        Raises:
+            InvalidRequestError: the page token was not made by this store.
+        """
+        ...
+
+    async def open_count(self, agent_id: str, now_seconds: int) -> int:
+        """Return how many requests of an agent are open."""
+        ...
+
+    async def overdue(self, now_seconds: int, *, limit: int) -> list[Approval]:
+        """Return what is stored as open and is not in time."""
+        ...
+
+    async def next_end(self) -> int | None:
+        """Return when the first of the open ones ends, in Unix seconds."""
+        ...
+
+    def watching(self, approval_id: str) -> AbstractContextManager[asyncio.Event]:
+        """Give an event that is set after every change of one approval, or, for an empty id, of any."""
+        ...
+
+
+class VoteKeys(Protocol):
+    """The control plane's own key for votes, and the check of others' keys."""
+
+    @property
+    def public_key(self) -> PublicKey:
+        """Return the control plane's public key (RFC 7517)."""
+        ...
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the control plane's EdDSA signature of ``message``."""
+        ...
+
+    def verifies(self, key: PublicKey, message: bytes, signature: bytes) -> bool:
+        """Return whether ``signature`` is that of ``message`` by ``key``, by the one algorithm of its kind."""
+        ...
+
+    def of_certificate(self, certificate: bytes) -> PublicKey | None:
+        """Return the public key of a PEM certificate, if it is of a kind that signs votes."""
+        ...

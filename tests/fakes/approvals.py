@@ -1,0 +1,37 @@
+"""A store of approvals that has none, for tests of what stands beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aisecops_server.domain.approval import Approval, ApprovalFilter, ApprovalPage
+from aisecops_server.domain.errors import NotFoundError
+
+
+class NoApprovals:
+    async def approval(self, approval_id: str) -> Approval:
+        raise NotFoundError("there is no such approval", id=approval_id)
+
+    async def statement(self, approval_id: str) -> bytes:
+        raise NotFoundError("there is no such approval", id=approval_id)
+
+    async def open_for(self, agent_id: str, plan_hash: str) -> Approval | None:
+        return None
+
+    async def page(self, narrow: ApprovalFilter, *, now_seconds: int, page_size: int, page_token: str) -> ApprovalPage:
+        return ApprovalPage((), "")
+
+    async def open_count(self, agent_id: str, now_seconds: int) -> int:
+        return 0
+
+    async def overdue(self, now_seconds: int, *, limit: int) -> list[Approval]:
+        return []
+
+    async def next_end(self) -> int | None:
+        return None
+
+    @contextmanager
+    def watching(self, approval_id: str) -> Iterator[asyncio.Event]:
+        yield asyncio.Event()
