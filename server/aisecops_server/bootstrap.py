@@ -15,19 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aisecops_server.adapters.bundles.builder import OpaBundleBuilder
-from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
 from aisecops_server.adapters.evidence.archive import pack
 from aisecops_server.adapters.git.create import library_root
 from aisecops_server.adapters.git.mirror import GitRepository
-from aisecops_server.adapters.identity.authorities import open_authorities
-from aisecops_server.adapters.identity.callers import CallerAuthenticator
-from aisecops_server.adapters.identity.certificates import CertificateAuthenticator, CertificateRules
-from aisecops_server.adapters.identity.identities import Identities, open_identities
-from aisecops_server.adapters.identity.issuer import KEY_SET_FILE, TokenIssuer, local_issuer
-from aisecops_server.adapters.identity.key_set import KeySet
-from aisecops_server.adapters.identity.tls_files import tls_files
-from aisecops_server.adapters.identity.tokens import TokenAuthenticator, TokenRules
-from aisecops_server.adapters.identity.watched_file import WatchedFile
+from aisecops_server.adapters.identity.issuer import TokenIssuer, local_issuer
 from aisecops_server.adapters.opa import binary
 from aisecops_server.adapters.opa.pool import OpaEnginePool
 from aisecops_server.adapters.opa.profile import Trust
@@ -41,14 +32,14 @@ from aisecops_server.adapters.sqlite.event_log import SqliteEventLog, open_log
 from aisecops_server.adapters.sqlite.witness_store import SqliteWitnessStore
 from aisecops_server.adapters.system import RandomIds, SystemClock
 from aisecops_server.adapters.witness.http_witness import read_witness
+from aisecops_server.bootstrap_authentication import authenticating, listeners
 from aisecops_server.domain.compiled_tables import compile_tables
 from aisecops_server.domain.errors import AisecopsError, IntegrityError, InvalidRequestError
 from aisecops_server.domain.signed_note import KeyKind, NoteKey, read_key
 from aisecops_server.domain.source_text import Scalar, json_scalars
-from aisecops_server.domain.spiffe import is_trust_domain
 from aisecops_server.entrypoints.grpc.approval_service import ApprovalUseCases
 from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
-from aisecops_server.entrypoints.grpc.server import Listening, RunningServer, TcpListening, is_loopback, serve
+from aisecops_server.entrypoints.grpc.server import RunningServer, serve
 from aisecops_server.entrypoints.grpc.services import Served
 from aisecops_server.ports import Authenticator, Clock, EventLog, Ids
 from aisecops_server.settings import Settings
@@ -134,7 +125,6 @@ async def compose(
     clock, ids = clock or SystemClock(), ids or RandomIds()
     opa = await asyncio.to_thread(binary.locate, settings.engine_dir, given=settings.engine_path)
     signer = open_key(_private(state / "keys"), BUNDLE_KEY)
-    local_issuer(state / "keys", clock)
     async with contextlib.AsyncExitStack() as closing:
         log = open_log(settings.log_path)
         closing.push_async_callback(log.close)
@@ -148,6 +138,7 @@ async def compose(
             capacity=settings.max_engines,
         )
         closing.push_async_callback(pool.close)
+        callers = closing.enter_context(authenticating(settings, clock))
         repository = _repository(settings)
         builder = OpaBundleBuilder(
             directory=state / "bundles",
@@ -212,7 +203,7 @@ async def compose(
             expire=ExpireApprovals(log, log.approvals, clock, ids),
             resume=resume,
             poller=Poller(sync, interval_seconds=settings.poll_seconds),
-            authenticator=_authenticator(settings, clock),
+            authenticator=callers,
         )
 
 
@@ -226,7 +217,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
     Raises:
         InvalidRequestError, EngineUnavailableError, LogUnavailableError, IntegrityError: see ``compose``.
     """
-    listening = _listening(settings, SystemClock())
+    listening = listeners(settings, SystemClock())
     async with compose(settings) as plane:
         await _begin(plane)
         running = await serve(
@@ -351,52 +342,6 @@ def _repository(settings: Settings) -> GitRepository:
         branch=settings.branch,
         fetch_timeout_seconds=settings.fetch_timeout_seconds,
     )
-
-
-def _authenticator(settings: Settings, clock: Clock) -> Authenticator:
-    identities = open_identities(settings.identities_file, read_yaml=parse_yaml, clock=clock)
-    keys = KeySet(WatchedFile(settings.state_dir / "keys" / KEY_SET_FILE, clock))
-    rules = TokenRules(settings.token_audience, settings.token_issuer, settings.token_roles_claim)
-    tokens = TokenAuthenticator(keys, clock, rules, identities)
-    return CallerAuthenticator(tokens, _certificates(settings, clock, identities), identities)
-
-
-def _certificates(settings: Settings, clock: Clock, identities: Identities) -> CertificateAuthenticator | None:
-    if settings.tls_client_ca is None:
-        return None
-    if not is_trust_domain(settings.trust_domain):
-        raise InvalidRequestError(
-            f"'{settings.trust_domain}' is not the name of one trust domain, so no client certificate can be accepted",
-            hint="Set trust_domain to that of your SPIFFE ids, such as corp.example",
-            field="trust_domain",
-        )
-    rules = CertificateRules(settings.trust_domain, settings.agent_path, settings.certificate_hours)
-    return CertificateAuthenticator(open_authorities(settings.tls_client_ca, clock), identities, clock, rules)
-
-
-def _listening(settings: Settings, clock: Clock) -> Listening:
-    certificate, key = settings.tls_certificate, settings.tls_key
-    if bool(certificate) != bool(key) or (settings.tls_client_ca and not certificate):
-        raise InvalidRequestError(
-            "tls_certificate and tls_key belong together, and tls_client_ca needs both",
-            hint="Set all of them; 'aisecops dev ca DIR' makes them for a trial",
-            field="tls_certificate",
-        )
-    tcp = []
-    for address, authorities in (
-        (settings.listen_address, settings.tls_client_ca),
-        (settings.listen_token_address, None),
-    ):
-        if address:
-            tls = tls_files(certificate, key, authorities, clock) if certificate and key else None
-            if tls and not authorities and not is_loopback(address):
-                raise InvalidRequestError(
-                    f"whoever calls {address} could not be asked for more than a token of the local issuer",
-                    hint="Set tls_client_ca and trust_domain, so that callers need a client certificate",
-                    field="tls_client_ca",
-                )
-            tcp.append(TcpListening(address, tls))
-    return Listening(settings.socket, tuple(tcp))
 
 
 def _private(directory: Path) -> Path:

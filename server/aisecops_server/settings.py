@@ -103,6 +103,16 @@ class Settings(BaseModel):
     witnesses: tuple[str, ...] = Field(
         default=(), description="Witnesses of the log, each `URL KEY`; in the environment, separated by commas."
     )
+    token_keys: str = Field(
+        default="",
+        description="Keys of the identity provider: a JWKS file, or the https URL of one. Empty for the local issuer.",
+    )
+    token_keys_ca: Path | None = Field(
+        default=None, description="PEM authorities of that URL's certificate, instead of the system's."
+    )
+    token_keys_minutes: int = Field(
+        default=60, ge=1, le=24 * 60, description="How long fetched keys count when they cannot be fetched again."
+    )
     token_audience: str = Field(default="aisecops", description="The audience that a caller's token must name.")
     token_issuer: str = Field(default="", description="The issuer that a caller's token must name; empty for any.")
     token_roles_claim: str = Field(

@@ -92,6 +92,11 @@ def local_token(subject: str, roles: tuple[Role, ...], seconds: int) -> str:
     from aisecops_server.adapters.system import SystemClock  # noqa: PLC0415
 
     directory = settings().state_dir / "keys"
+    if settings().token_keys:
+        raise NotPermittedError(
+            "token_keys names an identity provider, so a token of the local issuer would prove nothing",
+            hint=f"Give a token of it with --token-file or {FILE_VARIABLE}, or a client certificate with --cert",
+        )
     if not os.access(directory / PRIVATE_KEY_FILE, os.R_OK):
         raise NotPermittedError(
             f"there is no credential, and no issuer's key in {directory} to make one with",

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aisecops_client import AsyncClient, tls
+from aisecops_client import AccessRefusedError, AsyncClient, tls
 from aisecops_server.adapters.identity.trial_folder import Wish, make_trial
 from aisecops_server.adapters.system import SystemClock
-from aisecops_server.bootstrap import serving
+from aisecops_server.bootstrap import issuer, serving
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.identity import Role
 from aisecops_server.settings import Settings
 
+from tests.http_server import answer, server
+from tests.identity_provider import ISSUER, Provider
 from tests.integration.api.plans import plan
 from tests.integration.api.real import settings_in
 
@@ -51,6 +54,28 @@ async def test_agents_and_people_are_served_by_their_certificates(tmp_path: Path
                     assert (await client.bundle_status()).live.commit
 
 
+@pytest.mark.asyncio
+async def test_people_are_served_by_the_tokens_of_their_identity_provider(tmp_path: Path) -> None:
+    provider = Provider(SystemClock())
+    provider.publish("first")
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(answer(provider.fetch()))
+
+    with server(talk) as port:
+        found = {"token_keys": f"http://127.0.0.1:{port}/keys", "token_issuer": ISSUER, "token_roles_claim": "groups"}
+        settings = Settings(**settings_in(tmp_path).model_dump() | found)
+        async with serving(settings) as (_plane, running):
+            token = provider.token("first", groups=["auditor"])
+            async with AsyncClient.connect(f"unix:{running.socket}", token) as client:
+                assert (await client.bundle_status()).live.commit
+            # Who can read the state directory is nobody here.
+            ours = issuer(settings).mint("ada", [Role.AUDITOR])
+            async with AsyncClient.connect(f"unix:{running.socket}", ours) as client:
+                with pytest.raises(AccessRefusedError):
+                    await client.bundle_status()
+
+
 STOPS: dict[str, tuple[dict[str, Any], str]] = {
     "elsewhere without TLS": (
         {"tls_certificate": None, "tls_key": None, "tls_client_ca": None, "listen_address": "0.0.0.0:0"},
@@ -66,6 +91,9 @@ STOPS: dict[str, tuple[dict[str, Any], str]] = {
     "a key for a certificate": ({"tls_certificate": Path("ca/server.key")}, "no certificate in"),
     "a missing file": ({"tls_key": Path("ca/nowhere.key")}, "cannot be read"),
     "a leaf as authority": ({"tls_client_ca": Path("ca/person/ada.pem")}, "no certificate of an authority"),
+    "keys that are not there": ({"token_keys": "nowhere.jwks.json"}, "there is no file"),
+    "keys over plain HTTP": ({"token_keys": "http://login.example/keys"}, "may not come from"),
+    "keys of a provider of many": ({"token_keys": "https://login.example/keys"}, "sign the tokens of others"),
     "no identities": ({"identities_file": Path("ca/nowhere.yaml")}, "cannot be used"),
 }
 

@@ -61,7 +61,7 @@ class KeySet:
         """Read the file again if it changed; return whether the keys are other ones now."""
         if not self.file.changed():
             return False
-        self._keys = read_keys(_content(self.file.path))
+        self._keys = read_keys(self.file.path)
         return True
 
     def key(self, key_id: str) -> VerificationKey:
@@ -85,25 +85,29 @@ def named_key(keys: Mapping[str, VerificationKey], key_id: str) -> VerificationK
     return found
 
 
-def read_keys(content: bytes) -> dict[str, VerificationKey]:
-    """Return the keys of a JWKS by id; what is no JWKS has none, and an unusable key is left out.
+def parsed_keys(content: bytes) -> dict[str, VerificationKey]:
+    """Return the keys of a JWKS by id; an unusable key is left out.
 
     Two keys of one id verify nothing: which of them counts would be the reader's choice.
+
+    Raises:
+        ValueError: the content is no JWKS.
     """
     try:
         entries = list(json.loads(content)["keys"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return {}
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError("this is not a JSON Web Key Set") from error
     keys = [key for entry in entries if isinstance(entry, dict) and (key := _read_key(entry))]
     ids = Counter(key.id for key in keys)
     return {key.id: key for key in keys if ids[key.id] == 1}
 
 
-def _content(path: Path) -> bytes:
+def read_keys(path: Path) -> dict[str, VerificationKey]:
+    """Return the keys of a JWKS file by id; a file that cannot be read has none."""
     try:
-        return bounded_content(path, MOST_BYTES)
+        return parsed_keys(bounded_content(path, MOST_BYTES))
     except (OSError, ValueError):
-        return b""
+        return {}
 
 
 def _read_key(entry: Mapping[str, object]) -> VerificationKey | None:

@@ -1,0 +1,127 @@
+"""How callers are authenticated and where they come in, composed from the settings.
+
+What would let in nobody, or anybody, does not start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
+from aisecops_server.adapters.identity.authorities import open_authorities
+from aisecops_server.adapters.identity.callers import CallerAuthenticator
+from aisecops_server.adapters.identity.certificates import CertificateAuthenticator, CertificateRules
+from aisecops_server.adapters.identity.identities import Identities, open_identities
+from aisecops_server.adapters.identity.issuer import KEY_SET_FILE, local_issuer
+from aisecops_server.adapters.identity.key_fetch import KeyAddress, fetch_keys
+from aisecops_server.adapters.identity.key_schedule import KeySchedule
+from aisecops_server.adapters.identity.key_set import KeySet, KeySource
+from aisecops_server.adapters.identity.published_keys import PublishedKeys
+from aisecops_server.adapters.identity.tls_files import tls_files
+from aisecops_server.adapters.identity.tokens import TokenAuthenticator, TokenRules
+from aisecops_server.adapters.identity.watched_file import WatchedFile
+from aisecops_server.domain.errors import InvalidRequestError
+from aisecops_server.domain.spiffe import is_trust_domain
+from aisecops_server.entrypoints.grpc.server import Listening, TcpListening, is_loopback
+from aisecops_server.ports import Authenticator, Clock
+from aisecops_server.settings import Settings
+
+
+@contextlib.contextmanager
+def authenticating(settings: Settings, clock: Clock) -> Iterator[Authenticator]:
+    """Give what tells who a caller is, following the identity provider's keys while the block runs.
+
+    Raises:
+        InvalidRequestError: a setting does not fit.
+    """
+    identities = open_identities(settings.identities_file, read_yaml=parse_yaml, clock=clock)
+    certificates = _certificates(settings, clock, identities)
+    with contextlib.ExitStack() as closing:
+        rules = TokenRules(settings.token_audience, settings.token_issuer, settings.token_roles_claim)
+        tokens = TokenAuthenticator(_keys(settings, clock, closing), clock, rules, identities)
+        yield CallerAuthenticator(tokens, certificates, identities)
+
+
+def listeners(settings: Settings, clock: Clock) -> Listening:
+    """Return where to listen.
+
+    Raises:
+        InvalidRequestError: callers from elsewhere could come in without being authenticated.
+    """
+    certificate, key = settings.tls_certificate, settings.tls_key
+    if bool(certificate) != bool(key) or (settings.tls_client_ca and not certificate):
+        raise InvalidRequestError(
+            "tls_certificate and tls_key belong together, and tls_client_ca needs both",
+            hint="Set all of them; 'aisecops dev ca DIR' makes them for a trial",
+            field="tls_certificate",
+        )
+    tcp = []
+    for address, authorities in (
+        (settings.listen_address, settings.tls_client_ca),
+        (settings.listen_token_address, None),
+    ):
+        if address:
+            tls = tls_files(certificate, key, authorities, clock) if certificate and key else None
+            if tls and not authorities:
+                _require_provider(address, settings)
+            tcp.append(TcpListening(address, tls))
+    return Listening(settings.socket, tuple(tcp))
+
+
+def _require_provider(address: str, settings: Settings) -> None:
+    # Whoever can read the state directory could be anybody, and over a network as well.
+    if not settings.token_keys and not is_loopback(address):
+        raise InvalidRequestError(
+            f"whoever calls {address} would be authenticated by tokens of the local issuer only",
+            hint="Set token_keys to the keys of your identity provider, or tls_client_ca to demand client certificates",
+            field="token_keys",
+        )
+
+
+def _keys(settings: Settings, clock: Clock, closing: contextlib.ExitStack) -> KeySource:
+    if not settings.token_keys:
+        directory = settings.state_dir / "keys"
+        local_issuer(directory, clock)
+        return KeySet(WatchedFile(directory / KEY_SET_FILE, clock))
+    if "://" not in settings.token_keys:
+        return _key_file(Path(settings.token_keys), clock)
+    address = KeyAddress(settings.token_keys, settings.token_keys_ca)
+    address.parts()
+    if not settings.token_issuer:
+        raise InvalidRequestError(
+            "token_keys is a URL, and providers sign the tokens of others with the same keys",
+            hint="Set token_issuer to the issuer that your tokens name",
+            field="token_issuer",
+        )
+    published = PublishedKeys(
+        partial(fetch_keys, address), clock, KeySchedule(max_age_seconds=settings.token_keys_minutes * 60.0)
+    )
+    published.start()
+    closing.callback(published.stop)
+    return published
+
+
+def _key_file(path: Path, clock: Clock) -> KeySet:
+    if not path.is_file():
+        raise InvalidRequestError(
+            f"there is no file {path} with the keys of tokens",
+            hint="token_keys is a JWKS file, or the https URL of one; empty for the local issuer",
+            field="token_keys",
+        )
+    return KeySet(WatchedFile(path, clock))
+
+
+def _certificates(settings: Settings, clock: Clock, identities: Identities) -> CertificateAuthenticator | None:
+    if settings.tls_client_ca is None:
+        return None
+    if not is_trust_domain(settings.trust_domain):
+        raise InvalidRequestError(
+            f"'{settings.trust_domain}' is not the name of one trust domain, so no client certificate can be accepted",
+            hint="Set trust_domain to that of your SPIFFE ids, such as corp.example",
+            field="trust_domain",
+        )
+    rules = CertificateRules(settings.trust_domain, settings.agent_path, settings.certificate_hours)
+    return CertificateAuthenticator(open_authorities(settings.tls_client_ca, clock), identities, clock, rules)
