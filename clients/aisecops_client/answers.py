@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aisecops.v1 import decision_pb2, decision_service_pb2
+from aisecops.v1 import decision_pb2, decision_service_pb2, grant_pb2
 
 from aisecops_client.errors import AisecopsClientError, from_item_error
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A decision with the proof that it was recorded."""
+    """A decision with the proof that it was recorded, and the grants by which its steps may run, in plan order."""
 
     decision: decision_pb2.Decision
     receipt: decision_pb2.Receipt
+    grants: tuple[grant_pb2.Grant, ...] = ()
 
     @property
     def allowed(self) -> bool:
@@ -45,7 +46,8 @@ class Answer:
 
 def answer_of(response: decision_service_pb2.DecideResponse | decision_service_pb2.DryRunResponse) -> Answer:
     """Return the answer in a response."""
-    return Answer(response.decision, response.receipt)
+    granted = response.grants if isinstance(response, decision_service_pb2.DecideResponse) else ()
+    return Answer(response.decision, response.receipt, tuple(granted))
 
 
 def result_of(

@@ -8,11 +8,18 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import grpc
-from aisecops.v1 import audit_service_pb2, bundle_pb2, bundle_service_pb2, decision_service_pb2
+from aisecops.v1 import (
+    audit_service_pb2,
+    bundle_pb2,
+    bundle_service_pb2,
+    decision_service_pb2,
+    execution_service_pb2,
+)
 from aisecops.v1.audit_service_pb2_grpc import AuditServiceStub
 from aisecops.v1.bundle_service_pb2_grpc import BundleServiceStub
 from aisecops.v1.decision_service_pb2_grpc import DecisionServiceStub
 from aisecops.v1.event_pb2 import Event
+from aisecops.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from aisecops.v1.plan_pb2 import ToolCallMessage
 
 from aisecops_client.answers import Answer, answer_of, result_of
@@ -34,12 +41,14 @@ class Client:
     _decisions: DecisionServiceStub = field(init=False, repr=False)
     _bundles: BundleServiceStub = field(init=False, repr=False)
     _audit: AuditServiceStub = field(init=False, repr=False)
+    _executions: ExecutionServiceStub = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Make the stubs, once for all calls."""
         self._decisions = DecisionServiceStub(self.channel)
         self._bundles = BundleServiceStub(self.channel)
         self._audit = AuditServiceStub(self.channel)
+        self._executions = ExecutionServiceStub(self.channel)
 
     @classmethod
     def connect(cls, address: str, token: str = "", *, credentials: grpc.ChannelCredentials | None = None) -> Self:
@@ -213,6 +222,87 @@ class Client:
         """
         request = bundle_service_pb2.SyncRequest()
         return self._call(self._bundles.Sync, request, self.work_seconds).status
+
+    def redeem(self, request: execution_service_pb2.RedeemRequest) -> execution_service_pb2.RedeemResponse:
+        """Use a grant up for the call that is about to be made.
+
+        Raises:
+            AisecopsClientError: the call may not be made.
+        """
+        return self._call(self._executions.Redeem, request, self.timeout_seconds)
+
+    def complete(self, request: execution_service_pb2.CompleteRequest) -> execution_service_pb2.CompleteResponse:
+        """Tell what came of a call that a grant allowed.
+
+        Raises:
+            AisecopsClientError: it is not on record.
+        """
+        return self._call(self._executions.Complete, request, self.timeout_seconds)
+
+    def report_execution(
+        self, request: execution_service_pb2.ReportExecutionRequest
+    ) -> execution_service_pb2.ReportExecutionResponse:
+        """Tell of a call that was seen, with or without a grant.
+
+        Raises:
+            AisecopsClientError: it is not on record.
+        """
+        return self._call(self._executions.ReportExecution, request, self.timeout_seconds)
+
+    def grants(self, decision_id: str) -> execution_service_pb2.ListGrantsResponse:
+        """Return what became of the grants of a decision.
+
+        Raises:
+            AisecopsClientError: it cannot be told.
+        """
+        request = execution_service_pb2.ListGrantsRequest(decision_id=decision_id)
+        return self._call(self._executions.ListGrants, request, self.work_seconds)
+
+    def revoke_grants(self, *, agent_id: str = "", decision_id: str = "", reason: str = "") -> int:
+        """Let the unused grants of an agent or of a decision be used no more, and return how many it was.
+
+        Raises:
+            AisecopsClientError: nothing was revoked.
+        """
+        request = execution_service_pb2.RevokeGrantsRequest(agent_id=agent_id, decision_id=decision_id, reason=reason)
+        return (self._call(self._executions.RevokeGrants, request, self.work_seconds)).revoked
+
+    def grant_keys(self) -> bytes:
+        """Return the public keys that verify grants, as a JWKS document.
+
+        Raises:
+            AisecopsClientError: they cannot be told.
+        """
+        request = execution_service_pb2.GetGrantKeysRequest()
+        return (self._call(self._executions.GetGrantKeys, request, self.work_seconds)).jwks_json
+
+    def incidents(
+        self, narrow: execution_service_pb2.ListIncidentsRequest | None = None
+    ) -> execution_service_pb2.ListIncidentsResponse:
+        """Return a page of runtime incidents, newest first.
+
+        Raises:
+            AisecopsClientError: they cannot be read.
+        """
+        request = narrow or execution_service_pb2.ListIncidentsRequest()
+        return self._call(self._executions.ListIncidents, request, self.work_seconds)
+
+    def follow_incidents(self, *, from_index: int = 0, follow: bool = True) -> Iterator[execution_service_pb2.Incident]:
+        """Yield incidents in log order.
+
+        Raises:
+            AisecopsClientError: they cannot be read any further.
+        """
+        request = execution_service_pb2.StreamIncidentsRequest(from_index=from_index, follow=follow)
+        call = self._executions.StreamIncidents(request, metadata=bearer(self.token))
+        try:
+            for response in call:
+                yield response.incident
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from error
+        finally:
+            # Who stops reading early must not leave the stream open.
+            call.cancel()
 
     def _call(self, method: Callable[..., _R], request: Any, seconds: float) -> _R:
         try:

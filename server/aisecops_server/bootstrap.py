@@ -24,6 +24,7 @@ from aisecops_server.adapters.opa.pool import OpaEnginePool
 from aisecops_server.adapters.opa.profile import Trust
 from aisecops_server.adapters.records.python_records import python_scalars
 from aisecops_server.adapters.records.yaml_records import yaml_scalars
+from aisecops_server.adapters.signing.grants import grant_key
 from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
 from aisecops_server.adapters.signing.vote_keys import SigningVoteKeys
 from aisecops_server.adapters.sqlite.activation_state import ActivationState
@@ -39,6 +40,7 @@ from aisecops_server.domain.signed_note import KeyKind, NoteKey, read_key
 from aisecops_server.domain.source_text import Scalar, json_scalars
 from aisecops_server.entrypoints.grpc.approval_service import ApprovalUseCases
 from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
+from aisecops_server.entrypoints.grpc.execution_service import GrantUseCases
 from aisecops_server.entrypoints.grpc.server import RunningServer, serve
 from aisecops_server.entrypoints.grpc.services import Served
 from aisecops_server.ports import Authenticator, Clock, EventLog, Ids
@@ -47,12 +49,20 @@ from aisecops_server.usecases.activate import Activate, PolicySwitch, Rollback
 from aisecops_server.usecases.approval_control import ApprovalControl
 from aisecops_server.usecases.approvals import ReadApprovals, WithdrawApprovals
 from aisecops_server.usecases.checkpoint import CheckpointKeys, Committer, PublishCheckpoint, origin_of
+from aisecops_server.usecases.complete_grant import Complete
 from aisecops_server.usecases.decide import Decide
 from aisecops_server.usecases.expire_approvals import ExpireApprovals
+from aisecops_server.usecases.expire_grants import ExpireGrants, Reaper
 from aisecops_server.usecases.explain import Explain
 from aisecops_server.usecases.export_evidence import ExportEvidence
+from aisecops_server.usecases.grant_ports import GrantSigner, GrantStore
+from aisecops_server.usecases.issue_grants import GrantControl, HandOut
 from aisecops_server.usecases.list_revisions import ListRevisions, ShowRevision
 from aisecops_server.usecases.live_policy import LivePolicy
+from aisecops_server.usecases.raise_incident import RaiseIncident
+from aisecops_server.usecases.redeem_grant import Redeem
+from aisecops_server.usecases.report_execution import ReportExecution
+from aisecops_server.usecases.revoke_grants import Revoke
 from aisecops_server.usecases.sync import Poller, Resume, Sync
 from aisecops_server.usecases.vote import CastVotes
 from aisecops_server.usecases.vote_proofs import VoteProofs
@@ -65,6 +75,7 @@ WITNESS_KEY = "witness"
 VOTE_KEY = "approval"
 GRACE_SECONDS = 5.0
 _PROBE_SECONDS = 1.0
+_REAP_SECONDS = 5.0
 _logger = logging.getLogger(__name__)
 
 
@@ -84,8 +95,10 @@ class ControlPlane:
     policy: PolicyUseCases
     approvals: ApprovalUseCases
     expire: ExpireApprovals
+    grants: GrantUseCases
     resume: Resume
     poller: Poller
+    reaper: Reaper
     authenticator: Authenticator
 
     def problem(self) -> str:
@@ -175,7 +188,10 @@ async def compose(
                 ids=ids,
                 deadline_seconds=settings.deadline_seconds,
                 read_records=_records,
-                controls=(ApprovalControl(log.approvals, proofs, ids),),
+                controls=(
+                    ApprovalControl(log.approvals, proofs, ids),
+                    GrantControl(ids, settings.grant_seconds, settings.report_seconds),
+                ),
             ),
             explain=Explain(engines=live, log=log, deadline_seconds=settings.deadline_seconds),
             export=ExportEvidence(
@@ -201,8 +217,10 @@ async def compose(
                 withdraw=WithdrawApprovals(log, log.approvals, clock, ids),
             ),
             expire=ExpireApprovals(log, log.approvals, clock, ids),
+            grants=grant_use_cases(log.grants, grant_key(state / "keys"), log, clock=clock, ids=ids),
             resume=resume,
             poller=Poller(sync, interval_seconds=settings.poll_seconds),
+            reaper=Reaper(ExpireGrants(log.grants, log, clock, ids), interval_seconds=_REAP_SECONDS),
             authenticator=callers,
         )
 
@@ -226,6 +244,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
                 explain=plane.explain,
                 policy=plane.policy,
                 approvals=plane.approvals,
+                grants=plane.grants,
                 log=plane.log,
                 publish=plane.publish,
                 export=plane.export,
@@ -241,6 +260,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
             asyncio.create_task(plane.poller.run(), name="follow the policy repository"),
             asyncio.create_task(committer.run(), name="commit to the log"),
             asyncio.create_task(plane.expire.run(), name="end requests for approval"),
+            asyncio.create_task(plane.reaper.run(), name="close overdue grants"),
         ]
         try:
             yield plane, running
@@ -278,6 +298,20 @@ def witness(settings: Settings, *, name: str, logs: Sequence[str]) -> Iterator[C
             clock=SystemClock(),
             verify=verifies_ed25519,
         )
+
+
+def grant_use_cases(store: GrantStore, signer: GrantSigner, log: EventLog, *, clock: Clock, ids: Ids) -> GrantUseCases:
+    """Return what gives grants out, uses them up and follows what came of them."""
+    incidents = RaiseIncident(log, clock, ids)
+    return GrantUseCases(
+        hand_out=HandOut(signer, store, clock),
+        redeem=Redeem(signer, log, clock, ids, incidents),
+        complete=Complete(store, log, clock, ids, incidents),
+        report=ReportExecution(store, log, clock, ids, incidents),
+        revoke=Revoke(store, log, clock, ids),
+        key_set=signer.key_set,
+        store=store,
+    )
 
 
 def is_served(settings: Settings) -> bool:

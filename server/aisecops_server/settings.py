@@ -113,6 +113,15 @@ class Settings(BaseModel):
     token_keys_minutes: int = Field(
         default=60, ge=1, le=24 * 60, description="How long fetched keys count when they cannot be fetched again."
     )
+    grant_seconds: int = Field(
+        default=30, ge=1, le=300, description="How long an execution grant lives before it must be used."
+    )
+    report_seconds: int = Field(
+        default=300,
+        ge=1,
+        le=86_400,
+        description="How long after a grant's end it may be told what came of it; then that counts as unknown.",
+    )
     token_audience: str = Field(default="aisecops", description="The audience that a caller's token must name.")
     token_issuer: str = Field(default="", description="The issuer that a caller's token must name; empty for any.")
     token_roles_claim: str = Field(

@@ -19,7 +19,7 @@ HOMES = {
     "cryptography": (f"{SERVER}adapters/identity/", f"{SERVER}adapters/signing/", "clients/aisecops_verify/"),
     "docker": (f"{SERVER}adapters/opa/",),
     "git": (f"{SERVER}adapters/git/",),
-    "jwt": (f"{SERVER}adapters/identity/",),
+    "jwt": (f"{SERVER}adapters/identity/", f"{SERVER}adapters/signing/"),
     "opa_client": (f"{SERVER}adapters/opa/",),
     "yaml": (f"{SERVER}adapters/", f"{SERVER}settings.py", f"{SERVER}cli/", f"{SERVER}demo/"),
 }

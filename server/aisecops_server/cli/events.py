@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
 from aisecops_client import Client
 from aisecops_client.errors import AisecopsClientError
+from google.protobuf.message import Message
 
 from aisecops_server.cli.configuration import settings
 from aisecops_server.cli.connection import connect, to_json
@@ -19,10 +20,19 @@ from aisecops_server.cli.invocation import current
 
 def stream(first: int, *, follow: bool, trace: str) -> Iterator[dict[str, Any]]:
     """Yield events in log order from ``first`` on, as the API's JSON."""
+    yield from _streamed(lambda client: client.events(from_index=first, follow=follow, trace_id=trace))
+
+
+def incidents(first: int, *, follow: bool) -> Iterator[dict[str, Any]]:
+    """Yield incidents in log order from ``first`` on, as the API's JSON."""
+    yield from _streamed(lambda client: client.follow_incidents(from_index=first, follow=follow))
+
+
+def _streamed(call: Callable[[Client], Iterator[Message]]) -> Iterator[dict[str, Any]]:
     with connect() as client, _ended_by_interrupt(client) as interrupted:
         try:
-            for event in client.events(from_index=first, follow=follow, trace_id=trace):
-                yield to_json(event)
+            for message in call(client):
+                yield to_json(message)
         except AisecopsClientError:
             if not interrupted.is_set():
                 raise

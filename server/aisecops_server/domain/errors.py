@@ -71,6 +71,12 @@ class IdempotencyConflictError(AisecopsError):
     reason = "IDEMPOTENCY_CONFLICT"
 
 
+class GrantNotUsableError(AisecopsError):
+    """A grant does not open the call that it was presented for; ``metadata()["why"]`` says in one word why."""
+
+    reason = "GRANT_NOT_USABLE"
+
+
 class OverloadedError(AisecopsError):
     """Too many decisions are in flight; retry later."""
 

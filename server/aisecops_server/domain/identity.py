@@ -18,6 +18,7 @@ class Role(StrEnum):
     SECOPS = "secops"
     APP = "app"
     AUDITOR = "auditor"
+    TOOL = "tool"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ that the API's JSON uses.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aisecops_server.domain.timeline import stage_of
 
@@ -40,6 +40,15 @@ _CHECKS = {
     "fail": Sign("fail", "✕", "x", BLOCKED.light, BLOCKED.dark),
     "skipped": Sign("skipped", "·", ".", NOT_REACHED.light, NOT_REACHED.dark),
 }
+
+_STATES = {
+    "ISSUED": NOT_REACHED,
+    "REDEEMED": NOT_REACHED,
+    "EXECUTED": ALLOWED,
+    "FAILED": BLOCKED,
+    "EXPIRED_UNKNOWN": ESCALATED,
+}
+_SEVERITIES = {"critical": BLOCKED, "high": BLOCKED, "medium": ESCALATED, "low": WARNED}
 
 # Most restrictive first: the order in which people want to see them.
 OUTCOME_ORDER = ("DENY", "REQUIRE_APPROVAL", "ALLOW")
@@ -81,6 +90,17 @@ def bare(name: str) -> str:
 def outcome_sign(outcome: str) -> Sign:
     """Return the sign of an outcome; anything unknown is an error, never an allow."""
     return _OUTCOMES.get(bare(outcome), ERROR)
+
+
+def state_sign(state: str) -> Sign:
+    """Return the sign of what became of a grant, with its word."""
+    found = state.removeprefix("GRANT_STATE_")
+    return replace(_STATES.get(found, ERROR), word=found.lower().replace("_", ", "))
+
+
+def severity_sign(severity: str) -> Sign:
+    """Return the sign of a severity, with its word."""
+    return replace(_SEVERITIES.get(severity, ERROR), word=severity)
 
 
 def effect_sign(effect: str) -> Sign:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from aisecops_server.domain.canonical import JsonValue, digest
+from aisecops_server.domain.change import Change
 from aisecops_server.domain.decision import Decision, Mode, Outcome, Verdict, conclude
 from aisecops_server.domain.decision_json import decision_details
 from aisecops_server.domain.errors import (
@@ -51,6 +52,7 @@ LONG_CHARACTERS = 32 * 1024
 # How often one plan is decided before others, who took first what it needs, are let have it.
 MOST_ATTEMPTS = 3
 _T = TypeVar("_T")
+_Judged = tuple[DecisionRecord, Mapping[str, JsonValue]]
 
 
 class EngineSource(Protocol):
@@ -83,10 +85,11 @@ class DecideCommand:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A recorded decision: ``details`` are exactly what the log holds."""
+    """A recorded decision: ``details`` are exactly what the log holds, ``changes`` what it changed just now."""
 
     details: Mapping[str, JsonValue]
     receipt: Receipt
+    changes: tuple[Change, ...] = ()
 
     @property
     def outcome(self) -> Outcome:
@@ -188,7 +191,9 @@ class Decide:
                 return await self._decided(reading, attempts - 1)
             await self._record_refusal(reading, error)
             raise
-        return Decided(details, receipt) if not receipt.replayed else await self._winner(reading.command)
+        if receipt.replayed:
+            return await self._winner(reading.command)
+        return Decided(details, receipt, record.changes)
 
     async def _judged(self, reading: _Reading) -> tuple[DecisionRecord, Mapping[str, JsonValue]]:
         prepared = None
@@ -262,15 +267,19 @@ class Decide:
             except AisecopsError as error:
                 results[at] = await self._refused(item.reading, error, item)
         receipts = await self.log.append_many([record for record, _ in waiting.values()]) if waiting else []
-        for (at, (_, details)), receipt in zip(waiting.items(), receipts, strict=True):
-            results[at] = await self._stored(prepared[at], details, receipt)
+        for (at, judged), receipt in zip(waiting.items(), receipts, strict=True):
+            results[at] = await self._stored(prepared[at], judged, receipt)
         return results
 
     async def _stored(
-        self, prepared: _Prepared, details: Mapping[str, JsonValue], receipt: Receipt | AisecopsError
+        self,
+        prepared: _Prepared,
+        judged: _Judged,
+        receipt: Receipt | AisecopsError,
     ) -> Decided | AisecopsError:
         if isinstance(receipt, Receipt):
-            return Decided(details, receipt)
+            record, details = judged
+            return Decided(details, receipt, record.changes)
         if isinstance(receipt, ContendedError):
             return await self._again(prepared.reading)
         if isinstance(receipt, LogUnavailableError):

@@ -15,6 +15,7 @@ STREAMED = {
     "/aisecops.v1.AuditService/StreamEvents": "answers",
     "/aisecops.v1.EvidenceService/ExportEvidence": "answers",
     "/aisecops.v1.ApprovalService/Wait": "answers",
+    "/aisecops.v1.ExecutionService/StreamIncidents": "answers",
 }
 # Read off the descriptors of the whole package, so that a call that is new is asked for a credential as well.
 EVERY_CALL = [

@@ -15,9 +15,11 @@ from aisecops_server.adapters.identity.issuer import KEY_SET_FILE, TokenIssuer, 
 from aisecops_server.adapters.identity.key_set import KeySet
 from aisecops_server.adapters.identity.tokens import TokenAuthenticator
 from aisecops_server.adapters.identity.watched_file import WatchedFile
+from aisecops_server.adapters.signing.grants import grant_key
 from aisecops_server.adapters.signing.keys import open_key
 from aisecops_server.adapters.signing.vote_keys import SigningVoteKeys
 from aisecops_server.adapters.system import RandomIds
+from aisecops_server.bootstrap import grant_use_cases
 from aisecops_server.domain.bundle import BundleStatus, Commit, CommitId, Revision, RevisionState
 from aisecops_server.domain.errors import UnknownRevisionError
 from aisecops_server.domain.identity import Role
@@ -25,12 +27,14 @@ from aisecops_server.entrypoints.grpc.approval_service import ApprovalUseCases
 from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
 from aisecops_server.entrypoints.grpc.server import Listening, RunningServer, TcpListening, serve
 from aisecops_server.entrypoints.grpc.services import Served
-from aisecops_server.ports import Authenticator
+from aisecops_server.ports import Authenticator, EventLog
 from aisecops_server.usecases.activate import ActivateCommand, Order
 from aisecops_server.usecases.approvals import ReadApprovals, WithdrawApprovals
 from aisecops_server.usecases.decide import Decide
 from aisecops_server.usecases.explain import Explain
 from aisecops_server.usecases.export_evidence import ExportEvidence
+from aisecops_server.usecases.grant_ports import GrantStore
+from aisecops_server.usecases.issue_grants import GrantControl
 from aisecops_server.usecases.list_revisions import RevisionPage
 from aisecops_server.usecases.vote import CastVotes
 from aisecops_server.usecases.vote_proofs import VoteProofs
@@ -39,6 +43,7 @@ from tests.fakes.approvals import NoApprovals
 from tests.fakes.checkpoints import publishing
 from tests.fakes.clock import FakeClock
 from tests.fakes.event_log import MemoryEventLog
+from tests.fakes.grants import NoGrants
 from tests.fakes.policy_engine import REVISION, RULE, FakeEngine
 
 AGENT = "spiffe://example.org/agent/support"
@@ -119,9 +124,10 @@ def served_by(
     keys: Path,
     *,
     clock: FakeClock | None = None,
-    log: MemoryEventLog | None = None,
+    log: EventLog | None = None,
     engine: FakeEngine | None = None,
     policy: FakePolicy | None = None,
+    grants: GrantStore | None = None,
     problem: list[str] | None = None,
     max_in_flight: int = 256,
     authenticator: Authenticator | None = None,
@@ -133,7 +139,7 @@ def served_by(
     none = NoApprovals()
     proofs = VoteProofs(SigningVoteKeys(open_key(keys.parent, "approval")))
     return Served(
-        decide=Decide(engine, log, clock, ids, deadline_seconds=1.0),
+        decide=Decide(engine, log, clock, ids, deadline_seconds=1.0, controls=[GrantControl(ids, 30, 300)]),
         explain=Explain(engine, log, deadline_seconds=1.0),
         policy=(policy or FakePolicy()).use_cases(),
         approvals=ApprovalUseCases(
@@ -141,6 +147,7 @@ def served_by(
             read=ReadApprovals(log, none, clock),
             withdraw=WithdrawApprovals(log, none, clock, ids),
         ),
+        grants=grant_use_cases(grants or NoGrants(), grant_key(keys.parent), log, clock=clock, ids=ids),
         log=log,
         publish=publish,
         export=ExportEvidence(

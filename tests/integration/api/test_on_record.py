@@ -118,6 +118,7 @@ def test_a_timeline_begins_with_identity_and_capability_and_ends_with_the_outcom
             "mcp.checked",
             "budget.checked",
             *(["approval.required", "approval.requested"] if outcome == "REQUIRE_APPROVAL" else []),
+            *(["grant.issued"] if outcome == "ALLOW" and record.traces[trace_id].summary.mode == "ENFORCE" else []),
             "decision.concluded",
         ]
 

@@ -13,8 +13,9 @@ from aisecops_server.domain.identity import Presented, Principal, PrincipalId, R
 from aisecops_server.entrypoints.grpc.admission import Admission
 from aisecops_server.entrypoints.grpc.decision_service import DecisionService, session_room
 from aisecops_server.entrypoints.grpc.methods import Caller, Gate
-from aisecops_server.usecases.decide import Decide
+from aisecops_server.usecases.decide import Decide, Decided
 from aisecops_server.usecases.explain import Explain
+from aisecops_server.usecases.issue_grants import SignedGrant
 
 from tests.fakes.clock import FakeClock
 from tests.fakes.event_log import MemoryEventLog
@@ -37,7 +38,11 @@ def service(room: Admission) -> DecisionService:
     engine, log, ids = FakeEngine(), MemoryEventLog(), RandomIds()
     decide = Decide(engine, log, FakeClock(), ids, deadline_seconds=1.0)
     explain = Explain(engine, log, deadline_seconds=1.0)
-    return DecisionService(decide, explain, ids, Admission(16), Gate(AnyCredential()), room)
+    return DecisionService(decide, explain, ids, Admission(16), Gate(AnyCredential()), no_grants, room)
+
+
+async def no_grants(_decided: Decided, _holder: Principal) -> tuple[SignedGrant, ...]:
+    return ()
 
 
 async def messages(count: int) -> AsyncIterator[bytes]:

@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from aisecops.v1 import decision_pb2 as _decision_pb2
+from aisecops.v1 import grant_pb2 as _grant_pb2
 from aisecops.v1 import plan_pb2 as _plan_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
@@ -66,6 +67,7 @@ class DecideResponse(_message.Message):
 
     DECISION_FIELD_NUMBER: _builtins.int
     RECEIPT_FIELD_NUMBER: _builtins.int
+    GRANTS_FIELD_NUMBER: _builtins.int
     APPROVAL_ID_FIELD_NUMBER: _builtins.int
     approval_id: _builtins.str
     """Approval_id is the request that waits for people when the outcome is REQUIRE_APPROVAL, and the approval that was
@@ -79,16 +81,23 @@ class DecideResponse(_message.Message):
     def receipt(self) -> _decision_pb2.Receipt:
         """Receipt proves that it was recorded."""
 
+    @_builtins.property
+    def grants(self) -> _containers.RepeatedCompositeFieldContainer[_grant_pb2.Grant]:
+        """Grants let the steps run, one for each, when the outcome is ALLOW in mode ENFORCE. A retry gets those that are
+        neither used nor expired.
+        """
+
     def __init__(
         self,
         *,
         decision: _decision_pb2.Decision | None = ...,
         receipt: _decision_pb2.Receipt | None = ...,
+        grants: _abc.Iterable[_grant_pb2.Grant] | None = ...,
         approval_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "receipt", b"receipt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "decision", b"decision", "receipt", b"receipt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "decision", b"decision", "grants", b"grants", "receipt", b"receipt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -62,6 +62,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ERROR_REASON_CONTENDED: others took what the plan needs while it was decided; ask again. Metadata: {}."""
     ERROR_REASON_APPROVAL_NOT_USABLE: _ErrorReason.ValueType  # 19
     """ERROR_REASON_APPROVAL_NOT_USABLE: an approval does not stand for the plan, or takes no vote. Metadata: {"why": "expired"}."""
+    ERROR_REASON_GRANT_NOT_USABLE: _ErrorReason.ValueType  # 20
+    """ERROR_REASON_GRANT_NOT_USABLE: a grant does not open this call. Metadata: {"why": "reused", "grant": "grt-1.0"}."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the `reason` of the google.rpc.ErrorInfo that comes with every error; its domain is `aisecops`."""
@@ -106,4 +108,6 @@ ERROR_REASON_CONTENDED: ErrorReason.ValueType  # 18
 """ERROR_REASON_CONTENDED: others took what the plan needs while it was decided; ask again. Metadata: {}."""
 ERROR_REASON_APPROVAL_NOT_USABLE: ErrorReason.ValueType  # 19
 """ERROR_REASON_APPROVAL_NOT_USABLE: an approval does not stand for the plan, or takes no vote. Metadata: {"why": "expired"}."""
+ERROR_REASON_GRANT_NOT_USABLE: ErrorReason.ValueType  # 20
+"""ERROR_REASON_GRANT_NOT_USABLE: a grant does not open this call. Metadata: {"why": "reused", "grant": "grt-1.0"}."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

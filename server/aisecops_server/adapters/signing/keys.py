@@ -35,6 +35,11 @@ class SigningKey:
         return self._file
 
     @property
+    def private_key(self) -> Ed25519PrivateKey:
+        """Return the key itself, for what has a form of its own."""
+        return self._key
+
+    @property
     def public_pem(self) -> str:
         """Return the public key in PEM form."""
         return (

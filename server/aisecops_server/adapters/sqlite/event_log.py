@@ -21,13 +21,15 @@ from aisecops_server.adapters.sqlite.append import Entry, Result, load_frontier
 from aisecops_server.adapters.sqlite.approval_rows import SqliteApprovals
 from aisecops_server.adapters.sqlite.approval_table import ApprovalTable
 from aisecops_server.adapters.sqlite.changes import StateTables
+from aisecops_server.adapters.sqlite.grant_reader import SqliteGrants
+from aisecops_server.adapters.sqlite.grant_table import GrantTable
 from aisecops_server.adapters.sqlite.nodes import NodeMemory, NodeReader
 from aisecops_server.adapters.sqlite.notice_table import NoticeTable
 from aisecops_server.adapters.sqlite.readers import Readers
 from aisecops_server.adapters.sqlite.trace_list import trace_page
 from aisecops_server.adapters.sqlite.verification import Verification, startup_problem
 from aisecops_server.adapters.sqlite.writer import MOST_ENTRIES, Writer
-from aisecops_server.domain import approval_changes, notice
+from aisecops_server.domain import approval_changes, grant_changes, notice
 from aisecops_server.domain.errors import AisecopsError, IntegrityError, InvalidRequestError, LogUnavailableError
 from aisecops_server.domain.event import Event, StoredEvent
 from aisecops_server.domain.merkle_proofs import consistency_path, inclusion_path, root_at
@@ -75,6 +77,7 @@ class SqliteEventLog:
         self._lock = lock
         self._nodes = NodeMemory()
         self.approvals = SqliteApprovals(readers, approvals)
+        self.grants = SqliteGrants(readers)
 
     async def append(self, record: DecisionRecord) -> Receipt:
         """Store one decision; durable when this returns."""
@@ -248,7 +251,9 @@ def open_log(path: Path, options: LogOptions = LogOptions()) -> SqliteEventLog:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = database.lock(path)
     approvals = ApprovalTable()
-    state = StateTables({approval_changes.KIND: approvals, notice.KIND: NoticeTable()})
+    state = StateTables(
+        {approval_changes.KIND: approvals, grant_changes.KIND: GrantTable(), notice.KIND: NoticeTable()}
+    )
     try:
         writer = _writer(path, options, state)
     except BaseException:

@@ -141,4 +141,25 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX notice_pending ON notice (notice_id) WHERE state = 'PENDING';
     CREATE INDEX notice_dead ON notice (notice_id) WHERE state = 'DEAD';
     """,
+    # Grants, and the index by which incidents are listed.
+    """
+    CREATE TABLE execution_grant (
+        grant_id    TEXT PRIMARY KEY,
+        trace_id    TEXT NOT NULL,
+        step_id     TEXT NOT NULL,
+        agent_id    TEXT NOT NULL,
+        claims      BLOB NOT NULL,
+        overdue_at  INTEGER NOT NULL,
+        state       TEXT NOT NULL
+            CHECK (state IN ('issued', 'redeemed', 'executed', 'failed', 'expired_unknown')),
+        revoked     INTEGER NOT NULL CHECK (revoked IN (0, 1)),
+        redemption  TEXT NOT NULL,
+        report      TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX execution_grant_by_step ON execution_grant (trace_id, step_id);
+    CREATE INDEX execution_grant_open ON execution_grant (overdue_at) WHERE state IN ('issued', 'redeemed');
+
+    -- Incidents are few among many events, and there is no other list of them.
+    CREATE INDEX event_incident ON event (idx) WHERE type >= 'incident.' AND type < 'incident/';
+    """,
 )

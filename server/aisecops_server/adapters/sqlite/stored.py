@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import apsw
 import orjson
@@ -76,6 +77,17 @@ def events_from(connection: apsw.Connection, *, from_index: int, trace_id: str, 
     query = f"SELECT {_EVENT} FROM event WHERE {narrow} idx >= ? ORDER BY idx LIMIT ?"  # noqa: S608 - constant parts
     bindings = (*([trace_id] if trace_id else []), from_index, limit)
     return [_stored_event(row) for row in connection.execute(query, bindings)]
+
+
+def incidents(connection: apsw.Connection, conditions: Mapping[str, str | int], *, limit: int) -> list[StoredEvent]:
+    """Return the newest incidents that meet all of ``conditions`` (SQL text and its one value).
+
+    Raises:
+        IntegrityError: an event does not verify.
+    """
+    narrow = " AND ".join(["type >= 'incident.' AND type < 'incident/'", *conditions])
+    query = f"SELECT {_EVENT} FROM event INDEXED BY event_incident WHERE {narrow} ORDER BY idx DESC LIMIT ?"  # noqa: S608 - constant parts
+    return [_stored_event(row) for row in connection.execute(query, (*conditions.values(), limit))]
 
 
 def _stored_event(row: Row) -> StoredEvent:

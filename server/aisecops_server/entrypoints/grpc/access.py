@@ -11,6 +11,8 @@ _DECIDERS = frozenset({Role.AGENT})
 _TRIERS = frozenset({Role.AGENT, Role.APP, Role.SECURITY, Role.PLATFORM})
 _CHANGERS = frozenset({Role.SECURITY, Role.PLATFORM})
 _READERS = frozenset({Role.AUDITOR, Role.SECURITY, Role.SECOPS, Role.PLATFORM})
+_ENFORCERS = frozenset({Role.AGENT, Role.TOOL})
+_REVOKERS = _CHANGERS | {Role.SECOPS}
 _EXPLAINERS = _READERS | {Role.AGENT, Role.APP}
 # Who runs the control plane or writes agents does not also agree to what they do.
 _VOTERS = frozenset({Role.SECOPS, Role.SECURITY})
@@ -27,6 +29,14 @@ ROLES_OF_CALL: Mapping[str, frozenset[Role]] = {
     "/aisecops.v1.BundleService/Activate": _CHANGERS,
     "/aisecops.v1.BundleService/Rollback": _CHANGERS,
     "/aisecops.v1.BundleService/Sync": _CHANGERS,
+    "/aisecops.v1.ExecutionService/Redeem": _ENFORCERS,
+    "/aisecops.v1.ExecutionService/Complete": _DECIDERS,
+    "/aisecops.v1.ExecutionService/ReportExecution": _ENFORCERS,
+    "/aisecops.v1.ExecutionService/ListGrants": _READERS,
+    "/aisecops.v1.ExecutionService/RevokeGrants": _REVOKERS,
+    "/aisecops.v1.ExecutionService/GetGrantKeys": frozenset(Role),
+    "/aisecops.v1.ExecutionService/ListIncidents": _READERS,
+    "/aisecops.v1.ExecutionService/StreamIncidents": _READERS,
     "/aisecops.v1.AuditService/GetTrace": _READERS,
     "/aisecops.v1.AuditService/ListTraces": _READERS,
     "/aisecops.v1.AuditService/StreamEvents": _READERS,

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
-from aisecops.v1 import decision_pb2, decision_service_pb2, principal_pb2
+from aisecops.v1 import decision_pb2, decision_service_pb2, grant_pb2, principal_pb2
 from aisecops.v1.plan_pb2 import Delegate
 from aisecops.v1.provenance_pb2 import SourceKind, TrustLevel
 from google.protobuf.duration_pb2 import Duration
@@ -31,12 +31,13 @@ _KINDS = {name.removeprefix("SOURCE_KIND_").lower(): number for name, number in 
 _TRUST = {name.removeprefix("TRUST_LEVEL_").lower(): number for name, number in TrustLevel.items()}
 
 
-def decide_response(decided: Decided) -> decision_service_pb2.DecideResponse:
-    """Return the answer to one plan."""
+def decide_response(decided: Decided, grants: Sequence[grant_pb2.Grant] = ()) -> decision_service_pb2.DecideResponse:
+    """Return the answer to one plan, with the grants that it gives."""
     return decision_service_pb2.DecideResponse(
         decision=decision_message(decided.details),
         receipt=receipt_message(decided.receipt),
         approval_id=str(decided.details.get("approval_id", "")),
+        grants=grants,
     )
 
 

@@ -7,7 +7,7 @@ is returned. Sources, steps and earlier calls that a stream remembers live in ``
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,12 +23,14 @@ from aisecops_server.domain.plan_builder import Fresh, PlanDraft, build_plan
 from aisecops_server.entrypoints.grpc import access, status
 from aisecops_server.entrypoints.grpc.admission import Admission
 from aisecops_server.entrypoints.grpc.decision_codec import decide_response, explain_response
+from aisecops_server.entrypoints.grpc.execution_codec import grant_message
 from aisecops_server.entrypoints.grpc.methods import Caller, Gate, read_message
 from aisecops_server.entrypoints.grpc.plan_codec import draft_of, idempotency_key, request_digest
 from aisecops_server.entrypoints.grpc.session import SessionMemory
 from aisecops_server.ports import Ids
 from aisecops_server.usecases.decide import Decide, DecideCommand, Decided
 from aisecops_server.usecases.explain import Explain
+from aisecops_server.usecases.issue_grants import SignedGrant
 from aisecops_server.usecases.turns import Turns
 
 MAX_BATCH_ITEMS = 1000
@@ -56,6 +58,7 @@ class DecisionService:
     ids: Ids
     admission: Admission
     gate: Gate
+    hand_out: Callable[[Decided, Principal], Awaitable[tuple[SignedGrant, ...]]]
     room: Admission = field(default_factory=lambda: session_room(SESSION_KIBIBYTES))
 
     async def decide_one(self, request: bytes, caller: Caller) -> api.DecideResponse:
@@ -67,7 +70,7 @@ class DecisionService:
                 lambda: self._command(asked, request, principal=caller.principal, mode=Mode.ENFORCE),
                 trace_id=asked.plan.trace_id,
             )
-            return decide_response(await self.decide(command))
+            return await self._response(await self.decide(command), caller)
 
     async def decide_batch(self, request: bytes, caller: Caller) -> api.DecideBatchResponse:
         """Answer DecideBatch."""
@@ -77,7 +80,7 @@ class DecisionService:
             results = await self._decide_items(batch.items, caller)
             answer, turns = api.DecideBatchResponse(), Turns()
             for item, result in zip(batch.items, results, strict=True):
-                answer.results.append(_batch_result(item.correlation_id, result))
+                answer.results.append(await self._batch_result(item.correlation_id, result, caller))
                 await turns.after(answer.results[-1].ByteSize())
         return answer
 
@@ -130,7 +133,7 @@ class DecisionService:
             decided = await self.decide(command)
             memory.remember(merged, command.plan, decided)
             memory.room.push(room.pop_all())
-        return decide_response(decided)
+            return await self._response(decided, caller)
 
     def _session_command(
         self, request: api.SessionRequest, caller: Caller, memory: SessionMemory
@@ -166,6 +169,21 @@ class DecisionService:
             )
         except AisecopsError as error:
             return error
+
+    async def _response(self, decided: Decided, caller: Caller) -> api.DecideResponse:
+        grants = await self.hand_out(decided, caller.principal)
+        return decide_response(decided, [grant_message(signed) for signed in grants])
+
+    async def _batch_result(
+        self, correlation_id: str, result: Decided | AisecopsError, caller: Caller
+    ) -> api.DecideBatchResult:
+        try:
+            if isinstance(result, AisecopsError):
+                raise result
+            response = await self._response(result, caller)
+        except AisecopsError as error:
+            return api.DecideBatchResult(correlation_id=correlation_id, error=_item_error(error))
+        return api.DecideBatchResult(correlation_id=correlation_id, response=response)
 
     def _dry_command(self, asked: api.DryRunRequest, caller: Caller) -> DecideCommand:
         inner = asked.request.SerializeToString(deterministic=True)
@@ -218,12 +236,6 @@ def _batch(data: bytes) -> api.DecideBatchRequest:
     if len({item.correlation_id for item in batch.items}) != len(batch.items):
         raise InvalidRequestError("items: correlation ids are not unique", field="items")
     return batch
-
-
-def _batch_result(correlation_id: str, result: Decided | AisecopsError) -> api.DecideBatchResult:
-    if isinstance(result, AisecopsError):
-        return api.DecideBatchResult(correlation_id=correlation_id, error=_item_error(result))
-    return api.DecideBatchResult(correlation_id=correlation_id, response=decide_response(result))
 
 
 def _item_error(error: AisecopsError) -> api.ItemError:

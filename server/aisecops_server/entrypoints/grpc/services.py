@@ -12,6 +12,7 @@ from aisecops.v1 import (
     bundle_service_pb2,
     decision_service_pb2,
     evidence_service_pb2,
+    execution_service_pb2,
     transparency_service_pb2,
 )
 
@@ -21,6 +22,7 @@ from aisecops_server.entrypoints.grpc.audit_service import AuditService
 from aisecops_server.entrypoints.grpc.bundle_service import BundleService, PolicyUseCases
 from aisecops_server.entrypoints.grpc.decision_service import DecisionService
 from aisecops_server.entrypoints.grpc.evidence_service import EvidenceService
+from aisecops_server.entrypoints.grpc.execution_service import ExecutionService, GrantUseCases
 from aisecops_server.entrypoints.grpc.health_service import HealthService, Readiness
 from aisecops_server.entrypoints.grpc.methods import Gate, Patience
 from aisecops_server.entrypoints.grpc.transparency_service import TransparencyService
@@ -33,6 +35,7 @@ from aisecops_server.usecases.export_evidence import ExportEvidence
 _DECISION = decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"].full_name
 _BUNDLE = bundle_service_pb2.DESCRIPTOR.services_by_name["BundleService"].full_name
 _APPROVAL = approval_service_pb2.DESCRIPTOR.services_by_name["ApprovalService"].full_name
+_EXECUTION = execution_service_pb2.DESCRIPTOR.services_by_name["ExecutionService"].full_name
 _AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name
 _EVIDENCE = evidence_service_pb2.DESCRIPTOR.services_by_name["EvidenceService"].full_name
 _TRANSPARENCY = transparency_service_pb2.DESCRIPTOR.services_by_name["TransparencyService"].full_name
@@ -48,6 +51,7 @@ class Served:
     explain: Explain
     policy: PolicyUseCases
     approvals: ApprovalUseCases
+    grants: GrantUseCases
     log: EventLog
     publish: PublishCheckpoint
     export: ExportEvidence
@@ -59,7 +63,7 @@ class Served:
     @property
     def service_names(self) -> tuple[str, ...]:
         """Return the full names of our services."""
-        return (_DECISION, _BUNDLE, _AUDIT, _TRANSPARENCY, _EVIDENCE, _APPROVAL)
+        return (_DECISION, _BUNDLE, _APPROVAL, _EXECUTION, _AUDIT, _TRANSPARENCY, _EVIDENCE)
 
 
 def handlers(served: Served) -> tuple[grpc.GenericRpcHandler, ...]:
@@ -69,6 +73,7 @@ def handlers(served: Served) -> tuple[grpc.GenericRpcHandler, ...]:
     return (
         grpc.method_handlers_generic_handler(_DECISION, _decision_methods(served, gate)),
         grpc.method_handlers_generic_handler(_BUNDLE, _bundle_methods(served, gate)),
+        grpc.method_handlers_generic_handler(_EXECUTION, _execution_methods(served, gate)),
         grpc.method_handlers_generic_handler(_AUDIT, _audit_methods(served, gate)),
         grpc.method_handlers_generic_handler(_TRANSPARENCY, _transparency_methods(served, gate)),
         grpc.method_handlers_generic_handler(_EVIDENCE, _evidence_methods(served, gate)),
@@ -78,7 +83,9 @@ def handlers(served: Served) -> tuple[grpc.GenericRpcHandler, ...]:
 
 
 def _decision_methods(served: Served, gate: Gate) -> Methods:
-    service = DecisionService(served.decide, served.explain, served.ids, Admission(served.max_in_flight), gate)
+    service = DecisionService(
+        served.decide, served.explain, served.ids, Admission(served.max_in_flight), gate, served.grants.hand_out
+    )
     place = f"/{_DECISION}"
     return {
         "Decide": gate.unary(f"{place}/Decide", service.decide_one, Patience.DECISION),
@@ -100,6 +107,21 @@ def _bundle_methods(served: Served, gate: Gate) -> Methods:
         "Activate": gate.unary(f"{place}/Activate", service.activate, Patience.WORK),
         "Rollback": gate.unary(f"{place}/Rollback", service.rollback, Patience.WORK),
         "Sync": gate.unary(f"{place}/Sync", service.sync, Patience.WORK),
+    }
+
+
+def _execution_methods(served: Served, gate: Gate) -> Methods:
+    service = ExecutionService(served.grants, served.log, Admission(served.max_in_flight), gate)
+    place = f"/{_EXECUTION}"
+    return {
+        "Redeem": gate.unary(f"{place}/Redeem", service.redeem, Patience.DECISION),
+        "Complete": gate.unary(f"{place}/Complete", service.complete, Patience.DECISION),
+        "ReportExecution": gate.unary(f"{place}/ReportExecution", service.report, Patience.DECISION),
+        "ListGrants": gate.unary(f"{place}/ListGrants", service.list_grants, Patience.WORK),
+        "RevokeGrants": gate.unary(f"{place}/RevokeGrants", service.revoke, Patience.WORK),
+        "GetGrantKeys": gate.unary(f"{place}/GetGrantKeys", service.keys, Patience.WORK),
+        "ListIncidents": gate.unary(f"{place}/ListIncidents", service.list_incidents, Patience.WORK),
+        "StreamIncidents": gate.stream(f"{place}/StreamIncidents", service.stream_incidents),
     }
 
 

@@ -38,6 +38,7 @@ CODE_OF_REASON: Mapping[str, grpc.StatusCode] = {
     "BUNDLE_REJECTED": grpc.StatusCode.FAILED_PRECONDITION,
     "SEALED": grpc.StatusCode.FAILED_PRECONDITION,
     "APPROVAL_NOT_USABLE": grpc.StatusCode.FAILED_PRECONDITION,
+    "GRANT_NOT_USABLE": grpc.StatusCode.FAILED_PRECONDITION,
     "NO_DECISION": grpc.StatusCode.UNAVAILABLE,
     "ENGINE_UNAVAILABLE": grpc.StatusCode.UNAVAILABLE,
     "NO_LIVE_REVISION": grpc.StatusCode.UNAVAILABLE,

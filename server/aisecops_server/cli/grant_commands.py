@@ -1,0 +1,85 @@
+"""``aisecops grant show|revoke|keys``, through the API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aisecops_server.cli.exit_codes import ExitCode
+from aisecops_server.cli.invocation import command
+from aisecops_server.cli.output import say, show, show_list, when
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@command(
+    "show",
+    examples="""
+    aisecops grant show dec-0199f1d2a3b4c5d6e7f8091a2b3c4d5e
+    aisecops grant show dec-0199f1d2a3b4c5d6e7f8091a2b3c4d5e -o json | jq -r .grants[].state
+    """,
+)
+@click.argument("decision", help="A decision's id, as 'trace show' prints it.")
+def show_grants(*, decision: str) -> ExitCode:
+    """Show what became of the grants of a decision.
+
+    A grant is issued, may be redeemed, and ends as executed, failed, or unknown when nobody told in time.
+    """
+    from aisecops_server.cli.connection import connect, to_json  # noqa: PLC0415
+
+    with connect() as client:
+        found = to_json(client.grants(decision))
+    empty = "no grants: nothing was allowed by that decision, or there is none of that id"
+    show_list(found, items="grants", draw=lambda target: _draw(target, found), empty=empty)
+    return ExitCode.OK
+
+
+@command(
+    "revoke",
+    examples="""
+    aisecops grant revoke --agent spiffe://corp.example/agent/support-assistant --reason "odd calls"
+    aisecops grant revoke --decision dec-0199f1d2a3b4c5d6e7f8091a2b3c4d5e
+    """,
+)
+@click.option("--agent", default="", help="Every unused grant of this agent.")
+@click.option("--decision", default="", help="Every unused grant of this decision.")
+@click.option("--reason", default="", help="Why, for the record.")
+def revoke(*, agent: str, decision: str, reason: str) -> ExitCode:
+    """Let unused grants be used no more.
+
+    Calls that are under way run on, and tool servers that verify without asking notice nothing until the grants
+    end by themselves, which is a matter of seconds. What the agent may do from now on is policy.
+    """
+    from aisecops_server.cli.connection import connect  # noqa: PLC0415
+
+    if bool(agent) == bool(decision):
+        raise click.UsageError("name an agent with --agent or a decision with --decision, and not both")
+    with connect() as client:
+        revoked = client.revoke_grants(agent_id=agent, decision_id=decision, reason=reason)
+    show({"revoked": revoked}, lambda target: target.print(f"{revoked} revoked"))
+    return ExitCode.OK
+
+
+@command("keys", examples="aisecops grant keys > grants.jwks.json")
+def keys() -> ExitCode:
+    """Print the public keys for tool servers, as JWKS.
+
+    A tool server that has them verifies every grant by itself.
+    """
+    from aisecops_server.cli.connection import connect  # noqa: PLC0415
+
+    with connect() as client:
+        found: dict[str, Any] = json.loads(client.grant_keys())
+    show(found, lambda _: click.echo(json.dumps(found, indent=1)))
+    say("these keys are public; whoever changes them decides which calls a tool server takes for granted")
+    return ExitCode.OK
+
+
+def _draw(target: Console, found: Mapping[str, Any]) -> None:
+    from aisecops_server.terminal.executions import grant_table  # noqa: PLC0415
+
+    target.print(grant_table(target, found["grants"], when))

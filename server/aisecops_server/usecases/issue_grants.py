@@ -1,0 +1,106 @@
+"""Giving out execution authority: grants are kept with the decision that gives them, and signed when it is told.
+
+An allow that is asked for again gives what is left of its authority: grants that were used, revoked or have expired
+do not come back, and nobody gets them but the holder of the credential they were given to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aisecops_server.domain.canonical import JsonValue, canonical_bytes, digest
+from aisecops_server.domain.decision import Decision, Mode, Outcome
+from aisecops_server.domain.event import Stage, make_event
+from aisecops_server.domain.grant import Grant, GrantState, StoredGrant, claims_of, issue
+from aisecops_server.domain.grant_changes import IssueGrants
+from aisecops_server.domain.identity import Principal
+from aisecops_server.domain.input_document import Circumstances
+from aisecops_server.domain.plan import ExecutionPlan
+from aisecops_server.ports import Clock, Ids
+from aisecops_server.usecases.controls import Asked, Commitment
+from aisecops_server.usecases.decide import Decided
+from aisecops_server.usecases.grant_ports import GrantSigner, GrantStore
+
+# The member of a decision's details that says what was refused, so that it is known again when it runs all the same.
+REFUSED_CALLS = "refused_calls"
+
+
+@dataclass(frozen=True, slots=True)
+class GrantControl:
+    """Implements ``Control``: an allow comes with one grant a step.
+
+    ``seconds`` is how long a grant lives; for ``report_seconds`` more it may be told what came of it.
+    """
+
+    ids: Ids
+    seconds: int
+    report_seconds: int
+
+    async def facts(self, asked: Asked, known: Circumstances) -> Circumstances:  # noqa: ARG002 - the port's signature
+        """Add nothing: what was granted before is no reason to grant again."""
+        return known
+
+    async def commitment(self, asked: Asked, decision: Decision) -> Commitment:
+        """Keep the grants of an allow, and what a refusal refused."""
+        if decision.outcome is not Outcome.ALLOW:
+            return Commitment(details={REFUSED_CALLS: _calls(asked.plan)})
+        grants = issue(decision, asked.plan, seconds=self.seconds)
+        if not grants:
+            return Commitment()
+        event = make_event(
+            id=self.ids.event_id(),
+            trace_id=decision.trace_id,
+            plan_id=decision.plan_id,
+            decision_id=decision.id,
+            stage=Stage.EXECUTION,
+            type="grant.issued",
+            occurred_at_ns=decision.decided_at_ns,
+            details={
+                "bundle_revision": decision.bundle_revision,
+                "grants": [claims_of(grant) for grant in grants],
+            },
+        )
+        return Commitment((IssueGrants(grants, self.report_seconds),), (event,))
+
+
+@dataclass(frozen=True, slots=True)
+class SignedGrant:
+    """A grant with the token that proves it."""
+
+    grant: Grant
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandOut:
+    """Signs the grants of a decision for the caller who is told of it."""
+
+    signer: GrantSigner
+    grants: GrantStore
+    clock: Clock
+
+    async def __call__(self, decided: Decided, holder: Principal) -> tuple[SignedGrant, ...]:
+        """Return the grants that ``holder`` may use, in plan order; none for what is not an enforced allow."""
+        if decided.outcome is not Outcome.ALLOW or decided.details["mode"] != Mode.ENFORCE:
+            return ()
+        grants = [grant for change in decided.changes if isinstance(change, IssueGrants) for grant in change.grants]
+        if decided.receipt.replayed:
+            grants = await self._left(str(decided.details["decision_id"]), holder)
+        return tuple(SignedGrant(grant, self.signer.sign(grant)) for grant in grants)
+
+    async def _left(self, decision_id: str, holder: Principal) -> list[Grant]:
+        now = self.clock.now_ns() // 1_000_000_000
+        stored = await self.grants.grants_of(decision_id)
+        return [item.grant for item in stored if _is_usable(item, now) and item.grant.thumbprint == holder.thumbprint]
+
+
+def _is_usable(stored: StoredGrant, now_seconds: int) -> bool:
+    in_time = stored.grant.issued_at_seconds <= now_seconds < stored.grant.expires_at_seconds
+    return in_time and stored.state is GrantState.ISSUED and not stored.revoked
+
+
+def _calls(plan: ExecutionPlan) -> list[JsonValue]:
+    return [
+        {"step": step.id, "tool": step.tool, "arguments_sha256": digest(canonical_bytes(step.arguments))}
+        for step in plan.steps
+    ]

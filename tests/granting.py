@@ -1,0 +1,138 @@
+"""Everything around grants on a real log: decisions by a tiny policy, redemption, completion, and a clock to move."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aisecops_server.adapters.signing.grants import GrantKey, grant_key
+from aisecops_server.adapters.sqlite.event_log import LogOptions, SqliteEventLog, open_log
+from aisecops_server.adapters.system import RandomIds
+from aisecops_server.bootstrap import grant_use_cases
+from aisecops_server.domain.canonical import canonical_bytes, digest
+from aisecops_server.domain.decision import Mode
+from aisecops_server.domain.event import StoredEvent
+from aisecops_server.domain.execution import ExecutionCost, ExecutionOutcome, ExecutionReport
+from aisecops_server.domain.grant import Grant, StoredGrant
+from aisecops_server.domain.identity import Principal, PrincipalId, Role
+from aisecops_server.domain.plan import PlanId, TraceId
+from aisecops_server.domain.plan_builder import Fresh, PlanDraft, StepDraft, build_plan
+from aisecops_server.entrypoints.grpc.execution_service import GrantUseCases
+from aisecops_server.usecases.complete_grant import CompleteCommand, Completed
+from aisecops_server.usecases.decide import Decide, DecideCommand, Decided
+from aisecops_server.usecases.expire_grants import ExpireGrants
+from aisecops_server.usecases.issue_grants import GrantControl, SignedGrant
+from aisecops_server.usecases.redeem_grant import Bearer, RedeemCommand, Redeemed
+
+from tests.fakes.clock import FakeClock
+from tests.fakes.policy_engine import FakeEngine
+
+GRANT_SECONDS = 30
+REPORT_SECONDS = 300
+IDS = RandomIds()
+
+
+def principal(name: str = "agent-a", credential: str = "credential") -> Principal:
+    return Principal(PrincipalId(name), "token", frozenset({Role.AGENT}), digest(credential.encode()))
+
+
+AGENT = principal()
+
+
+def step(tool: str = "mail/send", *, id: str = "s1", depends_on: Sequence[str] = (), **arguments: object) -> StepDraft:
+    return StepDraft(id, tool, json.dumps(arguments).encode(), depends_on=tuple(depends_on))
+
+
+def arguments_digest(**arguments: object) -> str:
+    return digest(canonical_bytes(arguments))
+
+
+def report(grant: Grant, **changed: Any) -> ExecutionReport:
+    """Return the report of a call that ran as granted, but for what is ``changed``."""
+    fields: dict[str, Any] = {
+        "outcome": ExecutionOutcome.EXECUTED,
+        "tool": grant.tool,
+        "arguments_digest": grant.arguments_digest,
+        "result_digest": digest(b"result"),
+        "cost": ExecutionCost(wall_milliseconds=5),
+        "started_at_seconds": grant.issued_at_seconds,
+        "failure": "",
+    }
+    return ExecutionReport(**fields | changed)
+
+
+@dataclass
+class Workshop:
+    """The use cases of grants over one state directory."""
+
+    log: SqliteEventLog
+    key: GrantKey
+    clock: FakeClock = field(default_factory=FakeClock)
+
+    def __post_init__(self) -> None:
+        self.store = self.log.grants
+        self.use: GrantUseCases = grant_use_cases(self.store, self.key, self.log, clock=self.clock, ids=IDS)
+        self.expire = ExpireGrants(self.store, self.log, self.clock, IDS)
+        controls = [GrantControl(IDS, GRANT_SECONDS, REPORT_SECONDS)]
+        self._decide = Decide(FakeEngine(), self.log, self.clock, IDS, deadline_seconds=1.0, controls=controls)
+
+    async def decided(
+        self, *steps: StepDraft, by: Principal = AGENT, mode: Mode = Mode.ENFORCE, key: str = "", trace_id: str = ""
+    ) -> tuple[Decided, tuple[SignedGrant, ...]]:
+        plan = build_plan(PlanDraft(steps=steps, trace_id=trace_id), Fresh(IDS.trace_id(), IDS.plan_id()))
+        decided = await self._decide(DecideCommand(by, plan, mode, key, "digest"))
+        return decided, await self.use.hand_out(decided, by)
+
+    async def granted(self, *steps: StepDraft, by: Principal = AGENT) -> tuple[SignedGrant, ...]:
+        return (await self.decided(*(steps or (step(to="ada"),)), by=by))[1]
+
+    async def redeem(self, signed: SignedGrant, *, by: Principal = AGENT, **changed: Any) -> Redeemed:
+        fields: dict[str, Any] = {
+            "caller": by.id,
+            "bearer": Bearer(by.id, by.thumbprint),
+            "token": signed.token,
+            "key": IDS.event_id(),
+            "tool": signed.grant.tool,
+            "arguments_digest": signed.grant.arguments_digest,
+        }
+        return await self.use.redeem(RedeemCommand(**fields | changed))
+
+    async def complete(self, signed: SignedGrant, *, by: Principal = AGENT, **changed: Any) -> Completed:
+        return await self.use.complete(CompleteCommand(by, signed.grant.id, report(signed.grant, **changed)))
+
+    async def run(self, signed: SignedGrant) -> None:
+        await self.redeem(signed)
+        await self.complete(signed)
+
+    async def state(self, signed: SignedGrant) -> StoredGrant:
+        return await self.store.grant(signed.grant.id)
+
+    async def events(self, prefix: str = "") -> list[StoredEvent]:
+        found = self.log.events(from_index=0, follow=False, trace_id="")
+        return [stored async for stored in found if stored.event.type.startswith(prefix)]
+
+    async def incidents(self) -> list[str]:
+        return [stored.event.type.removeprefix("incident.") for stored in await self.events("incident.")]
+
+
+def details(stored: StoredEvent) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(stored.event.body)["details"]
+    return found
+
+
+@asynccontextmanager
+async def workshop(place: Path, clock: FakeClock | None = None) -> AsyncIterator[Workshop]:
+    """Open the state in ``place`` and close it again; the same place gives the same state."""
+    log = open_log(place / "audit.db", LogOptions(minimum_free_bytes=0))
+    try:
+        yield Workshop(log, grant_key(place / "keys"), clock or FakeClock())
+    finally:
+        await log.close()
+
+
+def fresh(number: int = 0) -> Fresh:
+    return Fresh(TraceId(f"{number:032x}"), PlanId(f"plan-{number}"))
