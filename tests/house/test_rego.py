@@ -51,7 +51,7 @@ def test_every_file_is_formatted():
 @pytest.fixture(scope="module")
 def tested() -> dict[str, object]:
     # One run gives both: with coverage, a failing test is named instead of the report.
-    report = run_opa("test", "--coverage", "--fail-on-empty", *ENGINE_SOURCES)
+    report = run_opa("test", "--coverage", "--fail-on-empty", "--timeout", "60s", *ENGINE_SOURCES)
     assert report.returncode == 0, report.stdout[-4000:] + report.stderr
     return json.loads(report.stdout)["files"]
 

@@ -11,6 +11,8 @@
 package aisecops.decision
 
 import data.aisecops.lib
+import data.aisecops.lib.approval
+import data.aisecops.lib.budget
 import data.aisecops.lib.risk
 
 # The answer when there is none: not even the steps could be read, so nothing can be executed on it.
@@ -77,19 +79,57 @@ readable_id(step) := step.id if is_string(step.id)
 default readable_id(_) := ""
 
 # METADATA
-# description: The decision on a valid document.
+# description: |
+#   The decision on a valid document. Where nothing was found there is nothing to weigh, and a step without a grant
+#   would have been found.
 judged := {
 	"outcome": outcome,
 	"findings": [finding | some finding in findings],
-	"steps": steps,
+	"steps": [answered(joined, outcomes[max([marks[""], object.get(marks, joined.id, 0)])]) | some joined in lib.steps],
 	"obligations": obligations,
 	"sources": sources,
 	"risk_score_milli": risk.score_milli,
-	"charges": [],
+	"charges": budget.charges,
 	"mode": lib.mode,
 	"would_outcome": would_outcome,
-	"approval": approval,
+	"approval": demand,
 	"approved_by": approved_by,
+} if {
+	count(findings) > 0
+} else := {
+	"outcome": "ALLOW",
+	"findings": [],
+	"steps": [step |
+		some joined in lib.steps
+		step := {
+			"id": joined.id,
+			"outcome": "ALLOW",
+			"capability": joined.grant.capability,
+			"granted_by": joined.grant.granted_by,
+			"grant": joined.grant.id,
+		}
+	],
+	"obligations": obligations,
+	"sources": sources,
+	"risk_score_milli": risk.score_milli,
+	"charges": budget.charges,
+	"mode": lib.mode,
+	"would_outcome": "ALLOW",
+	"approval": null,
+	"approved_by": "",
+} if {
+	# Said once more: what could not be weighed above must not come out as nothing found.
+	count(findings) == 0
+}
+
+# METADATA
+# description: The outcome of a step, with the grant that covers it.
+answered(joined, its_outcome) := {
+	"id": joined.id,
+	"outcome": its_outcome,
+	"capability": joined.grant.capability,
+	"granted_by": joined.grant.granted_by,
+	"grant": joined.grant.id,
 }
 
 # METADATA
@@ -98,9 +138,7 @@ outcome := outcomes[max([mark | some mark in marks])]
 
 # METADATA
 # description: What the outcome would be if nothing were only observed.
-would_outcome := "ALLOW" if count(findings) == 0
-
-would_outcome := outcomes[max([mark_of(finding.would_effect) | some finding in findings])] if count(findings) > 0
+would_outcome := outcomes[max([mark_of(finding.would_effect) | some finding in findings])]
 
 # METADATA
 # description: What the rules found, and what no rule found although it must be denied.
@@ -108,7 +146,8 @@ findings := reported | unreported
 
 # METADATA
 # description: |
-#   What the rules found. A granted approval turns a demand for one into a remark, and what is only observed is one.
+#   What the rules found. A granted approval turns a demand that its approvers saw into a remark, and what is only
+#   observed is one.
 reported contains finding if {
 	some category, rule
 	some found in data.aisecops.rules[category][rule].findings
@@ -116,19 +155,30 @@ reported contains finding if {
 }
 
 # METADATA
-# description: A finding with the effect that it would have and the one that it has.
-counted(found) := object.union(found, {"effect": observed(rule, would), "would_effect": would}) if {
+# description: |
+#   A finding with the effect that it would have and the one that it has. Mostly nothing is observed and nobody approved
+#   anything; then it has its own.
+counted(found) := object.union(found, {"would_effect": found.effect}) if {
+	unmoved
+} else := object.union(found, {"effect": observed(rule, would), "would_effect": would}) if {
 	rule := object.get(found, "rule", "")
-	would := lifted(found, object.get(found, "effect", ""))
+	would := lifted(object.get(found, "effect", ""), rule, object.get(found, "step", ""))
+}
+
+# METADATA
+# description: Whether no finding can count for anything but what it says.
+unmoved if {
+	input.approvals == []
+	data.tables.has.observed == false
 }
 
 # METADATA
 # description: The effect that a finding has once approvals are counted.
-lifted(found, "require_approval") := "warn" if lib.lifts(found)
+lifted("require_approval", rule, step) := "warn" if approval.lifting(rule, step)
 
-lifted(found, "require_approval") := "require_approval" if not lib.lifts(found)
+lifted("require_approval", rule, step) := "require_approval" if not approval.lifting(rule, step)
 
-lifted(_, effect) := effect if effect != "require_approval"
+lifted(effect, _, _) := effect if effect != "require_approval"
 
 # METADATA
 # description: The effect that a rule's finding has once modes are counted.
@@ -170,15 +220,11 @@ outcomes := ["ALLOW", "REQUIRE_APPROVAL", "DENY"]
 # description: |
 #   The most restrictive mark of each step that something was found in, and under the empty id that of the whole
 #   plan. An effect that is none of ours counts as a denial.
-marks := {"": 0} if count(findings) == 0
-
 marks := object.union_n([
 	{"": 0},
 	{finding.step: 1 | some finding in findings; mark_of(finding.effect) == 1},
 	{finding.step: 2 | some finding in findings; mark_of(finding.effect) == 2},
-]) if {
-	count(findings) > 0
-}
+])
 
 # METADATA
 # description: The mark of an effect.
@@ -187,19 +233,6 @@ mark_of("warn") := 0
 mark_of("require_approval") := 1
 
 mark_of(effect) := 2 if not effect in {"require_approval", "warn"}
-
-# METADATA
-# description: The outcome of each step in plan order, with the grant that covers it.
-steps := [step |
-	some joined in lib.steps
-	step := {
-		"id": joined.id,
-		"outcome": outcomes[max([marks[""], object.get(marks, joined.id, 0)])],
-		"capability": joined.grant.capability,
-		"granted_by": joined.grant.granted_by,
-		"grant": joined.grant.id,
-	}
-]
 
 # METADATA
 # description: What the enforcement point must also do when it executes a step, by the tool's catalogue entry.
@@ -214,24 +247,61 @@ obligations := [obligation |
 sources := [{"id": id, "trust": lib.levels[rank]} | some id, rank in lib.source_ranks]
 
 # METADATA
-# description: What an approval of the plan takes, if one is required.
-approval := null if outcome != "REQUIRE_APPROVAL"
+# description: What each demand for an approval takes.
+requirements := [approval.requirement(finding.step) |
+	some finding in reported
+	finding.effect == "require_approval"
+]
 
-approval := {
-	"approvers_required": data.tables.approvals.approvers_required,
-	"groups": [group | some group, _ in data.tables.approvals.groups],
-	"expires_seconds": data.tables.approvals.expires_seconds,
-	"steps": [step.id | some step in steps; step.outcome == "REQUIRE_APPROVAL"],
+# METADATA
+# description: |
+#   The groups each of which may approve everything that the plan needs approved, where any groups are asked for: who
+#   approves a plan must be entitled to all of it.
+able := intersection({object.keys(requirement.groups) |
+	some requirement in requirements
+	count(requirement.groups) > 0
+})
+
+# METADATA
+# description: What an approval of the plan takes, if one is required.
+default demand := null
+
+demand := {
+	"approvers_required": max([requirement.approvers_required | some requirement in requirements]),
+	"groups": [group | some group in able],
+	"expires_seconds": min([requirement.expires_seconds | some requirement in requirements]),
+	"steps": [joined.id | some joined in lib.steps; max([marks[""], object.get(marks, joined.id, 0)]) == 1],
 } if {
 	outcome == "REQUIRE_APPROVAL"
+}
+
+# METADATA
+# description: |
+#   Demands that nobody can meet, because no group may approve all of them: denied, so that nobody waits in vain.
+unreported contains counted({
+	"rule": "decision.not_approvable",
+	"title": "No group may approve all of it",
+	"message": "The plan needs approval by different groups, and who approves it must be entitled to all of it.",
+	"effect": "deny",
+	"severity": "medium",
+	"remedy": "Propose the steps that different groups of data/approvals.yaml approve as plans of their own.",
+	"step": "",
+	"facts": [lib.tool_fact(joined) | some joined in lib.steps; joined.entry.approval.groups != {}],
+}) if {
+	some requirement in requirements
+	count(requirement.groups) > 0
+	count(able) == 0
 }
 
 # METADATA
 # description: The approval that lifted a demand for one; empty when there was no demand or none was lifted.
 default approved_by := ""
 
-approved_by := lib.approving[0].id if {
-	some found in data.aisecops.rules[_][_].findings
-	found.effect == "require_approval"
-	lib.lifts(found)
+approved_by := lifters[0] if {
+	# The engine skips this by its index when nobody approved anything.
+	_ = input.approvals[0]
+	lifters := [approval.lifting(found.rule, found.step) |
+		some found in data.aisecops.rules[_][_].findings
+		found.effect == "require_approval"
+	]
 }

@@ -94,13 +94,7 @@ test_a_demand_for_approval_holds_the_step if {
 	[step.outcome | some step in answer.steps] == ["REQUIRE_APPROVAL"]
 }
 
-granted := {
-	"id": "a-1",
-	"plan_hash": "hash-1",
-	"approvers": ["bob"],
-	"expires_at_seconds": 1767225601,
-	"findings": [{"rule": "approval.tool_requires_approval", "step": "s1"}],
-}
+granted := testing.approved_by(["bob"], "approval.tool_requires_approval", "s1")
 
 test_an_approval_turns_the_demand_into_a_remark if {
 	answer := decide(testing.but(held, {"approvals": [granted]}))
@@ -220,7 +214,7 @@ test_what_an_approval_takes_is_said_when_one_is_required if {
 }
 
 test_the_approval_that_lifted_a_demand_is_named if {
-	decide(testing.but(held, {"approvals": [granted]})).approved_by == "a-1"
+	decide(testing.but(held, {"approvals": [granted]})).approved_by == "apr-1"
 	decide(testing.but(held, {"approvals": []})).approved_by == ""
 	lifted_nothing := testing.but(testing.one("crm/read", {}), {"approvals": [granted]})
 	decide(lifted_nothing).approved_by == ""
@@ -232,4 +226,85 @@ test_a_finding_that_names_no_rule_is_not_lost if {
 		with data.aisecops.rules as odd
 		with data.tables as testing.tables
 	answer.outcome == "DENY"
+}
+
+# METADATA
+# description: The decision where approvals of two tools take different things.
+where_approvals_take(document, deleting, refunding) := answer if {
+	tables := object.union(testing.tables, {"tools": {
+		"crm/delete": {"approval": testing.approval(object.union({"always": true}, deleting))},
+		"crm/refund": {"approval": testing.approval(object.union({"always": true}, refunding))},
+	}})
+	answer := decision.decision with input as document with data.tables as tables
+}
+
+both := testing.document([
+	testing.step("crm/read", {}),
+	testing.step("crm/delete", {"id": "c-1"}),
+	testing.step("crm/refund", {"customer": "c-1", "amount": 5}),
+])
+
+test_an_approval_takes_the_most_that_any_of_its_steps_does if {
+	answer := where_approvals_take(
+		both,
+		{"approvers_required": 2, "expires_seconds": 600, "groups": {"treasury": true, "releases": true}},
+		{"approvers_required": 1, "expires_seconds": 700, "groups": {"treasury": true}},
+	)
+	answer.outcome == "REQUIRE_APPROVAL"
+	answer.approval == {
+		"approvers_required": 2,
+		"groups": ["treasury"],
+		"expires_seconds": 600,
+		"steps": ["s2", "s3"],
+	}
+}
+
+test_a_group_that_only_some_steps_ask_for_is_asked_for if {
+	where_approvals_take(both, {"groups": {"treasury": true}}, {}).approval.groups == ["treasury"]
+}
+
+test_a_plan_that_no_group_may_approve_whole_is_denied if {
+	answer := where_approvals_take(both, {"groups": {"treasury": true}}, {"groups": {"releases": true}})
+	answer.outcome == "DENY"
+	answer.approval == null
+	denials := [finding | some finding in answer.findings; finding.effect == "deny"]
+	[finding.rule | some finding in denials] == ["decision.not_approvable"]
+	[fact.value | some fact in denials[0].facts] == ["crm/delete", "crm/refund"]
+}
+
+test_an_approval_that_lifts_one_of_two_demands_leaves_the_other if {
+	asked := testing.but(both, {"approvals": [testing.approved_by(["bob"], "approval.tool_requires_approval", "s2")]})
+	answer := where_approvals_take(asked, {"groups": {"treasury": true}}, {"groups": {"releases": true}})
+	answer.outcome == "REQUIRE_APPROVAL"
+	answer.approval.steps == ["s3"]
+	answer.approved_by == "apr-1"
+}
+
+test_what_the_plan_takes_from_limits_is_charged if {
+	asked := testing.counted(testing.one("crm/read", {"id": "c-1"}), {})
+	tables := testing.limiting([testing.limit("agent", "support", "calls", "day", 5)], {})
+	answer := decision.decision with input as asked with data.tables as tables
+	[[charge.amount, charge.limit, charge.enforced] | some charge in answer.charges] == [[1, 5, true]]
+}
+
+test_an_exhausted_budget_denies_and_is_only_told_where_it_is_observed if {
+	asked := testing.counted(held, {"agent:support/calls/day": testing.counter(5, 0)})
+	tables := testing.limiting([testing.limit("agent", "support", "calls", "day", 5)], {})
+	denied := decision.decision with input as asked with data.tables as tables
+	denied.outcome == "DENY"
+	observed := decision.decision with input as asked
+		with data.tables as object.union(tables, {"modes": {"rules": {"budget": "observe"}}})
+	observed.outcome == "REQUIRE_APPROVAL"
+	[charge.enforced | some charge in observed.charges] == [false]
+}
+
+test_where_nothing_is_observed_findings_count_as_they_are if {
+	tables := object.union(testing.tables, {"has": {"observed": false}})
+	answer := decision.decision with input as held with data.tables as tables
+	answer.outcome == "REQUIRE_APPROVAL"
+	[finding.would_effect | some finding in answer.findings] == ["require_approval"]
+	odd := {"plan": {"odd": {"findings": [{"step": "s1"}, {"rule": "a.b", "effect": null}]}}}
+	lost := decision.decision with input as held with data.tables as tables with data.aisecops.rules as odd
+	lost.outcome == "DENY"
+	count(lost.findings) == 2
 }

@@ -10,6 +10,8 @@
 #   - input: schema.input
 package aisecops.lib
 
+import data.aisecops.lib.grants
+
 # METADATA
 # description: |
 #   Whether the document has the shape that rules rely on. Nothing is allowed without it. A part that could not
@@ -126,7 +128,7 @@ steps := [joined |
 		"tool": step.tool,
 		"step": step,
 		"entry": tool(step.tool),
-		"grant": grant(step.capability, step.tool),
+		"grant": grants.covering(input.principal.id, index),
 	}
 ]
 
@@ -150,24 +152,6 @@ changing := [joined |
 	some joined in steps
 	joined.entry.effect != "read"
 ]
-
-# METADATA
-# description: |
-#   The grant that covers a call: the declared capability, or, when the plan names none, the first one (by name)
-#   that lists the tool and that the agent holds. An empty capability means that nothing covers the call.
-grant(capability, name) := {"capability": capability, "granted_by": held.granted_by, "id": held.id} if {
-	capability != ""
-	data.tables.capabilities[capability].tools[name]
-	held := agent.capabilities[capability]
-}
-
-grant("", name) := {"capability": held[0][0], "granted_by": held[0][1].granted_by, "id": held[0][1].id} if {
-	held := [[capability, agent.capabilities[capability]] |
-		some capability, _ in tool(name).capabilities
-	]
-}
-
-default grant(_, _) := {"capability": "", "granted_by": "", "id": ""}
 
 # METADATA
 # description: What the tables say of the tool of each past call.
@@ -287,26 +271,3 @@ default rank_of(_) := 3
 lowest_rank := max([rank | some rank in source_ranks])
 
 default lowest_rank := 3
-
-# METADATA
-# description: |
-#   The approvals that cover exactly this plan: unexpired, of its hash, with enough distinct approvers, of whom none is
-#   the agent itself. An approval lifts `require_approval`, never `deny`.
-approving := [approval |
-	some approval in input.approvals
-	approval.plan_hash == input.plan.hash
-	approval.expires_at_seconds > input.now.unix_seconds
-	count({approver |
-		some approver in approval.approvers
-		approver != input.principal.id
-	}) >= data.tables.approvals.approvers_required
-]
-
-# METADATA
-# description: Whether people approved what a finding asks for. They approved what they saw, and nothing that came later.
-default lifts(_) := false
-
-lifts(finding) if {
-	some approval in approving
-	{"rule": finding.rule, "step": finding.step} in approval.findings
-}

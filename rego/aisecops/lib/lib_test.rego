@@ -37,39 +37,6 @@ test_sources_that_share_an_id_make_the_document_malformed if {
 	not lib.valid with input as sourced(twice) with data.tables as testing.tables
 }
 
-demand := {"rule": "approval.tool_requires_approval", "step": "s1"}
-
-approved(approval) := answer if {
-	asked := testing.but(testing.one("crm/delete", {"id": "c-1"}), {"approvals": [approval]})
-	answer := lib.lifts(demand) with input as asked with data.tables as testing.tables
-}
-
-approval := {
-	"id": "a-1",
-	"plan_hash": "hash-1",
-	"approvers": ["bob"],
-	"expires_at_seconds": 1767225601,
-	"findings": [demand],
-}
-
-test_an_approval_of_this_plan_by_somebody_else_in_time_counts if {
-	approved(approval)
-}
-
-test_an_approval_of_another_plan_too_late_or_by_the_agent_itself_does_not if {
-	not approved(object.union(approval, {"plan_hash": "hash-2"}))
-	not approved(object.union(approval, {"expires_at_seconds": 1767225600}))
-	not approved(object.union(approval, {"approvers": ["support"]}))
-	not approved(object.union(approval, {"approvers": []}))
-}
-
-test_an_approval_does_not_lift_what_its_people_did_not_see if {
-	not approved(object.union(approval, {"findings": []}))
-	not approved(object.union(approval, {"findings": [object.union(demand, {"step": "s2"})]}))
-	not approved(object.union(approval, {"findings": [object.union(demand, {"rule": "risk.chain_needs_approval"})]}))
-	not approved(object.remove(approval, ["findings"]))
-}
-
 test_a_pointer_escapes_what_rfc_6901_escapes if {
 	lib.text_pointer({"index": 2, "path": ["a/b", 0, "c~d"]}) == "/plan/steps/2/arguments/a~1b/0/c~0d"
 }

@@ -23,3 +23,16 @@ finding(chain, step, facts) := {
 	package_entry := chain[count(chain) - 1]
 	about := package_entry.annotations
 }
+
+# METADATA
+# title: Told finding
+# description: |
+#   Returns a finding whose message and remedy say something of the case: each `{word}` in the METADATA stands for what
+#   `words` has under that word. It is put in once, so that no value can name another word.
+told(chain, step, facts, words) := object.union(plain, {
+	"message": strings.replace_n(values, plain.message),
+	"remedy": strings.replace_n(values, plain.remedy),
+}) if {
+	plain := finding(chain, step, facts)
+	values := {concat("", ["{", word, "}"]): value | some word, value in words}
+}

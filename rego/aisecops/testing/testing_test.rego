@@ -91,15 +91,44 @@ tool(parts) := object.union(
 		"allowed_schemes": {"http": true, "https": true},
 		"obligations": [],
 		"allowed_in": {"production": true},
+		"approval": approval({}),
+		"limits": [],
+		"cost": {"micro_usd": 0, "wall_milliseconds": 0},
 	},
 	parts,
 )
 
 # METADATA
+# description: When people must agree to a call of a tool, which is never wherever `parts` says nothing.
+approval(parts) := object.union(
+	{
+		"always": false,
+		"amount_argument": "",
+		"amount_over": 0,
+		"approvers_required": 1,
+		"groups": {},
+		"expires_seconds": 900,
+	},
+	parts,
+)
+
+# METADATA
+# description: An approval of the document's plan by some people, who saw what a rule demands for a step.
+approved_by(people, rule, step) := {
+	"id": "apr-1",
+	"plan_hash": "hash-1",
+	"approvers": people,
+	"expires_at_seconds": 1767225601,
+	"tool_digests": {},
+	"revision": "r",
+	"findings": [{"rule": rule, "step": step}],
+}
+
+# METADATA
 # description: Tables with one agent, one capability and a tool of each effect.
 tables := {
 	"agents": {
-		"support": agent({"desk": {"granted_by": "alice", "id": "support#desk"}}),
+		"support": agent({"desk": {"granted_by": "alice", "id": "support#desk", "unlimited": true}}),
 		"triage": agent({}),
 	},
 	"capabilities": {
@@ -125,6 +154,17 @@ tables := {
 	},
 	"approvals": {"approvers_required": 1, "groups": {}, "expires_seconds": 900},
 	"modes": {"rules": {}},
+	"has": {"limits": true, "narrowed_grants": true, "observed": true},
+	"costs": {
+		"models": {"small": {"input_per_million": 1000000, "output_per_million": 2000000}},
+		"other_models": {"input_per_million": 9000000, "output_per_million": 9000000},
+	},
+	"people": {
+		"bob": {"teams": {"sales": true}, "groups": {"treasury": true}},
+		"Carol": {"teams": {"desk-team": true}, "groups": {"treasury": true}},
+		"dave": {"teams": {}, "groups": {"releases": true}},
+	},
+	"person_names": {"bob": "bob", "bob@corp.example": "bob", "carol": "Carol", "dave": "dave"},
 	"vocabulary": {
 		"actions": {"please": {"work": true}, "send": {"post": true}},
 		"arguments": {"title": "content", "id": "object", "to": "destination"},
@@ -139,13 +179,65 @@ tables := {
 	},
 }
 
+# METADATA
+# description: The tables with other grants of the support agent.
+granting(capabilities) := json.patch(tables, [{
+	"op": "replace",
+	"path": "/agents/support/capabilities",
+	"value": capabilities,
+}])
+
+# METADATA
+# description: The tables with other limits of the support agent, and of tools by name.
+limiting(limits, of_tools) := json.patch(tables, array.concat(
+	[{"op": "replace", "path": "/agents/support/limits", "value": limits}],
+	[{"op": "replace", "path": sprintf("/tools/%s/limits", [replace(tool, "/", "~1")]), "value": listed} |
+		some tool, listed in of_tools
+	],
+))
+
+# METADATA
+# description: A limit as the tables hold it.
+limit(subject, id, metric, window, figure) := {
+	"subject": subject,
+	"id": id,
+	"metric": metric,
+	"window": window,
+	"limit": figure,
+	"ask_above": figure,
+}
+
+# METADATA
+# description: A document of which the control plane counted what was used.
+counted(document, counters) := using(document, {
+	"session_calls": 0,
+	"subjects": {"agent": "support", "session": "support#session-1", "team": "desk-team", "tenant": "default"},
+	"counters": counters,
+	"reported": {"input_tokens": 0, "output_tokens": 0, "models": {}},
+})
+
+using(document, usage) := json.patch(document, [{"op": "replace", "path": "/usage", "value": usage}])
+
+# METADATA
+# description: A counter.
+counter(used, reserved) := {
+	"used": used,
+	"reserved": reserved,
+	"overrun": 0,
+	"frozen": false,
+	"resets_at_seconds": 1767312000,
+}
+
 server(names) := {"tools": {name: true | some name in names}, "environments": {"production": true}}
 
 agent(capabilities) := {
+	"owner": "desk-team",
 	"environments": {"production": true},
 	"capabilities": capabilities,
 	"max_delegation_depth": 2,
 	"budget": {"session_calls": 20, "session_changes": 10, "items_per_step": 5},
+	"limits": [],
+	"mode": "enforce",
 }
 
 tools := {
@@ -154,12 +246,12 @@ tools := {
 	"crm/delete": tool({
 		"effect": "delete",
 		"arguments": {"id": "object"},
-		"approval": {"always": true, "amount_argument": "", "amount_over": 0},
+		"approval": approval({"always": true}),
 	}),
 	"crm/refund": tool({
 		"effect": "spend",
 		"arguments": {"customer": "destination", "amount": "amount"},
-		"approval": {"always": false, "amount_argument": "amount", "amount_over": 100},
+		"approval": approval({"amount_argument": "amount", "amount_over": 100}),
 	}),
 	"mail/send": tool({
 		"effect": "send",

@@ -6,26 +6,25 @@ scan. Nothing is read or written here: the caller parses the files and puts the 
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
+from aisecops_server.domain.approval_tables import ApprovalsTable
+from aisecops_server.domain.budget_tables import BudgetsTable, CostsTable
 from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.errors import BundleRejectedError
+from aisecops_server.domain.compiled_approvals import general_approval, people, person_names, tool_approval
+from aisecops_server.domain.compiled_budgets import agent_depth, agent_limits, tool_cost, tool_depth, tool_limits
+from aisecops_server.domain.compiled_grants import compiled_grant
 from aisecops_server.domain.policy_tables import (
     TABLE_NAMES,
     AgentEntry,
     Agents,
-    ApprovalEntry,
-    ApprovalsTable,
-    Budgets,
     Capabilities,
     CapabilityEntry,
-    Entry,
     ModesTable,
+    People,
     PolicyTables,
     RiskTable,
     ServerEntry,
@@ -35,10 +34,11 @@ from aisecops_server.domain.policy_tables import (
     Trust,
     TrustTable,
 )
+from aisecops_server.domain.table_names import require_known_names
+from aisecops_server.domain.table_rejection import rejected, told
 from aisecops_server.domain.vocabulary import Vocabulary
 
 _Model = TypeVar("_Model", bound=BaseModel)
-_LIKENESS = 0.75
 
 
 def compile_tables(files: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
@@ -50,29 +50,34 @@ def compile_tables(files: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """
     for name in files:
         if name not in TABLE_NAMES:
-            raise _rejected(name, "", f"there is no such table; the tables are {', '.join(TABLE_NAMES)}")
+            raise rejected(name, "", f"there is no such table; the tables are {', '.join(TABLE_NAMES)}")
     tables = PolicyTables(
         agents=_parse(Agents, "agents", files),
         capabilities=_parse(Capabilities, "capabilities", files),
         tools=_parse(Tools, "tools", files),
         servers=_parse(Servers, "servers", files),
         trust=_parse(TrustTable, "trust", files),
-        budgets=_parse(Budgets, "budgets", files),
+        budgets=_parse(BudgetsTable, "budgets", files),
+        costs=_parse(CostsTable, "costs", files),
         approvals=_parse(ApprovalsTable, "approvals", files),
+        people=_parse(People, "people", files),
         modes=_parse(ModesTable, "modes", files),
         risk=_parse(RiskTable, "risk", files),
         vocabulary=_parse(Vocabulary, "vocabulary", files),
     )
-    _require_known_names(tables)
+    require_known_names(tables)
     return {
         "agents": {name: _agent(name, entry, tables) for name, entry in tables.agents.root.items()},
         "capabilities": {name: _capability(entry) for name, entry in tables.capabilities.root.items()},
         "tools": _tools(tables),
         "servers": {name: _server(name, entry, tables) for name, entry in tables.servers.root.items()},
         "trust": tables.trust.model_dump(mode="json"),
-        "budgets": tables.budgets.model_dump(mode="json"),
-        "approvals": {**tables.approvals.model_dump(mode="json"), "groups": _as_keys(tables.approvals.groups)},
+        "costs": tables.costs.model_dump(mode="json", include={"models", "other_models"}),
+        "approvals": general_approval(tables.approvals),
+        "people": people(tables.people),
+        "person_names": person_names(tables.people),
         "modes": {"rules": dict(tables.modes.rules)},
+        "has": _has(tables),
         "risk": _risk(tables.risk),
         "vocabulary": tables.vocabulary.compiled(),
     }
@@ -80,65 +85,44 @@ def compile_tables(files: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
 
 def _parse(model: type[_Model], table: str, files: Mapping[str, JsonValue]) -> _Model:
     if table not in files:
-        raise _rejected(table, "", f"the table is missing; add data/{table}.yaml")
+        raise rejected(table, "", f"the table is missing; add data/{table}.yaml")
     try:
         return model.model_validate(files[table])
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise _rejected(table, ".".join(str(part) for part in first["loc"]), _told(first)) from error
+        raise rejected(table, ".".join(str(part) for part in first["loc"]), told(first)) from error
 
 
-def _told(error: ErrorDetails) -> str:
-    """Return what is wrong with a value in words of somebody who edits tables."""
-    if error["type"] != "extra_forbidden":
-        return error["msg"]
-    fields = {name for model in Entry.__subclasses__() for name in model.model_fields}
-    return f"there is no such field{_meant(str(error['loc'][-1]), fields)}"
-
-
-def _meant(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, sorted(known), n=1, cutoff=_LIKENESS)
-    return f"; the nearest is '{close[0]}'" if close else ""
-
-
-def _require_known_names(tables: PolicyTables) -> None:
-    for name, agent in tables.agents.root.items():
-        _require_known("agents", f"{name}.capabilities", agent.capabilities, tables.capabilities.root)
-        _require_known("agents", f"{name}.budget", [agent.budget], tables.budgets.root)
-    for name, capability in tables.capabilities.root.items():
-        _require_known("capabilities", f"{name}.tools", capability.tools, tables.tools.root)
-    for tool in tables.tools.root:
-        _require_known("tools", tool, [tool.partition("/")[0]], tables.servers.root)
-    for name, server in tables.servers.root.items():
-        listed = [] if server.tools == "catalogued" else [f"{name}/{tool}" for tool in server.tools]
-        _require_known("servers", f"{name}.tools", listed, tables.tools.root)
-    for tool, entry in tables.tools.root.items():
-        _require_known("tools", f"{tool}.asked_by", entry.asked_by, tables.vocabulary.actions)
-    _require_known("modes", "agents", tables.modes.agents, tables.agents.root)
-    for tool, approval in tables.approvals.tools.items():
-        _require_known("approvals", "tools", [tool], tables.tools.root)
-        amounts = [argument for argument, role in tables.tools.root[tool].arguments.items() if role == "amount"]
-        named = [approval.amount_argument] if approval.amount_argument else []
-        _require_known("approvals", f"tools.{tool}.amount_argument", named, amounts)
-
-
-def _require_known(table: str, key: str, names: Iterable[str], known: Collection[str]) -> None:
-    unknown = sorted(set(names).difference(known))
-    if unknown:
-        raise _rejected(table, key, f"'{unknown[0]}' is not defined{_meant(unknown[0], known)}")
+def _has(tables: PolicyTables) -> dict[str, JsonValue]:
+    """Return what the tables use at all, so that rules about what they do not use cost nothing."""
+    budgets = tables.budgets
+    limited = (budgets.profiles, budgets.teams, budgets.tenants, budgets.tools)
+    grants = [grant for agent in tables.agents.root.values() for grant in agent.capabilities.values()]
+    return {
+        "limits": any(entry.limits for table in limited for entry in table.values()),
+        "observed": "observe" in {tables.modes.default, *tables.modes.agents.values(), *tables.modes.rules.values()},
+        "narrowed_grants": any(grant.is_narrowed for grant in grants),
+    }
 
 
 def _agent(name: str, entry: AgentEntry, tables: PolicyTables) -> dict[str, JsonValue]:
     return {
-        **entry.model_dump(mode="json"),
+        **entry.model_dump(mode="json", exclude={"capabilities"}),
         "environments": _as_keys(entry.environments),
-        "capabilities": {
-            capability: {**grant.model_dump(mode="json"), "id": f"{name}#{capability}"}
-            for capability, grant in entry.capabilities.items()
-        },
+        "capabilities": {capability: _grant(name, capability, tables) for capability in entry.capabilities},
         "mode": tables.modes.agents.get(name, tables.modes.default),
-        "budget": tables.budgets.root[entry.budget].model_dump(mode="json"),
+        "budget": tables.budgets.profiles[entry.budget].model_dump(mode="json", exclude={"limits", "depth"}),
+        "limits": agent_limits(name, entry, tables.budgets),
+        **agent_depth(entry, tables.budgets),
     }
+
+
+def _grant(agent: str, capability: str, tables: PolicyTables) -> JsonValue:
+    described = {tool: tables.tools.root[tool].arguments for tool in tables.capabilities.root[capability].tools}
+    try:
+        return compiled_grant(f"{agent}#{capability}", tables.agents.root[agent].capabilities[capability], described)
+    except ValueError as error:
+        raise rejected("agents", f"{agent}.capabilities.{capability}", str(error)) from error
 
 
 def _capability(entry: CapabilityEntry) -> dict[str, JsonValue]:
@@ -167,7 +151,10 @@ def _tools(tables: PolicyTables) -> dict[str, JsonValue]:
             "allowed_schemes": _as_keys(entry.allowed_schemes),
             "capabilities": _as_keys(opened_by[tool]),
             "allowed_in": _as_keys(_environments_of(tool, tables)),
-            "approval": _approval(tool, tables),
+            "approval": tool_approval(tool, tables.approvals),
+            "limits": tool_limits(tool, tables.budgets),
+            "cost": tool_cost(tool, tables.costs),
+            **tool_depth(tool, tables.budgets),
         }
         for tool, entry in tables.tools.root.items()
     }
@@ -177,11 +164,6 @@ def _environments_of(tool: str, tables: PolicyTables) -> list[str]:
     server, _, name = tool.partition("/")
     entry = tables.servers.root[server]
     return list(entry.environments) if entry.tools == "catalogued" or name in entry.tools else []
-
-
-def _approval(tool: str, tables: PolicyTables) -> JsonValue:
-    entry = tables.approvals.tools.get(tool) or ApprovalEntry.model_construct()
-    return entry.model_dump(mode="json")
 
 
 def _risk(table: RiskTable) -> dict[str, JsonValue]:
@@ -216,13 +198,3 @@ def _server(name: str, entry: ServerEntry, tables: PolicyTables) -> dict[str, Js
 
 def _as_keys(names: Iterable[str]) -> dict[str, JsonValue]:
     return dict.fromkeys(names, True)
-
-
-def _rejected(table: str, key: str, problem: str) -> BundleRejectedError:
-    where = f"table {table}, key {key}" if key else f"table {table}"
-    return BundleRejectedError(
-        f"{where}: {problem}",
-        hint=f"Mend data/{table}.yaml in the policy repository; the live revision stays",
-        table=table,
-        key=key,
-    )

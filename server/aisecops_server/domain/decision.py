@@ -118,13 +118,19 @@ class Obligation:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What the plan takes from one limit. One that is not ``enforced`` is counted and refuses nothing."""
+    """What the plan takes from one limit. One that is not ``enforced`` is counted and refuses nothing.
+
+    ``amount`` is all of it: what was ``spent`` before the plan was asked about, and what each of ``steps`` is expected
+    to take.
+    """
 
     subject: str
     id: str
     metric: str
     window: str
     amount: int
+    spent: int
+    steps: Mapping[StepId, int]
     limit: int
     enforced: bool
 
@@ -296,13 +302,15 @@ def _require_modes(conclusion: Conclusion) -> None:
 def _require_controls(conclusion: Conclusion) -> None:
     if (conclusion.approval is not None) != (conclusion.outcome is Outcome.REQUIRE_APPROVAL):
         raise _not_a_decision("approval", "what an approval takes is told exactly when one is required")
-    if conclusion.approval is not None:
-        known = {step.step_id for step in conclusion.steps}
-        if not known.issuperset(conclusion.approval.step_ids):
-            raise _not_a_decision("approval", "an approval is asked for steps that the plan does not have")
+    steps = {step.step_id for step in conclusion.steps}
+    if conclusion.approval is not None and not steps.issuperset(conclusion.approval.step_ids):
+        raise _not_a_decision("approval", "an approval is asked for steps that the plan does not have")
     limits = [(charge.subject, charge.id, charge.metric, charge.window) for charge in conclusion.charges]
     if len(set(limits)) != len(limits):
         raise _not_a_decision("charges", "a limit is charged twice")
+    for charge in conclusion.charges:
+        if charge.amount != charge.spent + sum(charge.steps.values()) or not charge.steps.keys() <= steps:
+            raise _not_a_decision("charges", "an amount is not what was spent and what its steps take")
 
 
 def _finding(item: JsonValue) -> Finding:
@@ -360,12 +368,15 @@ def _charge(item: JsonValue) -> Charge:
     enforced = fields.get("enforced")
     if not isinstance(enforced, bool):
         raise _not_a_decision("shape", "charge.enforced is not a boolean")
+    steps = _mapping(fields.get("steps"), "charge.steps")
     return Charge(
         subject=_word(fields.get("subject"), "charge.subject", SUBJECTS),
         id=_text(fields.get("id"), "charge.id"),
         metric=_word(fields.get("metric"), "charge.metric", METRICS),
         window=_word(fields.get("window"), "charge.window", WINDOWS),
         amount=_within(fields.get("amount"), "charge.amount", least=0),
+        spent=_within(fields.get("spent"), "charge.spent", least=0),
+        steps={StepId(step): _within(amount, "charge.steps", least=0) for step, amount in steps.items()},
         limit=_within(fields.get("limit"), "charge.limit", least=0),
         enforced=enforced,
     )

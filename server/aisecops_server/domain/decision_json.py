@@ -31,6 +31,8 @@ _OBSERVED = {
     Outcome.DENY: "Allowed because policy only observes; enforced, it would be denied",
     Outcome.REQUIRE_APPROVAL: "Allowed because policy only observes; enforced, it would need approval",
 }
+# Who may do what at all is settled before what policy thinks of it, so that is told first.
+_EARLIEST = {"plan": 0, "identity": 1, "capability": 2}
 _MESSAGE_CHARACTERS = 300
 # What a re-evaluation of the same document must give again; a record of an earlier version may lack the later ones.
 CONCLUSION_FIELDS = (
@@ -102,7 +104,8 @@ def explanation(conclusion: Conclusion, plan: ExecutionPlan) -> str:
         finding for finding in conclusion.findings if (finding.would_effect if observed else finding.effect) is effect
     ]
     others = f" (and {_plural(len(decisive) - 1, 'more finding')})" if len(decisive) > 1 else ""
-    return f"{opening} by {_because(decisive[0], plan)}{others}."
+    first = min(decisive, key=lambda finding: _EARLIEST.get(finding.rule.partition(".")[0], len(_EARLIEST)))
+    return f"{opening} by {_because(first, plan)}{others}."
 
 
 def _because(finding: Finding, plan: ExecutionPlan) -> str:
@@ -173,6 +176,8 @@ def _charge(charge: Charge) -> Mapping[str, JsonValue]:
         "metric": charge.metric,
         "window": charge.window,
         "amount": charge.amount,
+        "spent": charge.spent,
+        "steps": {str(step): amount for step, amount in charge.steps.items()},
         "limit": charge.limit,
         "enforced": charge.enforced,
     }

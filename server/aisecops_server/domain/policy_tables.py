@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
+from pydantic import Field, RootModel, model_validator
 
-from aisecops_server.domain.decision import MOST_APPROVAL_SECONDS
+from aisecops_server.domain.approval_tables import ApprovalsTable, PersonEntry
+from aisecops_server.domain.budget_tables import BudgetsTable, CostsTable
+from aisecops_server.domain.grant_tables import GrantEntry
+from aisecops_server.domain.table_fields import Count, Entry, Role, Text, ToolName
 from aisecops_server.domain.vocabulary import Vocabulary
 
 ToolEffect = Literal["read", "write", "delete", "send", "spend", "execute"]
@@ -19,24 +22,8 @@ Trust = Literal["trusted", "internal", "external", "unverified"]
 PromptKind = Literal[
     "agent_identity", "user_prompt", "system_prompt", "skill", "memory", "retrieval_chunk", "agent_message"
 ]
-Role = Literal["destination", "object", "content", "amount", "query", "command", "setting"]
 Mode = Literal["enforce", "observe", "dry_run"]
-Text = Annotated[str, Field(min_length=1)]
-ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+/[A-Za-z0-9_.\-]+$")]
 RuleName = Annotated[str, Field(pattern=r"^[a-z_]+(\.[a-z0-9_]+)?$")]
-Count = Annotated[int, Field(ge=0)]
-
-
-class Entry(BaseModel):
-    """What every entry is: frozen, of exactly these fields, of exactly these types."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class GrantEntry(Entry):
-    """That an agent holds a capability, and who said so."""
-
-    granted_by: Text
 
 
 class AgentEntry(Entry):
@@ -48,6 +35,7 @@ class AgentEntry(Entry):
     environments: list[Text] = Field(min_length=1, description="Where it may act.")
     capabilities: dict[str, GrantEntry] = Field(description="What it may do, and who granted it.")
     budget: Text = "default"
+    tenant: Text = Field(default="default", description="Whose agent it is, where several share a control plane.")
     max_delegation_depth: Count = Field(default=0, description="How many agents may stand above it.")
 
 
@@ -96,39 +84,6 @@ class ServerEntry(Entry):
     tools: Literal["catalogued"] | list[Text] = Field(
         description="Names without the server, or `catalogued`: every tool of it that stands in the tools table."
     )
-
-
-class BudgetEntry(Entry):
-    """Upper bounds on one session."""
-
-    session_calls: Count
-    session_changes: Count = Field(description="Calls that do anything but read.")
-    items_per_step: Count = Field(description="How many recipients or objects one call may name.")
-
-
-class ApprovalEntry(Entry):
-    """When people must agree to a call of a tool."""
-
-    always: bool = False
-    amount_argument: str = ""
-    amount_over: Count = Field(default=0, description="Agreement is needed above this amount.")
-
-    @model_validator(mode="after")
-    def _says_when(self) -> ApprovalEntry:
-        if not self.always and not self.amount_argument:
-            raise ValueError("say 'always: true' or name the amount_argument")
-        return self
-
-
-class ApprovalsTable(Entry):
-    """How many people, and for which tools."""
-
-    approvers_required: Annotated[int, Field(ge=1)]
-    expires_seconds: Annotated[int, Field(ge=1, le=MOST_APPROVAL_SECONDS)] = Field(
-        default=MOST_APPROVAL_SECONDS, description="How long an approval lasts."
-    )
-    groups: list[Text] = Field(default_factory=list, description="Who may approve; left out: anybody who may vote.")
-    tools: dict[ToolName, ApprovalEntry]
 
 
 class ModesTable(Entry):
@@ -185,8 +140,8 @@ class Servers(RootModel[dict[Text, ServerEntry]]):
     """Tool servers by name."""
 
 
-class Budgets(RootModel[dict[Text, BudgetEntry]]):
-    """Budget profiles by name."""
+class People(RootModel[dict[Text, PersonEntry]]):
+    """People by the name by which they are counted."""
 
 
 class PolicyTables(Entry):
@@ -197,8 +152,10 @@ class PolicyTables(Entry):
     tools: Tools
     servers: Servers
     trust: TrustTable
-    budgets: Budgets
+    budgets: BudgetsTable
+    costs: CostsTable
     approvals: ApprovalsTable
+    people: People
     modes: ModesTable
     risk: RiskTable
     vocabulary: Vocabulary

@@ -109,7 +109,7 @@ class _Policy:
 
     def __init__(self, files: Mapping[str, JsonValue]) -> None:
         self.tables = {name: _entries(files, name) for name in TABLES}
-        self.budgets = _entries(files, "budgets")
+        self.budgets = _entries(_entries(files, "budgets"), "profiles")
         self.vocabulary = Vocabulary.model_validate(files["vocabulary"])
 
     def effect(self, tool: str) -> ToolEffect:

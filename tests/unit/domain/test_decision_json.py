@@ -43,6 +43,17 @@ FINDING = Finding(
     facts=(Fact("/plan/steps/0", {"share": 1.0}),),
     remedy="ask",
 )
+CHARGE = Charge(
+    subject="agent",
+    id="agent-a",
+    metric="calls",
+    window="day",
+    amount=1,
+    spent=0,
+    steps={StepId("s1"): 1},
+    limit=50,
+    enforced=True,
+)
 CONCLUSION = Conclusion(
     outcome=Outcome.DENY,
     would_outcome=Outcome.DENY,
@@ -52,7 +63,7 @@ CONCLUSION = Conclusion(
     obligations=(Obligation("redact", "s1", {"fields": ["to"]}),),
     sources=(SourceTrust("prompt", TrustLevel.TRUSTED),),
     risk_score_milli=700,
-    charges=(Charge("agent", "agent-a", "calls", "day", 1, 50, enforced=True),),
+    charges=(CHARGE,),
     approval=None,
     approved_by="",
 )
@@ -94,6 +105,8 @@ def test_the_details_hold_the_whole_decision() -> None:
             "metric": "calls",
             "window": "day",
             "amount": 1,
+            "spent": 0,
+            "steps": {"s1": 1},
             "limit": 50,
             "enforced": True,
         }
@@ -136,6 +149,10 @@ def test_the_explanation_names_the_decisive_rule_and_counts_the_others() -> None
     warning = replace(FINDING, effect=Effect.WARN, would_effect=Effect.WARN)
     conclusion = replace(CONCLUSION, findings=(warning, whole, FINDING, FINDING))
     assert explanation(conclusion, PLAN) == "Denied by identity.unknown: who? (and 2 more findings)."
+    ungranted = replace(FINDING, rule="capability.capability_not_granted", message="none held")
+    assert explanation(replace(CONCLUSION, findings=(FINDING, ungranted)), PLAN).startswith(
+        "Denied by capability.capability_not_granted at mail/send: none held"
+    )
     asked = replace(
         CONCLUSION, outcome=Outcome.REQUIRE_APPROVAL, findings=(replace(FINDING, effect=Effect.REQUIRE_APPROVAL),)
     )

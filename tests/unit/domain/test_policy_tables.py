@@ -34,7 +34,14 @@ def test_lists_become_objects_and_names_are_joined_so_that_rules_never_scan():
     assert compiled["tools"]["workspace/send_email"]["capabilities"] == {"mail.send": True}
     assert compiled["tools"]["shell/run"]["allowed_in"] == {"development": True}
     assert compiled["tools"]["crm/issue_refund"]["approval"]["amount_over"] == 100
-    assert compiled["tools"]["tickets/read"]["approval"] == {"always": False, "amount_argument": "", "amount_over": 0}
+    assert compiled["tools"]["tickets/read"]["approval"] == {
+        "always": False,
+        "amount_argument": "",
+        "amount_over": 0,
+        "approvers_required": 1,
+        "groups": {},
+        "expires_seconds": 900,
+    }
     agent = compiled["agents"]["spiffe://corp.example/agent/slack-assistant"]
     assert agent["budget"]["session_calls"] == 40
     assert agent["environments"] == {"production": True}
@@ -87,7 +94,35 @@ SUPPORT = "spiffe://corp.example/agent/support-assistant"
         ("tools", ("web/fetch", "arguments", "url"), "target", "'destination'"),
         ("servers", ("web", "tools"), ["fetch", "fly"], "'web/fly' is not defined"),
         ("servers", ("web", "tools"), "all", "catalogued"),
-        ("budgets", ("default", "session_calls"), -1, "greater than or equal to 0"),
+        ("agents", (SUPPORT, "capabilities", "web.read", "expires"), "2026-02-30", "YYYY-MM-DD"),
+        ("agents", (SUPPORT, "capabilities", "web.read", "expires"), "20260230", "YYYY-MM-DD"),
+        ("agents", (SUPPORT, "capabilities", "web.read", "expires"), "9999-12-31", "YYYY-MM-DD"),
+        ("agents", (SUPPORT, "capabilities", "web.read", "environments"), ["moon"], "'moon' is not defined"),
+        ("agents", (SUPPORT, "capabilities", "web.read", "environments"), [], "at least 1 item"),
+        ("agents", (SUPPORT, "capabilities", "web.read", "unscoped"), ["web/search"], "no scopes"),
+        ("budgets", ("profiles", "default", "session_calls"), -1, "greater than or equal to 0"),
+        ("budgets", ("profiles", "default", "limits"), {"day": {"calls": 1.5}}, "valid integer"),
+        ("budgets", ("profiles", "default", "limits"), {"day": {"cents": 1}}, "'micro_usd'"),
+        ("budgets", ("profiles", "default", "limits"), {"year": {"calls": 1}}, "'month'"),
+        ("budgets", ("teams",), {"nobody": {}}, "'nobody' is not defined"),
+        ("budgets", ("teams",), {"workplace": {"limits": {"session": {"calls": 1}}}}, "'minute'"),
+        ("budgets", ("tenants",), {"moon": {}}, "'moon' is not defined"),
+        ("budgets", ("tools",), {"web/fetsh": {}}, "'web/fetsh' is not defined; the nearest is 'web/fetch'"),
+        ("budgets", ("tools",), {"web/fetch": {"limits": {"day": {"tokens": 1}}}}, "'micro_usd'"),
+        ("budgets", ("approval_percent",), 0, "greater than or equal to 1"),
+        ("costs", ("tools", "web/fly"), {}, "'web/fly' is not defined"),
+        ("costs", ("other_models", "input_per_million"), 0.5, "valid integer"),
+        ("modes", ("agents",), {"nobody": "observe"}, "'nobody' is not defined"),
+        ("modes", ("rules",), {"budget": "dry_run"}, "'observe'"),
+        ("modes", ("rules",), {"Budget": "observe"}, "match pattern"),
+        ("modes", ("default",), "off", "'enforce'"),
+        ("people", ("root",), {"aliases": ["ANN.meyer@corp.example"]}, "is a name of ann.meyer@corp.example too"),
+        ("people", ("root",), {"teams": ["Workplace"]}, "is written 'workplace' elsewhere"),
+        ("approvals", ("groups",), ["strangers"], "'strangers' is not defined"),
+        ("approvals", ("expires_seconds",), 901, "less than or equal to 900"),
+        ("approvals", ("tools", "deploy/release", "expires_seconds"), 0, "greater than or equal to 1"),
+        ("approvals", ("tools", "deploy/release", "groups"), ["strangers"], "'strangers' is not defined"),
+        ("approvals", ("tools", "deploy/release", "groups"), [], "at least 1 item"),
         ("approvals", ("approvers_required",), 0, "greater than or equal to 1"),
         ("approvals", ("tools", "crm/issue_refund", "amount_argument"), "order_id", "'order_id' is not defined"),
         ("approvals", ("tools", "crm/issue_refund"), {}, "say 'always: true'"),
@@ -105,7 +140,7 @@ def test_a_wrong_entry_is_refused_with_its_table_and_key(files, table, path, val
     place[path[-1]] = value
     refused = _refusal(files)
     assert refused.metadata()["table"] == table
-    assert refused.metadata()["key"] or table in ("risk", "trust")
+    assert refused.metadata()["key"] or table in ("risk", "trust", "people")
     assert says in refused.message
     assert f"data/{table}.yaml" in refused.hint
 
@@ -113,3 +148,135 @@ def test_a_wrong_entry_is_refused_with_its_table_and_key(files, table, path, val
 def test_a_trust_table_without_a_kind_is_refused(files):
     del files["trust"]["memory"]
     assert "no value for memory" in _refusal(files).message
+
+
+REFUND = ("agents", SUPPORT, "capabilities", "refund.issue")
+
+
+def _granted(files: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """Narrow the support agent's grant of refunds."""
+    files["agents"][SUPPORT]["capabilities"]["refund.issue"] = {"granted_by": "finance", **fields}
+    return files
+
+
+def _grant(files: dict[str, Any]) -> dict[str, Any]:
+    table, *path = REFUND
+    place: Any = compile_tables(files)[table]
+    for part in path:
+        place = place[part]
+    return place
+
+
+def test_a_grant_has_an_id_and_says_whether_anything_narrows_it(files):
+    assert _grant(files) == {"id": f"{SUPPORT}#refund.issue", "granted_by": "finance-controls", "unlimited": True}
+    assert compile_tables(files)["has"]["narrowed_grants"] is False
+    narrowed = _granted(files, expires="2026-12-31", environments=["production"])
+    assert _grant(narrowed) == {
+        "id": f"{SUPPORT}#refund.issue",
+        "granted_by": "finance",
+        "expires_at_seconds": 1_798_761_600,
+        "environments": {"production": True},
+    }
+    assert compile_tables(narrowed)["has"]["narrowed_grants"] is True
+
+
+def test_scopes_are_looked_up_by_tool_and_roles_become_arguments(files):
+    scopes = _grant(
+        _granted(
+            files,
+            scopes={"amount": {"at_most": 50}, "/order_id": {"values": ["o-1", 7], "optional": True}},
+            role_scopes={"destination": {"domains": ["corp.example", "*.eu.example"], "recipients": ["c-1"]}},
+        )
+    )["scopes"]
+    amount, order, destination = scopes["crm/issue_refund"]
+    assert amount == {
+        "places": [["amount"]],
+        "required": True,
+        "says": "0 to 50",
+        "is": {"at_least": 0, "at_most": 50},
+    }
+    assert (order["places"], order["required"], order["says"]) == ([["order_id"]], False, "o-1, 7")
+    assert (order["is"]["texts"], order["is"]["others"]) == ({"o-1": True}, [7])
+    assert destination["places"] == [["customer_id"]]
+    assert (destination["is"]["hosts"], destination["is"]["under"]) == ({"corp.example": True}, {"eu.example": True})
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"scopes": {"iban": {"values": ["x"]}}}, "no tool of the capability has iban"),
+        ({"role_scopes": {"query": {"values": ["x"]}}}, "no tool of the capability has the role query"),
+        ({"role_scopes": {"target": {"values": ["x"]}}}, "'destination'"),
+        ({"scopes": {"amount": {}}}, "give either at_most"),
+        ({"scopes": {"amount": {"optional": True}}}, "give either at_most"),
+        ({"scopes": {"amount": {"at_most": 5, "values": [1]}}}, "give either at_most"),
+        ({"scopes": {"amount": {"at_least": 5}}}, "at_least needs an at_most"),
+        ({"scopes": {"amount": {"at_least": 5, "at_most": 4}}}, "at_least is above at_most"),
+        ({"scopes": {"amount": {"at_most": "5"}}}, "valid integer"),
+        ({"scopes": {"reason": {"paths": ["/srv/../etc"]}}}, "match pattern"),
+        ({"scopes": {"reason": {"paths": ["/srv/docs/"]}}}, "match pattern"),
+        ({"scopes": {"reason": {"paths": ["/"]}}}, "match pattern"),
+        ({"scopes": {"reason": {"domains": ["Corp.example"]}}}, "match pattern"),
+        ({"scopes": {"reason": {"domains": ["*"]}}}, "match pattern"),
+        ({"scopes": {"reason": {"domains": ["corp.example."]}}}, "match pattern"),
+        ({"scopes": {"reason": {"domains": ["https://corp.example"]}}}, "match pattern"),
+        ({"scopes": {"amount": {"at_most": 5}}, "unscoped": ["crm/issue_refund"]}, "is unscoped and has arguments"),
+        ({"scopes": {"amount": {"at_most": 5}}, "unscoped": ["web/fetch"]}, "which the capability does not list"),
+        ({"scope": {"amount": {"at_most": 5}}}, "the nearest is 'scopes'"),
+    ],
+)
+def test_a_scope_that_means_nothing_is_refused(files, fields, says):
+    refused = _refusal(_granted(files, **fields))
+    assert says in refused.message
+    assert refused.metadata()["key"].startswith(f"{SUPPORT}.capabilities.refund.issue")
+
+
+def test_limits_name_whose_they_are_and_the_share_from_which_people_are_asked(files):
+    files["budgets"]["approval_percent"] = 80
+    files["budgets"]["profiles"]["service"] |= {"depth": 3, "limits": {"day": {"calls": 9}, "session": {"tokens": 100}}}
+    files["budgets"]["teams"] = {"customer-support": {"depth": 1, "limits": {"month": {"micro_usd": 1000}}}}
+    files["budgets"]["tenants"] = {"default": {"limits": {"hour": {"writes": 5}}}}
+    files["budgets"]["tools"] = {"web/search": {"depth": 0, "limits": {"minute": {"calls": 3}}}}
+    compiled = compile_tables(files)
+    agent = compiled["agents"][SUPPORT]
+    assert agent["depth"] == 1
+    assert [(limit["subject"], limit["id"], limit["limit"], limit["ask_above"]) for limit in agent["limits"]] == [
+        ("agent", SUPPORT, 9, 7),
+        ("session", "", 100, 80),
+        ("team", "customer-support", 1000, 800),
+        ("tenant", "default", 5, 4),
+    ]
+    assert compiled["tools"]["web/search"]["limits"] == [
+        {"subject": "tool", "id": "web/search", "metric": "calls", "window": "minute", "limit": 3, "ask_above": 2}
+    ]
+    assert compiled["tools"]["web/search"]["depth"] == 0
+    assert compiled["tools"]["web/search"]["cost"] == {"micro_usd": 5000, "wall_milliseconds": 2000}
+    assert compiled["tools"]["crm/find_customer"]["cost"] == {"micro_usd": 0, "wall_milliseconds": 1000}
+    assert compiled["has"]["limits"] is True
+
+
+def test_an_approval_of_a_tool_takes_what_the_tool_says_and_else_what_is_said_for_all(files):
+    approval = compile_tables(files)["tools"]["payments/create_transfer"]["approval"]
+    assert (approval["approvers_required"], approval["groups"]) == (2, {"finance-approvers": True})
+    assert approval["expires_seconds"] == 900
+    files["approvals"]["tools"]["payments/create_transfer"] = {"always": True}
+    files["approvals"] |= {"approvers_required": 3, "groups": ["support-approvers"], "expires_seconds": 60}
+    approval = compile_tables(files)["tools"]["payments/create_transfer"]["approval"]
+    assert (approval["approvers_required"], approval["groups"]) == (3, {"support-approvers": True})
+    assert approval["expires_seconds"] == 60
+
+
+def test_people_are_found_by_any_of_their_names(files):
+    files["people"]["ann.meyer@corp.example"]["aliases"] = ["spiffe://corp.example/person/Ann"]
+    compiled = compile_tables(files)
+    assert compiled["person_names"]["spiffe://corp.example/person/ann"] == "ann.meyer@corp.example"
+    assert compiled["people"]["ann.meyer@corp.example"]["teams"] == {"customer-support": True}
+
+
+def test_modes_are_said_by_agent_and_else_by_default(files):
+    files["modes"] = {"default": "observe", "agents": {SUPPORT: "enforce"}, "rules": {"budget": "enforce"}}
+    compiled = compile_tables(files)
+    assert compiled["agents"][SUPPORT]["mode"] == "enforce"
+    assert compiled["agents"]["spiffe://corp.example/agent/planner"]["mode"] == "observe"
+    assert compiled["modes"] == {"rules": {"budget": "enforce"}}
+    assert compiled["has"]["observed"] is True

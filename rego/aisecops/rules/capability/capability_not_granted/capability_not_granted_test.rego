@@ -10,10 +10,10 @@ findings(document) := found if {
 finding(step, facts) := {
 	"rule": "capability.capability_not_granted",
 	"title": "Capability not granted",
-	"message": "The agent holds no grant that covers the call.",
+	"message": "The agent holds no grant that could cover the call: it takes desk.",
 	"effect": "deny",
 	"severity": "high",
-	"remedy": "Leave the step out, or ask the capability's owner for a grant in data/agents.yaml.",
+	"remedy": "Leave the step out, or ask the owner of the capability for a grant in data/agents.yaml.",
 	"step": step,
 	"facts": facts,
 }
@@ -42,4 +42,9 @@ test_a_held_capability_is_not_found_named_or_not if {
 
 test_an_unknown_agent_holds_nothing if {
 	findings(testing.from_stranger(naming("desk"))) == {finding("s1", facts("stranger", "desk"))}
+}
+
+test_a_tool_that_no_capability_lists_is_told_so if {
+	some found in findings(testing.one("crm/unheard", {}))
+	found.message == "The agent holds no grant that could cover the call: it takes a capability that lists the tool, and there is none."
 }
