@@ -5,6 +5,7 @@ from __future__ import annotations
 from aisecops_server.cli.tree import Entry, group
 
 _HERE = "aisecops_server.cli"
+_STORY = "aisecops_server.cli.trace_investigation"
 
 trace = group(
     "trace",
@@ -12,6 +13,8 @@ trace = group(
     entries={
         "list": Entry(f"{_HERE}.trace_queries:list_traces", "List traces, newest first."),
         "show": Entry(f"{_HERE}.trace_queries:show_trace", "Show every gate that a trace's plans passed."),
+        "graph": Entry(f"{_STORY}:graph", "Show how sources became a plan, what decided it, and what came of it."),
+        "diff": Entry(f"{_STORY}:diff", "Set what was planned, decided, granted and executed side by side."),
         "tail": Entry(f"{_HERE}.trace_queries:tail_traces", "Follow decisions as they are recorded."),
         "import": Entry(f"{_HERE}.trace_files:import_traces", "Read recorded agent traces (OTLP JSON lines)."),
         "evaluate": Entry(f"{_HERE}.trace_files:evaluate_traces", "Decide imported tool calls as a dry run."),

@@ -38,6 +38,8 @@ EXPECTED = {
     "AuditService/ListTraces": READERS,
     "AuditService/StreamEvents": READERS,
     "EvidenceService/ExportEvidence": READERS,
+    "InvestigationService/GetExecutionGraph": READERS,
+    "InvestigationService/GetGovernanceDiff": READERS,
     "TransparencyService/GetCheckpoint": {Role.AGENT, Role.APP} | READERS,
     "TransparencyService/ProveInclusion": READERS,
     "TransparencyService/ProveConsistency": {Role.AGENT, Role.APP} | READERS,

@@ -41,6 +41,8 @@ ROLES_OF_CALL: Mapping[str, frozenset[Role]] = {
     "/aisecops.v1.AuditService/ListTraces": _READERS,
     "/aisecops.v1.AuditService/StreamEvents": _READERS,
     "/aisecops.v1.EvidenceService/ExportEvidence": _READERS,
+    "/aisecops.v1.InvestigationService/GetExecutionGraph": _READERS,
+    "/aisecops.v1.InvestigationService/GetGovernanceDiff": _READERS,
     "/aisecops.v1.TransparencyService/GetCheckpoint": _EXPLAINERS,
     "/aisecops.v1.TransparencyService/ProveInclusion": _READERS,
     "/aisecops.v1.TransparencyService/ProveConsistency": _EXPLAINERS,

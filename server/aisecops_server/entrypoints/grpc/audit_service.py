@@ -39,7 +39,7 @@ class AuditService:
 
     async def trace(self, request: bytes, _caller: Caller) -> api.GetTraceResponse:
         """Answer GetTrace."""
-        trace = await self.log.trace(_trace_id(read_message(api.GetTraceRequest, request).trace_id))
+        trace = await self.log.trace(checked_trace_id(read_message(api.GetTraceRequest, request).trace_id))
         return api.GetTraceResponse(
             summary=_summary(trace.summary),
             decisions=[decision_message(decision.details) for decision in trace.decisions],
@@ -63,7 +63,7 @@ class AuditService:
         asked = read_message(api.StreamEventsRequest, request)
         if asked.from_index < 0:
             raise InvalidRequestError("from_index: is negative", field="from_index")
-        trace_id = _trace_id(asked.trace_id) if asked.trace_id else ""
+        trace_id = checked_trace_id(asked.trace_id) if asked.trace_id else ""
         events = self.log.events(from_index=asked.from_index, follow=asked.follow, trace_id=trace_id)
         sent = 0
         async with aclosing(events):
@@ -136,7 +136,12 @@ def _nanoseconds(time: Timestamp, name: str) -> int:
     return time.seconds * 1_000_000_000 + time.nanos
 
 
-def _trace_id(text: str) -> str:
+def checked_trace_id(text: str) -> str:
+    """Return a trace id that a caller sent.
+
+    Raises:
+        InvalidRequestError: it is none.
+    """
     if not is_trace_id(text):
         raise InvalidRequestError("trace_id: not 32 lower-case hexadecimal digits", field="trace_id")
     return text

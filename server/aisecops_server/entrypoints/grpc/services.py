@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from aisecops.v1 import (
     decision_service_pb2,
     evidence_service_pb2,
     execution_service_pb2,
+    investigation_service_pb2,
     transparency_service_pb2,
 )
 
@@ -24,6 +26,7 @@ from aisecops_server.entrypoints.grpc.decision_service import DecisionService
 from aisecops_server.entrypoints.grpc.evidence_service import EvidenceService
 from aisecops_server.entrypoints.grpc.execution_service import ExecutionService, GrantUseCases
 from aisecops_server.entrypoints.grpc.health_service import HealthService, Readiness
+from aisecops_server.entrypoints.grpc.investigation_service import InvestigationService
 from aisecops_server.entrypoints.grpc.methods import Gate, Patience
 from aisecops_server.entrypoints.grpc.transparency_service import TransparencyService
 from aisecops_server.ports import Authenticator, EventLog, Ids
@@ -31,12 +34,14 @@ from aisecops_server.usecases.checkpoint import PublishCheckpoint
 from aisecops_server.usecases.decide import Decide
 from aisecops_server.usecases.explain import Explain
 from aisecops_server.usecases.export_evidence import ExportEvidence
+from aisecops_server.usecases.investigate import Investigate
 
 _DECISION = decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"].full_name
 _BUNDLE = bundle_service_pb2.DESCRIPTOR.services_by_name["BundleService"].full_name
 _APPROVAL = approval_service_pb2.DESCRIPTOR.services_by_name["ApprovalService"].full_name
 _EXECUTION = execution_service_pb2.DESCRIPTOR.services_by_name["ExecutionService"].full_name
 _AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name
+_INVESTIGATION = investigation_service_pb2.DESCRIPTOR.services_by_name["InvestigationService"].full_name
 _EVIDENCE = evidence_service_pb2.DESCRIPTOR.services_by_name["EvidenceService"].full_name
 _TRANSPARENCY = transparency_service_pb2.DESCRIPTOR.services_by_name["TransparencyService"].full_name
 
@@ -63,7 +68,16 @@ class Served:
     @property
     def service_names(self) -> tuple[str, ...]:
         """Return the full names of our services."""
-        return (_DECISION, _BUNDLE, _APPROVAL, _EXECUTION, _AUDIT, _TRANSPARENCY, _EVIDENCE)
+        return (
+            _DECISION,
+            _BUNDLE,
+            _AUDIT,
+            _TRANSPARENCY,
+            _EVIDENCE,
+            _APPROVAL,
+            _EXECUTION,
+            _INVESTIGATION,
+        )
 
 
 def handlers(served: Served) -> tuple[grpc.GenericRpcHandler, ...]:
@@ -78,6 +92,7 @@ def handlers(served: Served) -> tuple[grpc.GenericRpcHandler, ...]:
         grpc.method_handlers_generic_handler(_TRANSPARENCY, _transparency_methods(served, gate)),
         grpc.method_handlers_generic_handler(_EVIDENCE, _evidence_methods(served, gate)),
         grpc.method_handlers_generic_handler(_APPROVAL, _approval_methods(served, gate)),
+        grpc.method_handlers_generic_handler(_INVESTIGATION, _investigation_methods(served, gate)),
         health.handler(),
     )
 
@@ -159,4 +174,13 @@ def _approval_methods(served: Served, gate: Gate) -> Methods:
         "Vote": gate.unary(f"{place}/Vote", service.vote, Patience.WORK),
         "Withdraw": gate.unary(f"{place}/Withdraw", service.withdraw, Patience.WORK),
         "Wait": gate.stream(f"{place}/Wait", service.wait),
+    }
+
+
+def _investigation_methods(served: Served, gate: Gate) -> Methods:
+    service = InvestigationService(Investigate(served.log, json.loads))
+    place = f"/{_INVESTIGATION}"
+    return {
+        "GetExecutionGraph": gate.unary(f"{place}/GetExecutionGraph", service.graph, Patience.WORK),
+        "GetGovernanceDiff": gate.unary(f"{place}/GetGovernanceDiff", service.diff, Patience.WORK),
     }
