@@ -67,7 +67,11 @@ def document_of(case: Case) -> Any:
     plan = plan_of(case)
     principal = Principal(PrincipalId(AGENT + case["agent"]), "mtls", frozenset({Role.AGENT}))
     circumstances = Circumstances(
-        mode=Mode.ENFORCE, principal=principal, now_ns=NOW_NS, session_calls=case.get("session_calls", 0)
+        mode=Mode.ENFORCE,
+        principal=principal,
+        now_ns=NOW_NS,
+        session_calls=case.get("session_calls", 0),
+        verified_links=tuple(case.get("verified", True) for _ in plan.delegation),
     )
     hashed = plan_hash(plan, principal.id)
     return json.loads(build(plan, plan_hash=hashed, grounding=ground(plan), circumstances=circumstances))

@@ -51,6 +51,7 @@ from aisecops_server.usecases.approvals import ReadApprovals, WithdrawApprovals
 from aisecops_server.usecases.checkpoint import CheckpointKeys, Committer, PublishCheckpoint, origin_of
 from aisecops_server.usecases.complete_grant import Complete
 from aisecops_server.usecases.decide import Decide
+from aisecops_server.usecases.delegation_control import DelegationControl
 from aisecops_server.usecases.expire_approvals import ExpireApprovals
 from aisecops_server.usecases.expire_grants import ExpireGrants, Reaper
 from aisecops_server.usecases.explain import Explain
@@ -189,6 +190,7 @@ async def compose(
                 deadline_seconds=settings.deadline_seconds,
                 read_records=_records,
                 controls=(
+                    DelegationControl(log),
                     ApprovalControl(log.approvals, proofs, ids),
                     GrantControl(ids, settings.grant_seconds, settings.report_seconds),
                 ),

@@ -50,6 +50,9 @@ class DelegatePart(_Part):
 
     agent_id: str
     trace_id: str
+    verified: bool = Field(
+        description="Whether the log shows that it was allowed to act in that trace, with exactly the chain above it."
+    )
 
 
 class RequestPart(_Part):
@@ -213,13 +216,17 @@ class InputDocument(_Part):
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What the world supplies besides the plan, recorded once and never looked up again."""
+    """What the world supplies besides the plan, recorded once and never looked up again.
+
+    ``verified_links`` says of each link of the plan's chain whether the log shows it; what is not said is not shown.
+    """
 
     mode: Mode
     principal: Principal
     now_ns: int
     session_calls: int = 0
     approvals: tuple[GrantedApproval, ...] = ()
+    verified_links: tuple[bool, ...] = ()
 
 
 def build(plan: ExecutionPlan, *, plan_hash: str, grounding: Grounding, circumstances: Circumstances) -> bytes:
@@ -241,7 +248,7 @@ def build(plan: ExecutionPlan, *, plan_hash: str, grounding: Grounding, circumst
             "environment": plan.environment,
             "trace": {"id": plan.trace_id, "parent_id": plan.parent_trace_id},
             "session": {"id": plan.session_id},
-            "delegation": [{"agent_id": link.agent_id, "trace_id": link.trace_id} for link in plan.delegation],
+            "delegation": _delegation(plan, circumstances.verified_links),
             "request": grounding.request,
             "plan": {
                 "id": plan.id,
@@ -258,6 +265,13 @@ def build(plan: ExecutionPlan, *, plan_hash: str, grounding: Grounding, circumst
             "approvals": [_approval(approval) for approval in circumstances.approvals],
         }
     )
+
+
+def _delegation(plan: ExecutionPlan, verified: Sequence[bool]) -> Sequence[Json]:
+    return [
+        {"agent_id": link.agent_id, "trace_id": link.trace_id, "verified": at < len(verified) and verified[at]}
+        for at, link in enumerate(plan.delegation)
+    ]
 
 
 def _step(index: int, step: Step, values: Sequence[Json]) -> Json:

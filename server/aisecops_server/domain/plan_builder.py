@@ -106,16 +106,17 @@ def build_plan(draft: PlanDraft, fresh: Fresh, *, observed: Sequence[PastStep] =
     sources = _sources(draft.sources)
     history = _history(draft.history, observed)
     earlier = {past.id for past in observed}
+    delegation = _delegation(draft.delegation)
     return ExecutionPlan(
         id=PlanId(_identifier(draft.plan_id, "plan_id")) if draft.plan_id else fresh.plan_id,
         trace_id=TraceId(_trace_id(draft.trace_id, "trace_id")) if draft.trace_id else fresh.trace_id,
         session_id=SessionId(_optional_identifier(draft.session_id, "session_id")),
-        parent_trace_id=_trace_id(draft.parent_trace_id, "parent_trace_id") if draft.parent_trace_id else "",
+        parent_trace_id=_parent_trace_id(draft.parent_trace_id, delegation),
         intent=_text(draft.intent, "intent"),
         environment=_optional_identifier(draft.environment, "environment"),
         steps=_steps(draft.steps, known=[source.id for source in sources], earlier=earlier),
         sources=sources,
-        delegation=_delegation(draft.delegation),
+        delegation=delegation,
         history=history,
     )
 
@@ -237,6 +238,14 @@ def _content(draft: SourceDraft, field: str) -> tuple[str | None, str]:
 def _delegation(drafts: Sequence[DelegateDraft]) -> tuple[Delegate, ...]:
     _at_most(drafts, LIMITS.delegation, "delegation")
     return tuple(_delegate(draft, f"delegation[{index}]") for index, draft in enumerate(drafts))
+
+
+def _parent_trace_id(given: str, delegation: Sequence[Delegate]) -> str:
+    """Return the trace that the plan's hangs below: that of the agent which handed the work down, if one did."""
+    above = delegation[-1].trace_id if delegation else ""
+    if given and above not in ("", given):
+        raise _refusal("parent_trace_id", "is not the trace of the agent that stands directly above")
+    return above or (_trace_id(given, "parent_trace_id") if given else "")
 
 
 def _delegate(draft: DelegateDraft, field: str) -> Delegate:

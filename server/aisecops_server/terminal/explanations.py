@@ -54,13 +54,16 @@ def tools_of_document(document: bytes) -> dict[str, str]:
 
 
 def initiator(who: Json, decision: Json) -> Group:
-    """Return the agent, its session, and the agents above it."""
+    """Return the agent, its session, and the agents above it, nearest first."""
     principal = decision.get("principal", {})
-    above = [str(link.get("agentId", "")) for link in who.get("delegation", [])]
+    above = [
+        f"on behalf of {link.get('agentId', '')} in trace {link.get('traceId') or 'unknown'}"
+        for link in reversed(who.get("delegation", []))
+    ]
     lines = [
         f"agent {who.get('agentId', '')}, proved by {principal.get('authenticatedBy') or 'nothing'}",
         f"session {who.get('sessionId') or 'none'}, trace {decision.get('traceId', '')}",
-        f"on behalf of {' > '.join(above)}" if above else "on nobody's behalf: a person or a schedule started it",
+        *(above or ["on nobody's behalf: a person or a schedule started it"]),
         f"decided {decision.get('decidedAt', '')}",
         f"by policy {decision.get('bundleRevision', '')} on engine {decision.get('engineVersion', '')}",
     ]

@@ -16,7 +16,7 @@ from typing import BinaryIO, TypeVar
 
 import apsw
 
-from aisecops_server.adapters.sqlite import database, schema, stored
+from aisecops_server.adapters.sqlite import database, delegations, schema, stored
 from aisecops_server.adapters.sqlite.append import Entry, Result, load_frontier
 from aisecops_server.adapters.sqlite.approval_rows import SqliteApprovals
 from aisecops_server.adapters.sqlite.approval_table import ApprovalTable
@@ -33,6 +33,7 @@ from aisecops_server.domain import approval_changes, grant_changes, notice
 from aisecops_server.domain.errors import AisecopsError, IntegrityError, InvalidRequestError, LogUnavailableError
 from aisecops_server.domain.event import Event, StoredEvent
 from aisecops_server.domain.merkle_proofs import consistency_path, inclusion_path, root_at
+from aisecops_server.domain.plan import Delegate
 from aisecops_server.domain.record import (
     ChangeRecord,
     DecisionRecord,
@@ -111,6 +112,11 @@ class SqliteEventLog:
     async def traces(self, narrow: TraceFilter, *, page_size: int, page_token: str) -> TracePage:
         """Return a page of traces, newest first by when they began; ``to_ns`` is exclusive."""
         query = partial(trace_page, narrow=narrow, page_size=page_size, page_token=page_token)
+        return await self._readers.run(query)
+
+    async def acted(self, agent_id: str, trace_id: str, *, below: Sequence[Delegate]) -> bool:
+        """Return whether that agent was allowed a plan in that trace, with exactly ``below`` above itself."""
+        query = partial(delegations.acted, agent_id=agent_id, trace_id=trace_id, below=below)
         return await self._readers.run(query)
 
     async def events(self, *, from_index: int, follow: bool, trace_id: str) -> AsyncGenerator[StoredEvent, None]:

@@ -92,7 +92,7 @@ def incidents(connection: apsw.Connection, conditions: Mapping[str, str | int], 
 
 def _stored_event(row: Row) -> StoredEvent:
     index, event_id, trace_id, plan_id, decision_id, stage, kind, occurred_at, leaf, body = row
-    _require_leaf(index, leaf, body)
+    require_leaf(index, leaf, body)
     event = Event(
         id=EventId(event_id),
         trace_id=trace_id,
@@ -108,7 +108,7 @@ def _stored_event(row: Row) -> StoredEvent:
 
 def _stored_decision(row: Row) -> StoredDecision:
     index, decision_id, request_digest, document_digest, event_id, leaf, body, document = row
-    _require_leaf(index, leaf, body)
+    require_leaf(index, leaf, body)
     if not isinstance(document, bytes) or hashlib.sha256(document).digest() != document_digest:
         raise _damaged(index, "its document is missing or altered")
     return StoredDecision(
@@ -127,7 +127,12 @@ def _stage(value: object, index: object) -> Stage:
         raise _damaged(index, f"it names an unknown stage {value!r}") from error
 
 
-def _require_leaf(index: object, leaf: object, body: object) -> None:
+def require_leaf(index: object, leaf: object, body: object) -> None:
+    """Check a stored body against its leaf.
+
+    Raises:
+        IntegrityError: it is not what was appended.
+    """
     if not isinstance(body, bytes) or leaf_hash(body) != leaf:
         raise _damaged(index, "its body does not match its leaf hash")
 
