@@ -22,6 +22,7 @@ from aisecops_server.domain.identity import Principal, PrincipalId, Role
 from aisecops_server.domain.plan import PlanId, TraceId
 from aisecops_server.domain.plan_builder import Fresh, PlanDraft, StepDraft, build_plan
 from aisecops_server.entrypoints.grpc.execution_service import GrantUseCases
+from aisecops_server.usecases.budgets import Settlements
 from aisecops_server.usecases.complete_grant import CompleteCommand, Completed
 from aisecops_server.usecases.decide import Decide, DecideCommand, Decided
 from aisecops_server.usecases.expire_grants import ExpireGrants
@@ -75,8 +76,11 @@ class Workshop:
 
     def __post_init__(self) -> None:
         self.store = self.log.grants
-        self.use: GrantUseCases = grant_use_cases(self.store, self.key, self.log, clock=self.clock, ids=IDS)
-        self.expire = ExpireGrants(self.store, self.log, self.clock, IDS)
+        settlements = Settlements(self.log.budgets, IDS)
+        self.use: GrantUseCases = grant_use_cases(
+            self.store, self.key, self.log, settlements=settlements, clock=self.clock, ids=IDS
+        )
+        self.expire = ExpireGrants(self.store, self.log, self.clock, IDS, settlements)
         controls = [GrantControl(IDS, GRANT_SECONDS, REPORT_SECONDS)]
         self._decide = Decide(FakeEngine(), self.log, self.clock, IDS, deadline_seconds=1.0, controls=controls)
 

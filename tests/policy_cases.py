@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+from aisecops_server.domain.budget import Usage
 from aisecops_server.domain.compiled_tables import compile_tables
 from aisecops_server.domain.decision import Conclusion, Mode, Verdict, conclude
 from aisecops_server.domain.grounding import ground
@@ -24,6 +26,7 @@ from aisecops_server.domain.plan_builder import (
     plan_hash,
 )
 from aisecops_server.domain.provenance import SourceKind
+from aisecops_server.domain.usage import subjects_of
 
 from tests.rego_contract import REGO, run_opa
 
@@ -72,11 +75,13 @@ def document_of(case: Case) -> Any:
         now_ns=NOW_NS,
         session_calls=case.get("session_calls", 0),
         verified_links=tuple(case.get("verified", True) for _ in plan.delegation),
+        usage=Usage(subjects_of(principal.id, plan, tables())),
     )
     hashed = plan_hash(plan, principal.id)
     return json.loads(build(plan, plan_hash=hashed, grounding=ground(plan), circumstances=circumstances))
 
 
+@functools.cache
 def tables() -> dict[str, Any]:
     return compile_tables({path.stem: yaml.safe_load(path.read_text()) for path in (BUNDLE / "data").glob("*.yaml")})
 

@@ -99,6 +99,12 @@ class PlanBuilder:
         """Add a call that already ran in this session, oldest first."""
         self._plan.history.append(plan_pb2.PastStep(step_id=step_id, tool=tool))
 
+    def model_usage(self, model: str, *, input_tokens: int = 0, output_tokens: int = 0) -> None:
+        """Add what the agent used of a model since its plan before; it is counted, and can only add."""
+        self._plan.model_usage.append(
+            plan_pb2.ModelUsage(model=model, input_tokens=input_tokens, output_tokens=output_tokens)
+        )
+
     def build(self) -> plan_pb2.ExecutionPlan:
         """Return the plan so far; the builder can go on."""
         plan = plan_pb2.ExecutionPlan()

@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 _PLAN_TEXTS = ("plan_id", "trace_id", "session_id", "parent_trace_id", "intent", "environment")
 _STEP_TEXTS = ("step_id", "tool", "capability")
+_MOST_TOKENS = 1_000_000_000
 _SOURCE_TEXTS = ("source_id", "name", "origin_uri", "digest", "tool", "step_id")
 
 
@@ -49,13 +50,14 @@ def plan_from_mapping(value: Any) -> plan_pb2.ExecutionPlan:
     Raises:
         PlanFileError: the mapping does not describe a plan.
     """
-    fields = _fields(value, (*_PLAN_TEXTS, "steps", "sources", "delegation", "history"), "plan")
+    fields = _fields(value, (*_PLAN_TEXTS, "steps", "sources", "delegation", "history", "model_usage"), "plan")
     plan = plan_pb2.ExecutionPlan()
     _fill(plan, fields, _PLAN_TEXTS, "plan")
     plan.steps.extend(_each(fields.get("steps", []), "steps", _step))
     plan.sources.extend(_each(fields.get("sources", []), "sources", _source))
     plan.delegation.extend(_each(fields.get("delegation", []), "delegation", _delegate))
     plan.history.extend(_each(fields.get("history", []), "history", _past_step))
+    plan.model_usage.extend(_each(fields.get("model_usage", []), "model_usage", _model_usage))
     return plan
 
 
@@ -100,6 +102,15 @@ def _past_step(value: Any, where: str) -> plan_pb2.PastStep:
     return past
 
 
+def _model_usage(value: Any, where: str) -> plan_pb2.ModelUsage:
+    fields = _fields(value, ("model", "input_tokens", "output_tokens"), where)
+    used = plan_pb2.ModelUsage()
+    _fill(used, fields, ("model",), where)
+    used.input_tokens = _tokens(fields.get("input_tokens", 0), f"{where}.input_tokens")
+    used.output_tokens = _tokens(fields.get("output_tokens", 0), f"{where}.output_tokens")
+    return used
+
+
 def _fields(value: Any, known: Sequence[str], where: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise PlanFileError("must be an object", field=where)
@@ -120,6 +131,12 @@ def _fill(message: Message, fields: Mapping[str, Any], names: Sequence[str], whe
 def _text(value: Any, where: str) -> str:
     if not isinstance(value, str):
         raise PlanFileError("must be text", field=where)
+    return value
+
+
+def _tokens(value: Any, where: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST_TOKENS:
+        raise PlanFileError(f"must be a number between 0 and {_MOST_TOKENS}", field=where)
     return value
 
 

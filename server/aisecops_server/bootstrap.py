@@ -39,6 +39,7 @@ from aisecops_server.domain.errors import AisecopsError, IntegrityError, Invalid
 from aisecops_server.domain.signed_note import KeyKind, NoteKey, read_key
 from aisecops_server.domain.source_text import Scalar, json_scalars
 from aisecops_server.entrypoints.grpc.approval_service import ApprovalUseCases
+from aisecops_server.entrypoints.grpc.budget_service import BudgetUseCases
 from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
 from aisecops_server.entrypoints.grpc.execution_service import GrantUseCases
 from aisecops_server.entrypoints.grpc.server import RunningServer, serve
@@ -46,14 +47,17 @@ from aisecops_server.entrypoints.grpc.services import Served
 from aisecops_server.ports import Authenticator, Clock, EventLog, Ids
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.activate import Activate, PolicySwitch, Rollback
+from aisecops_server.usecases.adjust_budget import AdjustBudget
 from aisecops_server.usecases.approval_control import ApprovalControl
 from aisecops_server.usecases.approvals import ReadApprovals, WithdrawApprovals
+from aisecops_server.usecases.budgets import BudgetControl, Settlements
 from aisecops_server.usecases.checkpoint import CheckpointKeys, Committer, PublishCheckpoint, origin_of
 from aisecops_server.usecases.complete_grant import Complete
 from aisecops_server.usecases.decide import Decide
 from aisecops_server.usecases.delegation_control import DelegationControl
 from aisecops_server.usecases.expire_approvals import ExpireApprovals
-from aisecops_server.usecases.expire_grants import ExpireGrants, Reaper
+from aisecops_server.usecases.expire_grants import ExpireGrants
+from aisecops_server.usecases.expire_reservations import ExpireReservations
 from aisecops_server.usecases.explain import Explain
 from aisecops_server.usecases.export_evidence import ExportEvidence
 from aisecops_server.usecases.grant_ports import GrantSigner, GrantStore
@@ -61,7 +65,9 @@ from aisecops_server.usecases.issue_grants import GrantControl, HandOut
 from aisecops_server.usecases.list_revisions import ListRevisions, ShowRevision
 from aisecops_server.usecases.live_policy import LivePolicy
 from aisecops_server.usecases.raise_incident import RaiseIncident
+from aisecops_server.usecases.reaper import Reaper
 from aisecops_server.usecases.redeem_grant import Redeem
+from aisecops_server.usecases.release_reservation import ReleaseReservation
 from aisecops_server.usecases.report_execution import ReportExecution
 from aisecops_server.usecases.revoke_grants import Revoke
 from aisecops_server.usecases.sync import Poller, Resume, Sync
@@ -97,9 +103,10 @@ class ControlPlane:
     approvals: ApprovalUseCases
     expire: ExpireApprovals
     grants: GrantUseCases
+    budgets: BudgetUseCases
     resume: Resume
     poller: Poller
-    reaper: Reaper
+    reapers: tuple[Reaper, ...]
     authenticator: Authenticator
 
     def problem(self) -> str:
@@ -191,6 +198,7 @@ async def compose(
                 read_records=_records,
                 controls=(
                     DelegationControl(log),
+                    BudgetControl(log.budgets, ids, settings.reservation_seconds),
                     ApprovalControl(log.approvals, proofs, ids),
                     GrantControl(ids, settings.grant_seconds, settings.report_seconds),
                 ),
@@ -219,10 +227,11 @@ async def compose(
                 withdraw=WithdrawApprovals(log, log.approvals, clock, ids),
             ),
             expire=ExpireApprovals(log, log.approvals, clock, ids),
-            grants=grant_use_cases(log.grants, grant_key(state / "keys"), log, clock=clock, ids=ids),
+            grants=_granting(log, state, clock, ids),
+            budgets=_budget_use_cases(log, clock, ids),
             resume=resume,
             poller=Poller(sync, interval_seconds=settings.poll_seconds),
-            reaper=Reaper(ExpireGrants(log.grants, log, clock, ids), interval_seconds=_REAP_SECONDS),
+            reapers=_reapers(log, clock, ids),
             authenticator=callers,
         )
 
@@ -247,6 +256,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
                 policy=plane.policy,
                 approvals=plane.approvals,
                 grants=plane.grants,
+                budgets=plane.budgets,
                 log=plane.log,
                 publish=plane.publish,
                 export=plane.export,
@@ -262,7 +272,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
             asyncio.create_task(plane.poller.run(), name="follow the policy repository"),
             asyncio.create_task(committer.run(), name="commit to the log"),
             asyncio.create_task(plane.expire.run(), name="end requests for approval"),
-            asyncio.create_task(plane.reaper.run(), name="close overdue grants"),
+            *(asyncio.create_task(reaper.run(), name=f"end overdue {reaper.what}") for reaper in plane.reapers),
         ]
         try:
             yield plane, running
@@ -302,13 +312,15 @@ def witness(settings: Settings, *, name: str, logs: Sequence[str]) -> Iterator[C
         )
 
 
-def grant_use_cases(store: GrantStore, signer: GrantSigner, log: EventLog, *, clock: Clock, ids: Ids) -> GrantUseCases:
+def grant_use_cases(
+    store: GrantStore, signer: GrantSigner, log: EventLog, *, settlements: Settlements, clock: Clock, ids: Ids
+) -> GrantUseCases:
     """Return what gives grants out, uses them up and follows what came of them."""
     incidents = RaiseIncident(log, clock, ids)
     return GrantUseCases(
         hand_out=HandOut(signer, store, clock),
         redeem=Redeem(signer, log, clock, ids, incidents),
-        complete=Complete(store, log, clock, ids, incidents),
+        complete=Complete(store, log, clock, ids, incidents, settlements),
         report=ReportExecution(store, log, clock, ids, incidents),
         revoke=Revoke(store, log, clock, ids),
         key_set=signer.key_set,
@@ -359,6 +371,30 @@ async def _publishing(settings: Settings, log: SqliteEventLog, closing: contextl
         # The log is sealed now; it can be read, and every plan is refused with this reason.
         _logger.error("%s", error.diagnostics())  # noqa: TRY400 - no fault of the program
     return publish
+
+
+def _granting(log: SqliteEventLog, state: Path, clock: Clock, ids: Ids) -> GrantUseCases:
+    settlements = Settlements(log.budgets, ids)
+    return grant_use_cases(log.grants, grant_key(state / "keys"), log, settlements=settlements, clock=clock, ids=ids)
+
+
+def _budget_use_cases(log: SqliteEventLog, clock: Clock, ids: Ids) -> BudgetUseCases:
+    return BudgetUseCases(
+        ledger=log.budgets,
+        clock=clock,
+        adjust=AdjustBudget(log.budgets, log, clock, ids),
+        release=ReleaseReservation(log.budgets, log, clock, ids),
+    )
+
+
+def _reapers(log: SqliteEventLog, clock: Clock, ids: Ids) -> tuple[Reaper, ...]:
+    settlements = Settlements(log.budgets, ids)
+    close = ExpireGrants(log.grants, log, clock, ids, settlements)
+    charge = ExpireReservations(log.budgets, log, clock, settlements)
+    return (
+        Reaper(close, what="grants", interval_seconds=_REAP_SECONDS),
+        Reaper(charge, what="reservations", interval_seconds=_REAP_SECONDS),
+    )
 
 
 def _records(text: str) -> Sequence[Scalar] | None:

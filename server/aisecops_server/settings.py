@@ -122,6 +122,12 @@ class Settings(BaseModel):
         le=86_400,
         description="How long after a grant's end it may be told what came of it; then that counts as unknown.",
     )
+    reservation_seconds: int = Field(
+        default=900,
+        ge=1,
+        le=86_400,
+        description="When what was reserved for a call that nobody reported on is charged.",
+    )
     token_audience: str = Field(default="aisecops", description="The audience that a caller's token must name.")
     token_issuer: str = Field(default="", description="The issuer that a caller's token must name; empty for any.")
     token_roles_claim: str = Field(

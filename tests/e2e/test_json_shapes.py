@@ -27,8 +27,11 @@ SHAPES = {
 }
 SUPPORT = "spiffe://corp.example/agent/support-assistant"
 PLAN = {"steps": [{"step_id": "read", "tool": "tickets/read", "arguments": {"ticket_id": "T-1"}}]}
-# Recorded traces and onboarding have tests of their own.
-ELSEWHERE = {"trace import", "trace evaluate", "dev onboard"}
+# Recorded traces, onboarding and budgets that were used have tests of their own.
+ELSEWHERE = {"trace import", "trace evaluate", "dev onboard", "budget show", "budget history"} | {
+    "budget adjust",
+    "budget release",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ ENTRIES = {
     "bundle": Entry(f"{_HERE}.bundle:bundle", "See and change which policy revision is live."),
     "grant": Entry(f"{_HERE}.grant:grant", "See execution grants, take them back, get the keys that verify them."),
     "incident": Entry(f"{_HERE}.incident:incident", "See calls that ran otherwise than it was decided."),
+    "budget": Entry(f"{_HERE}.budget:budget", "See how much of which limit was used, and correct the books."),
     "log": Entry(f"{_HERE}.log:log", "Read and verify the audit log."),
     "evidence": Entry(f"{_HERE}.evidence:evidence", "Make and verify packages that prove what was decided."),
     "witness": Entry(f"{_HERE}.witness:witness", "Run a witness, which signs only what extends what it signed before."),

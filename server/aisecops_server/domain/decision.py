@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType, TypeVar
 
+from aisecops_server.domain.budget import Metric, Subject, Window
 from aisecops_server.domain.canonical import SAFE_INTEGER, JsonValue
 from aisecops_server.domain.errors import NoDecisionError
 from aisecops_server.domain.identity import Principal
@@ -209,9 +210,9 @@ class Decision:
 MOST_FINDINGS = 512
 # The longest that an approval may last.
 MOST_APPROVAL_SECONDS = 900
-METRICS = frozenset({"calls", "writes", "tokens", "micro_usd", "wall_milliseconds"})
-SUBJECTS = frozenset({"agent", "session", "team", "tenant", "tool"})
-WINDOWS = frozenset({"minute", "hour", "day", "month", "session"})
+METRICS = frozenset(metric.value for metric in Metric)
+SUBJECTS = frozenset(subject.value for subject in Subject)
+WINDOWS = frozenset(window.value for window in Window)
 # What denies in every mode: to observe somebody, policy must know who it is and what is asked.
 _NEVER_OBSERVED = frozenset({"plan.malformed", "identity.agent_unregistered"})
 _RESTRICTION = {Outcome.ALLOW: 0, Outcome.REQUIRE_APPROVAL: 1, Outcome.DENY: 2}

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from aisecops_server.domain.budget import Metric
 from aisecops_server.domain.canonical import JsonValue, canonical_bytes, digest
 from aisecops_server.domain.event import Event, EventId, Stage, make_event
 from aisecops_server.domain.grant import Grant, GrantState, StoredGrant
@@ -26,6 +27,15 @@ class ExecutionCost:
     tokens: int = 0
     micro_usd: int = 0
     wall_milliseconds: int = 0
+
+    def amounts(self) -> dict[Metric, int]:
+        """Return what was told, for the budgets; nothing is no figure."""
+        told = {
+            Metric.TOKENS: self.tokens,
+            Metric.MICRO_USD: self.micro_usd,
+            Metric.WALL_MILLISECONDS: self.wall_milliseconds,
+        }
+        return {metric: amount for metric, amount in told.items() if amount > 0}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,14 @@ from typing import TypeVar
 
 from aisecops_server.domain.canonical import canonical_bytes
 from aisecops_server.domain.json_fields import JsonFields, refusal
-from aisecops_server.domain.plan_builder import DelegateDraft, PastStepDraft, PlanDraft, SourceDraft, StepDraft
+from aisecops_server.domain.plan_builder import (
+    DelegateDraft,
+    ModelUsageDraft,
+    PastStepDraft,
+    PlanDraft,
+    SourceDraft,
+    StepDraft,
+)
 from aisecops_server.domain.provenance import SourceKind, TrustLevel
 
 _TEXTS = ("plan_id", "trace_id", "session_id", "parent_trace_id", "intent", "environment")
@@ -20,7 +27,7 @@ def read_plan(fields: JsonFields) -> PlanDraft:
     Raises:
         InvalidPlanError: a member is unknown, missing or of the wrong type.
     """
-    fields.allows(*_TEXTS, "steps", "sources", "delegation", "history")
+    fields.allows(*_TEXTS, "steps", "sources", "delegation", "history", "model_usage")
     return PlanDraft(
         steps=tuple(_step(part) for part in fields.objects("steps")),
         sources=tuple(_source(part) for part in fields.objects("sources", ())),
@@ -32,6 +39,7 @@ def read_plan(fields: JsonFields) -> PlanDraft:
         environment=fields.text("environment", ""),
         delegation=tuple(_delegate(part) for part in fields.objects("delegation", ())),
         history=tuple(_past(part) for part in fields.objects("history", ())),
+        model_usage=tuple(_model_usage(part) for part in fields.objects("model_usage", ())),
     )
 
 
@@ -70,6 +78,12 @@ def _delegate(part: JsonFields) -> DelegateDraft:
 def _past(part: JsonFields) -> PastStepDraft:
     part.allows("step_id", "tool")
     return PastStepDraft(part.text("step_id"), part.text("tool"))
+
+
+def _model_usage(part: JsonFields) -> ModelUsageDraft:
+    part.allows("model", "input_tokens", "output_tokens")
+    tokens = {name: part.integer(name) for name in ("input_tokens", "output_tokens") if part.has(name)}
+    return ModelUsageDraft(part.text("model"), **tokens)
 
 
 def _enum(part: JsonFields, name: str, kind: type[_E]) -> _E:

@@ -9,6 +9,7 @@ from aisecops_server.domain.plan import LIMITS
 _IDENTIFIER = frozenset(string.ascii_letters + string.digits + "_.:-")
 # Agents may be named by SPIFFE ids or mail addresses.
 _AGENT = _IDENTIFIER | frozenset("/@+=,~%|")
+_MODEL = _IDENTIFIER | frozenset("/@+")
 _HEXADECIMAL = frozenset("0123456789abcdef")
 _TRACE_CHARACTERS = 32
 _DIGEST_CHARACTERS = 64
@@ -28,6 +29,11 @@ def is_tool(text: str) -> bool:
 def is_agent_id(text: str) -> bool:
     """Return whether ``text`` may name an agent: printable ASCII without spaces or quotes, at most 256 characters."""
     return _is_of(text, _AGENT, LIMITS.agent_characters)
+
+
+def is_model(text: str) -> bool:
+    """Return whether ``text`` may name a model: 1 to 128 of ``[A-Za-z0-9_.:/@+-]``."""
+    return _is_of(text, _MODEL, LIMITS.model_characters)
 
 
 def is_trace_id(text: str) -> bool:

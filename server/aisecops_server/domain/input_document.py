@@ -9,19 +9,20 @@ judges with the tables of the revision it replays on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from aisecops_server.domain.approval import GrantedApproval
+from aisecops_server.domain.budget import Usage
 from aisecops_server.domain.canonical import JsonValue as Json
 from aisecops_server.domain.canonical import canonical_bytes
 from aisecops_server.domain.decision import Mode
 from aisecops_server.domain.grounding import Grounding
 from aisecops_server.domain.identity import Principal
-from aisecops_server.domain.plan import ExecutionPlan, Step
+from aisecops_server.domain.plan import ExecutionPlan, ModelUsage, Step
 from aisecops_server.domain.provenance import Source
 
 SCHEMA_VERSION = 1
@@ -188,10 +189,47 @@ class ApprovalPart(_Part):
     findings: list[ApprovedFindingPart] = Field(description="What they saw, and so what the approval can lift.")
 
 
-class UsagePart(_Part):
-    """What the control plane itself has counted."""
+class SubjectsPart(_Part):
+    """Whose use was looked up. Who is missing was not; the tools of the plan never are."""
 
-    session_calls: int
+    agent: str = ""
+    session: str = Field(default="", description="The session of this agent: its id, `#`, the session or trace.")
+    team: str = ""
+    tenant: str = ""
+
+
+class CounterPart(_Part):
+    """How one budget stands in its present period."""
+
+    used: int = Field(description="Everything that was used in the period.")
+    reserved: int = Field(description="What is promised to calls that were allowed and are not settled.")
+    overrun: int = Field(description="The part of `used` for which there was no room.")
+    frozen: bool = Field(description="Whether it refuses everything until a person looked at it.")
+    resets_at_seconds: int = Field(description="When the period ends, in Unix seconds; 0 for never.")
+
+
+class ModelUsagePart(_Part):
+    """What a model used."""
+
+    input_tokens: int
+    output_tokens: int
+
+
+class ReportedPart(ModelUsagePart):
+    """What the agent says its models used since the plan before."""
+
+    models: dict[str, ModelUsagePart]
+
+
+class UsagePart(_Part):
+    """What was used so far."""
+
+    session_calls: int = Field(description="The calls that were allowed earlier in this stream.")
+    subjects: SubjectsPart
+    counters: dict[str, CounterPart] = Field(
+        description="By name `SUBJECT:ID/METRIC/WINDOW`; what is not here was not used."
+    )
+    reported: ReportedPart
 
 
 class InputDocument(_Part):
@@ -227,6 +265,7 @@ class Circumstances:
     session_calls: int = 0
     approvals: tuple[GrantedApproval, ...] = ()
     verified_links: tuple[bool, ...] = ()
+    usage: Usage = field(default_factory=Usage)
 
 
 def build(plan: ExecutionPlan, *, plan_hash: str, grounding: Grounding, circumstances: Circumstances) -> bytes:
@@ -261,7 +300,11 @@ def build(plan: ExecutionPlan, *, plan_hash: str, grounding: Grounding, circumst
             "sources": [_source(source, grounding) for source in plan.sources],
             "grounding": grounding.summary,
             "history": [{"step_id": past.id, "tool": past.tool, "observed": past.observed} for past in plan.history],
-            "usage": {"session_calls": circumstances.session_calls},
+            "usage": {
+                "session_calls": circumstances.session_calls,
+                **circumstances.usage.facts(),
+                "reported": _reported(plan.model_usage),
+            },
             "approvals": [_approval(approval) for approval in circumstances.approvals],
         }
     )
@@ -287,6 +330,16 @@ def _step(index: int, step: Step, values: Sequence[Json]) -> Json:
         "depends_on": list(step.depends_on),
         "influenced_by": list(step.influenced_by),
         "values": list(values),
+    }
+
+
+def _reported(used: Sequence[ModelUsage]) -> Json:
+    return {
+        "input_tokens": sum(item.input_tokens for item in used),
+        "output_tokens": sum(item.output_tokens for item in used),
+        "models": {
+            item.model: {"input_tokens": item.input_tokens, "output_tokens": item.output_tokens} for item in used
+        },
     }
 
 

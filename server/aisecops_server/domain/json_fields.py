@@ -57,6 +57,13 @@ class JsonFields:
             raise refusal(self.field(name), "must be an integer")
         return value
 
+    def boolean(self, name: str) -> bool:
+        """Return a boolean member."""
+        value = self.value(name)
+        if not isinstance(value, bool):
+            raise refusal(self.field(name), "must be true or false")
+        return value
+
     def mapping(self, name: str) -> Mapping[str, JsonValue]:
         """Return an object member as it is."""
         value = self.value(name)

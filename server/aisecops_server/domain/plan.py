@@ -30,11 +30,14 @@ class PlanLimits:
     steps: int = 64
     sources: int = 256
     history: int = 1024
+    models: int = 32
+    tokens: int = 1_000_000_000
     delegation: int = 16
     depth: int = 32
     identifier_characters: int = 64
     tool_characters: int = 128
     agent_characters: int = 256
+    model_characters: int = 128
     text_characters: int = 4096
 
 
@@ -76,6 +79,15 @@ class PastStep:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelUsage:
+    """What the agent says that it used of one model since the plan before."""
+
+    model: str
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class ExecutionPlan:
     """What an agent proposes to do."""
 
@@ -89,6 +101,7 @@ class ExecutionPlan:
     sources: tuple[Source, ...]
     delegation: tuple[Delegate, ...]
     history: tuple[PastStep, ...]
+    model_usage: tuple[ModelUsage, ...] = ()
 
     @property
     def characters(self) -> int:

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 from aisecops_server.domain.canonical import JsonValue, canonical_bytes, digest
 from aisecops_server.domain.errors import InvalidPlanError
-from aisecops_server.domain.identifiers import is_agent_id, is_digest, is_identifier, is_tool, is_trace_id
+from aisecops_server.domain.identifiers import is_agent_id, is_digest, is_identifier, is_model, is_tool, is_trace_id
 from aisecops_server.domain.plan import (
     LIMITS,
     Delegate,
     ExecutionPlan,
+    ModelUsage,
     PastStep,
     PlanId,
     SessionId,
@@ -74,6 +75,15 @@ class DelegateDraft:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelUsageDraft:
+    """What somebody says that a model used, unchecked."""
+
+    model: str
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class PlanDraft:
     """What somebody proposes, unchecked. Empty identifiers are made by the control plane."""
 
@@ -87,6 +97,7 @@ class PlanDraft:
     environment: str = ""
     delegation: tuple[DelegateDraft, ...] = ()
     history: tuple[PastStepDraft, ...] = ()
+    model_usage: tuple[ModelUsageDraft, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +129,7 @@ def build_plan(draft: PlanDraft, fresh: Fresh, *, observed: Sequence[PastStep] =
         sources=sources,
         delegation=delegation,
         history=history,
+        model_usage=_model_usage(draft.model_usage),
     )
 
 
@@ -266,6 +278,22 @@ def _history(claimed: Sequence[PastStepDraft], observed: Sequence[PastStep]) -> 
             raise _refusal(f"{field}.step_id", "this call was decided in the session itself")
         past.append(PastStep(step_id, _tool(draft.tool, f"{field}.tool"), observed=False))
     return (*past, *observed)
+
+
+def _model_usage(drafts: Sequence[ModelUsageDraft]) -> tuple[ModelUsage, ...]:
+    _at_most(drafts, LIMITS.models, "model_usage")
+    seen: set[str] = set()
+    for index, draft in enumerate(drafts):
+        field = f"model_usage[{index}]"
+        if not is_model(draft.model):
+            raise _refusal(f"{field}.model", "not the name of a model: 1 to 128 of [A-Za-z0-9_.:/@+-]")
+        if draft.model in seen:
+            raise _refusal(f"{field}.model", "this model was named before")
+        seen.add(draft.model)
+        for name, tokens in (("input_tokens", draft.input_tokens), ("output_tokens", draft.output_tokens)):
+            if not 0 <= tokens <= LIMITS.tokens:
+                raise _refusal(f"{field}.{name}", f"not between 0 and {LIMITS.tokens}")
+    return tuple(ModelUsage(draft.model, draft.input_tokens, draft.output_tokens) for draft in drafts)
 
 
 def _identifier(text: str, field: str) -> str:

@@ -79,7 +79,12 @@ def _probe(name: str, steps: list[JsonValue], *, principal: str = UNKNOWN_PRINCI
         "sources": [],
         "grounding": {"complete": True, "unsearched": [], "truncated": False},
         "history": [],
-        "usage": {"session_calls": 0},
+        "usage": {
+            "session_calls": 0,
+            "subjects": {},
+            "counters": {},
+            "reported": {"input_tokens": 0, "output_tokens": 0, "models": {}},
+        },
         "approvals": [],
     }
     return Probe(name, canonical_bytes(document), tuple(StepId(f"s{n + 1}") for n in range(len(steps))))

@@ -17,6 +17,8 @@ from aisecops_server.domain.identity import Principal
 from aisecops_server.domain.incident import Incident, IncidentKind
 from aisecops_server.domain.record import ChangeRecord
 from aisecops_server.ports import Clock, EventLog, Ids
+from aisecops_server.usecases.budgets import Settlements
+from aisecops_server.usecases.controls import Commitment
 from aisecops_server.usecases.grant_ports import GrantStore
 from aisecops_server.usecases.raise_incident import RaiseIncident
 
@@ -51,6 +53,7 @@ class Complete:
     clock: Clock
     ids: Ids
     incidents: RaiseIncident
+    settlements: Settlements
 
     async def __call__(self, command: CompleteCommand) -> Completed:
         """Close the grant with the report.
@@ -77,12 +80,26 @@ class Complete:
             if stored.report == report.digest:
                 return Completed(stored.state, (), retried=True)
             late = stored.state is GrantState.EXPIRED_UNKNOWN
+            if late:
+                await self._charge_late(stored, command, now)
             kind = IncidentKind.EXECUTED_AFTER_EXPIRY if late else IncidentKind.GRANT_REUSED
             raise await self._refused(stored, command, kind, now)
         found = tuple(deviations(stored, report, now_seconds=now // 1_000_000_000))
         close = CloseGrant(stored.grant.id, seen=stored.state, final=report.final_state, report=report.digest)
-        await self.log.append_change(ChangeRecord(self._events(stored, command, found, now), (close,)))
+        settled = await self._settled(stored, command, now)
+        events = (*settled.events, *self._events(stored, command, found, now))
+        await self.log.append_change(ChangeRecord(events, (close, *settled.changes)))
         return Completed(report.final_state, tuple(incident.kind for incident in found), retried=False)
+
+    async def _settled(self, stored: StoredGrant, command: CompleteCommand, now: int) -> Commitment:
+        grant, amounts = stored.grant, command.report.cost.amounts()
+        return await self.settlements.of_step(grant.decision_id, grant.step_id, amounts, attested=False, now_ns=now)
+
+    async def _charge_late(self, stored: StoredGrant, command: CompleteCommand, now: int) -> None:
+        """Charge what a call came to beyond what was charged for it when it was given up."""
+        settled = await self._settled(stored, command, now)
+        if settled.changes:
+            await self.log.append_change(ChangeRecord(settled.events, settled.changes))
 
     def _events(
         self, stored: StoredGrant, command: CompleteCommand, found: tuple[Incident, ...], now: int

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from aisecops_server.domain.budget import Usage
 from aisecops_server.domain.canonical import JsonValue, digest
 from aisecops_server.domain.change import Change
 from aisecops_server.domain.decision import Decision, Mode, Outcome, Verdict, conclude
@@ -39,6 +40,7 @@ from aisecops_server.domain.provenance import TrustLevel
 from aisecops_server.domain.record import DecisionRecord, Idempotency, Receipt, StoredDecision
 from aisecops_server.domain.source_text import RecordReader, json_scalars
 from aisecops_server.domain.timeline import decision_events
+from aisecops_server.domain.usage import budget_uses
 from aisecops_server.ports import Clock, EventLog, Ids, PolicyEngine
 from aisecops_server.usecases.controls import Asked, Commitment, Control, committed, gathered
 from aisecops_server.usecases.turns import Turns
@@ -115,6 +117,7 @@ class _Prepared:
     asked: Asked
     engine: PolicyEngine
     document: bytes
+    usage: Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +324,7 @@ class Decide:
                 circumstances=circumstances,
             ),
         )
-        return _Prepared(reading, asked, engine, document)
+        return _Prepared(reading, asked, engine, document, circumstances.usage)
 
     async def _engine(self, revision: str) -> PolicyEngine:
         return await self.engines.engine_at(revision) if revision else self.engines.current()
@@ -347,7 +350,8 @@ class Decide:
             evaluation_ns=verdict.evaluation_ns,
         )
         commitment = await committed(self.controls, asked, decision)
-        details = {**decision_details(decision, plan), **commitment.details}
+        uses = budget_uses(conclusion.charges, prepared.usage, now_seconds=asked.now_ns // 1_000_000_000)
+        details = {**decision_details(decision, plan), "budgets": uses, **commitment.details}
         return self._record(prepared, decision, details, commitment), details
 
     def _record(

@@ -24,22 +24,27 @@ from aisecops_server.domain.bundle import BundleStatus, Commit, CommitId, Revisi
 from aisecops_server.domain.errors import UnknownRevisionError
 from aisecops_server.domain.identity import Role
 from aisecops_server.entrypoints.grpc.approval_service import ApprovalUseCases
+from aisecops_server.entrypoints.grpc.budget_service import BudgetUseCases
 from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
 from aisecops_server.entrypoints.grpc.server import Listening, RunningServer, TcpListening, serve
 from aisecops_server.entrypoints.grpc.services import Served
 from aisecops_server.ports import Authenticator, EventLog
 from aisecops_server.usecases.activate import ActivateCommand, Order
+from aisecops_server.usecases.adjust_budget import AdjustBudget
 from aisecops_server.usecases.approvals import ReadApprovals, WithdrawApprovals
+from aisecops_server.usecases.budgets import Settlements
 from aisecops_server.usecases.decide import Decide
 from aisecops_server.usecases.explain import Explain
 from aisecops_server.usecases.export_evidence import ExportEvidence
 from aisecops_server.usecases.grant_ports import GrantStore
 from aisecops_server.usecases.issue_grants import GrantControl
 from aisecops_server.usecases.list_revisions import RevisionPage
+from aisecops_server.usecases.release_reservation import ReleaseReservation
 from aisecops_server.usecases.vote import CastVotes
 from aisecops_server.usecases.vote_proofs import VoteProofs
 
 from tests.fakes.approvals import NoApprovals
+from tests.fakes.budgets import MemoryLedger
 from tests.fakes.checkpoints import publishing
 from tests.fakes.clock import FakeClock
 from tests.fakes.event_log import MemoryEventLog
@@ -147,7 +152,15 @@ def served_by(
             read=ReadApprovals(log, none, clock),
             withdraw=WithdrawApprovals(log, none, clock, ids),
         ),
-        grants=grant_use_cases(grants or NoGrants(), grant_key(keys.parent), log, clock=clock, ids=ids),
+        grants=grant_use_cases(
+            grants or NoGrants(),
+            grant_key(keys.parent),
+            log,
+            settlements=Settlements(MemoryLedger(), ids),
+            clock=clock,
+            ids=ids,
+        ),
+        budgets=budget_use_cases(clock, log, ids),
         log=log,
         publish=publish,
         export=ExportEvidence(
@@ -158,6 +171,13 @@ def served_by(
         readiness=lambda: reasons[0],
         max_in_flight=max_in_flight,
     )
+
+
+def budget_use_cases(clock: FakeClock, log: MemoryEventLog, ids: RandomIds) -> BudgetUseCases:
+    """Return what reads and corrects books that are empty."""
+    ledger = MemoryLedger()
+    adjust, release = AdjustBudget(ledger, log, clock, ids), ReleaseReservation(ledger, log, clock, ids)
+    return BudgetUseCases(ledger, clock, adjust, release)
 
 
 @asynccontextmanager

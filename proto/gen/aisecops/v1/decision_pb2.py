@@ -22,43 +22,44 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from aisecops.v1 import budget_pb2 as aisecops_dot_v1_dot_budget__pb2
 from aisecops.v1 import principal_pb2 as aisecops_dot_v1_dot_principal__pb2
 from aisecops.v1 import provenance_pb2 as aisecops_dot_v1_dot_provenance__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61isecops/v1/decision.proto\x12\x0b\x61isecops.v1\x1a\x1b\x61isecops/v1/principal.proto\x1a\x1c\x61isecops/v1/provenance.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"+\n\x04\x46\x61\x63t\x12\x0f\n\x07pointer\x18\x01 \x01(\t\x12\x12\n\nvalue_json\x18\x02 \x01(\t\"*\n\x0cRuleLocation\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\x05\"\x89\x02\n\x07\x46inding\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12#\n\x06\x65\x66\x66\x65\x63t\x18\x04 \x01(\x0e\x32\x13.aisecops.v1.Effect\x12\x10\n\x08severity\x18\x05 \x01(\t\x12\x0f\n\x07step_id\x18\x06 \x01(\t\x12 \n\x05\x66\x61\x63ts\x18\x07 \x03(\x0b\x32\x11.aisecops.v1.Fact\x12\x0e\n\x06remedy\x18\x08 \x01(\t\x12+\n\x08location\x18\t \x01(\x0b\x32\x19.aisecops.v1.RuleLocation\x12)\n\x0cwould_effect\x18\n \x01(\x0e\x32\x13.aisecops.v1.Effect\"}\n\x0cStepDecision\x12\x0f\n\x07step_id\x18\x01 \x01(\t\x12%\n\x07outcome\x18\x02 \x01(\x0e\x32\x14.aisecops.v1.Outcome\x12\x12\n\ncapability\x18\x03 \x01(\t\x12\r\n\x05grant\x18\x04 \x01(\t\x12\x12\n\ngranted_by\x18\x05 \x01(\t\"\xb3\x01\n\x0bSourceTrust\x12\x11\n\tsource_id\x18\x01 \x01(\t\x12%\n\x04kind\x18\x02 \x01(\x0e\x32\x17.aisecops.v1.SourceKind\x12&\n\x05trust\x18\x03 \x01(\x0e\x32\x17.aisecops.v1.TrustLevel\x12\x10\n\x08verified\x18\x04 \x01(\x08\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x12\n\norigin_uri\x18\x06 \x01(\t\x12\x0e\n\x06\x64igest\x18\x07 \x01(\t\"D\n\nObligation\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0f\n\x07step_id\x18\x02 \x01(\t\x12\x17\n\x0fparameters_json\x18\x03 \x01(\t\"g\n\x0e\x41pprovalDemand\x12\x1a\n\x12\x61pprovers_required\x18\x01 \x01(\x05\x12\x0e\n\x06groups\x18\x02 \x03(\t\x12\x17\n\x0f\x65xpires_seconds\x18\x03 \x01(\x05\x12\x10\n\x08step_ids\x18\x04 \x03(\t\"\x88\x06\n\x08\x44\x65\x63ision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x10\n\x08trace_id\x18\x02 \x01(\t\x12\x0f\n\x07plan_id\x18\x03 \x01(\t\x12%\n\x07outcome\x18\x04 \x01(\x0e\x32\x14.aisecops.v1.Outcome\x12\x1f\n\x04mode\x18\x05 \x01(\x0e\x32\x11.aisecops.v1.Mode\x12&\n\x08\x66indings\x18\x06 \x03(\x0b\x32\x14.aisecops.v1.Finding\x12(\n\x05steps\x18\x07 \x03(\x0b\x32\x19.aisecops.v1.StepDecision\x12,\n\x0bobligations\x18\x08 \x03(\x0b\x32\x17.aisecops.v1.Obligation\x12)\n\x07sources\x18\t \x03(\x0b\x32\x18.aisecops.v1.SourceTrust\x12\x17\n\x0f\x62undle_revision\x18\n \x01(\t\x12\x15\n\rbundle_digest\x18\x0b \x01(\t\x12\x16\n\x0e\x65ngine_version\x18\x0c \x01(\t\x12\x17\n\x0f\x64ocument_digest\x18\r \x01(\t\x12\x11\n\tplan_hash\x18\x0e \x01(\t\x12)\n\tprincipal\x18\x0f \x01(\x0b\x32\x16.aisecops.v1.Principal\x12.\n\ndecided_at\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\nevaluation\x18\x11 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10risk_score_milli\x18\x12 \x01(\x03\x12\x13\n\x0b\x65xplanation\x18\x13 \x01(\t\x12,\n\x0bpolicy_mode\x18\x15 \x01(\x0e\x32\x17.aisecops.v1.PolicyMode\x12+\n\rwould_outcome\x18\x16 \x01(\x0e\x32\x14.aisecops.v1.Outcome\x12\x34\n\x0f\x61pproval_demand\x18\x17 \x01(\x0b\x32\x1b.aisecops.v1.ApprovalDemand\x12\x13\n\x0b\x61pproved_by\x18\x18 \x01(\t\"S\n\x07Receipt\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x11\n\tlog_index\x18\x02 \x01(\x03\x12\x11\n\tleaf_hash\x18\x03 \x01(\t\x12\x10\n\x08replayed\x18\x04 \x01(\x08*e\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x11\n\rOUTCOME_ALLOW\x10\x01\x12\x10\n\x0cOUTCOME_DENY\x10\x02\x12\x1c\n\x18OUTCOME_REQUIRE_APPROVAL\x10\x03*Q\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x10\n\x0cMODE_ENFORCE\x10\x01\x12\x10\n\x0cMODE_DRY_RUN\x10\x02\x12\x0f\n\x0bMODE_SHADOW\x10\x03*_\n\x06\x45\x66\x66\x65\x63t\x12\x16\n\x12\x45\x46\x46\x45\x43T_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x45\x46\x46\x45\x43T_DENY\x10\x01\x12\x1b\n\x17\x45\x46\x46\x45\x43T_REQUIRE_APPROVAL\x10\x02\x12\x0f\n\x0b\x45\x46\x46\x45\x43T_WARN\x10\x03*t\n\nPolicyMode\x12\x1b\n\x17POLICY_MODE_UNSPECIFIED\x10\x00\x12\x17\n\x13POLICY_MODE_ENFORCE\x10\x01\x12\x17\n\x13POLICY_MODE_OBSERVE\x10\x02\x12\x17\n\x13POLICY_MODE_DRY_RUN\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61isecops/v1/decision.proto\x12\x0b\x61isecops.v1\x1a\x18\x61isecops/v1/budget.proto\x1a\x1b\x61isecops/v1/principal.proto\x1a\x1c\x61isecops/v1/provenance.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"+\n\x04\x46\x61\x63t\x12\x0f\n\x07pointer\x18\x01 \x01(\t\x12\x12\n\nvalue_json\x18\x02 \x01(\t\"*\n\x0cRuleLocation\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\x05\"\x89\x02\n\x07\x46inding\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12#\n\x06\x65\x66\x66\x65\x63t\x18\x04 \x01(\x0e\x32\x13.aisecops.v1.Effect\x12\x10\n\x08severity\x18\x05 \x01(\t\x12\x0f\n\x07step_id\x18\x06 \x01(\t\x12 \n\x05\x66\x61\x63ts\x18\x07 \x03(\x0b\x32\x11.aisecops.v1.Fact\x12\x0e\n\x06remedy\x18\x08 \x01(\t\x12+\n\x08location\x18\t \x01(\x0b\x32\x19.aisecops.v1.RuleLocation\x12)\n\x0cwould_effect\x18\n \x01(\x0e\x32\x13.aisecops.v1.Effect\"}\n\x0cStepDecision\x12\x0f\n\x07step_id\x18\x01 \x01(\t\x12%\n\x07outcome\x18\x02 \x01(\x0e\x32\x14.aisecops.v1.Outcome\x12\x12\n\ncapability\x18\x03 \x01(\t\x12\r\n\x05grant\x18\x04 \x01(\t\x12\x12\n\ngranted_by\x18\x05 \x01(\t\"\xb3\x01\n\x0bSourceTrust\x12\x11\n\tsource_id\x18\x01 \x01(\t\x12%\n\x04kind\x18\x02 \x01(\x0e\x32\x17.aisecops.v1.SourceKind\x12&\n\x05trust\x18\x03 \x01(\x0e\x32\x17.aisecops.v1.TrustLevel\x12\x10\n\x08verified\x18\x04 \x01(\x08\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x12\n\norigin_uri\x18\x06 \x01(\t\x12\x0e\n\x06\x64igest\x18\x07 \x01(\t\"D\n\nObligation\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0f\n\x07step_id\x18\x02 \x01(\t\x12\x17\n\x0fparameters_json\x18\x03 \x01(\t\"g\n\x0e\x41pprovalDemand\x12\x1a\n\x12\x61pprovers_required\x18\x01 \x01(\x05\x12\x0e\n\x06groups\x18\x02 \x03(\t\x12\x17\n\x0f\x65xpires_seconds\x18\x03 \x01(\x05\x12\x10\n\x08step_ids\x18\x04 \x03(\t\"\xb1\x06\n\x08\x44\x65\x63ision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x10\n\x08trace_id\x18\x02 \x01(\t\x12\x0f\n\x07plan_id\x18\x03 \x01(\t\x12%\n\x07outcome\x18\x04 \x01(\x0e\x32\x14.aisecops.v1.Outcome\x12\x1f\n\x04mode\x18\x05 \x01(\x0e\x32\x11.aisecops.v1.Mode\x12&\n\x08\x66indings\x18\x06 \x03(\x0b\x32\x14.aisecops.v1.Finding\x12(\n\x05steps\x18\x07 \x03(\x0b\x32\x19.aisecops.v1.StepDecision\x12,\n\x0bobligations\x18\x08 \x03(\x0b\x32\x17.aisecops.v1.Obligation\x12)\n\x07sources\x18\t \x03(\x0b\x32\x18.aisecops.v1.SourceTrust\x12\x17\n\x0f\x62undle_revision\x18\n \x01(\t\x12\x15\n\rbundle_digest\x18\x0b \x01(\t\x12\x16\n\x0e\x65ngine_version\x18\x0c \x01(\t\x12\x17\n\x0f\x64ocument_digest\x18\r \x01(\t\x12\x11\n\tplan_hash\x18\x0e \x01(\t\x12)\n\tprincipal\x18\x0f \x01(\x0b\x32\x16.aisecops.v1.Principal\x12.\n\ndecided_at\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\nevaluation\x18\x11 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10risk_score_milli\x18\x12 \x01(\x03\x12\x13\n\x0b\x65xplanation\x18\x13 \x01(\t\x12\'\n\x07\x62udgets\x18\x14 \x03(\x0b\x32\x16.aisecops.v1.BudgetUse\x12,\n\x0bpolicy_mode\x18\x15 \x01(\x0e\x32\x17.aisecops.v1.PolicyMode\x12+\n\rwould_outcome\x18\x16 \x01(\x0e\x32\x14.aisecops.v1.Outcome\x12\x34\n\x0f\x61pproval_demand\x18\x17 \x01(\x0b\x32\x1b.aisecops.v1.ApprovalDemand\x12\x13\n\x0b\x61pproved_by\x18\x18 \x01(\t\"S\n\x07Receipt\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x11\n\tlog_index\x18\x02 \x01(\x03\x12\x11\n\tleaf_hash\x18\x03 \x01(\t\x12\x10\n\x08replayed\x18\x04 \x01(\x08*e\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x11\n\rOUTCOME_ALLOW\x10\x01\x12\x10\n\x0cOUTCOME_DENY\x10\x02\x12\x1c\n\x18OUTCOME_REQUIRE_APPROVAL\x10\x03*Q\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x10\n\x0cMODE_ENFORCE\x10\x01\x12\x10\n\x0cMODE_DRY_RUN\x10\x02\x12\x0f\n\x0bMODE_SHADOW\x10\x03*_\n\x06\x45\x66\x66\x65\x63t\x12\x16\n\x12\x45\x46\x46\x45\x43T_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x45\x46\x46\x45\x43T_DENY\x10\x01\x12\x1b\n\x17\x45\x46\x46\x45\x43T_REQUIRE_APPROVAL\x10\x02\x12\x0f\n\x0b\x45\x46\x46\x45\x43T_WARN\x10\x03*t\n\nPolicyMode\x12\x1b\n\x17POLICY_MODE_UNSPECIFIED\x10\x00\x12\x17\n\x13POLICY_MODE_ENFORCE\x10\x01\x12\x17\n\x13POLICY_MODE_OBSERVE\x10\x02\x12\x17\n\x13POLICY_MODE_DRY_RUN\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'aisecops.v1.decision_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OUTCOME']._serialized_start=1872
-  _globals['_OUTCOME']._serialized_end=1973
-  _globals['_MODE']._serialized_start=1975
-  _globals['_MODE']._serialized_end=2056
-  _globals['_EFFECT']._serialized_start=2058
-  _globals['_EFFECT']._serialized_end=2153
-  _globals['_POLICYMODE']._serialized_start=2155
-  _globals['_POLICYMODE']._serialized_end=2271
-  _globals['_FACT']._serialized_start=167
-  _globals['_FACT']._serialized_end=210
-  _globals['_RULELOCATION']._serialized_start=212
-  _globals['_RULELOCATION']._serialized_end=254
-  _globals['_FINDING']._serialized_start=257
-  _globals['_FINDING']._serialized_end=522
-  _globals['_STEPDECISION']._serialized_start=524
-  _globals['_STEPDECISION']._serialized_end=649
-  _globals['_SOURCETRUST']._serialized_start=652
-  _globals['_SOURCETRUST']._serialized_end=831
-  _globals['_OBLIGATION']._serialized_start=833
-  _globals['_OBLIGATION']._serialized_end=901
-  _globals['_APPROVALDEMAND']._serialized_start=903
-  _globals['_APPROVALDEMAND']._serialized_end=1006
-  _globals['_DECISION']._serialized_start=1009
-  _globals['_DECISION']._serialized_end=1785
-  _globals['_RECEIPT']._serialized_start=1787
-  _globals['_RECEIPT']._serialized_end=1870
+  _globals['_OUTCOME']._serialized_start=1939
+  _globals['_OUTCOME']._serialized_end=2040
+  _globals['_MODE']._serialized_start=2042
+  _globals['_MODE']._serialized_end=2123
+  _globals['_EFFECT']._serialized_start=2125
+  _globals['_EFFECT']._serialized_end=2220
+  _globals['_POLICYMODE']._serialized_start=2222
+  _globals['_POLICYMODE']._serialized_end=2338
+  _globals['_FACT']._serialized_start=193
+  _globals['_FACT']._serialized_end=236
+  _globals['_RULELOCATION']._serialized_start=238
+  _globals['_RULELOCATION']._serialized_end=280
+  _globals['_FINDING']._serialized_start=283
+  _globals['_FINDING']._serialized_end=548
+  _globals['_STEPDECISION']._serialized_start=550
+  _globals['_STEPDECISION']._serialized_end=675
+  _globals['_SOURCETRUST']._serialized_start=678
+  _globals['_SOURCETRUST']._serialized_end=857
+  _globals['_OBLIGATION']._serialized_start=859
+  _globals['_OBLIGATION']._serialized_end=927
+  _globals['_APPROVALDEMAND']._serialized_start=929
+  _globals['_APPROVALDEMAND']._serialized_end=1032
+  _globals['_DECISION']._serialized_start=1035
+  _globals['_DECISION']._serialized_end=1852
+  _globals['_RECEIPT']._serialized_start=1854
+  _globals['_RECEIPT']._serialized_end=1937
 # @@protoc_insertion_point(module_scope)

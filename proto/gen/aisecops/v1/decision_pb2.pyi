@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from aisecops.v1 import budget_pb2 as _budget_pb2
 from aisecops.v1 import principal_pb2 as _principal_pb2
 from aisecops.v1 import provenance_pb2 as _provenance_pb2
 from collections import abc as _abc
@@ -426,6 +427,7 @@ class Decision(_message.Message):
     EVALUATION_FIELD_NUMBER: _builtins.int
     RISK_SCORE_MILLI_FIELD_NUMBER: _builtins.int
     EXPLANATION_FIELD_NUMBER: _builtins.int
+    BUDGETS_FIELD_NUMBER: _builtins.int
     POLICY_MODE_FIELD_NUMBER: _builtins.int
     WOULD_OUTCOME_FIELD_NUMBER: _builtins.int
     APPROVAL_DEMAND_FIELD_NUMBER: _builtins.int
@@ -489,6 +491,10 @@ class Decision(_message.Message):
         """Evaluation is how long the engine evaluated."""
 
     @_builtins.property
+    def budgets(self) -> _containers.RepeatedCompositeFieldContainer[_budget_pb2.BudgetUse]:
+        """Budgets say what the plan takes from each limit that policy applied, and how the budget stood."""
+
+    @_builtins.property
     def approval_demand(self) -> Global___ApprovalDemand:
         """Approval_demand is what an approval of the plan takes; set when the outcome is REQUIRE_APPROVAL."""
 
@@ -514,6 +520,7 @@ class Decision(_message.Message):
         evaluation: _duration_pb2.Duration | None = ...,
         risk_score_milli: _builtins.int = ...,
         explanation: _builtins.str = ...,
+        budgets: _abc.Iterable[_budget_pb2.BudgetUse] | None = ...,
         policy_mode: Global___PolicyMode.ValueType = ...,
         would_outcome: Global___Outcome.ValueType = ...,
         approval_demand: Global___ApprovalDemand | None = ...,
@@ -521,7 +528,7 @@ class Decision(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["approval_demand", b"approval_demand", "decided_at", b"decided_at", "evaluation", b"evaluation", "principal", b"principal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_demand", b"approval_demand", "approved_by", b"approved_by", "bundle_digest", b"bundle_digest", "bundle_revision", b"bundle_revision", "decided_at", b"decided_at", "decision_id", b"decision_id", "document_digest", b"document_digest", "engine_version", b"engine_version", "evaluation", b"evaluation", "explanation", b"explanation", "findings", b"findings", "mode", b"mode", "obligations", b"obligations", "outcome", b"outcome", "plan_hash", b"plan_hash", "plan_id", b"plan_id", "policy_mode", b"policy_mode", "principal", b"principal", "risk_score_milli", b"risk_score_milli", "sources", b"sources", "steps", b"steps", "trace_id", b"trace_id", "would_outcome", b"would_outcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_demand", b"approval_demand", "approved_by", b"approved_by", "budgets", b"budgets", "bundle_digest", b"bundle_digest", "bundle_revision", b"bundle_revision", "decided_at", b"decided_at", "decision_id", b"decision_id", "document_digest", b"document_digest", "engine_version", b"engine_version", "evaluation", b"evaluation", "explanation", b"explanation", "findings", b"findings", "mode", b"mode", "obligations", b"obligations", "outcome", b"outcome", "plan_hash", b"plan_hash", "plan_id", b"plan_id", "policy_mode", b"policy_mode", "principal", b"principal", "risk_score_milli", b"risk_score_milli", "sources", b"sources", "steps", b"steps", "trace_id", b"trace_id", "would_outcome", b"would_outcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,23 +25,25 @@ _sym_db = _symbol_database.Default()
 from aisecops.v1 import provenance_pb2 as aisecops_dot_v1_dot_provenance__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x61isecops/v1/plan.proto\x12\x0b\x61isecops.v1\x1a\x1c\x61isecops/v1/provenance.proto\"|\n\x04Step\x12\x0f\n\x07step_id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\x12\n\ncapability\x18\x03 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x04 \x01(\x0c\x12\x12\n\ndepends_on\x18\x05 \x03(\t\x12\x15\n\rinfluenced_by\x18\x06 \x03(\t\".\n\x08\x44\x65legate\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x10\n\x08trace_id\x18\x02 \x01(\t\")\n\x08PastStep\x12\x0f\n\x07step_id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\"\x9f\x02\n\rExecutionPlan\x12\x0f\n\x07plan_id\x18\x01 \x01(\t\x12\x10\n\x08trace_id\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x17\n\x0fparent_trace_id\x18\x04 \x01(\t\x12\x0e\n\x06intent\x18\x05 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x06 \x01(\t\x12 \n\x05steps\x18\x07 \x03(\x0b\x32\x11.aisecops.v1.Step\x12$\n\x07sources\x18\x08 \x03(\x0b\x32\x13.aisecops.v1.Source\x12)\n\ndelegation\x18\t \x03(\x0b\x32\x15.aisecops.v1.Delegate\x12&\n\x07history\x18\n \x03(\x0b\x32\x15.aisecops.v1.PastStep\"_\n\x0fToolCallMessage\x12+\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x1b.aisecops.v1.ToolCallFormat\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x0e\n\x06server\x18\x03 \x01(\t*\xa8\x01\n\x0eToolCallFormat\x12 \n\x1cTOOL_CALL_FORMAT_UNSPECIFIED\x10\x00\x12\x1d\n\x19TOOL_CALL_FORMAT_AISECOPS\x10\x01\x12\x1b\n\x17TOOL_CALL_FORMAT_OPENAI\x10\x02\x12\x1e\n\x1aTOOL_CALL_FORMAT_ANTHROPIC\x10\x03\x12\x18\n\x14TOOL_CALL_FORMAT_MCP\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x61isecops/v1/plan.proto\x12\x0b\x61isecops.v1\x1a\x1c\x61isecops/v1/provenance.proto\"|\n\x04Step\x12\x0f\n\x07step_id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\x12\n\ncapability\x18\x03 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x04 \x01(\x0c\x12\x12\n\ndepends_on\x18\x05 \x03(\t\x12\x15\n\rinfluenced_by\x18\x06 \x03(\t\".\n\x08\x44\x65legate\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x10\n\x08trace_id\x18\x02 \x01(\t\")\n\x08PastStep\x12\x0f\n\x07step_id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\"H\n\nModelUsage\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x0cinput_tokens\x18\x02 \x01(\x03\x12\x15\n\routput_tokens\x18\x03 \x01(\x03\"\xcd\x02\n\rExecutionPlan\x12\x0f\n\x07plan_id\x18\x01 \x01(\t\x12\x10\n\x08trace_id\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x17\n\x0fparent_trace_id\x18\x04 \x01(\t\x12\x0e\n\x06intent\x18\x05 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x06 \x01(\t\x12 \n\x05steps\x18\x07 \x03(\x0b\x32\x11.aisecops.v1.Step\x12$\n\x07sources\x18\x08 \x03(\x0b\x32\x13.aisecops.v1.Source\x12)\n\ndelegation\x18\t \x03(\x0b\x32\x15.aisecops.v1.Delegate\x12&\n\x07history\x18\n \x03(\x0b\x32\x15.aisecops.v1.PastStep\x12,\n\x0bmodel_usage\x18\x0b \x03(\x0b\x32\x17.aisecops.v1.ModelUsage\"_\n\x0fToolCallMessage\x12+\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x1b.aisecops.v1.ToolCallFormat\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x0e\n\x06server\x18\x03 \x01(\t*\xa8\x01\n\x0eToolCallFormat\x12 \n\x1cTOOL_CALL_FORMAT_UNSPECIFIED\x10\x00\x12\x1d\n\x19TOOL_CALL_FORMAT_AISECOPS\x10\x01\x12\x1b\n\x17TOOL_CALL_FORMAT_OPENAI\x10\x02\x12\x1e\n\x1aTOOL_CALL_FORMAT_ANTHROPIC\x10\x03\x12\x18\n\x14TOOL_CALL_FORMAT_MCP\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'aisecops.v1.plan_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TOOLCALLFORMAT']._serialized_start=674
-  _globals['_TOOLCALLFORMAT']._serialized_end=842
+  _globals['_TOOLCALLFORMAT']._serialized_start=794
+  _globals['_TOOLCALLFORMAT']._serialized_end=962
   _globals['_STEP']._serialized_start=69
   _globals['_STEP']._serialized_end=193
   _globals['_DELEGATE']._serialized_start=195
   _globals['_DELEGATE']._serialized_end=241
   _globals['_PASTSTEP']._serialized_start=243
   _globals['_PASTSTEP']._serialized_end=284
-  _globals['_EXECUTIONPLAN']._serialized_start=287
-  _globals['_EXECUTIONPLAN']._serialized_end=574
-  _globals['_TOOLCALLMESSAGE']._serialized_start=576
-  _globals['_TOOLCALLMESSAGE']._serialized_end=671
+  _globals['_MODELUSAGE']._serialized_start=286
+  _globals['_MODELUSAGE']._serialized_end=358
+  _globals['_EXECUTIONPLAN']._serialized_start=361
+  _globals['_EXECUTIONPLAN']._serialized_end=694
+  _globals['_TOOLCALLMESSAGE']._serialized_start=696
+  _globals['_TOOLCALLMESSAGE']._serialized_end=791
 # @@protoc_insertion_point(module_scope)

@@ -153,6 +153,36 @@ class PastStep(_message.Message):
 Global___PastStep: _TypeAlias = PastStep  # noqa: Y015
 
 @_typing.final
+class ModelUsage(_message.Message):
+    """ModelUsage is what the agent used of one model since the plan before; it can only add to what is counted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """Model names the model, at most 128 characters of [A-Za-z0-9_.:/@+-]."""
+    input_tokens: _builtins.int
+    """Input_tokens is how many tokens it read; at most 1,000,000,000."""
+    output_tokens: _builtins.int
+    """Output_tokens is how many tokens it wrote; at most 1,000,000,000."""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        input_tokens: _builtins.int = ...,
+        output_tokens: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_tokens", b"input_tokens", "model", b"model", "output_tokens", b"output_tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelUsage: _TypeAlias = ModelUsage  # noqa: Y015
+
+@_typing.final
 class ExecutionPlan(_message.Message):
     """ExecutionPlan is what an agent proposes to do."""
 
@@ -168,6 +198,7 @@ class ExecutionPlan(_message.Message):
     SOURCES_FIELD_NUMBER: _builtins.int
     DELEGATION_FIELD_NUMBER: _builtins.int
     HISTORY_FIELD_NUMBER: _builtins.int
+    MODEL_USAGE_FIELD_NUMBER: _builtins.int
     plan_id: _builtins.str
     """Plan_id identifies the plan; the control plane makes one when it is empty."""
     trace_id: _builtins.str
@@ -196,6 +227,10 @@ class ExecutionPlan(_message.Message):
     def history(self) -> _containers.RepeatedCompositeFieldContainer[Global___PastStep]:
         """History lists calls already made in this session, oldest first."""
 
+    @_builtins.property
+    def model_usage(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelUsage]:
+        """Model_usage is what models used since the last plan, each model once; at most 32."""
+
     def __init__(
         self,
         *,
@@ -209,10 +244,11 @@ class ExecutionPlan(_message.Message):
         sources: _abc.Iterable[_provenance_pb2.Source] | None = ...,
         delegation: _abc.Iterable[Global___Delegate] | None = ...,
         history: _abc.Iterable[Global___PastStep] | None = ...,
+        model_usage: _abc.Iterable[Global___ModelUsage] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delegation", b"delegation", "environment", b"environment", "history", b"history", "intent", b"intent", "parent_trace_id", b"parent_trace_id", "plan_id", b"plan_id", "session_id", b"session_id", "sources", b"sources", "steps", b"steps", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delegation", b"delegation", "environment", b"environment", "history", b"history", "intent", b"intent", "model_usage", b"model_usage", "parent_trace_id", b"parent_trace_id", "plan_id", b"plan_id", "session_id", b"session_id", "sources", b"sources", "steps", b"steps", "trace_id", b"trace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -92,6 +92,7 @@ class Appender:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             results = self._apply(entries, frontier)
+            self._state.store(self._connection)
             self._connection.execute("COMMIT")
         except BaseException:
             self._traces.forget()

@@ -3,12 +3,15 @@
 Owns all-or-nothing for the changes of one entry: they run in a savepoint, and one that is refused takes back those
 before it. Only the writer's thread uses it. What a table keeps in memory beside the database it may show to others
 only when ``committed`` was called, and must give up when ``forget`` was.
+
+A table that many entries of one commit change in the same place is *staged*: it counts in memory, takes back what a
+refused entry changed there, and writes once before the commit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import apsw
 
@@ -32,22 +35,48 @@ class StateTable(Protocol):
         ...
 
 
+@runtime_checkable
+class StagedTable(StateTable, Protocol):
+    """One kind of state that is changed in memory first."""
+
+    def begin(self) -> None:
+        """Begin with the changes of another entry."""
+        ...
+
+    def undo(self) -> None:
+        """Take back what was changed since ``begin``."""
+        ...
+
+    def store(self, connection: apsw.Connection) -> None:
+        """Write what the transaction changed."""
+        ...
+
+
 class StateTables:
     """All state that changes together with the log, by the kind of change."""
 
     def __init__(self, tables: Mapping[str, StateTable]) -> None:
         self._tables = tables
+        self._staged = [table for table in tables.values() if isinstance(table, StagedTable)]
 
     def apply(self, connection: apsw.Connection, changes: Sequence[Change]) -> AisecopsError | None:
         """Apply ``changes`` in order, or none of them and return why not."""
         if not changes:
             return None
-        connection.execute("SAVEPOINT entry")
-        refusal = self._apply_all(connection, changes)
+        for staged in self._staged:
+            staged.begin()
+        # What is only staged has nothing in the database to take back.
+        in_memory = all(isinstance(self._tables.get(change.kind), StagedTable) for change in changes)
+        refusal = self._apply_all(connection, changes) if in_memory else self._apply_in_savepoint(connection, changes)
         if refusal is not None:
-            connection.execute("ROLLBACK TO entry")
-        connection.execute("RELEASE entry")
+            for staged in self._staged:
+                staged.undo()
         return refusal
+
+    def store(self, connection: apsw.Connection) -> None:
+        """Write what is staged; nothing is applied after it."""
+        for staged in self._staged:
+            staged.store(connection)
 
     def committed(self) -> None:
         """Tell every table that its changes are durable."""
@@ -58,6 +87,14 @@ class StateTables:
         """Tell every table that nothing of the transaction was stored."""
         for table in self._tables.values():
             table.forget()
+
+    def _apply_in_savepoint(self, connection: apsw.Connection, changes: Sequence[Change]) -> AisecopsError | None:
+        connection.execute("SAVEPOINT entry")
+        refusal = self._apply_all(connection, changes)
+        if refusal is not None:
+            connection.execute("ROLLBACK TO entry")
+        connection.execute("RELEASE entry")
+        return refusal
 
     def _apply_all(self, connection: apsw.Connection, changes: Sequence[Change]) -> AisecopsError | None:
         for change in changes:

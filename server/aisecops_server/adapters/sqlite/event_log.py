@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,9 @@ from aisecops_server.adapters.sqlite import database, delegations, schema, store
 from aisecops_server.adapters.sqlite.append import Entry, Result, load_frontier
 from aisecops_server.adapters.sqlite.approval_rows import SqliteApprovals
 from aisecops_server.adapters.sqlite.approval_table import ApprovalTable
-from aisecops_server.adapters.sqlite.changes import StateTables
+from aisecops_server.adapters.sqlite.budget_table import MOST_OWNERS, BudgetTable
+from aisecops_server.adapters.sqlite.budgets import SqliteBudgets
+from aisecops_server.adapters.sqlite.changes import StateTable, StateTables
 from aisecops_server.adapters.sqlite.grant_reader import SqliteGrants
 from aisecops_server.adapters.sqlite.grant_table import GrantTable
 from aisecops_server.adapters.sqlite.nodes import NodeMemory, NodeReader
@@ -29,7 +31,7 @@ from aisecops_server.adapters.sqlite.readers import Readers
 from aisecops_server.adapters.sqlite.trace_list import trace_page
 from aisecops_server.adapters.sqlite.verification import Verification, startup_problem
 from aisecops_server.adapters.sqlite.writer import MOST_ENTRIES, Writer
-from aisecops_server.domain import approval_changes, grant_changes, notice
+from aisecops_server.domain import approval_changes, budget_changes, grant_changes, notice
 from aisecops_server.domain.errors import AisecopsError, IntegrityError, InvalidRequestError, LogUnavailableError
 from aisecops_server.domain.event import Event, StoredEvent
 from aisecops_server.domain.merkle_proofs import consistency_path, inclusion_path, root_at
@@ -56,23 +58,32 @@ _IDENTITY = "SELECT lower(hex(log_id)) FROM log_head"
 class LogOptions:
     """What an operator, or a test of faults, may set.
 
-    ``minimum_free_bytes``: with less than this left on the disk the log starts sealed. ``vfs``: the SQLite
-    file system layer, for injecting faults; ``None`` for the real one.
+    ``minimum_free_bytes``: with less than this left on the disk the log starts sealed. ``budget_owners``: of how many
+    the budgets are kept in memory. ``vfs``: the SQLite file system layer, for injecting faults; ``None`` for the real
+    one.
     """
 
     minimum_free_bytes: int = 64 * 1024 * 1024
+    budget_owners: int = MOST_OWNERS
     vfs: str | None = None
 
 
 class SqliteEventLog:
-    """Implements ``EventLog`` and ``ProvenLog``.
+    """Implements ``EventLog`` and ``ProvenLog``; ``budgets`` are the books that it keeps.
 
     Create it with ``open_log``, or with ``open_log_read_only`` beside a running owner.
     """
 
     def __init__(
-        self, readers: Readers, writer: Writer | None, lock: BinaryIO | None, approvals: ApprovalTable
+        self,
+        readers: Readers,
+        writer: Writer | None,
+        lock: BinaryIO | None,
+        *,
+        approvals: ApprovalTable,
+        budgets: BudgetTable | None = None,
     ) -> None:
+        self.budgets = SqliteBudgets(readers, budgets.mirror if budgets else None)
         self._readers = readers
         self._writer = writer
         self._lock = lock
@@ -257,15 +268,17 @@ def open_log(path: Path, options: LogOptions = LogOptions()) -> SqliteEventLog:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = database.lock(path)
     approvals = ApprovalTable()
-    state = StateTables(
-        {approval_changes.KIND: approvals, grant_changes.KIND: GrantTable(), notice.KIND: NoticeTable()}
-    )
+    tables: dict[str, StateTable] = {
+        approval_changes.KIND: approvals,
+        grant_changes.KIND: GrantTable(),
+        notice.KIND: NoticeTable(),
+    }
     try:
-        writer = _writer(path, options, state)
+        writer, budgets = _writer(path, options, tables)
     except BaseException:
         lock.close()
         raise
-    return SqliteEventLog(Readers(path, vfs=options.vfs), writer, lock, approvals)
+    return SqliteEventLog(Readers(path, vfs=options.vfs), writer, lock, approvals=approvals, budgets=budgets)
 
 
 def open_log_read_only(path: Path) -> SqliteEventLog:
@@ -276,27 +289,35 @@ def open_log_read_only(path: Path) -> SqliteEventLog:
     """
     if not path.is_file():
         raise LogUnavailableError(f"there is no log at {path}", hint="Start the control plane once, or name another")
-    return SqliteEventLog(Readers(path), None, None, ApprovalTable())
+    return SqliteEventLog(Readers(path), None, None, approvals=ApprovalTable())
 
 
-def _writer(path: Path, options: LogOptions, state: StateTables) -> Writer:
+def _writer(path: Path, options: LogOptions, tables: Mapping[str, StateTable]) -> tuple[Writer, BudgetTable | None]:
     connection = database.open_for_writing(path, vfs=options.vfs)
     try:
         database.migrate(connection, schema.MIGRATIONS, application_id=schema.APPLICATION_ID)
         problem = _problem(connection)
         with database.translated("measuring the disk"):
             free = database.free_bytes(path)
+        budgets, unread = _budgets(connection, options) if not problem else (None, "")
     except BaseException:
         connection.close()
         raise
-    if problem:
-        return Writer(connection, state, sealed=f"{IntegrityError.reason}: {problem}")
+    if budgets is None:
+        return Writer(connection, StateTables(tables), sealed=f"{IntegrityError.reason}: {problem or unread}"), None
+    sealed = ""
     if free < options.minimum_free_bytes:
         wanted = options.minimum_free_bytes >> 20
-        return Writer(
-            connection, state, sealed=f"only {free >> 20} MB are free where the log lives, {wanted} MB are needed"
-        )
-    return Writer(connection, state)
+        sealed = f"only {free >> 20} MB are free where the log lives, {wanted} MB are needed"
+    return Writer(connection, StateTables({**tables, budget_changes.KIND: budgets}), sealed=sealed), budgets
+
+
+def _budgets(connection: apsw.Connection, options: LogOptions) -> tuple[BudgetTable | None, str]:
+    try:
+        with database.translated("reading its budgets"):
+            return BudgetTable(connection, most_owners=options.budget_owners), ""
+    except IntegrityError as error:
+        return None, error.message
 
 
 def _problem(connection: apsw.Connection) -> str:

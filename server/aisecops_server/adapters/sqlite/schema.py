@@ -162,4 +162,40 @@ MIGRATIONS: tuple[str, ...] = (
     -- Incidents are few among many events, and there is no other list of them.
     CREATE INDEX event_incident ON event (idx) WHERE type >= 'incident.' AND type < 'incident/';
     """,
+    # Budgets: counters, what decisions reserved, and what people corrected.
+    """
+    -- ``latest`` is when the newest period began in which the budget was used; ``owner`` is ``subject:id``.
+    CREATE TABLE budget (
+        number       INTEGER PRIMARY KEY,
+        owner        TEXT NOT NULL,
+        metric       TEXT NOT NULL,
+        window       TEXT NOT NULL,
+        limit_amount INTEGER NOT NULL CHECK (limit_amount >= 0),
+        frozen       INTEGER NOT NULL CHECK (frozen IN (0, 1)),
+        latest       INTEGER NOT NULL,
+        UNIQUE (owner, metric, window)
+    ) STRICT;
+
+    CREATE TABLE budget_period (
+        budget     INTEGER NOT NULL,
+        started_at INTEGER NOT NULL,
+        used       INTEGER NOT NULL CHECK (used >= 0),
+        reserved   INTEGER NOT NULL CHECK (reserved >= 0),
+        overrun    INTEGER NOT NULL CHECK (overrun BETWEEN 0 AND used),
+        PRIMARY KEY (budget, started_at)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE reservation (
+        decision_id TEXT PRIMARY KEY,
+        state       TEXT NOT NULL CHECK (state IN ('RESERVED', 'SETTLED', 'VOID', 'EXPIRED')),
+        expires_at  INTEGER NOT NULL,
+        body        BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX reservation_open ON reservation (expires_at) WHERE state = 'RESERVED';
+
+    CREATE TABLE budget_adjustment (request_id TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT, WITHOUT ROWID;
+
+    -- What people ask about a budget is rare among many events.
+    CREATE INDEX event_of_budget ON event (idx) WHERE type IN ('budget.adjusted', 'budget.overrun');
+    """,
 )

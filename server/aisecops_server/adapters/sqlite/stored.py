@@ -10,6 +10,8 @@ import orjson
 
 from aisecops_server.adapters.sqlite.statements import Row
 from aisecops_server.adapters.sqlite.trace_index import SUMMARY_COLUMNS, summary_of
+from aisecops_server.domain.budget import Budget
+from aisecops_server.domain.canonical import canonical_bytes
 from aisecops_server.domain.decision import DecisionId
 from aisecops_server.domain.errors import IntegrityError, NotFoundError
 from aisecops_server.domain.event import Event, EventId, Stage, StoredEvent
@@ -88,6 +90,21 @@ def incidents(connection: apsw.Connection, conditions: Mapping[str, str | int], 
     narrow = " AND ".join(["type >= 'incident.' AND type < 'incident/'", *conditions])
     query = f"SELECT {_EVENT} FROM event INDEXED BY event_incident WHERE {narrow} ORDER BY idx DESC LIMIT ?"  # noqa: S608 - constant parts
     return [_stored_event(row) for row in connection.execute(query, (*conditions.values(), limit))]
+
+
+def remarks_on(connection: apsw.Connection, budget: Budget, *, limit: int) -> list[StoredEvent]:
+    """Return the events in which people adjusted a budget or it was overrun, newest first.
+
+    Raises:
+        IntegrityError: an event does not verify.
+    """
+    # The condition is the one of an index that holds no other events.
+    query = (
+        f"SELECT {_EVENT} FROM event WHERE type IN ('budget.adjusted', 'budget.overrun')"  # noqa: S608 - constant parts
+        " AND instr(body, ?) > 0 ORDER BY idx DESC LIMIT ?"
+    )
+    named = canonical_bytes({"budget": budget.key})[1:-1]
+    return [_stored_event(row) for row in connection.execute(query, (named, limit))]
 
 
 def _stored_event(row: Row) -> StoredEvent:

@@ -13,6 +13,7 @@ import apsw
 import orjson
 
 from aisecops_server.adapters.sqlite.append import load_frontier
+from aisecops_server.adapters.sqlite.budget_verification import check_books
 from aisecops_server.adapters.sqlite.fault import Fault
 from aisecops_server.adapters.sqlite.schema import SUBTREE_LEAVES
 from aisecops_server.adapters.sqlite.statements import Row
@@ -73,7 +74,18 @@ _STRAYS = (
 _CONCLUDED = "decision.concluded"
 
 # Whose own look-ups must agree with their rows.
-_DERIVED = ("decision", "idempotency", "trace", "trace_block", "term", "trace_posting")
+_DERIVED = (
+    "decision",
+    "idempotency",
+    "trace",
+    "trace_block",
+    "term",
+    "trace_posting",
+    "budget",
+    "budget_period",
+    "reservation",
+    "budget_adjustment",
+)
 
 _LEAVES_PER_REPORT = 16 * SUBTREE_LEAVES
 
@@ -192,6 +204,7 @@ class Verification:
                 raise Fault(size - 1, f"the index of table {table} of events 0 to {size - 1} is damaged ({damage})")
         # Last, because the decisions that say what a trace is have to be sound by then.
         check_traces(self._connection)
+        check_books(self._connection)
         self._progress(size, size)
 
     def _compare(self, stored: Frontier) -> None:

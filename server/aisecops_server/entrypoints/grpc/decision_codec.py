@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
-from aisecops.v1 import decision_pb2, decision_service_pb2, grant_pb2, principal_pb2
+from aisecops.v1 import budget_pb2, decision_pb2, decision_service_pb2, grant_pb2, principal_pb2
 from aisecops.v1.plan_pb2 import Delegate
 from aisecops.v1.provenance_pb2 import SourceKind, TrustLevel
 from google.protobuf.duration_pb2 import Duration
@@ -64,6 +64,7 @@ def decision_message(details: Mapping[str, JsonValue], rules: Rules | None = Non
         evaluation=_duration(fields["evaluation_ns"]),
         risk_score_milli=fields["risk_score_milli"],
         explanation=fields["explanation"],
+        budgets=[_budget_use(use) for use in fields.get("budgets", ())],
         policy_mode=_POLICY_MODES.get(fields.get("policy_mode", ""), decision_pb2.POLICY_MODE_UNSPECIFIED),
         # Decisions from before there were modes say nothing of what they would have been.
         would_outcome=_OUTCOMES[fields.get("would_outcome", fields["outcome"])],
@@ -139,6 +140,20 @@ def _demand(demand: Mapping[str, Any] | None) -> decision_pb2.ApprovalDemand | N
         groups=demand["groups"],
         expires_seconds=demand["expires_seconds"],
         step_ids=demand["steps"],
+    )
+
+
+def _budget_use(use: Mapping[str, Any]) -> budget_pb2.BudgetUse:
+    resets_at = use["resets_at_seconds"]
+    return budget_pb2.BudgetUse(
+        name=use["budget"],
+        amount=use["amount"],
+        limit=use["limit"],
+        used=use["used"],
+        reserved=use["reserved"],
+        frozen=use["frozen"],
+        resets_at=Timestamp(seconds=resets_at) if resets_at else None,
+        enforced=use["enforced"],
     )
 
 

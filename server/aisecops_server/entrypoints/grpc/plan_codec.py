@@ -14,7 +14,14 @@ from aisecops.v1 import decision_service_pb2, plan_pb2, provenance_pb2
 from aisecops_server.domain.decision import Mode
 from aisecops_server.domain.errors import InvalidPlanError, InvalidRequestError
 from aisecops_server.domain.extraction import ToolCallFormat, ToolCallMessage, extract
-from aisecops_server.domain.plan_builder import DelegateDraft, PastStepDraft, PlanDraft, SourceDraft, StepDraft
+from aisecops_server.domain.plan_builder import (
+    DelegateDraft,
+    ModelUsageDraft,
+    PastStepDraft,
+    PlanDraft,
+    SourceDraft,
+    StepDraft,
+)
 from aisecops_server.domain.provenance import SourceKind, TrustLevel
 
 _KEY_CHARACTERS = 128
@@ -77,6 +84,9 @@ def _draft(plan: plan_pb2.ExecutionPlan) -> PlanDraft:
         environment=plan.environment,
         delegation=tuple(DelegateDraft(link.agent_id, link.trace_id) for link in plan.delegation),
         history=tuple(PastStepDraft(past.step_id, past.tool) for past in plan.history),
+        model_usage=tuple(
+            ModelUsageDraft(used.model, used.input_tokens, used.output_tokens) for used in plan.model_usage
+        ),
     )
 
 

@@ -10,6 +10,7 @@ import grpc
 from aisecops.v1 import (
     approval_service_pb2,
     audit_service_pb2,
+    budget_service_pb2,
     bundle_service_pb2,
     decision_service_pb2,
     evidence_service_pb2,
@@ -21,6 +22,7 @@ from aisecops.v1 import (
 from aisecops_server.entrypoints.grpc.admission import Admission
 from aisecops_server.entrypoints.grpc.approval_service import ApprovalService, ApprovalUseCases, wait_room
 from aisecops_server.entrypoints.grpc.audit_service import AuditService
+from aisecops_server.entrypoints.grpc.budget_service import BudgetService, BudgetUseCases
 from aisecops_server.entrypoints.grpc.bundle_service import BundleService, PolicyUseCases
 from aisecops_server.entrypoints.grpc.decision_service import DecisionService
 from aisecops_server.entrypoints.grpc.evidence_service import EvidenceService
@@ -43,6 +45,7 @@ _EXECUTION = execution_service_pb2.DESCRIPTOR.services_by_name["ExecutionService
 _AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name
 _INVESTIGATION = investigation_service_pb2.DESCRIPTOR.services_by_name["InvestigationService"].full_name
 _EVIDENCE = evidence_service_pb2.DESCRIPTOR.services_by_name["EvidenceService"].full_name
+_BUDGET = budget_service_pb2.DESCRIPTOR.services_by_name["BudgetService"].full_name
 _TRANSPARENCY = transparency_service_pb2.DESCRIPTOR.services_by_name["TransparencyService"].full_name
 
 Methods = dict[str, "grpc.RpcMethodHandler[Any, Any]"]
@@ -57,6 +60,7 @@ class Served:
     policy: PolicyUseCases
     approvals: ApprovalUseCases
     grants: GrantUseCases
+    budgets: BudgetUseCases
     log: EventLog
     publish: PublishCheckpoint
     export: ExportEvidence
@@ -76,6 +80,7 @@ class Served:
             _EVIDENCE,
             _APPROVAL,
             _EXECUTION,
+            _BUDGET,
             _INVESTIGATION,
         )
 
@@ -89,6 +94,7 @@ def handlers(served: Served) -> tuple[grpc.GenericRpcHandler, ...]:
         grpc.method_handlers_generic_handler(_BUNDLE, _bundle_methods(served, gate)),
         grpc.method_handlers_generic_handler(_EXECUTION, _execution_methods(served, gate)),
         grpc.method_handlers_generic_handler(_AUDIT, _audit_methods(served, gate)),
+        grpc.method_handlers_generic_handler(_BUDGET, _budget_methods(served, gate)),
         grpc.method_handlers_generic_handler(_TRANSPARENCY, _transparency_methods(served, gate)),
         grpc.method_handlers_generic_handler(_EVIDENCE, _evidence_methods(served, gate)),
         grpc.method_handlers_generic_handler(_APPROVAL, _approval_methods(served, gate)),
@@ -147,6 +153,18 @@ def _audit_methods(served: Served, gate: Gate) -> Methods:
         "GetTrace": gate.unary(f"{place}/GetTrace", service.trace, Patience.WORK),
         "ListTraces": gate.unary(f"{place}/ListTraces", service.list_traces, Patience.WORK),
         "StreamEvents": gate.stream(f"{place}/StreamEvents", service.stream_events),
+    }
+
+
+def _budget_methods(served: Served, gate: Gate) -> Methods:
+    service = BudgetService(served.budgets)
+    place = f"/{_BUDGET}"
+    return {
+        "ListBudgets": gate.unary(f"{place}/ListBudgets", service.list_budgets, Patience.WORK),
+        "GetBudget": gate.unary(f"{place}/GetBudget", service.budget, Patience.WORK),
+        "GetHistory": gate.unary(f"{place}/GetHistory", service.history, Patience.WORK),
+        "AdjustBudget": gate.unary(f"{place}/AdjustBudget", service.adjust, Patience.WORK),
+        "ReleaseReservation": gate.unary(f"{place}/ReleaseReservation", service.release, Patience.WORK),
     }
 
 

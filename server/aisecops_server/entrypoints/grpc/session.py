@@ -79,7 +79,9 @@ class SessionMemory:
         if self.header is None:
             # The trace of the first decision, even of one made in an earlier try, is that of the whole stream.
             trace_id = str(decided.details["trace_id"])
-            self.header = dataclasses.replace(merged, trace_id=trace_id, steps=(), sources=(), history=())
+            self.header = dataclasses.replace(
+                merged, trace_id=trace_id, steps=(), sources=(), history=(), model_usage=()
+            )
         self.sources = merged.sources
         self.size = sum(len(source.content or b"") for source in self.sources)
         self.claimed = merged.history
