@@ -66,6 +66,7 @@ from aisecops_server.usecases.list_revisions import ListRevisions, ShowRevision
 from aisecops_server.usecases.live_policy import LivePolicy
 from aisecops_server.usecases.raise_incident import RaiseIncident
 from aisecops_server.usecases.reaper import Reaper
+from aisecops_server.usecases.record_refusals import RecordRefusals
 from aisecops_server.usecases.redeem_grant import Redeem
 from aisecops_server.usecases.release_reservation import ReleaseReservation
 from aisecops_server.usecases.report_execution import ReportExecution
@@ -249,6 +250,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
     listening = listeners(settings, SystemClock())
     async with compose(settings) as plane:
         await _begin(plane)
+        refusals = RecordRefusals(plane.log, plane.clock, plane.ids)
         running = await serve(
             Served(
                 decide=plane.decide,
@@ -261,6 +263,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
                 publish=plane.publish,
                 export=plane.export,
                 authenticator=plane.authenticator,
+                note_refusal=refusals.note,
                 ids=plane.ids,
                 readiness=plane.problem,
                 max_in_flight=settings.max_in_flight,
@@ -273,6 +276,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
             asyncio.create_task(committer.run(), name="commit to the log"),
             asyncio.create_task(plane.expire.run(), name="end requests for approval"),
             *(asyncio.create_task(reaper.run(), name=f"end overdue {reaper.what}") for reaper in plane.reapers),
+            asyncio.create_task(refusals.run(), name="record who was turned away"),
         ]
         try:
             yield plane, running
@@ -281,6 +285,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
                 task.cancel()
             await asyncio.gather(*standing, return_exceptions=True)
             await running.stop(GRACE_SECONDS)
+            await refusals.flush()
 
 
 def witness_key(settings: Settings, name: str) -> NoteKey:

@@ -22,9 +22,10 @@ from aisecops_server.adapters.identity.tls_files import tls_files
 from aisecops_server.adapters.identity.tokens import TokenAuthenticator
 from aisecops_server.adapters.identity.trial_folder import Wish, make_trial
 from aisecops_server.adapters.identity.watched_file import WatchedFile
-from aisecops_server.adapters.system import SystemClock
+from aisecops_server.adapters.system import RandomIds, SystemClock
 from aisecops_server.domain.identity import Role
 from aisecops_server.entrypoints.grpc.server import Listening, RunningServer, TcpListening, serve
+from aisecops_server.usecases.record_refusals import RecordRefusals
 
 from tests.certificates import Pair
 from tests.fakes.clock import FakeClock
@@ -47,6 +48,7 @@ class TlsApi:
     clock: FakeClock
     log: MemoryEventLog
     engine: FakeEngine
+    refusals: RecordRefusals
 
     @property
     def address(self) -> str:
@@ -100,6 +102,7 @@ async def tls_api() -> AsyncIterator[TlsApi]:
         make_trial(folder, Wish("corp.example", ["support"], PEOPLE, ["localhost"], 12), SystemClock())
         clock, log, engine = FakeClock(SystemClock().now_ns()), MemoryEventLog(), FakeEngine()
         issuer = local_issuer(folder / "keys", clock)
+        refusals = RecordRefusals(log, clock, RandomIds())
         served = served_by(
             folder / "keys" / KEY_SET_FILE,
             clock=clock,
@@ -107,6 +110,7 @@ async def tls_api() -> AsyncIterator[TlsApi]:
             engine=engine,
             policy=FakePolicy(),
             authenticator=authenticator(folder, clock),
+            refusals=refusals,
         )
         pair = folder / "server.pem", folder / "server.key"
         listeners = (
@@ -115,6 +119,6 @@ async def tls_api() -> AsyncIterator[TlsApi]:
         )
         server = await serve(served, Listening(None, listeners))
         try:
-            yield TlsApi(server, folder, issuer, clock, log, engine)
+            yield TlsApi(server, folder, issuer, clock, log, engine, refusals)
         finally:
             await server.stop(0)

@@ -39,6 +39,7 @@ from aisecops_server.usecases.export_evidence import ExportEvidence
 from aisecops_server.usecases.grant_ports import GrantStore
 from aisecops_server.usecases.issue_grants import GrantControl
 from aisecops_server.usecases.list_revisions import RevisionPage
+from aisecops_server.usecases.record_refusals import RecordRefusals
 from aisecops_server.usecases.release_reservation import ReleaseReservation
 from aisecops_server.usecases.vote import CastVotes
 from aisecops_server.usecases.vote_proofs import VoteProofs
@@ -113,6 +114,7 @@ class Api:
     policy: FakePolicy
     keys: Path
     problem: list[str]
+    refusals: RecordRefusals
 
     @property
     def address(self) -> str:
@@ -136,6 +138,7 @@ def served_by(
     problem: list[str] | None = None,
     max_in_flight: int = 256,
     authenticator: Authenticator | None = None,
+    refusals: RecordRefusals | None = None,
 ) -> Served:
     """Return the real use cases on fakes."""
     clock, log, engine, ids = clock or FakeClock(), log or MemoryEventLog(), engine or FakeEngine(), RandomIds()
@@ -167,6 +170,7 @@ def served_by(
             log, publish, bundles=NoBundles(), signer=publish.keys.signer, clock=clock, ids=ids, pack=pack
         ),
         authenticator=authenticator or CallerAuthenticator(TokenAuthenticator(KeySet(WatchedFile(keys, clock)), clock)),
+        note_refusal=(refusals or RecordRefusals(log, clock, ids)).note,
         ids=ids,
         readiness=lambda: reasons[0],
         max_in_flight=max_in_flight,
@@ -189,8 +193,10 @@ async def running_api(*, max_in_flight: int = 256, tcp: bool = False) -> AsyncIt
         problem = [""]
         issuer = local_issuer(root / "keys", clock)
         keys = root / "keys" / KEY_SET_FILE
+        refusals = RecordRefusals(log, clock, RandomIds())
         served = served_by(
             keys,
+            refusals=refusals,
             clock=clock,
             log=log,
             engine=engine,
@@ -201,6 +207,6 @@ async def running_api(*, max_in_flight: int = 256, tcp: bool = False) -> AsyncIt
         listening = Listening(root / "run" / "api.sock", (TcpListening("127.0.0.1:0"),) if tcp else ())
         server = await serve(served, listening)
         try:
-            yield Api(server, issuer, clock, log, engine, policy, keys, problem)
+            yield Api(server, issuer, clock, log, engine, policy, keys, problem, refusals)
         finally:
             await server.stop(0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +67,7 @@ async def test_people_are_served_by_the_tokens_of_their_identity_provider(tmp_pa
     with server(talk) as port:
         found = {"token_keys": f"http://127.0.0.1:{port}/keys", "token_issuer": ISSUER, "token_roles_claim": "groups"}
         settings = Settings(**settings_in(tmp_path).model_dump() | found)
-        async with serving(settings) as (_plane, running):
+        async with serving(settings) as (plane, running):
             token = provider.token("first", groups=["auditor"])
             async with AsyncClient.connect(f"unix:{running.socket}", token) as client:
                 assert (await client.bundle_status()).live.commit
@@ -74,6 +76,12 @@ async def test_people_are_served_by_the_tokens_of_their_identity_provider(tmp_pa
             async with AsyncClient.connect(f"unix:{running.socket}", ours) as client:
                 with pytest.raises(AccessRefusedError):
                     await client.bundle_status()
+            events = plane.log.events(from_index=0, follow=True, trace_id="")
+            async with aclosing(events), asyncio.timeout(60):
+                async for stored in events:
+                    if stored.event.type == "identity.refused":
+                        break
+            assert b'"why":"key"' in stored.event.body
 
 
 STOPS: dict[str, tuple[dict[str, Any], str]] = {

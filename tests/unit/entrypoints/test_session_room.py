@@ -38,7 +38,7 @@ def service(room: Admission) -> DecisionService:
     engine, log, ids = FakeEngine(), MemoryEventLog(), RandomIds()
     decide = Decide(engine, log, FakeClock(), ids, deadline_seconds=1.0)
     explain = Explain(engine, log, deadline_seconds=1.0)
-    return DecisionService(decide, explain, ids, Admission(16), Gate(AnyCredential()), no_grants, room)
+    return DecisionService(decide, explain, ids, Admission(16), Gate(AnyCredential(), lambda _: None), no_grants, room)
 
 
 async def no_grants(_decided: Decided, _holder: Principal) -> tuple[SignedGrant, ...]:

@@ -72,6 +72,8 @@ def require(principal: Principal, call: str) -> None:
             f"{call.rpartition('/')[2]} needs the role {needs}",
             hint="Ask with a credential that has it",
             needs=needs,
+            why="role",
+            principal=principal.id,
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, TypeVar
@@ -16,10 +16,11 @@ from typing import Any, TypeVar
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from aisecops_server.domain.errors import InvalidRequestError, UnauthenticatedError
+from aisecops_server.domain.errors import InvalidRequestError, NotPermittedError, UnauthenticatedError
 from aisecops_server.domain.identity import Presented, Principal
+from aisecops_server.domain.refusal import Refusal
 from aisecops_server.entrypoints.grpc import access, status
-from aisecops_server.entrypoints.grpc.tls import presented_by
+from aisecops_server.entrypoints.grpc.tls import peer_of, presented_by
 from aisecops_server.ports import Authenticator
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
@@ -43,6 +44,7 @@ class Caller:
     presented: Presented
     seconds: float
     call: str
+    peer: str = ""
 
 
 UnaryHandler = Callable[[bytes, Caller], Awaitable[Message]]
@@ -52,9 +54,10 @@ SessionHandler = Callable[[AsyncIterator[bytes], Caller], AsyncIterator[Message]
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Wraps handlers into gRPC methods."""
+    """Wraps handlers into gRPC methods. ``note`` is told of everybody who is turned away."""
 
     authenticator: Authenticator
+    note: Callable[[Refusal], None]
 
     def unary(self, call: str, handler: UnaryHandler, patience: Patience) -> grpc.RpcMethodHandler[Any, Any]:
         """Return a method with one request and one answer."""
@@ -103,20 +106,44 @@ class Gate:
             UnauthenticatedError: its credential expired, was withdrawn, or proves somebody else by now.
             NotPermittedError: it lost the role.
         """
-        principal = self.authenticator.authenticate(caller.presented)
-        if principal.id != caller.principal.id:
-            raise UnauthenticatedError("the credential proves somebody else by now", hint="Open the stream again")
-        access.require(principal, caller.call)
+        with self._noting(caller.call, caller.peer):
+            principal = self._let_in(caller.presented, caller.call)
+            if principal.id != caller.principal.id:
+                raise UnauthenticatedError("the credential proves somebody else by now", hint="Open the stream again")
 
     def _caller(self, call: str, context: Context, patience: Patience) -> Caller:
-        presented = presented_by(context)
-        principal = self.authenticator.authenticate(presented)
-        access.require(principal, call)
+        peer = peer_of(context)
+        with self._noting(call, peer):
+            presented = presented_by(context)
+            principal = self._let_in(presented, call)
         default, at_most = patience.value
         # Without a deadline gRPC gives None, and far-off ones are clamped alike.
         asked = context.time_remaining()
         seconds = default if asked is None else max(0.0, min(asked, at_most))
-        return Caller(principal, presented, seconds, call)
+        return Caller(principal, presented, seconds, call, peer)
+
+    def _let_in(self, presented: Presented, call: str) -> Principal:
+        principal = self.authenticator.authenticate(presented)
+        access.require(principal, call)
+        return principal
+
+    @contextlib.contextmanager
+    def _noting(self, call: str, peer: str) -> Iterator[None]:
+        try:
+            yield
+        except (UnauthenticatedError, NotPermittedError) as error:
+            said = error.metadata()
+            self.note(
+                Refusal(
+                    error.reason,
+                    said.get("why", ""),
+                    call,
+                    peer,
+                    principal=said.get("principal", said.get("certificate", "")),
+                    claimed=said.get("token", ""),
+                )
+            )
+            raise
 
 
 def read_message(kind: type[_M], data: bytes) -> _M:

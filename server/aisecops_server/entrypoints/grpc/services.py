@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from aisecops.v1 import (
     transparency_service_pb2,
 )
 
+from aisecops_server.domain.refusal import Refusal
 from aisecops_server.entrypoints.grpc.admission import Admission
 from aisecops_server.entrypoints.grpc.approval_service import ApprovalService, ApprovalUseCases, wait_room
 from aisecops_server.entrypoints.grpc.audit_service import AuditService
@@ -65,6 +67,7 @@ class Served:
     publish: PublishCheckpoint
     export: ExportEvidence
     authenticator: Authenticator
+    note_refusal: Callable[[Refusal], None]
     ids: Ids
     readiness: Readiness
     max_in_flight: int = 256
@@ -87,7 +90,7 @@ class Served:
 
 def handlers(served: Served) -> tuple[grpc.GenericRpcHandler, ...]:
     """Return everything that a server must answer."""
-    gate = Gate(served.authenticator)
+    gate = Gate(served.authenticator, served.note_refusal)
     health = HealthService(served.readiness, frozenset(served.service_names))
     return (
         grpc.method_handlers_generic_handler(_DECISION, _decision_methods(served, gate)),

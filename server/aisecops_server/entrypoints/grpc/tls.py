@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 
@@ -57,6 +58,12 @@ def presented_by(context: grpc.aio.ServicerContext[Any, Any]) -> Presented:
         certificate=b"".join(facts.get("x509_pem_cert", ())),
         intermediates=b"".join(facts.get("x509_pem_cert_chain", ())),
     )
+
+
+def peer_of(context: grpc.aio.ServicerContext[Any, Any]) -> str:
+    """Return the address that calls, without its port, which is another one each time."""
+    kind, _, rest = context.peer().partition(":")
+    return unquote(rest.rpartition(":")[0]).strip("[]") if kind in ("ipv4", "ipv6") else kind
 
 
 def _token(context: grpc.aio.ServicerContext[Any, Any]) -> str:
