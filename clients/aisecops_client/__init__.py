@@ -16,6 +16,7 @@ from aisecops_client.client import Client
 from aisecops_client.errors import (
     AccessRefusedError,
     AisecopsClientError,
+    ApprovalNotUsableError,
     FaultError,
     NotFoundError,
     RequestRefusedError,
@@ -29,6 +30,7 @@ __all__ = [
     "AccessRefusedError",
     "AisecopsClientError",
     "Answer",
+    "ApprovalNotUsableError",
     "AsyncClient",
     "Client",
     "FaultError",

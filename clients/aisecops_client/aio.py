@@ -15,6 +15,7 @@ from aisecops.v1 import (
     decision_service_pb2,
     execution_service_pb2,
 )
+from aisecops.v1.approval_pb2 import Approval
 from aisecops.v1.audit_service_pb2_grpc import AuditServiceStub
 from aisecops.v1.bundle_service_pb2_grpc import BundleServiceStub
 from aisecops.v1.decision_service_pb2_grpc import DecisionServiceStub
@@ -22,9 +23,11 @@ from aisecops.v1.event_pb2 import Event
 from aisecops.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from aisecops.v1.plan_pb2 import ToolCallMessage
 
+from aisecops_client.aio_approvals import AsyncApprovals
 from aisecops_client.answers import Answer, answer_of, result_of
+from aisecops_client.approvals import GRANTED, WAIT_SECONDS, in_trace
 from aisecops_client.errors import AisecopsClientError, from_rpc_error
-from aisecops_client.messages import Plan, batch_request, bearer, decide_request
+from aisecops_client.messages import Plan, batch_request, bearer, built, decide_request
 from aisecops_client.transport import PLAIN_OPTIONS, TLS_OPTIONS, require_plain
 
 if TYPE_CHECKING:
@@ -84,14 +87,51 @@ class AsyncClient:
         """Close the connection."""
         await self.channel.close()
 
-    async def decide(self, plan: Plan, *, message: ToolCallMessage | None = None, idempotency_key: str = "") -> Answer:
-        """Return the decision on one plan.
+    @property
+    def approvals(self) -> AsyncApprovals:
+        """Return the calls about requests for approval."""
+        return AsyncApprovals(self.channel, self.token, self.work_seconds)
+
+    async def decide(
+        self,
+        plan: Plan,
+        *,
+        message: ToolCallMessage | None = None,
+        idempotency_key: str = "",
+        approval_id: str = "",
+    ) -> Answer:
+        """Return the decision on one plan; ``approval_id`` is the approval that people gave for exactly this one.
 
         Raises:
-            AisecopsClientError: there is none; do not act.
+            ApprovalNotUsableError: the approval does not stand for this plan now.
+            AisecopsClientError: there is no decision; do not act.
         """
-        request = decide_request(plan, message=message, idempotency_key=idempotency_key)
+        request = decide_request(plan, message=message, idempotency_key=idempotency_key, approval_id=approval_id)
         return answer_of(await self._call(self._decisions.Decide, request, self.timeout_seconds))
+
+    async def wait_for_approval(self, answer: Answer, *, seconds: float = WAIT_SECONDS) -> Approval:
+        """Return the request that ``answer`` names when people have decided it, or when ``seconds`` are over.
+
+        Only in the state GRANTED is it of use: decide the same plan again, with its id and a fresh idempotency key.
+
+        Raises:
+            AisecopsClientError: it cannot be told what became of it; do not act.
+        """
+        return await self.approvals.wait(answer.approval_id, seconds=seconds)
+
+    async def decide_with_people(self, plan: Plan, *, seconds: float = WAIT_SECONDS) -> Answer:
+        """Return the decision on one plan, after people were asked where policy wants that; this may take minutes.
+
+        What is not approved in ``seconds`` comes back as it was: not allowed.
+
+        Raises:
+            AisecopsClientError: there is no decision; do not act.
+        """
+        asked = built(plan)
+        answer = await self.decide(asked)
+        if not answer.waits_for_people or (await self.wait_for_approval(answer, seconds=seconds)).state != GRANTED:
+            return answer
+        return await self.decide(in_trace(asked, answer), approval_id=answer.approval_id)
 
     async def decide_batch(self, plans: Sequence[Plan], *, dry_run: bool = False) -> list[Answer | AisecopsClientError]:
         """Return the decisions on many plans in their order, an error standing for what was not decided.

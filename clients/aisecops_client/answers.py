@@ -11,11 +11,15 @@ from aisecops_client.errors import AisecopsClientError, from_item_error
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A decision with the proof that it was recorded, and the grants by which its steps may run, in plan order."""
+    """A decision with the proof that it was recorded, and the grants by which its steps may run, in plan order.
+
+    ``approval_id`` names the request that waits for people, or the approval that was used.
+    """
 
     decision: decision_pb2.Decision
     receipt: decision_pb2.Receipt
     grants: tuple[grant_pb2.Grant, ...] = ()
+    approval_id: str = ""
 
     @property
     def allowed(self) -> bool:
@@ -25,6 +29,11 @@ class Answer:
             and self.decision.outcome == decision_pb2.OUTCOME_ALLOW
             and bool(self.receipt.event_id)
         )
+
+    @property
+    def waits_for_people(self) -> bool:
+        """Return whether the plan may run once people approve it."""
+        return bool(self.approval_id) and self.outcome == "REQUIRE_APPROVAL"
 
     @property
     def outcome(self) -> str:
@@ -46,8 +55,9 @@ class Answer:
 
 def answer_of(response: decision_service_pb2.DecideResponse | decision_service_pb2.DryRunResponse) -> Answer:
     """Return the answer in a response."""
-    granted = response.grants if isinstance(response, decision_service_pb2.DecideResponse) else ()
-    return Answer(response.decision, response.receipt, tuple(granted))
+    if isinstance(response, decision_service_pb2.DecideResponse):
+        return Answer(response.decision, response.receipt, tuple(response.grants), response.approval_id)
+    return Answer(response.decision, response.receipt)
 
 
 def result_of(

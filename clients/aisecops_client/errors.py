@@ -45,6 +45,10 @@ class NotFoundError(AisecopsClientError):
     """There is no such trace, decision or revision."""
 
 
+class ApprovalNotUsableError(AisecopsClientError):
+    """An approval does not stand for the plan, or takes no vote; ``metadata["why"]`` says why, such as `expired`."""
+
+
 class RetryLaterError(AisecopsClientError):
     """The control plane is overloaded or cannot decide at the moment."""
 
@@ -65,17 +69,24 @@ _KINDS: Mapping[grpc.StatusCode, type[AisecopsClientError]] = {
     grpc.StatusCode.ABORTED: RetryLaterError,
 }
 
+_KINDS_OF_REASON: Mapping[str, type[AisecopsClientError]] = {"APPROVAL_NOT_USABLE": ApprovalNotUsableError}
+
 
 def from_rpc_error(error: grpc.RpcError) -> AisecopsClientError:
     """Return the typed error of a failed call."""
     code = error.code() if isinstance(error, _ENDED) else grpc.StatusCode.UNKNOWN
     details = error.details() if isinstance(error, _ENDED) else str(error)
-    found = _KINDS.get(code, FaultError)(details or "", code)
+    said = _Said()
     trailers = error.trailing_metadata() if isinstance(error, _ENDED) else None
     for key, value in trailers or ():
         if key == _DETAILS_KEY:
-            _add_details(found, value)
+            said.read(value)
+    found = _kind(code, said.reason)(details or "", code, said.reason, said.metadata, said.retry_after_seconds)
     return _too_large() if _is_transport_refusal(found) else found
+
+
+def _kind(code: grpc.StatusCode, reason: str) -> type[AisecopsClientError]:
+    return _KINDS_OF_REASON.get(reason) or _KINDS.get(code, FaultError)
 
 
 def _is_transport_refusal(found: AisecopsClientError) -> bool:
@@ -92,13 +103,22 @@ def from_item_error(error: decision_service_pb2.ItemError) -> AisecopsClientErro
     """Return the typed error of one item of a batch or one message of a session."""
     code = _CODES.get(error.code, grpc.StatusCode.UNKNOWN)
     metadata = {"field": error.field} if error.field else {}
-    return _KINDS.get(code, FaultError)(error.message, code, error.reason, metadata)
+    return _kind(code, error.reason)(error.message, code, error.reason, metadata)
 
 
-def _add_details(found: AisecopsClientError, data: bytes | str) -> None:
-    for detail in status_pb2.Status.FromString(data).details if isinstance(data, bytes) else ():
-        info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
-        if detail.Unpack(info):
-            found.reason, found.metadata = info.reason, dict(info.metadata)
-        elif detail.Unpack(retry):
-            found.retry_after_seconds = retry.retry_delay.ToTimedelta().total_seconds()
+@dataclass(slots=True)
+class _Said:
+    """What the control plane says of an error beside its status."""
+
+    reason: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    retry_after_seconds: float | None = None
+
+    def read(self, data: bytes | str) -> None:
+        """Take in the details of a status."""
+        for detail in status_pb2.Status.FromString(data).details if isinstance(data, bytes) else ():
+            info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+            if detail.Unpack(info):
+                self.reason, self.metadata = info.reason, dict(info.metadata)
+            elif detail.Unpack(retry):
+                self.retry_after_seconds = retry.retry_delay.ToTimedelta().total_seconds()

@@ -25,11 +25,17 @@ def tool_call_message(shape: str, payload: bytes | str, *, server: str = "") -> 
 
 
 def decide_request(
-    plan: Plan, *, message: ToolCallMessage | None = None, idempotency_key: str = ""
+    plan: Plan, *, message: ToolCallMessage | None = None, idempotency_key: str = "", approval_id: str = ""
 ) -> decision_service_pb2.DecideRequest:
     """Return the request for one plan."""
-    built = plan.build() if isinstance(plan, PlanBuilder) else plan
-    return decision_service_pb2.DecideRequest(plan=built, message=message, idempotency_key=idempotency_key)
+    return decision_service_pb2.DecideRequest(
+        plan=built(plan), message=message, idempotency_key=idempotency_key, approval_id=approval_id
+    )
+
+
+def built(plan: Plan) -> ExecutionPlan:
+    """Return the plan that a builder has so far, or the plan itself."""
+    return plan.build() if isinstance(plan, PlanBuilder) else plan
 
 
 def batch_request(plans: Iterable[Plan], *, dry_run: bool) -> decision_service_pb2.DecideBatchRequest:

@@ -20,10 +20,16 @@ errors alike. `aisecops COMMAND --help` says the same as this page.
 
 # What is printed as JSON: by commands that ask the control plane, its message; by the others, these fields.
 SHAPES: Mapping[str, tuple[str, ...]] = {
-    "decide": ("decision", "receipt"),
+    "decide": ("decision", "receipt", "approvalId"),
     "explain": ("initiator", "decision", "capabilities", "influences", "replay", "documentJson", "traceText"),
     "trace show": ("summary", "decisions", "events"),
     "trace list": ("traces", "nextPageToken"),
+    "approvals list": ("approvals", "nextPageToken"),
+    "approvals show": ("approval", "statementJson", "decision", "caller"),
+    "approvals approve": ("approval",),
+    "approvals deny": ("approval",),
+    "approvals withdraw": ("approval",),
+    "approvals wait": ("approval",),
     "bundle list": ("revisions", "nextPageToken"),
     "bundle show": ("revision", "rules"),
     "bundle status": ("status",),

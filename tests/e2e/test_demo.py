@@ -161,7 +161,7 @@ def test_the_exit_code_of_decide_is_its_outcome(served: Kept, name: str, code: E
     done = decide(served, name, "-o", "json")
     assert done.code == code
     assert done.json["decision"]["outcome"] == outcome
-    assert set(done.json) == {"decision", "receipt"}
+    assert set(done.json) == {"decision", "receipt", "approvalId"}
 
 
 def test_a_dry_run_says_so_and_grants_nothing(served: Kept) -> None:

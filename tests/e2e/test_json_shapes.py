@@ -27,10 +27,11 @@ SHAPES = {
 }
 SUPPORT = "spiffe://corp.example/agent/support-assistant"
 PLAN = {"steps": [{"step_id": "read", "tool": "tickets/read", "arguments": {"ticket_id": "T-1"}}]}
-# Recorded traces, onboarding and budgets that were used have tests of their own.
+# Recorded traces, onboarding, budgets that were used and approvals have tests of their own.
 ELSEWHERE = {"trace import", "trace evaluate", "dev onboard", "budget show", "budget history"} | {
     "budget adjust",
     "budget release",
+    *(f"approvals {word}" for word in ("show", "approve", "deny", "withdraw", "wait")),
 }
 
 

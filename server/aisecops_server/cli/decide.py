@@ -12,6 +12,8 @@ from aisecops_server.cli.output import say, show
 
 if TYPE_CHECKING:
     from aisecops.v1 import plan_pb2
+    from aisecops_client.answers import Answer
+    from aisecops_client.client import Client
     from rich.console import Console
 
 _NO_AGENT = (
@@ -30,6 +32,7 @@ _FORMATS = ("openai", "anthropic", "mcp")
                                                        the same on a laptop, with a token made here
     aisecops decide -f plan.json --agent ID --dry-run  what would be decided; grants nothing
     aisecops decide -f plan.json --agent ID --explain  with the facts that each rule read
+    aisecops decide -f plan.json --agent ID --wait     and wait for people where policy wants them
     aisecops decide -f - --agent ID < plan.json        from a pipe
     aisecops decide --message call.json --format openai --tool-server mail
                                                        the tool calls of a model's own message
@@ -45,6 +48,8 @@ _FORMATS = ("openai", "anthropic", "mcp")
 @click.option("--agent", default="", help="Ask as this agent, with a token of the local issuer.")
 @click.option("--explain", "explained", is_flag=True, help="Show also what each rule read and who was trusted.")
 @click.option("--key", default="", help="Idempotency key: a retry returns the stored decision.")
+@click.option("--approval", default="", help="The approval that people gave for exactly this plan.")
+@click.option("--wait", is_flag=True, help="If people must agree, wait until they did and decide again.")
 def decide(
     *,
     file: IO[bytes] | None,
@@ -56,6 +61,8 @@ def decide(
     agent: str,
     explained: bool,
     key: str,
+    approval: str,
+    wait: bool,
 ) -> ExitCode:
     """Ask whether a plan may run.
 
@@ -68,6 +75,8 @@ def decide(
         raise click.UsageError("give a plan with --file or a model's message with --message")
     if message is not None and message_format is None:
         raise click.UsageError("--message needs --format: the control plane does not guess")
+    if dry_run and (approval or wait):
+        raise click.UsageError("--approval and --wait are for deciding in earnest; a dry run grants nothing")
     if revision and not dry_run:
         raise click.UsageError("--revision is for --dry-run: only the live revision decides for real")
     from aisecops_client.messages import tool_call_message  # noqa: PLC0415
@@ -83,12 +92,29 @@ def decide(
         if dry_run:
             answer = client.dry_run(plan, message=call, revision=revision)
         else:
-            answer = client.decide(plan, message=call, idempotency_key=key)
-    document = {"decision": to_json(answer.decision), "receipt": to_json(answer.receipt)}
+            answer = client.decide(plan, message=call, idempotency_key=key, approval_id=approval)
+        if wait and answer.waits_for_people:
+            answer = _after_people(client, plan, call, answer)
+    document = {
+        "decision": to_json(answer.decision),
+        "receipt": to_json(answer.receipt),
+        "approvalId": answer.approval_id,
+    }
     _print(document, {step.step_id: step.tool for step in plan.steps}, explained=explained)
     if asks_as_operator(agent):
         say(_NO_AGENT.format(asked=LOCAL_SUBJECT))
     return of_outcome(answer.outcome)
+
+
+def _after_people(
+    client: Client, plan: plan_pb2.ExecutionPlan, call: plan_pb2.ToolCallMessage | None, answer: Answer
+) -> Answer:
+    from aisecops_client.approvals import GRANTED, in_trace  # noqa: PLC0415
+
+    say(f"waits for people: aisecops approvals show {answer.approval_id}")
+    if client.wait_for_approval(answer).state != GRANTED:
+        return answer
+    return client.decide(in_trace(plan, answer), message=call, approval_id=answer.approval_id)
 
 
 def _plan(file: IO[bytes] | None) -> plan_pb2.ExecutionPlan:
@@ -118,3 +144,6 @@ def _print(answer: dict[str, Any], tools: dict[str, str], *, explained: bool) ->
     receipt = answer["receipt"]
     retry = ", a retry of a stored decision" if receipt.get("replayed") else ""
     say(f"recorded at log index {receipt['logIndex']}{retry}; aisecops explain {decision['decisionId']}")
+    if answer["approvalId"]:
+        waits = decision["outcome"] == "OUTCOME_REQUIRE_APPROVAL"
+        say(f"{'waits for people' if waits else 'people agreed'}: aisecops approvals show {answer['approvalId']}")

@@ -25,6 +25,7 @@ ENTRIES = {
     "decide": Entry(f"{_HERE}.decide:decide", "Ask whether a plan may run."),
     "explain": Entry(f"{_HERE}.explain:explain", "Say why a decision came out as it did."),
     "trace": Entry(f"{_HERE}.trace:trace", "Look at what agents proposed and what was decided."),
+    "approvals": Entry(f"{_HERE}.approvals:approvals", "See what waits for people, and answer it."),
     "bundle": Entry(f"{_HERE}.bundle:bundle", "See and change which policy revision is live."),
     "grant": Entry(f"{_HERE}.grant:grant", "See execution grants, take them back, get the keys that verify them."),
     "incident": Entry(f"{_HERE}.incident:incident", "See calls that ran otherwise than it was decided."),

@@ -34,6 +34,18 @@ WARNED = Sign("warned", "≈", "~", "#856404", "#ffcc33")
 
 _OUTCOMES = {"ALLOW": ALLOWED, "DENY": BLOCKED, "REQUIRE_APPROVAL": ESCALATED}
 _EFFECTS = {"DENY": BLOCKED, "REQUIRE_APPROVAL": ESCALATED, "WARN": WARNED}
+_APPROVALS = {
+    "REQUESTED": Sign("waits", "▲", "!", ESCALATED.light, ESCALATED.dark),
+    "GRANTED": Sign("granted", "✓", "+", ALLOWED.light, ALLOWED.dark),
+    "REJECTED": Sign("rejected", "✕", "x", BLOCKED.light, BLOCKED.dark),
+    "WITHDRAWN": Sign("withdrawn", "·", ".", NOT_REACHED.light, NOT_REACHED.dark),
+    "EXPIRED": Sign("expired", "·", ".", NOT_REACHED.light, NOT_REACHED.dark),
+    "CONSUMED": Sign("used", "✓", "+", ALLOWED.light, ALLOWED.dark),
+}
+_CHOICES = {
+    "APPROVE": Sign("agreed", "✓", "+", ALLOWED.light, ALLOWED.dark),
+    "DENY": Sign("denied", "✕", "x", BLOCKED.light, BLOCKED.dark),
+}
 _CHECKS = {
     "ok": Sign("ok", "✓", "+", ALLOWED.light, ALLOWED.dark),
     "warn": Sign("warn", "≈", "~", WARNED.light, WARNED.dark),
@@ -79,9 +91,23 @@ GATES: Mapping[str, str] = {
 }
 
 
+_PREFIXES = (
+    "OUTCOME_",
+    "MODE_",
+    "EFFECT_",
+    "STAGE_",
+    "SOURCE_KIND_",
+    "TRUST_LEVEL_",
+    "REVISION_STATE_",
+    "APPROVAL_STATE_",
+    "CHOICE_",
+    "SIGNED_BY_",
+)
+
+
 def bare(name: str) -> str:
     """Return an enum name of the API without its type prefix: ``OUTCOME_DENY`` becomes ``DENY``."""
-    for prefix in ("OUTCOME_", "MODE_", "EFFECT_", "STAGE_", "SOURCE_KIND_", "TRUST_LEVEL_", "REVISION_STATE_"):
+    for prefix in _PREFIXES:
         if name.startswith(prefix):
             return name.removeprefix(prefix)
     return name
@@ -106,6 +132,16 @@ def severity_sign(severity: str) -> Sign:
 def effect_sign(effect: str) -> Sign:
     """Return the sign of a finding's effect."""
     return _EFFECTS.get(bare(effect).upper(), ERROR)
+
+
+def approval_sign(state: str) -> Sign:
+    """Return the sign of what became of a request for approval."""
+    return _APPROVALS.get(bare(state), ERROR)
+
+
+def choice_sign(choice: str) -> Sign:
+    """Return the sign of a person's answer."""
+    return _CHOICES.get(bare(choice), ERROR)
 
 
 def check_sign(state: str) -> Sign:

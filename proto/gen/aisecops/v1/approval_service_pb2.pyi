@@ -115,10 +115,13 @@ class GetApprovalResponse(_message.Message):
     APPROVAL_FIELD_NUMBER: _builtins.int
     STATEMENT_JSON_FIELD_NUMBER: _builtins.int
     DECISION_FIELD_NUMBER: _builtins.int
+    CALLER_FIELD_NUMBER: _builtins.int
     statement_json: _builtins.bytes
     """Statement_json is exactly what people are asked to agree to: steps with their arguments, sources, findings. It is
     canonical JSON in which every character that steers a screen or hides from the eye stands as its escape.
     """
+    caller: _builtins.str
+    """Caller is who the credential of this call proves: the `sub` of a vote that the caller signs."""
     @_builtins.property
     def approval(self) -> _approval_pb2.Approval:
         """Approval is the request."""
@@ -133,10 +136,11 @@ class GetApprovalResponse(_message.Message):
         approval: _approval_pb2.Approval | None = ...,
         statement_json: _builtins.bytes = ...,
         decision: _decision_pb2.Decision | None = ...,
+        caller: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "decision", b"decision"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "decision", b"decision", "statement_json", b"statement_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "caller", b"caller", "decision", b"decision", "statement_json", b"statement_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

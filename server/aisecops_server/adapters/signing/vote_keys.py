@@ -21,7 +21,7 @@ from aisecops_server.adapters.signing.keys import SigningKey
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.people import PublicKey
 
-_COORDINATE_BYTES = 32
+COORDINATE_BYTES = 32
 
 
 class SigningVoteKeys:
@@ -65,7 +65,7 @@ def jwk_of(key: Ed25519PublicKey | ec.EllipticCurvePublicKey) -> dict[str, JsonV
     if isinstance(key, Ed25519PublicKey):
         return {"kty": "OKP", "crv": "Ed25519", "x": _encoded(key.public_bytes(Encoding.Raw, PublicFormat.Raw))}
     numbers = key.public_numbers()
-    x, y = (_encoded(number.to_bytes(_COORDINATE_BYTES)) for number in (numbers.x, numbers.y))
+    x, y = (_encoded(number.to_bytes(COORDINATE_BYTES)) for number in (numbers.x, numbers.y))
     return {"kty": "EC", "crv": "P-256", "x": x, "y": y}
 
 
@@ -74,9 +74,9 @@ def _verify(key: PublicKey, message: bytes, signature: bytes) -> None:
         case ("OKP", "Ed25519"):
             Ed25519PublicKey.from_public_bytes(_decoded(key.get("x"))).verify(signature, message)
         case ("EC", "P-256"):
-            if len(signature) != 2 * _COORDINATE_BYTES:
+            if len(signature) != 2 * COORDINATE_BYTES:
                 raise InvalidSignature
-            r, s = (int.from_bytes(part) for part in (signature[:_COORDINATE_BYTES], signature[_COORDINATE_BYTES:]))
+            r, s = (int.from_bytes(part) for part in (signature[:COORDINATE_BYTES], signature[COORDINATE_BYTES:]))
             point = ec.EllipticCurvePublicNumbers(
                 int.from_bytes(_decoded(key.get("x"))), int.from_bytes(_decoded(key.get("y"))), ec.SECP256R1()
             )

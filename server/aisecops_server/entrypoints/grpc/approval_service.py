@@ -67,6 +67,7 @@ class ApprovalService:
             approval=approval_message(shown.approval),
             statement_json=shown.statement,
             decision=decision_message(shown.decision.details),
+            caller=caller.principal.id,
         )
 
     async def vote(self, request: bytes, caller: Caller) -> api.VoteResponse:

@@ -1,0 +1,257 @@
+"""The commands of ``aisecops approvals``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aisecops_server.cli.exit_codes import ExitCode
+from aisecops_server.cli.invocation import command
+from aisecops_server.cli.output import say, show, show_list, talk_console, when
+
+if TYPE_CHECKING:
+    from aisecops.v1 import approval_pb2, approval_service_pb2
+    from aisecops_client.client import Client
+    from aisecops_client.votes import VoteSigner
+    from rich.console import Console
+
+KEY_VARIABLE = "AISECOPS_VOTE_KEY_FILE"
+STATES = ("requested", "granted", "rejected", "withdrawn", "expired", "consumed")
+_ID = "An approval's whole id, as 'approvals list' prints it."
+_NOTE = "Kept with it in the audit log."
+_KEY = f"PEM file of your own private key, to sign with. Default: {KEY_VARIABLE}."
+_NOBODY_WAITS = "nothing waits for you; 'aisecops approvals list --all' shows what was"
+
+
+@command(
+    "list",
+    examples="""
+    aisecops approvals list                        what waits for people now
+    aisecops approvals list --all                  the newest of everything
+    aisecops approvals list --state rejected --agent spiffe://corp.example/agent/support-assistant
+    aisecops approvals list -o ndjson | jq -r .approvalId
+    """,
+)
+@click.option("--all", "everything", is_flag=True, help="Also what is decided, the newest first.")
+@click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="Only those; may be repeated.")
+@click.option("--agent", default="", help="Only requests of this agent.")
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="Requests on a page.")
+@click.option("--page", default="", help="The nextPageToken of the page before.")
+def list_approvals(*, everything: bool, states: tuple[str, ...], agent: str, limit: int, page: str) -> ExitCode:
+    """List what waits for people, the soonest to expire first."""
+    from aisecops.v1 import approval_pb2  # noqa: PLC0415
+
+    from aisecops_server.cli.connection import connect, to_json  # noqa: PLC0415
+
+    asked = states or (() if everything else ("requested",))
+    numbers = [approval_pb2.ApprovalState.Value(f"APPROVAL_STATE_{state.upper()}") for state in asked]
+    with connect() as client:
+        found = to_json(client.approvals.page(states=numbers, agent_id=agent, page_size=limit, page_token=page))
+    if asked == ("requested",):
+        found["approvals"].sort(key=lambda approval: approval["expiresAt"])
+
+    def draw(target: Console) -> None:
+        from aisecops_server.terminal.approvals import inbox  # noqa: PLC0415
+
+        target.print(inbox(target, found["approvals"], _now()))
+
+    empty = _NOBODY_WAITS if asked == ("requested",) and not agent else "no request matches; drop a filter"
+    show_list(found, items="approvals", draw=draw, empty=empty)
+    if found["nextPageToken"]:
+        say(f"more: --page {found['nextPageToken']}")
+    return ExitCode.OK
+
+
+@command(
+    "show",
+    examples="""
+    aisecops approvals show apr-0199f2c4a1b7
+    aisecops approvals show apr-0199f2c4a1b7 --statement   exactly the bytes that a vote is about
+    aisecops approvals show apr-0199f2c4a1b7 -o json | jq -r .approval.state
+    """,
+)
+@click.argument("approval", help=_ID)
+@click.option("--statement", is_flag=True, help="Print only what a vote is about, byte for byte.")
+def show_approval(*, approval: str, statement: bool) -> ExitCode:
+    """Show exactly what would run, and why people are asked.
+
+    Arguments are shown as they would be sent to the tool; characters that steer a terminal or hide from the eye
+    stand as their escapes.
+    """
+    from aisecops_server.cli.connection import connect, to_json  # noqa: PLC0415
+
+    with connect() as client:
+        shown = client.approvals.show(approval)
+    if statement:
+        click.echo(shown.statement_json)
+        return ExitCode.OK
+    show(to_json(shown), lambda target: _draw(target, shown))
+    return ExitCode.OK
+
+
+@command(
+    "approve",
+    examples="""
+    aisecops approvals approve apr-0199f2c4a1b7
+    aisecops approvals approve apr-0199f2c4a1b7 --note "checked with the carrier"
+    aisecops approvals approve apr-0199f2c4a1b7 --key ~/.keys/ada.pem   signed by you, not only on your behalf
+    aisecops approvals approve apr-0199f2c4a1b7 --yes -o json           no question; for scripts that asked already
+    """,
+)
+@click.argument("approval", help=_ID)
+@click.option("--note", default="", help=_NOTE)
+@click.option("--key", envvar=KEY_VARIABLE, type=click.Path(dir_okay=False), help=_KEY)
+@click.option("--yes", is_flag=True, help="Do not ask; you have seen what would run.")
+def approve(*, approval: str, note: str, key: str | None, yes: bool) -> ExitCode:
+    """Agree to one plan, once.
+
+    Shows what would run and asks. Who votes is who your credential proves: not the one who asks, not one who answers
+    for the agent, and nobody twice. Exit code: 0 when it is granted, 4 when more people must agree.
+    """
+    from aisecops_server.cli.connection import connect  # noqa: PLC0415
+
+    with connect() as client:
+        shown = client.approvals.show(approval)
+        if not yes:
+            _require_consent(shown)
+        return _voted(_vote(client, shown, "APPROVE", note=note, key=key))
+
+
+@command("deny", examples='aisecops approvals deny apr-0199f2c4a1b7 --note "no ticket for this refund"')
+@click.argument("approval", help=_ID)
+@click.option("--note", default="", help=_NOTE)
+@click.option("--key", envvar=KEY_VARIABLE, type=click.Path(dir_okay=False), help=_KEY)
+def deny(*, approval: str, note: str, key: str | None) -> ExitCode:
+    """Reject a request; one denial ends it, and the agent is told your note."""
+    from aisecops_server.cli.connection import connect  # noqa: PLC0415
+
+    with connect() as client:
+        _voted(_vote(client, client.approvals.show(approval), "DENY", note=note, key=key))
+    return ExitCode.OK
+
+
+@command("withdraw", examples='aisecops approvals withdraw apr-0199f2c4a1b7 --note "the agent is misbehaving"')
+@click.argument("approval", help=_ID)
+@click.option("--note", default="", help=_NOTE)
+@click.option("--agent", default="", help="Ask as this agent, with a token of the local issuer.")
+def withdraw(*, approval: str, note: str, agent: str) -> ExitCode:
+    """Take a request back, also one that was granted and not used yet."""
+    from aisecops_server.cli.connection import connect  # noqa: PLC0415
+
+    with connect(agent=agent) as client:
+        _told(client.approvals.withdraw(approval, note=note))
+    return ExitCode.OK
+
+
+@command(
+    "wait",
+    examples="""
+    aisecops approvals wait apr-0199f2c4a1b7 && echo granted
+    aisecops approvals wait apr-0199f2c4a1b7 --seconds 60
+    """,
+)
+@click.argument("approval", help=_ID)
+@click.option("--seconds", type=click.FloatRange(min=0), default=900.0, show_default=True, help="How long at most.")
+@click.option("--agent", default="", help="Ask as this agent, with a token of the local issuer.")
+def wait(*, approval: str, seconds: float, agent: str) -> ExitCode:
+    """Wait until people have decided.
+
+    Exit code: 0 granted, 3 not granted, 4 nobody has decided in time.
+    """
+    from aisecops_server.cli.connection import connect  # noqa: PLC0415
+
+    with connect(agent=agent) as client:
+        decided = client.approvals.wait(approval, seconds=seconds)
+    _told(decided)
+    return _code(decided)
+
+
+def _vote(
+    client: Client, shown: approval_service_pb2.GetApprovalResponse, choice: str, *, note: str, key: str | None
+) -> approval_pb2.Approval:
+    from aisecops.v1 import approval_pb2  # noqa: PLC0415
+
+    from aisecops_server.adapters.system import RandomIds  # noqa: PLC0415
+
+    return client.approvals.vote(
+        shown,
+        approval_pb2.Choice.Value(f"CHOICE_{choice}"),
+        note=note,
+        signer=_signer(key),
+        at_seconds=int(_now()),
+        token_id=RandomIds().nonce(),
+    )
+
+
+def _signer(key: str | None) -> VoteSigner | None:
+    if not key:
+        return None
+    from aisecops_client.votes import VoteSigner  # noqa: PLC0415
+
+    from aisecops_server.adapters.signing.voter_key import read_voter_key  # noqa: PLC0415
+
+    own = read_voter_key(Path(key))
+    return VoteSigner(own.algorithm, own.key_id, own.sign)
+
+
+def _require_consent(shown: approval_service_pb2.GetApprovalResponse) -> None:
+    """Show what would run and ask; whoever cannot be asked has not agreed."""
+    from aisecops_server.terminal.approvals import effect  # noqa: PLC0415
+
+    if not sys.stdin.isatty():
+        raise click.UsageError("nobody can be asked here: look with 'approvals show', then give --yes")
+    _draw(talk_console(), shown)
+    if not click.confirm(effect(_statement(shown)), default=False, err=True):
+        raise click.Abort
+
+
+def _voted(approval: approval_pb2.Approval) -> ExitCode:
+    _told(approval)
+    return _code(approval)
+
+
+def _told(approval: approval_pb2.Approval) -> None:
+    from aisecops_server.cli.connection import to_json  # noqa: PLC0415
+
+    document = to_json(approval)
+
+    def draw(target: Console) -> None:
+        from aisecops_server.terminal.approvals import one_line  # noqa: PLC0415
+
+        target.print(one_line(target, document, _now()))
+
+    show({"approval": document}, draw)
+
+
+def _code(approval: approval_pb2.Approval) -> ExitCode:
+    from aisecops.v1 import approval_pb2  # noqa: PLC0415
+
+    name = approval_pb2.ApprovalState.Name(approval.state).removeprefix("APPROVAL_STATE_")
+    return {"GRANTED": ExitCode.OK, "REQUESTED": ExitCode.ESCALATED}.get(name, ExitCode.DENIED)
+
+
+def _draw(target: Console, shown: approval_service_pb2.GetApprovalResponse) -> None:
+    from aisecops_server.cli.connection import to_json  # noqa: PLC0415
+    from aisecops_server.terminal.approvals import approval_block  # noqa: PLC0415
+
+    target.print(approval_block(target, to_json(shown.approval), _statement(shown), now=_now(), when=when))
+
+
+def _statement(shown: approval_service_pb2.GetApprovalResponse) -> Mapping[str, Any]:
+    from aisecops_client.votes import statement_digest  # noqa: PLC0415
+
+    # What is drawn is what a vote is about, so it is read from those bytes and from nothing else.
+    statement_digest(shown)
+    found: Mapping[str, Any] = json.loads(shown.statement_json)
+    return found
+
+
+def _now() -> float:
+    from aisecops_server.adapters.system import SystemClock  # noqa: PLC0415
+
+    return SystemClock().now_ns() / 1e9

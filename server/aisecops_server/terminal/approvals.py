@@ -1,0 +1,208 @@
+"""How requests for approval look: an inbox that says what is at stake, and one request with all that would run.
+
+What is drawn of a request is read from its statement, which is what a vote is about. The agent's own words are marked
+as such: they are a claim, and sometimes an attempt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from aisecops_server.domain.visible_text import json_text
+from aisecops_server.terminal.consoles import indented
+from aisecops_server.terminal.decisions import FAINT, STRONG, finding_lines, signed, trust_style
+from aisecops_server.terminal.lists import agent_word
+from aisecops_server.terminal.words import (
+    Sign,
+    approval_sign,
+    bare,
+    choice_sign,
+    counted,
+    short_revision,
+    source_word,
+    trust_word,
+)
+
+Json = Mapping[str, Any]
+When = Callable[[str], str]
+
+_MINUTE = 60
+_HOUR = 3600
+_DAY = 86_400
+# Less than this is a reason to look at the clock.
+_SOON_SECONDS = 180
+_SHORT_VALUE = 60
+
+
+def inbox(console: Console, approvals: Sequence[Json], now: float) -> Group:
+    """Return requests, three lines each: how long still, what it wants, why people are asked."""
+    return Group(*(part for approval in approvals for part in _item(console, approval, now)))
+
+
+def one_line(console: Console, approval: Json, now: float) -> Group:
+    """Return what a request is now, after somebody did something to it."""
+    parts: list[RenderableType] = [Text("  ").join([_state(console, approval), *_times(approval, now)])]
+    last = approval["votes"][-1] if approval["votes"] else None
+    said = str(last["note"]) if last else str(approval.get("closedNote", ""))
+    if said:
+        parts.append(indented(Text(f"“{said}”", style=FAINT)))
+    parts.append(indented(Text(str(approval["approvalId"]), style=FAINT)))
+    return Group(*parts)
+
+
+def approval_block(console: Console, approval: Json, statement: Json, *, now: float, when: When) -> Group:
+    """Return one request with exactly what would run, who said what, and who may still."""
+    parts: list[RenderableType] = [
+        Text("  ").join([_state(console, approval), *_times(approval, now)]),
+        Text(str(approval["approvalId"]), style=FAINT),
+        Text.assemble(("asked by ", FAINT), str(statement["agent_id"])),
+    ]
+    if statement["delegation"]:
+        parts.append(Text.assemble(("on behalf of ", FAINT), " → ".join(map(str, statement["delegation"]))))
+    if statement["intent"]:
+        parts.append(Text.assemble(("it says it wants to ", FAINT), (f"“{statement['intent']}”", "italic")))
+    parts += [Text(""), Text("what would run, once", style=STRONG), *_steps(statement)]
+    parts += [Text(""), Text("why people are asked", style=STRONG), *_findings(console, statement)]
+    if statement["sources"]:
+        parts += [Text(""), Text("what it listened to", style=STRONG), _sources(statement)]
+    parts += [Text(""), Text("who agrees", style=STRONG), *_people(console, approval, when)]
+    parts += [Text(""), *_proof(statement, approval)]
+    return Group(*parts)
+
+
+def effect(statement: Json) -> str:
+    """Return the question that names what a yes does."""
+    calls = [f"{step['tool']} with {_in_short(step['arguments'])}" for step in statement["steps"]]
+    shown = "; ".join(calls[:3]) + (f"; and {counted(len(calls) - 3, 'more call')}" if len(calls) > 3 else "")  # noqa: PLR2004 - three read at a glance
+    return f"Let {agent_word(str(statement['agent_id']))} run once: {shown}?"
+
+
+def duration(seconds: float) -> str:
+    """Return a span of time as people say it, by its two largest parts."""
+    whole = max(0, int(seconds))
+    if whole < _MINUTE:
+        return f"{whole}s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE}m {whole % _MINUTE:02d}s"
+    if whole < _DAY:
+        return f"{whole // _HOUR}h {whole % _HOUR // _MINUTE:02d}m"
+    return f"{whole // _DAY}d {whole % _DAY // _HOUR:02d}h"
+
+
+def _item(console: Console, approval: Json, now: float) -> Iterator[RenderableType]:
+    yield Text("  ").join([_state(console, approval), *_times(approval, now)])
+    wants = Text.assemble(
+        (agent_word(str(approval["agentId"])), STRONG), (" wants ", FAINT), ", ".join(map(str, approval["tools"]))
+    )
+    yield indented(wants, (0, 0, 0, 2))
+    yield indented(Text(str(approval["explanation"]), style=FAINT), (0, 0, 0, 2))
+    yield indented(Text(str(approval["approvalId"]), style=FAINT), (0, 0, 0, 2))
+
+
+def _state(console: Console, approval: Json) -> Text:
+    sign = _sign(approval)
+    agreed = sum(bare(str(vote["choice"])) == "APPROVE" for vote in approval["votes"])
+    return Text.assemble(signed(console, sign), (f"  {agreed} of {approval['approversRequired']}", STRONG))
+
+
+def _sign(approval: Json) -> Sign:
+    return approval_sign(str(approval["state"]))
+
+
+def _times(approval: Json, now: float) -> list[Text]:
+    age = Text(f"asked {duration(now - _seconds(approval['requestedAt']))} ago", style=FAINT)
+    if bare(str(approval["state"])) not in {"REQUESTED", "GRANTED"}:
+        return [age]
+    left = _seconds(approval["expiresAt"]) - now
+    return [Text(f"expires in {duration(left)}", style=STRONG if left < _SOON_SECONDS else FAINT), age]
+
+
+def _seconds(timestamp: str) -> float:
+    return datetime.fromisoformat(str(timestamp).removesuffix("Z")).replace(tzinfo=UTC).timestamp()
+
+
+def _steps(statement: Json) -> Iterator[RenderableType]:
+    waits = set(statement["steps_to_approve"])
+    for number, step in enumerate(statement["steps"], start=1):
+        after = f"  after {', '.join(step['depends_on'])}" if step["depends_on"] else ""
+        mark = "" if step["id"] in waits else "  needs nobody by itself"
+        yield Text.assemble(
+            (f"  {number}  ", FAINT), (str(step["tool"]), STRONG), (f"  {step['id']}{after}{mark}", FAINT)
+        )
+        table = Table.grid(padding=(0, 2))
+        table.add_column(no_wrap=True, style=FAINT)
+        table.add_column(overflow="fold")
+        for name, value in step["arguments"].items():
+            table.add_row(Text(str(name)), Text(_value(value)))
+        yield indented(table, (0, 0, 0, 5))
+
+
+def _findings(console: Console, statement: Json) -> Iterator[RenderableType]:
+    for finding in statement["findings"]:
+        drawn = {**finding, "stepId": finding["step"]}
+        for line in finding_lines(console, drawn, with_remedy=False):
+            yield indented(line, (0, 0, 0, 2))
+
+
+def _sources(statement: Json) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for _ in range(3):
+        table.add_column(overflow="fold")
+    for source in statement["sources"]:
+        trust = trust_word(str(source["trust"]))
+        table.add_row(
+            Text(f"  {source['id']}", style=FAINT),
+            Text(f"{source_word(str(source['kind']))} · {trust}", style=trust_style(trust)),
+            Text(str(source["name"] or source["origin_uri"])),
+        )
+    return table
+
+
+def _people(console: Console, approval: Json, when: When) -> Iterator[RenderableType]:
+    for vote in approval["votes"]:
+        own = bare(str(vote["signedBy"])) == "VOTER"
+        proof = (
+            "signed with their own key" if own else f"by {vote['authenticatedBy']}, vouched for by the control plane"
+        )
+        yield Text.assemble(
+            "  ",
+            signed(console, choice_sign(str(vote["choice"]))),
+            f"  {vote['approver']}",
+            (f"  {when(str(vote['votedAt']))}  {proof}", FAINT),
+        )
+        if vote["note"]:
+            yield indented(Text(f"“{vote['note']}”", style="italic"), (0, 0, 0, 4))
+    groups = ", ".join(map(str, approval["groups"]))
+    may = f"somebody of {groups}" if groups else "anybody who may vote"
+    needed = counted(int(approval["approversRequired"]), "person", "different people")
+    yield Text(f"  {needed} must agree: {may}", style=FAINT)
+    if approval["excluded"]:
+        yield Text(f"  not those who answer for the agent: {', '.join(map(str, approval['excluded']))}", style=FAINT)
+    if approval["closedBy"]:
+        yield Text(f"  ended by {approval['closedBy']} {approval['closedNote']}".rstrip(), style=FAINT)
+
+
+def _proof(statement: Json, approval: Json) -> Iterator[Text]:
+    yield Text(
+        f"policy {short_revision(str(statement['bundle_revision']))}  trace {statement['trace_id']}", style=FAINT
+    )
+    yield Text(f"a vote is about SHA-256 {approval['statementDigest']}", style=FAINT)
+
+
+def _value(value: object) -> str:
+    return json_text(value)
+
+
+def _in_short(arguments: Json) -> str:
+    parts = [f"{name} {_cut(_value(value))}" for name, value in arguments.items()]
+    return ", ".join(parts) or "no arguments"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHORT_VALUE else f"{text[:_SHORT_VALUE]}… ({len(text):,} characters)"

@@ -1,0 +1,163 @@
+"""Two terminals: an agent that asks and waits, and a person at night who answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from tests.e2e.program import SECONDS, Terminal
+
+pytestmark = pytest.mark.slow
+
+SUPPORT = "spiffe://corp.example/agent/support-assistant"
+
+
+def plan(amount: int) -> str:
+    arguments = {"order_id": "48213", "customer_id": "C-20417", "amount": amount, "reason": "Parcel lost"}
+    return json.dumps(
+        {
+            "intent": "Refund order 48213",
+            "environment": "production",
+            "steps": [
+                {"step_id": "refund", "tool": "crm/issue_refund", "arguments": arguments, "influenced_by": ["request"]}
+            ],
+            "sources": [
+                {
+                    "source_id": "request",
+                    "kind": "user_prompt",
+                    "content": f"Refund order 48213 of customer C-20417, {amount} EUR. Parcel lost",
+                }
+            ],
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+    home = tmp_path_factory.mktemp("home")
+    made = Terminal(home)
+    policy = str(home / "policy")
+    assert made.run("dev", "policy", policy).code == 0
+    process = subprocess.Popen(
+        [sys.executable, "-m", "aisecops_server", "serve"],
+        env=made.environment(AISECOPS_REPOSITORY=policy),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    try:
+        assert process.stderr.readline().startswith("listening on ")
+        yield made
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=SECONDS)
+
+
+def asked(terminal: Terminal, amount: int) -> str:
+    done = terminal.run("decide", "-f", "-", "--agent", SUPPORT, "-o", "json", stdin=plan(amount))
+    assert done.code == 4, done.err
+    assert f"aisecops approvals show {done.json['approvalId']}" in done.err
+    return str(done.json["approvalId"])
+
+
+def typed(terminal: Terminal, answer: str, *line: str) -> tuple[int, str]:
+    """Run a line in a terminal of its own, answer its question, and return its exit code and what was shown."""
+    pid, screen = pty.fork()
+    if pid == 0:
+        os.execve(sys.executable, [sys.executable, "-m", "aisecops_server", *line], terminal.environment(COLUMNS="100"))
+    shown = b""
+    try:
+        while b"[y/N]" not in shown:
+            shown += os.read(screen, 4096)
+        os.write(screen, f"{answer}\n".encode())
+        while part := os.read(screen, 4096):
+            shown += part
+    except OSError:  # the terminal is gone with its process
+        pass
+    finally:
+        os.close(screen)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
+
+
+def test_one_waits_in_a_terminal_while_another_agrees_in_the_next(terminal: Terminal) -> None:
+    file = terminal.home / "plan.json"
+    file.write_text(plan(164), encoding="utf-8")
+    waiting = subprocess.Popen(
+        [sys.executable, "-m", "aisecops_server", "decide", "-f", file, "--agent", SUPPORT, "--wait", "-o", "json"],
+        env=terminal.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert waiting.stderr is not None
+    approval = waiting.stderr.readline().split()[-1]
+    [listed] = terminal.run("approvals", "list", "-o", "json").json["approvals"]
+    assert listed["approvalId"] == approval
+    drawn = terminal.run("approvals", "show", approval).out
+    assert all(said in drawn for said in ("crm/issue_refund", "164", '"Parcel lost"', "customer-support"))
+    code, shown = typed(terminal, "y", "approvals", "approve", approval, "--note", "checked")
+    assert (code, "Let support-assistant run once: crm/issue_refund with amount 164" in shown) == (0, True)
+    out, _ = waiting.communicate(timeout=SECONDS)
+    decided = json.loads(out)
+    assert (waiting.returncode, decided["approvalId"]) == (0, approval)
+    assert decided["decision"]["outcome"] == "OUTCOME_ALLOW"
+    assert terminal.run("approvals", "list").err.startswith("nothing waits for you")
+
+
+def test_who_says_no_to_the_question_has_not_voted(terminal: Terminal) -> None:
+    approval = asked(terminal, 165)
+    code, _ = typed(terminal, "n", "approvals", "approve", approval)
+    assert code == 130
+    assert terminal.run("approvals", "show", approval, "-o", "json").json["approval"]["votes"] == []
+    without = terminal.run("approvals", "approve", approval)
+    assert (without.code, "give --yes" in without.err) == (2, True)
+
+
+def test_each_command_prints_its_message_and_ends_with_the_answer(terminal: Terminal) -> None:
+    granted, rejected, withdrawn = (asked(terminal, amount) for amount in (166, 167, 168))
+    shown = terminal.run("approvals", "show", granted, "-o", "json").json
+    assert set(shown) == {"approval", "statementJson", "decision", "caller"}
+    statement = terminal.run("approvals", "show", granted, "--statement").out
+    assert json.loads(statement)["approval_id"] == granted
+    assert terminal.run("approvals", "wait", granted, "--seconds", "0.2").code == 4
+    lines = {
+        ("approve", granted, "--yes"): ("APPROVAL_STATE_GRANTED", 0),
+        ("deny", rejected, "--note", "no ticket"): ("APPROVAL_STATE_REJECTED", 0),
+        ("withdraw", withdrawn, "--agent", SUPPORT): ("APPROVAL_STATE_WITHDRAWN", 0),
+        ("wait", granted): ("APPROVAL_STATE_GRANTED", 0),
+        ("wait", rejected): ("APPROVAL_STATE_REJECTED", 3),
+        ("wait", withdrawn): ("APPROVAL_STATE_WITHDRAWN", 3),
+    }
+    for line, (state, code) in lines.items():
+        done = terminal.run("approvals", *line, "-o", "json")
+        assert (set(done.json), done.json["approval"]["state"], done.code) == ({"approval"}, state, code)
+    late = terminal.run("approvals", "deny", rejected, "-o", "json")
+    assert (late.code, late.json["error"]["reason"], late.json["error"]["metadata"]["why"]) == (
+        3,
+        "APPROVAL_NOT_USABLE",
+        "rejected",
+    )
+    states = terminal.run("approvals", "list", "--state", "rejected", "--state", "withdrawn", "-o", "ndjson").lines
+    assert {line["approvalId"] for line in states} == {rejected, withdrawn}
+    used = terminal.run("decide", "-f", "-", "--agent", SUPPORT, "--approval", granted, stdin=plan(166))
+    assert (used.code, "people agreed" in used.err) == (0, True)
+
+
+def test_a_key_that_policy_does_not_know_signs_nothing(terminal: Terminal) -> None:
+    approval = asked(terminal, 169)
+    file = terminal.home / "own.pem"
+    file.write_bytes(Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    done = terminal.run("approvals", "approve", approval, "--yes", "--key", str(file), "-o", "json")
+    assert (done.code, done.json["error"]["metadata"]["field"]) == (2, "signature")
+    missing = terminal.run("approvals", "approve", approval, "--yes", "--key", str(Path("/nowhere.pem")), "-o", "json")
+    assert missing.code == 2
