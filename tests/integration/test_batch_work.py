@@ -1,0 +1,36 @@
+"""A batch is as much work as its documents one by one: what `with` does to the engine's memory must not double it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.policy_cases import cases, document_of, tables
+from tests.rego_contract import REGO, run_opa
+
+# What the batch itself evaluates: its own lines once, and two for each document.
+OWN, FOR_EACH = 10, 4
+
+
+def test_a_batch_evaluates_nothing_twice(tmp_path: Path) -> None:
+    documents = [document_of(case) for case in _one_of_each_outcome()]
+    alone = sum(_expressions("data.aisecops.decision.decision", document, tmp_path) for document in documents)
+    together = _expressions("data.aisecops.batch.decisions", {"items": documents}, tmp_path)
+    assert alone <= together <= alone + OWN + FOR_EACH * len(documents)
+
+
+def _one_of_each_outcome() -> list[Mapping[str, Any]]:
+    return list({case["expect"].get("outcome"): case for case in cases()}.values())
+
+
+def _expressions(query: str, document: Any, scratch: Path) -> int:
+    """Return how many expressions the engine evaluates, which no other load on the machine changes."""
+    (scratch / "data.json").write_text(json.dumps({"tables": tables()}))
+    (scratch / "input.json").write_text(json.dumps(document))
+    files = ("-d", scratch / "data.json", "-d", REGO / "aisecops", "--ignore", "*_test.rego")
+    profile = ("--profile", "--profile-limit", "100000", "-f", "json")
+    answer = run_opa("eval", *profile, "-i", scratch / "input.json", *files, query)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    return sum(expression["num_eval"] for expression in json.loads(answer.stdout)["profile"])
