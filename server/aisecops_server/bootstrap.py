@@ -17,7 +17,6 @@ from pathlib import Path
 from aisecops_server.adapters.bundles.builder import OpaBundleBuilder
 from aisecops_server.adapters.evidence.archive import pack
 from aisecops_server.adapters.git.create import library_root
-from aisecops_server.adapters.git.mirror import GitRepository
 from aisecops_server.adapters.identity.issuer import TokenIssuer, local_issuer
 from aisecops_server.adapters.opa import binary
 from aisecops_server.adapters.opa.pool import OpaEnginePool
@@ -34,6 +33,7 @@ from aisecops_server.adapters.sqlite.witness_store import SqliteWitnessStore
 from aisecops_server.adapters.system import RandomIds, SystemClock
 from aisecops_server.adapters.witness.http_witness import read_witness
 from aisecops_server.bootstrap_authentication import authenticating, listeners
+from aisecops_server.bootstrap_replay import BUNDLE_KEY, replaying, repository_of
 from aisecops_server.domain.compiled_tables import compile_tables
 from aisecops_server.domain.errors import AisecopsError, IntegrityError, InvalidRequestError
 from aisecops_server.domain.signed_note import KeyKind, NoteKey, read_key
@@ -42,6 +42,7 @@ from aisecops_server.entrypoints.grpc.approval_service import ApprovalUseCases
 from aisecops_server.entrypoints.grpc.budget_service import BudgetUseCases
 from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
 from aisecops_server.entrypoints.grpc.execution_service import GrantUseCases
+from aisecops_server.entrypoints.grpc.replay_service import ReplayUseCases
 from aisecops_server.entrypoints.grpc.server import RunningServer, serve
 from aisecops_server.entrypoints.grpc.services import Served
 from aisecops_server.ports import Authenticator, Clock, EventLog, Ids
@@ -76,7 +77,6 @@ from aisecops_server.usecases.vote import CastVotes
 from aisecops_server.usecases.vote_proofs import VoteProofs
 from aisecops_server.usecases.witness import Cosign
 
-BUNDLE_KEY = "bundle"
 LOG_KEY = "log"
 EVIDENCE_KEY = "evidence"
 WITNESS_KEY = "witness"
@@ -161,7 +161,7 @@ async def compose(
         )
         closing.push_async_callback(pool.close)
         callers = closing.enter_context(authenticating(settings, clock))
-        repository = _repository(settings)
+        repository = repository_of(settings)
         builder = OpaBundleBuilder(
             directory=state / "bundles",
             library=library_root() / "rego",
@@ -248,7 +248,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
         InvalidRequestError, EngineUnavailableError, LogUnavailableError, IntegrityError: see ``compose``.
     """
     listening = listeners(settings, SystemClock())
-    async with compose(settings) as plane:
+    async with compose(settings) as plane, replaying(settings) as replays:
         await _begin(plane)
         refusals = RecordRefusals(plane.log, plane.clock, plane.ids)
         running = await serve(
@@ -262,6 +262,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
                 log=plane.log,
                 publish=plane.publish,
                 export=plane.export,
+                replays=ReplayUseCases(replays.runs, replays.reads),
                 authenticator=plane.authenticator,
                 note_refusal=refusals.note,
                 ids=plane.ids,
@@ -404,21 +405,6 @@ def _reapers(log: SqliteEventLog, clock: Clock, ids: Ids) -> tuple[Reaper, ...]:
 
 def _records(text: str) -> Sequence[Scalar] | None:
     return json_scalars(text) or yaml_scalars(text) or python_scalars(text)
-
-
-def _repository(settings: Settings) -> GitRepository:
-    if not settings.repository:
-        raise InvalidRequestError(
-            "no policy repository is set",
-            hint="Set AISECOPS_REPOSITORY to a path or URL; 'aisecops dev policy DIR' makes one to start from",
-            field="repository",
-        )
-    return GitRepository(
-        settings.repository,
-        mirror=settings.state_dir / "mirror.git",
-        branch=settings.branch,
-        fetch_timeout_seconds=settings.fetch_timeout_seconds,
-    )
 
 
 def _private(directory: Path) -> Path:

@@ -27,7 +27,7 @@ from aisecops_server.adapters.system import SystemClock
 from aisecops_server.domain.compiled_tables import compile_tables
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.ports import Clock, Signer
-from aisecops_server.replay_ports import History
+from aisecops_server.ports.replay import History
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.check_fidelity import CheckFidelity
 from aisecops_server.usecases.compare_policies import CompareMeanings
@@ -45,13 +45,14 @@ _PATIENCE = 10
 
 @dataclass(frozen=True, slots=True)
 class Replaying:
-    """Everything about replay that a process can do, composed."""
+    """Everything about replay that a process can do, composed. ``given_engine`` names the binary that was given."""
 
     history: History
     runs: RunReplays
     reads: ReadReplays
     policies: ResolvePolicy
     engines: OpaEngines
+    given_engine: str = ""
 
 
 @contextlib.asynccontextmanager
@@ -87,8 +88,9 @@ async def replaying(
             niceness=niceness,
         )
         closing.push_async_callback(engines.close)
+        given = ""
         if engine is not None:
-            engines.add(await asyncio.to_thread(binary.examine, engine, source="given path"))
+            given = engines.add(await asyncio.to_thread(binary.examine, engine, source="given path"))
         store = SqliteReplayStore(state / "replay" / "replay.db")
         closing.push_async_callback(store.close)
         reader = OpaPolicyReader(OpaCli(lambda: opa.path))
@@ -112,7 +114,7 @@ async def replaying(
         )
         runs = RunReplays(history=history, store=store, policies=policies, replay=replay, clock=clock or SystemClock())
         closing.push_async_callback(runs.close)
-        yield Replaying(history, runs, ReadReplays(store, runs), policies, engines)
+        yield Replaying(history, runs, ReadReplays(store, runs), policies, engines, given)
 
 
 def repository_of(settings: Settings) -> GitRepository:

@@ -8,7 +8,7 @@ import inspect
 import typing
 
 import pytest
-from aisecops_server import replay_ports
+from aisecops_server.ports import replay as replay_ports
 
 from tests.house import tree
 
@@ -46,7 +46,7 @@ READING = {
 
 
 def _foreign(path: str) -> list[str]:
-    allowed = ("aisecops_server.domain", "aisecops_server.replay_ports")
+    allowed = ("aisecops_server.domain", "aisecops_server.ports.replay")
     own = tuple(f"aisecops_server.usecases.{name}" for name in REPLAY)
     ports = {"aisecops_server.ports", *(f"aisecops_server.ports.{name}" for name in PORTS)}
     return sorted(

@@ -30,6 +30,7 @@ ENTRIES = {
     "grant": Entry(f"{_HERE}.grant:grant", "See execution grants, take them back, get the keys that verify them."),
     "incident": Entry(f"{_HERE}.incident:incident", "See calls that ran otherwise than it was decided."),
     "budget": Entry(f"{_HERE}.budget:budget", "See how much of which limit was used, and correct the books."),
+    "replay": Entry(f"{_HERE}.replay:replay", "Decide history again on another policy, and see what flips."),
     "log": Entry(f"{_HERE}.log:log", "Read and verify the audit log."),
     "evidence": Entry(f"{_HERE}.evidence:evidence", "Make and verify packages that prove what was decided."),
     "witness": Entry(f"{_HERE}.witness:witness", "Run a witness, which signs only what extends what it signed before."),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,8 @@ import click
 from aisecops_server.cli.configuration import loaded, settings
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.invocation import command
-from aisecops_server.cli.output import say, show, talk_console
+from aisecops_server.cli.output import say, show
+from aisecops_server.cli.progress import progress
 from aisecops_server.domain.errors import AisecopsError, LogUnavailableError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ async def _import(path: Path, *, tool_server: str, agent: str, environment: str)
 
     store = SqliteRecordedTraces(_traces_file(settings()))
     try:
-        with _progress(f"reading {path.name}", "traces") as advance:
+        with progress(f"reading {path.name}", "traces") as advance:
             traces = OtlpTraceFile(path, ToolServers(otherwise=tool_server)).read()
             told = (trace.told(agent_id=agent, environment=environment) for trace in traces)
             return await ImportTraces(store)(told, lambda done: advance(done, None))
@@ -131,7 +131,7 @@ async def _evaluate(configured: Settings) -> Evaluated:
             await plane.resume()
         store = SqliteRecordedTraces(_traces_file(configured))
         try:
-            with _progress("deciding", "calls") as advance:
+            with progress("deciding", "calls") as advance:
                 return await EvaluateTraces(store, plane.decide, plane.live)(advance)
         finally:
             await store.close()
@@ -140,24 +140,6 @@ async def _evaluate(configured: Settings) -> Evaluated:
 def _traces_file(configured: Settings) -> Path:
     configured.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     return configured.state_dir / TRACES_FILE
-
-
-@contextmanager
-def _progress(doing: str, unit: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Show how far something is on a terminal, with the time that is left when the end is known."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn  # noqa: PLC0415
-
-    talk = talk_console()
-    columns = (
-        TextColumn(doing),
-        BarColumn(),
-        TextColumn(f"{{task.completed:,.0f}} {unit}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=talk, transient=True, disable=not talk.is_terminal) as progress:
-        task = progress.add_task(doing, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def _document(evaluated: Evaluated) -> dict[str, Any]:

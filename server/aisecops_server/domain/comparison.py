@@ -1,13 +1,17 @@
 """Two conclusions on one document, compared: the same, another outcome, or another reason for the same one.
 
 A conclusion is the JSON of ``decision_json.conclusion_details``. Equality is that of canonical bytes, so that ``1`` is
-not ``true``. A field that the older record cannot have, because its version knew none, is no difference.
+not ``true``; fingerprints are a fast way to see it, and where they differ the bytes decide. A field that the older
+record cannot have, because its version knew none, is no difference.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import orjson
 
 from aisecops_server.domain.canonical import JsonValue, canonical_bytes
 from aisecops_server.domain.decision import Outcome
@@ -57,9 +61,14 @@ def recorded_conclusion(decision: RecordedDecision) -> dict[str, JsonValue]:
     return {name: decision.details[name] for name in CONCLUSION_FIELDS if name in decision.details}
 
 
+def fingerprint(conclusion: Conclusion) -> bytes:
+    """Return a digest that no other conclusion has. The same numbers may be spelled in two ways, so equal is enough."""
+    return hashlib.sha256(orjson.dumps(conclusion, option=orjson.OPT_SORT_KEYS)).digest()
+
+
 def same(before: Conclusion, after: Conclusion) -> bool:
     """Return whether two conclusions say the same."""
-    return canonical_bytes(before) == canonical_bytes(after) or not _differing(before, after)
+    return fingerprint(before) == fingerprint(after) or not _differing(before, after)
 
 
 def compare(before: Conclusion, after: Conclusion) -> Comparison:

@@ -155,16 +155,16 @@ class Tallies:
 
 
 def _keys(decision: RecordedDecision, compared: Comparison) -> list[Key]:
-    bucket = _bucket(compared)
+    bucket, agent, tools = _bucket(compared), decision.agent_id, decision.tools
     keys: list[Key] = [
         ("compared",),
         ("class", compared.verdict_class.value),
         ("revision", decision.text("bundle_revision")),
-        ("agent", decision.agent_id, "compared"),
-        *(("tool", tool, "compared") for tool in decision.tools),
+        ("agent", agent, "compared"),
+        *(("tool", tool, "compared") for tool in tools),
     ]
     if bucket:
-        keys += [("agent", decision.agent_id, bucket), *(("tool", tool, bucket) for tool in decision.tools)]
+        keys += [("agent", agent, bucket), *(("tool", tool, bucket) for tool in tools)]
         keys += [("rule", rule, "now") for rule in _rules_of(compared.fires_now)]
         keys += [("rule", rule, "gone") for rule in _rules_of(compared.no_longer)]
     if compared.direction:

@@ -159,8 +159,8 @@ class EnginePool(Protocol):
 class PolicyRepository(Protocol):
     """The Git repository that policy lives in. Reads only; nothing of it is ever executed."""
 
-    async def fetch(self) -> None:
-        """Bring the local mirror up to date.
+    async def fetch(self, *, proposal: str = "") -> None:
+        """Bring the local mirror up to date, with the ``proposal`` (such as ``pull/7``) that is named.
 
         Raises:
             RepositoryUnavailableError: the remote cannot be reached or read in time.
@@ -172,7 +172,7 @@ class PolicyRepository(Protocol):
         ...
 
     async def resolve(self, name: str) -> CommitId:
-        """Return the commit that a commit id, branch or tag names.
+        """Return the commit that a commit id, branch, tag or fetched proposal names.
 
         Raises:
             UnknownRevisionError: nothing has that name.

@@ -14,7 +14,7 @@ from aisecops_server.domain.document_drift import has_other_version
 from aisecops_server.domain.errors import AisecopsError, EngineUnavailableError
 from aisecops_server.domain.fidelity import Check
 from aisecops_server.domain.recorded_decision import Doubt, RecordedDecision
-from aisecops_server.replay_ports import Engines
+from aisecops_server.ports.replay import Engines
 from aisecops_server.usecases.evaluate_documents import Answer, EvaluateDocuments
 from aisecops_server.usecases.resolve_policy import ResolvePolicy
 

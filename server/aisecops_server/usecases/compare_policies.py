@@ -13,7 +13,7 @@ from aisecops_server.domain.errors import UnknownRevisionError
 from aisecops_server.domain.policy_diff import policy_diff
 from aisecops_server.domain.policy_meaning import Change, changes
 from aisecops_server.ports import PolicyRepository
-from aisecops_server.replay_ports import PolicyReader
+from aisecops_server.ports.replay import PolicyReader
 
 _REMEMBERED = 64
 

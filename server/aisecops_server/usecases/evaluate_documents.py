@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aisecops_server.domain.bundle import Bundle
-from aisecops_server.domain.canonical import JsonValue, canonical_bytes
-from aisecops_server.domain.comparison import recorded_conclusion
+from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.comparison import fingerprint, recorded_conclusion
 from aisecops_server.domain.decision import Verdict, conclude
 from aisecops_server.domain.decision_json import conclusion_details
 from aisecops_server.domain.errors import AisecopsError, EngineUnavailableError
 from aisecops_server.domain.recorded_decision import RecordedDecision
 from aisecops_server.ports import PolicyEngine
-from aisecops_server.replay_ports import Engines, ReplayStore
+from aisecops_server.ports.replay import Engines, ReplayStore
 
 # Others get a turn after so many conclusions.
 _PER_TURN = 8
@@ -30,7 +30,7 @@ _SILENCES = 3
 
 @dataclass(frozen=True, slots=True)
 class Concluded:
-    """A conclusion by its digest, and as JSON unless it is the same as the one on record."""
+    """A conclusion by its fingerprint, and as JSON unless it is the same as the one on record."""
 
     digest: bytes
     conclusion: Mapping[str, JsonValue] | None
@@ -63,7 +63,7 @@ class EvaluateDocuments:
         Raises:
             BundleRejectedError, EngineUnavailableError: there is no engine for the bundle.
         """
-        asked = [_Asked(each, _key(each, bundle, engine), recorded_digest(each)) for each in decisions]
+        asked = [_Asked(each, _key(each, bundle, engine), fingerprint(recorded_conclusion(each))) for each in decisions]
         known = await self._known(asked) if remember else {}
         missing = [one for one in asked if one.key not in known]
         if missing:
@@ -116,11 +116,6 @@ class EvaluateDocuments:
         await self.store.remember({key: answer.digest for key, answer in concluded.items()}, different)
 
 
-def recorded_digest(decision: RecordedDecision) -> bytes:
-    """Return the digest of what a decision concluded."""
-    return hashlib.sha256(canonical_bytes(recorded_conclusion(decision))).digest()
-
-
 def _key(decision: RecordedDecision, bundle: Bundle, engine: str) -> bytes:
     told = f"{decision.text('document_digest')}\n{bundle.digest}\n{engine}"
     return hashlib.blake2b(told.encode(), digest_size=_KEY_BYTES).digest()
@@ -134,5 +129,5 @@ def _concluded(asked: _Asked, verdict: Verdict | AisecopsError, engine: PolicyEn
     except AisecopsError as error:
         return error
     conclusion = conclusion_details(found)
-    digest = hashlib.sha256(canonical_bytes(conclusion)).digest()
+    digest = fingerprint(conclusion)
     return Concluded(digest, None if digest == asked.recorded else conclusion)

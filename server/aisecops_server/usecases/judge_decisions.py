@@ -105,12 +105,15 @@ class JudgeDecisions:
     ) -> list[Answer | Doubt]:
         groups: dict[str, tuple[Bundle, list[int]]] = {}
         answers: dict[int, Answer | Doubt] = {}
-        for at, decision in enumerate(decisions):
-            bundle = policy.bundle or await self.policies.own_bundle(decision, policy.changes)
-            if isinstance(bundle, Doubt):
-                answers[at] = bundle
-            else:
-                groups.setdefault(bundle.digest, (bundle, []))[1].append(at)
+        if policy.bundle:
+            groups = {policy.bundle.digest: (policy.bundle, list(range(len(decisions))))} if decisions else {}
+        else:
+            for at, decision in enumerate(decisions):
+                bundle = await self.policies.own_bundle(decision, policy.changes)
+                if isinstance(bundle, Doubt):
+                    answers[at] = bundle
+                else:
+                    groups.setdefault(bundle.digest, (bundle, []))[1].append(at)
         for bundle, places in groups.values():
             found = await self.evaluate(
                 [decisions[at] for at in places],
@@ -124,6 +127,9 @@ class JudgeDecisions:
     def _judged(
         self, decision: RecordedDecision, before: Answer | Doubt | None, after: Answer | Doubt, contest: Contest
     ) -> Judgement:
+        if before is None and isinstance(after, Concluded) and after.conclusion is None:
+            outcome = decision.text("outcome")
+            return Judgement(Comparison(VerdictClass.SAME, outcome, outcome), after.evaluated)
         was = _conclusion(decision, before) if before is not None else recorded_conclusion(decision)
         now = _conclusion(decision, after)
         evaluated = any(isinstance(answer, Concluded) and answer.evaluated for answer in (before, after))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.replay import ReplayId, ReplayRecord
-from aisecops_server.replay_ports import ReplayStore
+from aisecops_server.ports.replay import ReplayStore
 from aisecops_server.usecases.run_replays import RunReplays, as_left, no_replay
 
 Result = Mapping[str, JsonValue]

@@ -26,7 +26,7 @@ from aisecops_server.domain.recorded_decision import Place, RecordedDecision
 from aisecops_server.domain.replay import Phase, Progress, Question, VerdictClass
 from aisecops_server.domain.replay_report import Tallies
 from aisecops_server.domain.sampling import allocation, spread
-from aisecops_server.replay_ports import History, ReplayStore
+from aisecops_server.ports.replay import History, ReplayStore
 from aisecops_server.usecases.check_fidelity import CheckFidelity
 from aisecops_server.usecases.compare_policies import CompareMeanings
 from aisecops_server.usecases.judge_decisions import Contest, JudgeDecisions, Judgement, Thoroughness

@@ -17,7 +17,7 @@ from aisecops_server.domain.recorded_decision import Doubt, RecordedDecision
 from aisecops_server.domain.replay import Side
 from aisecops_server.domain.table_patch import MOST_CHANGES, TableChange, table_change
 from aisecops_server.ports import BundleBuilder, PolicyRepository
-from aisecops_server.replay_ports import Engines, PolicyReader
+from aisecops_server.ports.replay import Engines, PolicyReader
 
 _WHOLE_COMMIT_ID = 40
 _SHOWN_COMMIT = 12
@@ -129,7 +129,7 @@ class ResolvePolicy:
                 return await self.repository.resolve(name)
         # Names move; what the mirror knows still counts when the remote does not answer.
         with contextlib.suppress(AisecopsError):
-            await self.repository.fetch()
+            await self.repository.fetch(proposal=name)
         return await self.repository.resolve(name)
 
     async def _tree(self, wanted: WantedPolicy) -> tuple[PolicyTree, str]:

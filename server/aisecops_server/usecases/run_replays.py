@@ -15,7 +15,7 @@ from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.errors import AisecopsError, NotFoundError, OverloadedError
 from aisecops_server.domain.replay import Progress, Question, ReplayId, ReplayRecord, ReplayState, Selection
 from aisecops_server.ports import Clock
-from aisecops_server.replay_ports import History, ReplayStore
+from aisecops_server.ports.replay import History, ReplayStore
 from aisecops_server.usecases.judge_decisions import Contest, Thoroughness
 from aisecops_server.usecases.replay import Replay, Watch
 from aisecops_server.usecases.resolve_policy import ResolvePolicy, WantedPolicy
@@ -180,7 +180,7 @@ def no_replay(replay_id: ReplayId) -> NotFoundError:
     """Return the error for a replay that is not there."""
     return NotFoundError(
         f"there is no replay {replay_id[:64]}",
-        hint="Replays are forgotten after a while; start it again",
+        hint="'aisecops replay list' shows them",
         id=replay_id[:64],
     )
 

@@ -14,6 +14,7 @@ STREAMED = {
     "/aisecops.v1.DecisionService/Session": "both",
     "/aisecops.v1.AuditService/StreamEvents": "answers",
     "/aisecops.v1.EvidenceService/ExportEvidence": "answers",
+    "/aisecops.v1.ReplayService/WatchReplay": "answers",
     "/aisecops.v1.ApprovalService/Wait": "answers",
     "/aisecops.v1.ExecutionService/StreamIncidents": "answers",
 }

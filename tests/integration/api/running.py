@@ -51,6 +51,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.event_log import MemoryEventLog
 from tests.fakes.grants import NoGrants
 from tests.fakes.policy_engine import REVISION, RULE, FakeEngine
+from tests.fakes.replays import no_replays
 
 AGENT = "spiffe://example.org/agent/support"
 COMMIT = Commit(CommitId(REVISION), "Ada", "First rules", 1_790_000_000)
@@ -166,6 +167,7 @@ def served_by(
         budgets=budget_use_cases(clock, log, ids),
         log=log,
         publish=publish,
+        replays=no_replays(),
         export=ExportEvidence(
             log, publish, bundles=NoBundles(), signer=publish.keys.signer, clock=clock, ids=ids, pack=pack
         ),

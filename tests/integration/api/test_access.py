@@ -14,6 +14,7 @@ from tests.integration.api.plans import plan
 from tests.integration.api.running import running_api
 
 READERS = {Role.AUDITOR, Role.SECURITY, Role.SECOPS, Role.PLATFORM}
+REPLAYERS = {Role.AUDITOR, Role.SECURITY, Role.PLATFORM, Role.APP}
 EXPECTED = {
     "DecisionService/Decide": {Role.AGENT},
     "DecisionService/DecideBatch": {Role.AGENT},
@@ -45,6 +46,12 @@ EXPECTED = {
     "BudgetService/GetHistory": {Role.AGENT, Role.APP} | READERS,
     "BudgetService/AdjustBudget": {Role.SECURITY, Role.PLATFORM},
     "BudgetService/ReleaseReservation": {Role.SECURITY, Role.PLATFORM},
+    "ReplayService/StartReplay": REPLAYERS,
+    "ReplayService/CancelReplay": REPLAYERS,
+    "ReplayService/WatchReplay": READERS | REPLAYERS,
+    "ReplayService/GetReplay": READERS | REPLAYERS,
+    "ReplayService/ListReplays": READERS | REPLAYERS,
+    "ReplayService/ListReplayResults": READERS | REPLAYERS,
     "TransparencyService/GetCheckpoint": {Role.AGENT, Role.APP} | READERS,
     "TransparencyService/ProveInclusion": READERS,
     "TransparencyService/ProveConsistency": {Role.AGENT, Role.APP} | READERS,

@@ -182,7 +182,7 @@ async def test_the_engine_version_that_decided_is_asked_or_missed(history: Recor
 async def test_an_engine_is_replaced_with_the_policy_fixed(history: Recorded) -> None:
     newer = other_version(history.root / "newer" / "opa", "1.22.9")
     async with open_replaying(history, engine=newer) as replaying:
-        (name,) = [name for name in replaying.engines.names if name != replaying.engines.engine]
+        name = replaying.given_engine
         done = await replayed(replaying, WantedPolicy(engine=name))
     assert name.startswith("1.22.9@")
     assert problems(done) == {}

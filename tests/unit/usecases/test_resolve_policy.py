@@ -22,7 +22,7 @@ class Repository:
     fetched: set[CommitId] = field(default_factory=lambda: {NEW})
     away: bool = False
 
-    async def fetch(self) -> None:
+    async def fetch(self, *, proposal: str = "") -> None:
         if self.away:
             raise RepositoryUnavailableError("away")
         self.known |= self.fetched

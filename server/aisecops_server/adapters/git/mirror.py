@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from aisecops_server.adapters.git.runner import Bounds, Finished, HardenedGit, OutputTooLongError, printable
-from aisecops_server.adapters.git.source import Source, ancestor_name, parse_source, ref_name
+from aisecops_server.adapters.git.source import Source, ancestor_name, parse_source, proposal_ref, ref_name
 from aisecops_server.adapters.git.tree_rules import (
     MAX_LISTING_BYTES,
     Entry,
@@ -54,14 +55,14 @@ class GitRepository:
         self._git = HardenedGit(mirror, environment=environment or {})
         self._fetching = asyncio.Lock()
 
-    async def fetch(self) -> None:
-        """Bring the mirror up to date.
+    async def fetch(self, *, proposal: str = "") -> None:
+        """Bring the mirror up to date, with the ``proposal`` (such as ``pull/7``) that is named.
 
         Raises:
             RepositoryUnavailableError: the remote cannot be reached or read in time.
         """
         async with self._fetching:
-            await asyncio.to_thread(self._fetch)
+            await asyncio.to_thread(self._fetch, proposal_ref(ancestor_name(proposal)[0]) if proposal else "")
 
     async def head(self) -> CommitId:
         """Return the commit at the head of the followed branch.
@@ -78,7 +79,7 @@ class GitRepository:
         return found
 
     async def resolve(self, name: str) -> CommitId:
-        """Return the commit that a commit id (whole or at least 7 digits), branch or tag names.
+        """Return the commit that a commit id (whole or at least 7 digits), branch, tag or proposal names.
 
         ``HEAD`` is the head of the followed branch, and ``NAME~3`` the third commit before ``NAME``.
 
@@ -130,24 +131,36 @@ class GitRepository:
         """
         return await asyncio.to_thread(self._tree, _commit_id(commit_id))
 
-    def _fetch(self) -> None:
+    def _fetch(self, proposal: str) -> None:
         directory = self._source.directory
         if directory is not None and not directory.is_dir():
             raise self._unreachable("there is no such directory")
         self._ensure_mirror()
-        try:
-            self._fetch_references()
-        finally:
-            self._discard_leftovers()
-        self._tidy()
+        with self._alone():
+            try:
+                self._fetch_references("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+                if proposal:
+                    # Whether there is one is told when its name is looked up.
+                    with contextlib.suppress(RepositoryUnavailableError):
+                        self._fetch_references(f"+{proposal}:{proposal}")
+            finally:
+                self._discard_leftovers()
+            self._tidy()
 
-    def _fetch_references(self) -> None:
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep out other processes that use the mirror, such as a replay beside the control plane."""
+        with self._mirror.with_suffix(".lock").open("a+b") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _fetch_references(self, *references: str) -> None:
         # A process that was killed while it fetched may have left locks that would keep us out for ever.
         self._discard_leftovers()
         finished = self._run(
             *("fetch", "--quiet", "--force", "--prune", "--no-tags", "--no-recurse-submodules"),
             *("--no-write-fetch-head", "--no-auto-maintenance", "--end-of-options", self._source.location),
-            *("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"),
+            *references,
             bounds=self._fetch_bounds,
         )
         if finished.code != 0:
@@ -165,7 +178,7 @@ class GitRepository:
             )
 
     def _discard_leftovers(self) -> None:
-        """Remove what a killed fetch leaves; nobody else writes here, and no reference may end in ``.lock``."""
+        """Remove what a killed fetch leaves; nobody else writes here now, and no reference may end in ``.lock``."""
         leftovers = [
             *self._mirror.glob("*.lock"),
             *(self._mirror / "refs").rglob("*.lock"),
@@ -181,7 +194,7 @@ class GitRepository:
             self._run("repack", "-a", "-d", "-k", "--quiet", bounds=self._fetch_bounds)
 
     def _resolve(self, name: str, before: int) -> CommitId:
-        candidates = [f"refs/heads/{name}", f"refs/tags/{name}"]
+        candidates = [f"refs/heads/{name}", f"refs/tags/{name}", *filter(None, [proposal_ref(name)])]
         if _COMMIT_ID.fullmatch(name):
             candidates = [name]
         elif _ABBREVIATION.fullmatch(name):

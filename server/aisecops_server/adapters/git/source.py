@@ -15,6 +15,7 @@ from aisecops_server.domain.errors import RepositoryUnavailableError, UnknownRev
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>[^\s\x00-\x1f\x7f]+)")
 _SCP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*@[A-Za-z0-9][A-Za-z0-9.-]*:[A-Za-z0-9_~./][A-Za-z0-9_~./+-]*")
 _SCHEMES = frozenset({"https", "ssh", "file"})
+_PROPOSAL = re.compile(r"(pull|merge-requests)/([0-9]{1,9})(?:/(head|merge))?")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+@-]{0,254}")
 _BEFORE_DIGITS = 5
 _FORBIDDEN_IN_NAMES = ("..", "@{", "//", "/.", ".lock/")
@@ -70,6 +71,12 @@ def ancestor_name(name: str) -> tuple[str, int]:
     if tilde and not (before.isascii() and before.isdigit() and len(before) <= _BEFORE_DIGITS):
         raise _unknown_name()
     return ref_name(base), int(before or 0)
+
+
+def proposal_ref(name: str) -> str:
+    """Return the reference of a proposal such as ``pull/7`` or ``merge-requests/7``; empty for any other name."""
+    found = _PROPOSAL.fullmatch(name)
+    return f"refs/{found[1]}/{found[2]}/{found[3] or 'head'}" if found else ""
 
 
 def ref_name(name: str) -> str:

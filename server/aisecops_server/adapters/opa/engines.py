@@ -53,11 +53,6 @@ class OpaEngines:
         """Return the name of the engine that is used unless another one is asked for."""
         return self._default
 
-    @property
-    def names(self) -> list[str]:
-        """Return the names of the engines that were found so far."""
-        return sorted(self._binaries)
-
     def add(self, given: EngineBinary) -> str:
         """Let a binary that was given by its path be used, and return its name."""
         known = self._binaries.get(given.version)

@@ -14,6 +14,7 @@ _READERS = frozenset({Role.AUDITOR, Role.SECURITY, Role.SECOPS, Role.PLATFORM})
 _ENFORCERS = frozenset({Role.AGENT, Role.TOOL})
 _REVOKERS = _CHANGERS | {Role.SECOPS}
 _EXPLAINERS = _READERS | {Role.AGENT, Role.APP}
+_REPLAYERS = frozenset({Role.SECURITY, Role.PLATFORM, Role.AUDITOR, Role.APP})
 # Who runs the control plane or writes agents does not also agree to what they do.
 _VOTERS = frozenset({Role.SECOPS, Role.SECURITY})
 
@@ -48,6 +49,12 @@ ROLES_OF_CALL: Mapping[str, frozenset[Role]] = {
     "/aisecops.v1.EvidenceService/ExportEvidence": _READERS,
     "/aisecops.v1.InvestigationService/GetExecutionGraph": _READERS,
     "/aisecops.v1.InvestigationService/GetGovernanceDiff": _READERS,
+    "/aisecops.v1.ReplayService/StartReplay": _REPLAYERS,
+    "/aisecops.v1.ReplayService/CancelReplay": _REPLAYERS,
+    "/aisecops.v1.ReplayService/WatchReplay": _READERS | _REPLAYERS,
+    "/aisecops.v1.ReplayService/GetReplay": _READERS | _REPLAYERS,
+    "/aisecops.v1.ReplayService/ListReplays": _READERS | _REPLAYERS,
+    "/aisecops.v1.ReplayService/ListReplayResults": _READERS | _REPLAYERS,
     "/aisecops.v1.TransparencyService/GetCheckpoint": _EXPLAINERS,
     "/aisecops.v1.TransparencyService/ProveInclusion": _READERS,
     "/aisecops.v1.TransparencyService/ProveConsistency": _EXPLAINERS,

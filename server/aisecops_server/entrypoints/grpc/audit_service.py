@@ -115,24 +115,34 @@ def trace_filter(asked: api.TraceFilter) -> TraceFilter:
     Raises:
         InvalidRequestError: a field is not one that could match.
     """
-    texts = {name: _text(name, getattr(asked, name)) for name in _TEXTS}
+    texts = {name: filter_text(name, getattr(asked, name)) for name in _TEXTS}
     # `from` is a keyword of the language, so the field has no attribute.
     begins: Timestamp = getattr(asked, "from")
-    return TraceFilter(**texts, from_ns=_nanoseconds(begins, "from"), to_ns=_nanoseconds(asked.to, "to"))
+    return TraceFilter(**texts, from_ns=filter_time(begins, "filter.from"), to_ns=filter_time(asked.to, "filter.to"))
 
 
-def _text(name: str, value: str) -> str:
+def filter_text(name: str, value: str, *, place: str = "filter") -> str:
+    """Return a field that narrows to a word, where it is one that could match.
+
+    Raises:
+        InvalidRequestError: it could not.
+    """
     if len(value) > _FILTER_CHARACTERS:
-        raise InvalidRequestError(f"filter.{name}: too long", field=f"filter.{name}")
+        raise InvalidRequestError(f"{place}.{name}: too long", field=f"{place}.{name}")
     allowed = _ALLOWED.get(name)
     if value and allowed and value not in allowed:
-        raise InvalidRequestError(f"filter.{name}: must be one of {', '.join(allowed)}", field=f"filter.{name}")
+        raise InvalidRequestError(f"{place}.{name}: must be one of {', '.join(allowed)}", field=f"{place}.{name}")
     return value
 
 
-def _nanoseconds(time: Timestamp, name: str) -> int:
+def filter_time(time: Timestamp, field: str) -> int:
+    """Return a field that narrows to a time, in nanoseconds; 0 when it is not set.
+
+    Raises:
+        InvalidRequestError: it is no time since 1970.
+    """
     if time.seconds < 0 or not 0 <= time.nanos < 1_000_000_000 or time.seconds > 253_402_300_799:  # noqa: PLR2004
-        raise InvalidRequestError(f"filter.{name}: not a time since 1970", field=f"filter.{name}")
+        raise InvalidRequestError(f"{field}: not a time since 1970", field=field)
     return time.seconds * 1_000_000_000 + time.nanos
 
 

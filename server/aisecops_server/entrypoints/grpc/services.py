@@ -17,6 +17,7 @@ from aisecops.v1 import (
     evidence_service_pb2,
     execution_service_pb2,
     investigation_service_pb2,
+    replay_service_pb2,
     transparency_service_pb2,
 )
 
@@ -32,6 +33,7 @@ from aisecops_server.entrypoints.grpc.execution_service import ExecutionService,
 from aisecops_server.entrypoints.grpc.health_service import HealthService, Readiness
 from aisecops_server.entrypoints.grpc.investigation_service import InvestigationService
 from aisecops_server.entrypoints.grpc.methods import Gate, Patience
+from aisecops_server.entrypoints.grpc.replay_service import ReplayService, ReplayUseCases
 from aisecops_server.entrypoints.grpc.transparency_service import TransparencyService
 from aisecops_server.ports import Authenticator, EventLog, Ids
 from aisecops_server.usecases.checkpoint import PublishCheckpoint
@@ -48,6 +50,7 @@ _AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name
 _INVESTIGATION = investigation_service_pb2.DESCRIPTOR.services_by_name["InvestigationService"].full_name
 _EVIDENCE = evidence_service_pb2.DESCRIPTOR.services_by_name["EvidenceService"].full_name
 _BUDGET = budget_service_pb2.DESCRIPTOR.services_by_name["BudgetService"].full_name
+_REPLAY = replay_service_pb2.DESCRIPTOR.services_by_name["ReplayService"].full_name
 _TRANSPARENCY = transparency_service_pb2.DESCRIPTOR.services_by_name["TransparencyService"].full_name
 
 Methods = dict[str, "grpc.RpcMethodHandler[Any, Any]"]
@@ -66,6 +69,7 @@ class Served:
     log: EventLog
     publish: PublishCheckpoint
     export: ExportEvidence
+    replays: ReplayUseCases
     authenticator: Authenticator
     note_refusal: Callable[[Refusal], None]
     ids: Ids
@@ -85,6 +89,7 @@ class Served:
             _EXECUTION,
             _BUDGET,
             _INVESTIGATION,
+            _REPLAY,
         )
 
 
@@ -102,6 +107,7 @@ def handlers(served: Served) -> tuple[grpc.GenericRpcHandler, ...]:
         grpc.method_handlers_generic_handler(_EVIDENCE, _evidence_methods(served, gate)),
         grpc.method_handlers_generic_handler(_APPROVAL, _approval_methods(served, gate)),
         grpc.method_handlers_generic_handler(_INVESTIGATION, _investigation_methods(served, gate)),
+        grpc.method_handlers_generic_handler(_REPLAY, _replay_methods(served, gate)),
         health.handler(),
     )
 
@@ -204,4 +210,18 @@ def _investigation_methods(served: Served, gate: Gate) -> Methods:
     return {
         "GetExecutionGraph": gate.unary(f"{place}/GetExecutionGraph", service.graph, Patience.WORK),
         "GetGovernanceDiff": gate.unary(f"{place}/GetGovernanceDiff", service.diff, Patience.WORK),
+    }
+
+
+def _replay_methods(served: Served, gate: Gate) -> Methods:
+    service = ReplayService(served.replays, gate)
+    place = f"/{_REPLAY}"
+    return {
+        # The candidate may have to be fetched and built first.
+        "StartReplay": gate.unary(f"{place}/StartReplay", service.start, Patience.WORK),
+        "WatchReplay": gate.stream(f"{place}/WatchReplay", service.watch),
+        "GetReplay": gate.unary(f"{place}/GetReplay", service.replay, Patience.WORK),
+        "ListReplays": gate.unary(f"{place}/ListReplays", service.list_replays, Patience.WORK),
+        "ListReplayResults": gate.unary(f"{place}/ListReplayResults", service.list_results, Patience.WORK),
+        "CancelReplay": gate.unary(f"{place}/CancelReplay", service.cancel, Patience.WORK),
     }

@@ -1,0 +1,102 @@
+"""Replays of recorded decisions: start one, watch it, read what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import grpc
+from aisecops.v1 import replay_pb2
+from aisecops.v1 import replay_service_pb2 as api
+from aisecops.v1.replay_service_pb2_grpc import ReplayServiceStub
+
+from aisecops_client.client import Client
+from aisecops_client.errors import from_rpc_error
+from aisecops_client.messages import bearer
+
+_R = TypeVar("_R")
+_MOST_RESULTS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Replays:
+    """Asks the control plane of ``client`` about replays."""
+
+    client: Client
+
+    def start(self, request: api.StartReplayRequest) -> replay_pb2.Replay:
+        """Start a replay, or find the one that answers the same question.
+
+        Raises:
+            AisecopsClientError: there is nothing to replay, or nothing to replay on.
+        """
+        return self._call(self._stub.StartReplay, request).replay
+
+    def watch(self, replay_id: str) -> Iterator[replay_pb2.Replay]:
+        """Yield how far a replay is, now and whenever that changes, until it is over.
+
+        Raises:
+            AisecopsClientError: there is no such replay, or it may not be read any further.
+        """
+        call = self._stub.WatchReplay(api.WatchReplayRequest(replay_id=replay_id), metadata=bearer(self.client.token))
+        try:
+            for response in call:
+                yield response.replay
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from error
+        finally:
+            call.cancel()
+
+    def replay(self, replay_id: str) -> replay_pb2.Replay:
+        """Return a replay with its report.
+
+        Raises:
+            AisecopsClientError: there is none.
+        """
+        return self._call(self._stub.GetReplay, api.GetReplayRequest(replay_id=replay_id)).replay
+
+    def replays(self, *, page_size: int = 0, page_token: str = "") -> api.ListReplaysResponse:
+        """Return a page of replays, newest first.
+
+        Raises:
+            AisecopsClientError: they cannot be read.
+        """
+        return self._call(self._stub.ListReplays, api.ListReplaysRequest(page_size=page_size, page_token=page_token))
+
+    def results(
+        self, replay_id: str, narrow: api.ReplayResultFilter | None = None
+    ) -> Iterator[replay_pb2.ReplayResult]:
+        """Yield the decisions that did not stay the same, in the order of the log.
+
+        Raises:
+            AisecopsClientError: they cannot be read.
+        """
+        token = ""
+        while True:
+            request = api.ListReplayResultsRequest(
+                replay_id=replay_id, filter=narrow, page_size=_MOST_RESULTS, page_token=token
+            )
+            page = self._call(self._stub.ListReplayResults, request)
+            yield from page.results
+            token = page.next_page_token
+            if not token:
+                return
+
+    def cancel(self, replay_id: str) -> replay_pb2.Replay:
+        """Stop a replay; what it found is kept.
+
+        Raises:
+            AisecopsClientError: there is none.
+        """
+        return self._call(self._stub.CancelReplay, api.CancelReplayRequest(replay_id=replay_id)).replay
+
+    @property
+    def _stub(self) -> ReplayServiceStub:
+        return ReplayServiceStub(self.client.channel)
+
+    def _call(self, method: Callable[..., _R], request: Any) -> _R:
+        try:
+            return method(request, metadata=bearer(self.client.token), timeout=2 * self.client.work_seconds)
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from error

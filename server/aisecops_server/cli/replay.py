@@ -1,0 +1,23 @@
+"""``aisecops replay``: its commands by name."""
+
+from __future__ import annotations
+
+from aisecops_server.cli.tree import Entry, group
+
+_HERE = "aisecops_server.cli.replay_commands"
+
+replay = group(
+    "replay",
+    help="Decide recorded decisions again, on another policy or engine. Nothing is acted on.",
+    entries={
+        "run": Entry(f"{_HERE}:run", "Replay history and say what flips."),
+        "show": Entry(f"{_HERE}:show_replay", "Show a replay and the decisions that changed."),
+        "list": Entry(f"{_HERE}:list_replays", "List replays, newest first."),
+        "cancel": Entry(f"{_HERE}:cancel", "Stop a replay; what it found is kept."),
+    },
+    examples="""
+    aisecops replay run --against main
+    aisecops replay run --against pull/7 --outcome blocked
+    aisecops replay run --set approvals.tools.crm/issue_refund.amount_over=50
+    """,
+)

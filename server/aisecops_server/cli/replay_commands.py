@@ -1,0 +1,254 @@
+"""The commands of ``aisecops replay``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aisecops_server.cli.exit_codes import ExitCode
+from aisecops_server.cli.invocation import command, current
+from aisecops_server.cli.narrowing import filter_of, narrowing
+from aisecops_server.cli.output import say, show, show_lines, show_list, when
+from aisecops_server.cli.progress import progress
+
+if TYPE_CHECKING:
+    from aisecops.v1 import replay_pb2
+    from aisecops.v1 import replay_service_pb2 as api
+    from rich.console import Console
+
+    from aisecops_server.cli.replay_places import Place
+
+# What makes a replay fail a build: by name, whether a report has it.
+_FLIPS = ("looser", "stricter")
+FAIL_ON = ("changed", "looser", "stricter", "risky", "never")
+_CLASSES = ("outcome-flip", "reason-only", "obligation-change", "error", "indeterminate")
+_LOCAL = "Work in this process on the state directory, with or without a control plane beside it."
+_SHOWN_RESULTS = 20
+
+
+@command(
+    "run",
+    examples="""
+    aisecops replay run --against main                       all that is recorded, on the head of main
+    aisecops replay run --against pull/7 --outcome blocked --fail-on looser
+    aisecops replay run --working-copy ./policy              what you have not committed yet
+    aisecops replay run --set approvals.tools.crm/issue_refund.amount_over=50
+    aisecops replay run --engine ./opa                       another engine, each decision's own policy
+    aisecops replay run --against main -o ndjson | jq -c '{decisionId, before, after}'
+    """,
+)
+@click.option("--against", default="", help="Replay on a commit, branch, tag, or proposal such as pull/7.")
+@click.option(
+    "--working-copy",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Replay on the policy files in a directory.",
+)
+@click.option("--set", "changes", multiple=True, help="Change a value of a table: table.key=value. May be repeated.")
+@click.option("--engine", default="", help="Replay on another engine: an installed version, or the path of a binary.")
+@click.option("--baseline", default="", help="Compare with what this revision says, not with what is on record.")
+@click.option("--trace", "traces", multiple=True, help="A trace's id. May be repeated.")
+@narrowing
+@click.option("--everything", is_flag=True, help="Evaluate everything anew, whatever is known already.")
+@click.option(
+    "--fail-on", type=click.Choice(FAIL_ON), default="changed", show_default=True, help="What exit code 5 is for."
+)
+@click.option("--local", is_flag=True, help=_LOCAL)
+def run(**asked: Any) -> ExitCode:
+    """Replay history and say what flips.
+
+    The options of the lower half select recorded decisions; without any, all are replayed. First a sample is asked
+    again on its own policy and engine; then a sample of every kind of decision answers, then all of them. Ctrl-C stops
+    it, and the same line goes on where it was. Exit code 5 when decisions changed, 9 when the replay cannot be trusted.
+    """
+    place = _place(local=asked["local"], engine=asked["engine"])
+    request = _request(asked)
+    with progress("replaying", "decisions") as advance:
+        done = place.run(request, _told(advance))
+    _require_done(done)
+    _show(place, done, _result_filter({}))
+    return _exit_code(done.report, asked["fail_on"])
+
+
+@command(
+    "show",
+    examples="""
+    aisecops replay show rpl-6cbe68d00ca61b32f8f66b22
+    aisecops replay show rpl-6cbe68d00ca61b32f8f66b22 --direction looser -o ndjson
+    """,
+)
+@click.argument("replay", help="A replay's id, as 'replay list' prints it.")
+@click.option("--class", "verdict_class", type=click.Choice(_CLASSES), help="Keep decisions of one class.")
+@click.option("--direction", type=click.Choice(_FLIPS), help="Keep flips of one direction.")
+@click.option("--rule", default="", help="Keep decisions on which a rule fires now or no longer.")
+@click.option("--agent", default="", help="Keep decisions of one agent.")
+@click.option("--tool", default="", help="Keep decisions on plans with a tool.")
+@click.option("--local", is_flag=True, help=_LOCAL)
+def show_replay(*, replay: str, local: bool, **narrow: Any) -> ExitCode:
+    """Show a replay and the decisions that changed. Exit codes as for 'replay run'."""
+    place = _place(local=local)
+    found = place.replay(replay)
+    _show(place, found, _result_filter(narrow))
+    return _exit_code(found.report, "changed") if found.HasField("report") else ExitCode.OK
+
+
+@command("list", examples="aisecops replay list --limit 5")
+@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="Replays on a page.")
+@click.option("--page", default="", help="The nextPageToken of the page before.")
+@click.option("--local", is_flag=True, help=_LOCAL)
+def list_replays(*, limit: int, page: str, local: bool) -> ExitCode:
+    """List replays, newest first."""
+    from aisecops_server.cli.connection import to_json  # noqa: PLC0415
+
+    found = to_json(_place(local=local).replays(page_size=limit, page_token=page))
+
+    def draw(console: Console) -> None:
+        from aisecops_server.terminal.replays import replay_table  # noqa: PLC0415
+
+        console.print(replay_table(console, found["replays"], when))
+
+    show_list(found, items="replays", draw=draw, empty="no replays yet; 'aisecops replay run --against main' makes one")
+    if found["nextPageToken"]:
+        say(f"more: --page {found['nextPageToken']}")
+    return ExitCode.OK
+
+
+@command("cancel", examples="aisecops replay cancel rpl-6cbe68d00ca61b32f8f66b22")
+@click.argument("replay", help="A replay's id.")
+def cancel(*, replay: str) -> ExitCode:
+    """Stop a replay of the control plane; what it found is kept."""
+    from aisecops_client.replays import Replays  # noqa: PLC0415
+
+    from aisecops_server.cli.connection import connect, to_json  # noqa: PLC0415
+
+    with connect() as client:
+        found = to_json(Replays(client).cancel(replay))
+    show({"replay": found}, lambda console: console.print(f"{replay} is {found['state'].rpartition('_')[2].lower()}"))
+    return ExitCode.OK
+
+
+def _place(*, local: bool, engine: str = "") -> Place:
+    from aisecops_server.cli.replay_places import ControlPlane, Here  # noqa: PLC0415
+
+    # A path is a program of this machine, so it is run here; nobody else is told to run it.
+    binary = Path(engine) if engine and ("/" in engine or Path(engine).is_file()) else None
+    return Here(binary) if local or binary else ControlPlane()
+
+
+def _request(asked: Mapping[str, Any]) -> api.StartReplayRequest:
+    from aisecops.v1 import replay_pb2, replay_service_pb2  # noqa: PLC0415
+
+    narrow = filter_of(asked)
+    selection = replay_pb2.ReplaySelection(trace_ids=asked["traces"])
+    for field, value in narrow.ListFields():
+        target = getattr(selection, field.name)
+        target.CopyFrom(value) if field.message_type else setattr(selection, field.name, value)
+    engine = "" if "/" in asked["engine"] else asked["engine"]
+    candidate = replay_pb2.ReplayPolicy(changes=asked["changes"], engine=engine)
+    if asked["against"]:
+        candidate.revision = asked["against"]
+    if asked["working_copy"]:
+        if asked["against"]:
+            raise click.UsageError("--against and --working-copy are two candidates; give one")
+        read = _files(asked["working_copy"])
+        candidate.files.files.extend(replay_pb2.PolicyFile(path=path, content=text) for path, text in read.items())
+    request = replay_service_pb2.StartReplayRequest(
+        selection=selection, candidate=candidate, everything=asked["everything"]
+    )
+    if asked["baseline"]:
+        request.baseline.revision = asked["baseline"]
+    return request
+
+
+def _files(directory: Path) -> dict[str, bytes]:
+    from aisecops_server.adapters.bundles.working_copy import read_working_copy  # noqa: PLC0415
+
+    return read_working_copy(directory)
+
+
+def _told(advance: Callable[[int, int | None], None]) -> Callable[[replay_pb2.Replay], None]:
+    early: list[str] = []
+
+    def told(replay: replay_pb2.Replay) -> None:
+        if replay.HasField("early") and not early and not replay.HasField("report"):
+            early.append(replay.replay_id)
+            say(_early(replay.early))
+        advance(replay.progress.done, replay.progress.total)
+
+    return told
+
+
+def _early(report: replay_pb2.ReplayReport) -> str:
+    from aisecops_server.cli.connection import to_json  # noqa: PLC0415
+    from aisecops_server.terminal.replays import early_line  # noqa: PLC0415
+
+    return early_line(to_json(report))
+
+
+def _require_done(done: replay_pb2.Replay) -> None:
+    """Raise what went wrong with a replay that has no report."""
+    from aisecops.v1 import replay_pb2  # noqa: PLC0415
+
+    from aisecops_server.domain import errors  # noqa: PLC0415
+
+    if done.state == replay_pb2.REPLAY_STATE_DONE:
+        return
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "reason")]
+    kind = next((kind for kind in kinds if kind.reason == done.reason), errors.AisecopsError)
+    message, _, hint = (done.problem or "the replay was stopped").partition(". ")
+    raise kind(message, hint=hint)
+
+
+def _show(place: Place, found: replay_pb2.Replay, narrow: api.ReplayResultFilter) -> None:
+    from aisecops_server.cli.connection import to_json  # noqa: PLC0415
+
+    document = to_json(found)
+    if current().output == "ndjson":
+        show_lines(map(to_json, place.results(found.replay_id, narrow)))
+        return
+
+    def draw(console: Console) -> None:
+        from aisecops_server.terminal.replays import replay_block  # noqa: PLC0415
+
+        results = list(map(to_json, place.results(found.replay_id, narrow)))
+        console.print(replay_block(console, document, results[:_SHOWN_RESULTS], left_out=len(results) - _SHOWN_RESULTS))
+
+    show({"replay": document}, draw)
+    if current().output == "table":
+        say(f"aisecops replay show {found.replay_id}  shows it again")
+
+
+def _result_filter(narrow: Mapping[str, Any]) -> api.ReplayResultFilter:
+    from aisecops.v1 import replay_pb2, replay_service_pb2  # noqa: PLC0415
+
+    kind, direction = narrow.get("verdict_class"), narrow.get("direction")
+    return replay_service_pb2.ReplayResultFilter(
+        verdict_class=replay_pb2.VerdictClass.Value(f"VERDICT_CLASS_{_enum(kind)}"),
+        direction=replay_pb2.Direction.Value(f"DIRECTION_{_enum(direction)}"),
+        rule=narrow.get("rule", ""),
+        agent_id=narrow.get("agent", ""),
+        tool=narrow.get("tool", ""),
+    )
+
+
+def _enum(word: str | None) -> str:
+    return word.upper().replace("-", "_") if word else "UNSPECIFIED"
+
+
+def _exit_code(report: replay_pb2.ReplayReport, fail_on: str) -> ExitCode:
+    from aisecops.v1 import replay_pb2  # noqa: PLC0415
+
+    if not report.fidelity.trustworthy:
+        return ExitCode.UNVERIFIED
+    counts = {entry.verdict_class: entry.count for entry in report.classes}
+    quiet = (replay_pb2.VERDICT_CLASS_SAME, replay_pb2.VERDICT_CLASS_REASON_ONLY)
+    found = {
+        "changed": sum(count for kind, count in counts.items() if kind not in quiet),
+        "looser": report.looser,
+        "stricter": report.stricter,
+        "risky": report.risky,
+        "never": 0,
+    }
+    return ExitCode.REPLAY_CHANGED if found[fail_on] else ExitCode.OK

@@ -1,0 +1,145 @@
+"""Where replays run: in a control plane, or in this process beside one. Both give the API's own messages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from aisecops.v1 import replay_pb2
+from aisecops.v1 import replay_service_pb2 as api
+from aisecops_client.replays import Replays
+
+from aisecops_server.bootstrap_replay import Replaying, replaying
+from aisecops_server.cli.configuration import settings
+from aisecops_server.cli.connection import connect
+from aisecops_server.domain.replay import ReplayId
+from aisecops_server.entrypoints.grpc.replay_codec import (
+    command_of,
+    replay_message,
+    result_filter_of,
+    result_message,
+)
+
+Told = Callable[[replay_pb2.Replay], None]
+_R = TypeVar("_R")
+_LOCAL = "local"
+_PAGE = 500
+
+
+class Place(Protocol):
+    """Somewhere that replays run."""
+
+    def run(self, request: api.StartReplayRequest, told: Told) -> replay_pb2.Replay:
+        """Replay to the end; ``told`` is called whenever it got further."""
+        ...
+
+    def replay(self, replay_id: str) -> replay_pb2.Replay:
+        """Return one replay."""
+        ...
+
+    def replays(self, *, page_size: int, page_token: str) -> api.ListReplaysResponse:
+        """Return a page of replays."""
+        ...
+
+    def results(self, replay_id: str, narrow: api.ReplayResultFilter) -> list[replay_pb2.ReplayResult]:
+        """Return what did not stay the same."""
+        ...
+
+
+class ControlPlane:
+    """Replays of the control plane that was asked for."""
+
+    def run(self, request: api.StartReplayRequest, told: Told) -> replay_pb2.Replay:
+        """Replay to the end; whoever is interrupted meanwhile has stopped it."""
+        with connect() as client:
+            replays = Replays(client)
+            replay_id = replays.start(request).replay_id
+            last = replay_pb2.Replay()
+            try:
+                for last in replays.watch(replay_id):
+                    told(last)
+            except KeyboardInterrupt:
+                replays.cancel(replay_id)
+                raise
+            return last
+
+    def replay(self, replay_id: str) -> replay_pb2.Replay:
+        """Return one replay."""
+        with connect() as client:
+            return Replays(client).replay(replay_id)
+
+    def replays(self, *, page_size: int, page_token: str) -> api.ListReplaysResponse:
+        """Return a page of replays."""
+        with connect() as client:
+            return Replays(client).replays(page_size=page_size, page_token=page_token)
+
+    def results(self, replay_id: str, narrow: api.ReplayResultFilter) -> list[replay_pb2.ReplayResult]:
+        """Return what did not stay the same."""
+        with connect() as client:
+            return list(Replays(client).results(replay_id, narrow))
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """Replays in this process, on the state directory; a control plane may run beside. ``engine`` is a binary."""
+
+    engine: Path | None = None
+
+    def run(self, request: api.StartReplayRequest, told: Told) -> replay_pb2.Replay:
+        """Replay to the end."""
+
+        async def run(made: Replaying) -> replay_pb2.Replay:
+            if self.engine is not None:
+                request.candidate.engine = made.given_engine
+            started = await made.runs.start(command_of(request, asked_by=_LOCAL))
+            last = replay_message(started)
+            async for record in made.runs.watch(started.id):
+                last = replay_message(record)
+                told(last)
+            return last
+
+        return self._within(run)
+
+    def replay(self, replay_id: str) -> replay_pb2.Replay:
+        """Return one replay."""
+
+        async def one(made: Replaying) -> replay_pb2.Replay:
+            return replay_message(await made.reads.one(ReplayId(replay_id)))
+
+        return self._within(one)
+
+    def replays(self, *, page_size: int, page_token: str) -> api.ListReplaysResponse:
+        """Return a page of replays."""
+
+        async def page(made: Replaying) -> api.ListReplaysResponse:
+            found = await made.reads.page(page_size=page_size, page_token=page_token)
+            replays = [replay_message(record, whole=False) for record in found.replays]
+            return api.ListReplaysResponse(replays=replays, next_page_token=found.next_token)
+
+        return self._within(page)
+
+    def results(self, replay_id: str, narrow: api.ReplayResultFilter) -> list[replay_pb2.ReplayResult]:
+        """Return what did not stay the same."""
+
+        async def results(made: Replaying) -> list[replay_pb2.ReplayResult]:
+            known, token, wanted = ReplayId(replay_id), "", result_filter_of(narrow)
+            await made.reads.one(known)
+            found: list[replay_pb2.ReplayResult] = []
+            while True:
+                page = await made.reads.results(known, wanted, page_size=_PAGE, page_token=token)
+                found += map(result_message, page.results)
+                token = page.next_token
+                if not token:
+                    return found
+
+        return self._within(results)
+
+    def _within(self, work: Callable[[Replaying], Coroutine[Any, Any, _R]]) -> _R:
+        async def run() -> _R:
+            async with replaying(settings(), niceness=0, engine=self.engine) as made:
+                return await work(made)
+
+        return asyncio.run(run())

@@ -1,0 +1,195 @@
+"""Between the API's messages of replay and what the use cases know: questions in, replays and results out.
+
+A report is shown from the JSON that was stored, whether it was just made or read back, so that both are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from aisecops.v1 import decision_pb2, replay_pb2
+from aisecops.v1 import replay_service_pb2 as api
+from google.protobuf.json_format import ParseDict
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from aisecops_server.domain.errors import InvalidRequestError
+from aisecops_server.domain.identifiers import is_trace_id
+from aisecops_server.domain.replay import Direction, ReplayRecord, ReplayState, Selection, VerdictClass
+from aisecops_server.entrypoints.grpc.audit_service import filter_text, filter_time
+from aisecops_server.entrypoints.grpc.decision_codec import timestamp
+from aisecops_server.usecases.judge_decisions import Thoroughness
+from aisecops_server.usecases.read_replays import ResultFilter
+from aisecops_server.usecases.resolve_policy import WantedPolicy
+from aisecops_server.usecases.run_replays import ReplayCommand
+
+MOST_TRACES = 1000
+_CHARACTERS = 256
+_TEXT_CHARACTERS = 256
+_CLASSES = {replay_pb2.VerdictClass.Value(f"VERDICT_CLASS_{kind.name}"): kind.value for kind in VerdictClass}
+_DIRECTIONS = {replay_pb2.Direction.Value(f"DIRECTION_{kind.name}"): kind.value for kind in Direction}
+_M = TypeVar("_M", bound=Message)
+_TEXTS = ("agent_id", "outcome", "tool", "rule", "trust", "revision", "mode")
+_STATES = {state: replay_pb2.ReplayState.Value(f"REPLAY_STATE_{state.name}") for state in ReplayState}
+# Fields of reports that are words in what is stored, and enums on the wire.
+_ENUMS = {"verdict_class": "VERDICT_CLASS_", "before": "OUTCOME_", "after": "OUTCOME_", "direction": "DIRECTION_"}
+_SUMMED = ("sampled", "selected", "compared", "classes", "looser", "stricter", "risky", "transitions")
+
+
+def selection_of(asked: replay_pb2.ReplaySelection) -> Selection:
+    """Return which decisions are meant.
+
+    Raises:
+        InvalidRequestError: a field does not fit.
+    """
+    if len(asked.trace_ids) > MOST_TRACES:
+        raise InvalidRequestError(f"selection.trace_ids: more than {MOST_TRACES}", field="selection.trace_ids")
+    for trace_id in asked.trace_ids:
+        if not is_trace_id(trace_id):
+            raise InvalidRequestError(
+                "selection.trace_ids: not 32 lower-case hexadecimal digits", field="selection.trace_ids"
+            )
+    texts = {name: filter_text(name, getattr(asked, name), place="selection") for name in _TEXTS}
+    # `from` is a keyword of the language, so the field has no attribute.
+    begins: Timestamp = getattr(asked, "from")
+    return Selection(
+        **texts,
+        from_micros=filter_time(begins, "selection.from") // 1000,
+        to_micros=-(-filter_time(asked.to, "selection.to") // 1000),
+        trace_ids=tuple(sorted(set(asked.trace_ids))),
+    )
+
+
+def policy_of(asked: replay_pb2.ReplayPolicy, name: str) -> WantedPolicy:
+    """Return which policy is meant; ``name`` is that of the field.
+
+    Raises:
+        InvalidRequestError: a field does not fit.
+    """
+    for field in ("revision", "engine"):
+        if len(getattr(asked, field)) > _CHARACTERS:
+            raise InvalidRequestError(f"{name}.{field}: too long", field=f"{name}.{field}")
+    files = {file.path: file.content for file in asked.files.files}
+    if len(files) != len(asked.files.files):
+        raise InvalidRequestError(f"{name}.files: a path stands there twice", field=f"{name}.files")
+    return WantedPolicy(asked.revision, files, tuple(asked.changes), asked.engine)
+
+
+def command_of(asked: api.StartReplayRequest, *, asked_by: str) -> ReplayCommand:
+    """Return what is to be replayed.
+
+    Raises:
+        InvalidRequestError: a field does not fit.
+    """
+    return ReplayCommand(
+        selection=selection_of(asked.selection),
+        candidate=policy_of(asked.candidate, "candidate"),
+        baseline=policy_of(asked.baseline, "baseline") if asked.HasField("baseline") else None,
+        asked_by=asked_by,
+        thoroughness=Thoroughness.EVERYTHING if asked.everything else Thoroughness.AS_NEEDED,
+    )
+
+
+def result_filter_of(asked: api.ReplayResultFilter) -> ResultFilter:
+    """Return which results are meant.
+
+    Raises:
+        InvalidRequestError: a field does not fit.
+    """
+    if asked.verdict_class and asked.verdict_class not in _CLASSES:
+        raise InvalidRequestError("filter.verdict_class: there is no such class", field="filter.verdict_class")
+    if asked.direction and asked.direction not in _DIRECTIONS:
+        raise InvalidRequestError("filter.direction: there is no such direction", field="filter.direction")
+    for name in ("rule", "agent_id", "tool", "decision_id"):
+        if len(getattr(asked, name)) > _TEXT_CHARACTERS:
+            raise InvalidRequestError(f"filter.{name}: too long", field=f"filter.{name}")
+    return ResultFilter(
+        verdict_class=_CLASSES.get(asked.verdict_class, ""),
+        direction=_DIRECTIONS.get(asked.direction, ""),
+        rule=asked.rule,
+        agent_id=asked.agent_id,
+        tool=asked.tool,
+        decision_id=asked.decision_id,
+    )
+
+
+def replay_message(record: ReplayRecord, *, whole: bool = True) -> replay_pb2.Replay:
+    """Return a replay; without ``whole`` its reports are only counts."""
+    question: Mapping[str, Any] = record.question
+    made = replay_pb2.Replay(
+        replay_id=record.id,
+        state=_STATES[record.state],
+        selection=_selection(question["selection"]),
+        candidate=_side(question["candidate"]),
+        log_size=question["log_size"],
+        asked_by=record.asked_by,
+        started_at=timestamp(record.started_at_ns),
+        progress=replay_pb2.ReplayProgress(**{**asdict(record.progress), "phase": record.progress.phase.value}),
+        reason=record.reason,
+        problem=record.problem,
+    )
+    if question["baseline"]:
+        made.baseline.CopyFrom(_side(question["baseline"]))
+    if record.finished_at_ns:
+        made.finished_at.CopyFrom(timestamp(record.finished_at_ns))
+    for field, report in ((made.early, record.early), (made.report, record.report)):
+        if report is not None:
+            field.CopyFrom(report_message(report if whole else _sums(report)))
+    return made
+
+
+def report_message(report: Mapping[str, Any]) -> replay_pb2.ReplayReport:
+    """Return a report as it was stored."""
+    return _parsed(report, replay_pb2.ReplayReport())
+
+
+def result_message(result: Mapping[str, Any]) -> replay_pb2.ReplayResult:
+    """Return what became of one decision."""
+    fields = dict(result)
+    decided_at = timestamp(fields.pop("decided_at_micros") * 1000)
+    made = _parsed(fields, replay_pb2.ReplayResult())
+    made.decided_at.CopyFrom(decided_at)
+    return made
+
+
+def _selection(fields: Mapping[str, Any]) -> replay_pb2.ReplaySelection:
+    texts = {name: fields[name] for name in _TEXTS}
+    made = replay_pb2.ReplaySelection(**texts, trace_ids=fields["trace_ids"])
+    for name, micros in (("from", fields["from_micros"]), ("to", fields["to_micros"])):
+        if micros:
+            getattr(made, name).CopyFrom(timestamp(micros * 1000))
+    return made
+
+
+def _side(fields: Mapping[str, Any]) -> replay_pb2.ReplaySide:
+    return replay_pb2.ReplaySide(**fields)
+
+
+def _sums(report: Mapping[str, Any]) -> dict[str, Any]:
+    fidelity = {**report["fidelity"], "problems": [], "revisions": []}
+    return {**{name: report[name] for name in _SUMMED}, "fidelity": fidelity}
+
+
+def _parsed(fields: Mapping[str, Any], into: _M) -> _M:
+    return ParseDict(dict(_on_the_wire(fields.items())), into)
+
+
+def _on_the_wire(items: Iterable[tuple[str, Any]]) -> Iterable[tuple[str, Any]]:
+    for name, value in items:
+        if isinstance(value, Mapping):
+            yield name, dict(_on_the_wire(value.items()))
+        elif isinstance(value, list):
+            yield name, [dict(_on_the_wire(entry.items())) if isinstance(entry, Mapping) else entry for entry in value]
+        elif name in _ENUMS:
+            yield name, f"{_ENUMS[name]}{_word(name, value)}"
+        else:
+            yield name, value
+
+
+def _word(name: str, value: str) -> str:
+    """Return an enum's word; an outcome that is none of ours, and none at all, are unspecified."""
+    if name in ("before", "after") and f"OUTCOME_{value}" not in dict(decision_pb2.Outcome.items()):
+        return "UNSPECIFIED"
+    return value or "UNSPECIFIED"
