@@ -30,7 +30,9 @@ from aisecops_server.adapters.sqlite.activation_state import ActivationState
 from aisecops_server.adapters.sqlite.checkpoint_store import SqliteCheckpointStore
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog, open_log
 from aisecops_server.adapters.sqlite.witness_store import SqliteWitnessStore
-from aisecops_server.adapters.system import RandomIds, SystemClock
+from aisecops_server.adapters.system import RandomChance, RandomIds, SystemClock
+from aisecops_server.adapters.webhooks.courier import WebhookCourier
+from aisecops_server.adapters.webhooks.endpoint import read_endpoint
 from aisecops_server.adapters.witness.http_witness import read_witness
 from aisecops_server.bootstrap_authentication import authenticating, listeners
 from aisecops_server.bootstrap_replay import BUNDLE_KEY, replaying, repository_of
@@ -66,13 +68,13 @@ from aisecops_server.usecases.issue_grants import GrantControl, HandOut
 from aisecops_server.usecases.list_revisions import ListRevisions, ShowRevision
 from aisecops_server.usecases.live_policy import LivePolicy
 from aisecops_server.usecases.raise_incident import RaiseIncident
-from aisecops_server.usecases.read_agents import ReadAgents
 from aisecops_server.usecases.reaper import Reaper
 from aisecops_server.usecases.record_refusals import RecordRefusals
 from aisecops_server.usecases.redeem_grant import Redeem
 from aisecops_server.usecases.release_reservation import ReleaseReservation
 from aisecops_server.usecases.report_execution import ReportExecution
 from aisecops_server.usecases.revoke_grants import Revoke
+from aisecops_server.usecases.send_notices import SendNotices
 from aisecops_server.usecases.sync import Poller, Resume, Sync
 from aisecops_server.usecases.vote import CastVotes
 from aisecops_server.usecases.vote_proofs import VoteProofs
@@ -102,9 +104,9 @@ class ControlPlane:
     explain: Explain
     export: ExportEvidence
     policy: PolicyUseCases
-    agents: ReadAgents
     approvals: ApprovalUseCases
     expire: ExpireApprovals
+    notices: SendNotices
     grants: GrantUseCases
     budgets: BudgetUseCases
     resume: Resume
@@ -182,6 +184,7 @@ async def compose(
             clock=clock,
             ids=ids,
         )
+        couriers = _couriers(settings)
         proofs = VoteProofs(SigningVoteKeys(open_key(state / "keys", VOTE_KEY)))
         activate, resume = Activate(switch), Resume(switch)
         sync = Sync(switch, activate=activate, resume=resume)
@@ -202,7 +205,7 @@ async def compose(
                 controls=(
                     DelegationControl(log),
                     BudgetControl(log.budgets, ids, settings.reservation_seconds),
-                    ApprovalControl(log.approvals, proofs, ids),
+                    ApprovalControl(log.approvals, proofs, ids, tuple(couriers)),
                     GrantControl(ids, settings.grant_seconds, settings.report_seconds),
                 ),
             ),
@@ -224,13 +227,13 @@ async def compose(
                 show_revision=ShowRevision(repository, builder, live),
                 status=live.status,
             ),
-            agents=ReadAgents(lambda: live.current().bundle, log.agents),
             approvals=ApprovalUseCases(
                 vote=CastVotes(log, log.approvals, lambda: live.current().bundle.tables, proofs, clock, ids),
                 read=ReadApprovals(log, log.approvals, clock),
                 withdraw=WithdrawApprovals(log, log.approvals, clock, ids),
             ),
             expire=ExpireApprovals(log, log.approvals, clock, ids),
+            notices=SendNotices(log, log.approvals, couriers, clock, ids, RandomChance()),
             grants=_granting(log, state, clock, ids),
             budgets=_budget_use_cases(log, clock, ids),
             resume=resume,
@@ -259,7 +262,6 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
                 decide=plane.decide,
                 explain=plane.explain,
                 policy=plane.policy,
-                agents=plane.agents,
                 approvals=plane.approvals,
                 grants=plane.grants,
                 budgets=plane.budgets,
@@ -280,6 +282,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
             asyncio.create_task(plane.poller.run(), name="follow the policy repository"),
             asyncio.create_task(committer.run(), name="commit to the log"),
             asyncio.create_task(plane.expire.run(), name="end requests for approval"),
+            asyncio.create_task(plane.notices.run(), name="tell people of requests for approval"),
             *(asyncio.create_task(reaper.run(), name=f"end overdue {reaper.what}") for reaper in plane.reapers),
             asyncio.create_task(refusals.run(), name="record who was turned away"),
         ]
@@ -409,6 +412,15 @@ def _reapers(log: SqliteEventLog, clock: Clock, ids: Ids) -> tuple[Reaper, ...]:
 
 def _records(text: str) -> Sequence[Scalar] | None:
     return json_scalars(text) or yaml_scalars(text) or python_scalars(text)
+
+
+def _couriers(settings: Settings) -> dict[str, WebhookCourier]:
+    endpoints = [read_endpoint(text) for text in settings.webhooks]
+    if len({endpoint.name for endpoint in endpoints}) != len(endpoints):
+        raise InvalidRequestError(
+            "two webhooks have the same name", hint="Give each a name of its own", field="webhooks"
+        )
+    return {endpoint.name: WebhookCourier(endpoint) for endpoint in endpoints}
 
 
 def _private(directory: Path) -> Path:

@@ -103,6 +103,11 @@ class Settings(BaseModel):
     witnesses: tuple[str, ...] = Field(
         default=(), description="Witnesses of the log, each `URL KEY`; in the environment, separated by commas."
     )
+    webhooks: tuple[str, ...] = Field(
+        default=(),
+        description="Who is told of requests for approval, each `NAME URL SECRET_FILE`, with `private` behind it for "
+        "an address of a private network; in the environment, separated by commas.",
+    )
     token_keys: str = Field(
         default="",
         description="Keys of the identity provider: a JWKS file, or the https URL of one. Empty for the local issuer.",
@@ -135,7 +140,7 @@ class Settings(BaseModel):
         description="The token's claim that lists roles: its name, or a JSON pointer where it is nested.",
     )
 
-    @field_validator("witnesses", mode="before")
+    @field_validator("witnesses", "webhooks", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.e2e.program import SECONDS, Terminal
 
@@ -153,11 +151,27 @@ def test_each_command_prints_its_message_and_ends_with_the_answer(terminal: Term
     assert (used.code, "people agreed" in used.err) == (0, True)
 
 
-def test_a_key_that_policy_does_not_know_signs_nothing(terminal: Terminal) -> None:
+def test_a_person_makes_a_key_has_it_registered_and_signs_with_it(terminal: Terminal) -> None:
     approval = asked(terminal, 169)
-    file = terminal.home / "own.pem"
-    file.write_bytes(Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    done = terminal.run("approvals", "approve", approval, "--yes", "--key", str(file), "-o", "json")
-    assert (done.code, done.json["error"]["metadata"]["field"]) == (2, "signature")
-    missing = terminal.run("approvals", "approve", approval, "--yes", "--key", str(Path("/nowhere.pem")), "-o", "json")
+    own = str(terminal.home / "own.pem")
+    made = terminal.run("approvals", "key", own, "--make", "-o", "json").json
+    assert set(made) == {"publicKey", "keyId"}
+    assert Path(own).stat().st_mode & 0o077 == 0
+    assert terminal.run("approvals", "key", own, "--make").code == 2
+    assert terminal.run("approvals", "key", own, "-o", "json").json == made
+    unknown = terminal.run("approvals", "approve", approval, "--yes", "--key", own, "-o", "json")
+    assert (unknown.code, unknown.json["error"]["metadata"]["field"]) == (2, "signature")
+    missing = terminal.run("approvals", "approve", approval, "--yes", "--key", str(terminal.home / "nowhere.pem"))
     assert missing.code == 2
+    people = terminal.home / "policy/data/people.yaml"
+    line = terminal.run("approvals", "key", own).out.strip()
+    people.write_text(f"{people.read_text('utf-8')}operator@localhost:\n  keys:\n    {line}\n", encoding="utf-8")
+    commit = ["git", "-C", str(terminal.home / "policy"), "-c", "user.name=A", "-c", "user.email=a@corp.example"]
+    subprocess.run([*commit, "commit", "-qam", "Register a key"], check=True)
+    assert terminal.run("bundle", "sync").code == 0
+    without = terminal.run("approvals", "approve", approval, "--yes", "-o", "json")
+    assert (without.code, without.json["error"]["metadata"]["field"]) == (2, "signature")
+    signed = terminal.run("approvals", "approve", approval, "--yes", "--key", own, "-o", "json")
+    [vote] = signed.json["approval"]["votes"]
+    assert (signed.code, vote["signedBy"], vote["keyId"]) == (0, "SIGNED_BY_VOTER", made["keyId"])
+    assert "signed with their own key" in terminal.run("approvals", "show", approval).out

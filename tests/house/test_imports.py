@@ -13,7 +13,10 @@ SERVER = f"{tree.SERVER}/"
 # Each engine that we stand on, and the only folders or files that may import it.
 HOMES = {
     "ahocorasick": (f"{SERVER}domain/",),
-    "aiohttp": (f"{SERVER}adapters/opa/", f"{SERVER}adapters/witness/", f"{SERVER}entrypoints/witness/"),
+    "aiohttp": (
+        *(f"{SERVER}adapters/{place}/" for place in ("opa", "webhooks", "witness")),
+        f"{SERVER}entrypoints/witness/",
+    ),
     "apsw": (f"{SERVER}adapters/sqlite/",),
     "click": (f"{SERVER}cli/",),
     "cryptography": (f"{SERVER}adapters/identity/", f"{SERVER}adapters/signing/", "clients/aisecops_verify/"),

@@ -76,3 +76,11 @@ class RandomIds:
                 self._drawn = iter([pool[at : at + width] for at in range(0, len(pool), width)])
                 drawn = next(self._drawn)
         return f"{time.time_ns() // 1_000_000:012x}{drawn}"
+
+
+class RandomChance:
+    """Chance that nobody can predict."""
+
+    def fraction(self) -> float:
+        """Return a number from 0 up to, and not including, 1."""
+        return int.from_bytes(os.urandom(6)) / (1 << 48)

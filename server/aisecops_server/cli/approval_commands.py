@@ -171,6 +171,30 @@ def wait(*, approval: str, seconds: float, agent: str) -> ExitCode:
     return _code(decided)
 
 
+@command(
+    "key",
+    examples="""
+    aisecops approvals key ada.pem --make   a new key; keep the file to yourself
+    aisecops approvals key ada.pem          its public half, for data/people.yaml
+    """,
+)
+@click.argument("file", type=click.Path(dir_okay=False), help="PEM file of a private key.")
+@click.option("--make", is_flag=True, help="Make a new Ed25519 key in FILE, which must not exist.")
+def key(*, file: str, make: bool) -> ExitCode:
+    """Make a key of your own to sign votes with, or print its public half.
+
+    What is printed belongs under your name in data/people.yaml of the policy repository. Needs no server.
+    """
+    from aisecops_server.adapters.signing.voter_key import make_voter_key, read_voter_key  # noqa: PLC0415
+
+    own = make_voter_key(Path(file)) if make else read_voter_key(Path(file))
+    document = {"publicKey": dict(own.public_key), "keyId": own.key_id}
+    members = ", ".join(f"{name}: {value}" for name, value in own.public_key.items())
+    show(document, lambda target: target.print(f"- {{{members}}}", soft_wrap=True))
+    say(f"key id {own.key_id}")
+    return ExitCode.OK
+
+
 def _vote(
     client: Client, shown: approval_service_pb2.GetApprovalResponse, choice: str, *, note: str, key: str | None
 ) -> approval_pb2.Approval:

@@ -57,6 +57,7 @@ def all_checks(settings: Settings) -> list[Check]:
         clock_check(),
         repository_check(settings),
         log_check(settings),
+        webhooks_check(settings),
         live_check(settings),
         running_engines_check(settings),
     ]
@@ -181,6 +182,32 @@ def log_check(settings: Settings) -> Check:
     if not settings.log_path.exists():
         return Check("audit log", SKIPPED, "there is none yet")
     return _judged("audit log", lambda: f"{log_head(settings).size:,} leaves; 'aisecops log verify' checks them all")
+
+
+def webhooks_check(settings: Settings) -> Check:
+    """Check that those who are to be told of requests for approval can be, and were."""
+    from aisecops_server.adapters.webhooks.endpoint import read_endpoint  # noqa: PLC0415
+    from aisecops_server.cli.local_log import notice_counts  # noqa: PLC0415
+
+    name = "webhooks"
+    try:
+        endpoints = [read_endpoint(text).name for text in settings.webhooks]
+    except AisecopsError as error:
+        return Check(name, FAIL, error.message, error.hint)
+    try:
+        counts = notice_counts(settings) if settings.log_path.exists() else None
+    except AisecopsError as error:
+        # What is wrong with the log, its own check says.
+        return Check(name, SKIPPED, error.message)
+    detail = f"set: {', '.join(endpoints)}" if endpoints else "none is set; people look with 'aisecops approvals list'"
+    if counts is None or not (counts.pending or counts.dead):
+        return Check(name, OK if endpoints else SKIPPED, detail)
+    waiting = "1 message waits" if counts.pending == 1 else f"{counts.pending} messages wait"
+    told = f"{detail}; {waiting}, {counts.dead} given up"
+    if not counts.dead:
+        return Check(name, OK, told)
+    mend = "Mend the receiver; 'aisecops log tail' shows each message as notice.dead"
+    return Check(name, WARN, f"{told}, the last because {counts.problem}", mend)
 
 
 def live_check(settings: Settings) -> Check:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
+    from aisecops_server.domain.notice import NoticeCounts
     from aisecops_server.domain.record import LogHead, LogReport
     from aisecops_server.settings import Settings
 
@@ -40,6 +41,24 @@ def log_size(settings: Settings) -> int:
         return log_head(settings).size
     except NotFoundError:
         return 0
+
+
+def notice_counts(settings: Settings) -> NoticeCounts:
+    """Return how many messages to people wait, and how many were given up.
+
+    Raises:
+        NotFoundError: there is no log yet.
+        LogUnavailableError: it cannot be read, or was written by an earlier version.
+    """
+
+    async def counts() -> NoticeCounts:
+        log = _opened(settings)
+        try:
+            return await log.approvals.counts()
+        finally:
+            await log.close()
+
+    return asyncio.run(counts())
 
 
 def verified(settings: Settings, progress: Callable[[int, int], None]) -> LogReport:

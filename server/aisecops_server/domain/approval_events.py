@@ -11,6 +11,7 @@ from aisecops_server.domain.canonical import JsonValue, digest
 from aisecops_server.domain.decision import Decision
 from aisecops_server.domain.errors import AisecopsError
 from aisecops_server.domain.event import Event, EventId, Stage, make_event
+from aisecops_server.domain.notice import SettleNotice, StoredNotice
 
 _CLOSED_AS = {ApprovalState.WITHDRAWN: "approval.withdrawn", ApprovalState.EXPIRED: "approval.expired"}
 
@@ -92,6 +93,27 @@ def consumed_events(approval: Approval, decision: Decision, *, next_id: Callable
         return (own,)
     theirs = _event(approval, "approval.consumed", id=next_id(), now_ns=decision.decided_at_ns, details=details)
     return (theirs, own)
+
+
+def notice_event(stored: StoredNotice, settled: SettleNotice, *, id: EventId, now_ns: int) -> Event:
+    """Return the event that tells that a message was delivered, or given up."""
+    return make_event(
+        id=id,
+        trace_id=stored.trace_id,
+        plan_id=stored.plan_id,
+        decision_id=stored.decision_id,
+        stage=Stage.APPROVAL,
+        type=f"notice.{settled.state.value.lower()}",
+        occurred_at_ns=now_ns,
+        details={
+            "approval_id": stored.approval_id,
+            "notice_id": stored.notice.id,
+            "endpoint": stored.notice.endpoint,
+            "body_sha256": digest(stored.notice.body),
+            "attempts": settled.attempts,
+            "problem": settled.problem,
+        },
+    )
 
 
 def _event(approval: Approval, type: str, *, id: EventId, now_ns: int, details: Mapping[str, JsonValue]) -> Event:

@@ -30,6 +30,7 @@ from aisecops_server.settings import Settings
 
 from tests.integration.api.real import AGENT, running, settings_in
 from tests.integration.api.test_serving import trial
+from tests.webhook_receiver import is_genuine, receiver
 
 pytestmark = pytest.mark.asyncio
 
@@ -277,6 +278,24 @@ async def test_a_person_with_a_certificate_signs_with_its_key(tmp_path: Path) ->
         )
         assert vote.credential_sha256
         assert (await agent.decide(refund(), approval_id=answer.approval_id)).allowed
+
+
+async def test_people_are_told_also_when_nobody_listened_and_the_control_plane_restarted(tmp_path: Path) -> None:
+    async with receiver() as away:
+        setting = away.endpoint(tmp_path)
+    settings = Settings(**settings_in(tmp_path).model_dump() | {"webhooks": (setting,)})
+    async with running(settings) as (plane, agent):
+        answer = await agent.decide(refund())
+        [waiting] = await plane.log.approvals.pending("pager", limit=9)
+    async with receiver(port=away.port) as to, running(settings) as (plane, _):
+        await to.arrived.wait()
+        [message] = to.received
+        assert (message.id, message.body["approval_id"]) == (waiting.notice.id, answer.approval_id)
+        assert is_genuine(message, now=plane.clock.now_ns() // 10**9)
+        async for stored in plane.log.events(from_index=0, follow=True, trace_id=answer.decision.trace_id):
+            if stored.event.type == "notice.delivered":
+                break
+        assert (await plane.log.approvals.counts()).pending == 0
 
 
 async def _request_of(client: AsyncClient, plan: PlanBuilder) -> str:

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
-from aisecops_server.cli.checks import Check, exit_code, log_check, repository_check, state_check
+from aisecops_server.adapters.system import RandomChance
+from aisecops_server.cli.checks import Check, exit_code, log_check, repository_check, state_check, webhooks_check
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.main import run
 from aisecops_server.settings import Settings
+from aisecops_server.usecases.send_notices import SendNotices
 
+from tests.approval_scene import approval_scene
 from tests.support import opa_binary
+from tests.webhook_receiver import Receiver
 
 
 def test_skipped_is_not_passed_and_does_not_fail() -> None:
@@ -39,6 +44,30 @@ def test_a_log_that_is_no_log_fails(tmp_path: Path) -> None:
     assert log_check(Settings(state_dir=tmp_path)).state == "fail"
 
 
+def test_messages_that_were_given_up_are_warned_of(tmp_path: Path) -> None:
+    assert webhooks_check(Settings(state_dir=tmp_path)).state == "skipped"
+    bad = webhooks_check(Settings(state_dir=tmp_path, webhooks=("pager http://chat.example/hook nowhere",)))
+    assert (bad.state, "https" in bad.detail) == ("fail", True)
+    setting = Receiver(port=1).endpoint(tmp_path)
+    settings = Settings(state_dir=tmp_path, webhooks=(setting,))
+    assert webhooks_check(settings).state == "ok"
+
+    async def ask(*, give_up: bool) -> None:
+        async with approval_scene(tmp_path, endpoints=("pager",)) as scene:
+            await scene.asked()
+            if give_up:
+                await SendNotices(
+                    scene.log, scene.store, {}, scene.clock, scene.ids, RandomChance()
+                ).give_up_strangers()
+
+    asyncio.run(ask(give_up=False))
+    waits = webhooks_check(settings)
+    assert (waits.state, "1 message waits, 0 given up" in waits.detail) == ("ok", True)
+    asyncio.run(ask(give_up=True))
+    given_up = webhooks_check(settings)
+    assert (given_up.state, "no endpoint of that name is set" in given_up.detail) == ("warn", True)
+
+
 def test_doctor_fails_without_an_engine_and_names_how_to_get_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -55,7 +84,7 @@ def test_doctor_passes_with_an_engine_and_counts_what_it_skipped(
     monkeypatch.setenv("AISECOPS_ENGINE_PATH", str(opa_binary()))
     assert run(["doctor", "--state-dir", str(tmp_path), "-o", "json"]) == 0
     counts = json.loads(capsys.readouterr().out)["counts"]
-    assert (counts["fail"], counts["skipped"]) == (0, 4)
+    assert (counts["fail"], counts["skipped"]) == (0, 5)
 
 
 def test_the_engines_path_is_all_that_is_printed(

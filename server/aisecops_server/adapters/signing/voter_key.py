@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from aisecops_server.adapters.signing.vote_keys import COORDINATE_BYTES, jwk_of
 from aisecops_server.domain import jws
@@ -61,6 +67,23 @@ def read_voter_key(file: Path) -> VoterKey:
     ):
         return VoterKey(key)
     raise _unusable(file, "holds a key of another kind")
+
+
+def make_voter_key(file: Path) -> VoterKey:
+    """Make an Ed25519 key in ``file``, readable by its owner only.
+
+    Raises:
+        InvalidRequestError: the file is there already, or cannot be made.
+    """
+    made = Ed25519PrivateKey.generate()
+    pem = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise _unusable(file, "is there already, or cannot be made") from error
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(pem)
+    return VoterKey(made)
 
 
 def _unusable(file: Path, why: str) -> InvalidRequestError:

@@ -10,7 +10,7 @@ import apsw
 import orjson
 
 from aisecops_server.adapters.sqlite.approval_table import ApprovalTable
-from aisecops_server.adapters.sqlite.notice_table import notice_counts, pending_notices
+from aisecops_server.adapters.sqlite.notice_table import notice_counts, pending_endpoints, pending_notices
 from aisecops_server.adapters.sqlite.readers import Readers
 from aisecops_server.adapters.sqlite.statements import Row, Value
 from aisecops_server.domain.approval import (
@@ -94,9 +94,13 @@ class SqliteApprovals:
         """Give an event that is set after every change of one approval, or, for an empty id, of any."""
         return self._table.watching(approval_id)
 
-    async def pending(self, *, after: str, limit: int) -> list[StoredNotice]:
-        """Return messages that wait, oldest first, behind the id ``after``."""
-        return await self._readers.run(partial(pending_notices, after=after, limit=limit))
+    async def pending(self, endpoint: str, *, limit: int) -> list[StoredNotice]:
+        """Return messages that wait for one endpoint, oldest first."""
+        return await self._readers.run(partial(pending_notices, endpoint=endpoint, limit=limit))
+
+    async def endpoints(self) -> list[str]:
+        """Return the endpoints that messages wait for."""
+        return await self._readers.run(pending_endpoints)
 
     async def counts(self) -> NoticeCounts:
         """Return how many messages wait and how many were given up."""

@@ -22,7 +22,7 @@ _SETTLE = """
 
 _PENDING = """
     SELECT notice_id, endpoint, body, approval_id, trace_id, plan_id, decision_id, state, created_at, attempts, problem
-    FROM notice WHERE state = 'PENDING' AND notice_id > ? ORDER BY notice_id LIMIT ?"""
+    FROM notice WHERE state = 'PENDING' AND endpoint = ? ORDER BY notice_id LIMIT ?"""
 
 _COUNTS = """
     SELECT
@@ -72,9 +72,15 @@ def insert_notices(connection: apsw.Connection, request: ApprovalRequest, notice
         )
 
 
-def pending_notices(connection: apsw.Connection, after: str, limit: int) -> list[StoredNotice]:
-    """Return messages that wait to be delivered, oldest first, starting behind ``after``."""
-    return [_notice(row) for row in connection.execute(_PENDING, (after, limit))]
+def pending_notices(connection: apsw.Connection, endpoint: str, limit: int) -> list[StoredNotice]:
+    """Return messages that wait for one endpoint, oldest first."""
+    return [_notice(row) for row in connection.execute(_PENDING, (endpoint, limit))]
+
+
+def pending_endpoints(connection: apsw.Connection) -> list[str]:
+    """Return the endpoints that messages wait for."""
+    found = connection.execute("SELECT DISTINCT endpoint FROM notice WHERE state = 'PENDING' ORDER BY endpoint")
+    return [endpoint for (endpoint,) in found]
 
 
 def notice_counts(connection: apsw.Connection) -> NoticeCounts:
