@@ -82,6 +82,23 @@ def test_the_demo_ends_well_and_shows_every_decision(kept: Kept) -> None:
         assert part in kept.shown.out
 
 
+def test_the_demo_shows_who_how_much_with_whose_consent_and_that_exactly_that_is_done(kept: Kept) -> None:
+    flat = " ".join(kept.shown.out.split())
+    for part in (
+        "spiffe://corp.example/agent/operations-assistant proved by certificate",
+        "✕ the same name on a certificate of another authority was turned away",
+        "✓ 3 calls of logs/search were allowed",
+        "✕ call 4 was blocked budget.exhausted",
+        "▲ deploy/release waits for people",
+        "✓ granted 1 of 1",
+        "✓ the same plan, decided again on the live policy, is allowed",
+        "✕ the same approval a second time was refused APPROVAL_NOT_USABLE",
+        "was swapped in: refused GRANT_NOT_USABLE",
+        "on record as incident: other_arguments",
+    ):
+        assert part in flat, part
+
+
 def test_what_the_demo_shows_is_what_is_on_record(served: Kept) -> None:
     recorded = served.run("trace", "list", "--limit", "500", "-o", "ndjson").lines
     enforced = [trace for trace in recorded if trace["mode"] == "ENFORCE" and trace["agentId"] != "operator@localhost"]

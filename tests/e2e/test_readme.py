@@ -28,5 +28,5 @@ def test_the_readme_shows_what_the_demo_prints(home: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(shown) == 2
+    assert len(shown) == 3
     assert [excerpt for excerpt in shown if not console.matches(excerpt, done.stdout)] == []

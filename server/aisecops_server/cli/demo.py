@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 import shutil
 import sys
@@ -42,16 +43,24 @@ def demo(*, keep: Path | None, temporary: bool, pace: float | None) -> ExitCode:
     """
     if keep is not None and temporary:
         raise click.UsageError("--keep and --temporary exclude each other")
+    # Before gRPC is loaded: it tells of the handshake that the demo makes fail.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from aisecops_server.demo.screen import Screen  # noqa: PLC0415
     from aisecops_server.demo.show import show  # noqa: PLC0415
     from aisecops_server.demo.stage import clear  # noqa: PLC0415
 
+    _hear_only_the_story()
     target = console()
     seconds = pace if pace is not None else PACE_SECONDS if target.is_terminal else 0.0
     with _directory(keep, temporary=temporary) as root:
         place = clear(root, is_kept=not temporary)
         as_expected = asyncio.run(show(Screen(target, seconds), place, _engine(), program=_program()))
     return ExitCode.OK if as_expected else ExitCode.FAILURE
+
+
+def _hear_only_the_story() -> None:
+    """Keep out what the control plane tells its operator: the demo shows it where it belongs."""
+    logging.getLogger("aisecops_server").addHandler(logging.NullHandler())
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The demo's story: decide, change one table of the policy, decide again, prove the record.
+"""The demo's story: decide, control what is done, change one table of the policy, decide again, prove the record.
 
 Ordering rules: every decision is shown as soon as it is answered; nothing is shown that was not answered; the
 self-check comes last and decides the exit code.
@@ -15,6 +15,7 @@ from google.protobuf.json_format import MessageToDict
 
 from aisecops_server.demo.answers import Answer, Flip, flips, problems
 from aisecops_server.demo.change import MESSAGE
+from aisecops_server.demo.controls import play_controls
 from aisecops_server.demo.scenario import Scenario
 from aisecops_server.demo.screen import Screen
 from aisecops_server.demo.stage import Stage
@@ -40,13 +41,15 @@ async def play(screen: Screen, stage: Stage, cast: Sequence[Scenario]) -> Played
         screen.act(2, f"{counted(len(cast), 'plan')}, each sent by its agent and decided")
         first = await _first_round(screen, agents, cast)
         screen.summary(first)
-        screen.act(3, "A person changes one table of the policy")
+        screen.act(3, "Runtime controls: who, how much, with whose consent")
+        controlled = await play_controls(screen, stage)
+        screen.act(4, "A person changes one table of the policy")
         changed = await _change(screen, stage)
-        screen.act(4, "The same plans again")
+        screen.act(5, "The same plans again")
         second = await _second_round(screen, agents, cast)
     await _show_flips(screen, flips(first, second), changed)
-    screen.act(5, "The record")
-    found = [*problems(first, second), *changed.problems(first, second), *await _record(screen, stage)]
+    screen.act(6, "The record")
+    found = [*controlled, *problems(first, second), *changed.problems(first, second), *await _record(screen, stage)]
     return Played(first, second, found)
 
 

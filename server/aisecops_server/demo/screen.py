@@ -23,6 +23,8 @@ from aisecops_server.terminal.revisions import diff_lines
 from aisecops_server.terminal.words import (
     ALLOWED,
     BLOCKED,
+    ESCALATED,
+    Sign,
     counted,
     milliseconds,
     outcome_sign,
@@ -67,16 +69,27 @@ class Screen:
 
     def done(self, text: str, detail: str = "") -> None:
         """Tell that something was made or checked."""
-        line = Table.grid(padding=(0, 1))
-        line.add_column(no_wrap=True)
-        line.add_column(overflow="fold")
-        mark = Text(glyph(self.console, ALLOWED), style=style_of(ALLOWED))
-        line.add_row(mark, Text.assemble(text, (f"  {detail}" if detail else "", FAINT)))
-        self.console.print(line)
+        self._marked(ALLOWED, text, detail)
+
+    def refused(self, text: str, detail: str = "") -> None:
+        """Tell that something was refused, as it must be."""
+        self._marked(BLOCKED, text, detail)
+
+    def escalated(self, text: str, detail: str = "") -> None:
+        """Tell that something waits for people."""
+        self._marked(ESCALATED, text, detail)
 
     def say(self, text: str) -> None:
         """Tell something quietly."""
         self.console.print(Text(text, style=FAINT))
+
+    def _marked(self, sign: Sign, text: str, detail: str) -> None:
+        line = Table.grid(padding=(0, 1))
+        line.add_column(no_wrap=True)
+        line.add_column(overflow="fold")
+        mark = Text(glyph(self.console, sign), style=style_of(sign))
+        line.add_row(mark, Text.assemble(text, (f"  {detail}" if detail else "", FAINT)))
+        self.console.print(line)
 
     def failed(self, text: str) -> None:
         """Tell that something is not as it must be."""

@@ -31,7 +31,7 @@ async def show(screen: Screen, place: Place, engine: Mapping[str, Path], *, prog
     screen.act(1, "Set the stage")
     began = time.perf_counter()
     settings, commit = prepare(place, cast, engine)
-    screen.done(f"a policy repository at {place.policy}", f"first commit {short_revision(commit)}")
+    screen.done(f"a policy repository at {place.policy}", f"at {short_revision(commit)}")
     async with set_stage(place, settings) as stage:
         with screen.waiting("starting OPA with the first commit"):
             status = await stage.operator.sync()
@@ -51,7 +51,7 @@ def _finish(screen: Screen, place: Place, played: Played, program: str) -> None:
         return
     screen.done("every outcome was as expected, in both rounds, at the revision that was live")
     if place.is_kept:
-        screen.act(6, "Try next")
+        screen.act(7, "Try next")
         screen.commands(_commands(place, played, program))
 
 

@@ -1,6 +1,7 @@
 """Where the demo plays: a policy repository, a state directory, and a real control plane that serves them.
 
-Everything is as in production: stock OPA as a child process, gRPC over a Unix socket, tokens, the SQLite log.
+Everything is as in production: stock OPA as a child process, gRPC over a Unix socket with tokens and over mutual TLS
+with certificates, the SQLite log.
 Only the place differs: one directory that can be kept and served again.
 """
 
@@ -10,16 +11,20 @@ import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from aisecops_client.aio import AsyncClient
+from aisecops_client.transport import tls
 
 from aisecops_server import bootstrap
 from aisecops_server.adapters.git.create import commit_files, create_policy_repository
 from aisecops_server.adapters.git.mirror import GitRepository
+from aisecops_server.adapters.identity.local_authority import CERTIFICATE_FILE
+from aisecops_server.adapters.identity.trial_folder import Wish, make_trial
 from aisecops_server.adapters.system import SystemClock
 from aisecops_server.bootstrap import ControlPlane, issuer, serving
 from aisecops_server.demo.change import MESSAGE, TABLE, edited
@@ -31,6 +36,12 @@ from aisecops_server.settings import Settings
 from aisecops_server.usecases.compare_policies import ComparePolicies
 
 OPERATOR = "demo-operator@localhost"
+OPERATIONS_AGENT = "spiffe://corp.example/agent/operations-assistant"
+# Of the group that policy wants for releases, and not of the team that owns the agent.
+APPROVER = "finn.olsen@corp.example"
+BUDGETS = "data/budgets.yaml"
+CAPPED_TOOL = "logs/search"
+CAPPED_CALLS = 3
 MARK = "aisecops-demo.yaml"
 # The demo itself says when the repository is read, so that what is shown is what happens.
 _POLL_SECONDS = 3600.0
@@ -60,6 +71,16 @@ class Place:
     def settings_file(self) -> Path:
         """Return the settings file, which also marks the directory as a demo's."""
         return self.root / MARK
+
+    @property
+    def authority(self) -> Path:
+        """Return the folder of the local authority and its certificates."""
+        return self.root / "ca"
+
+    @property
+    def impostors_authority(self) -> Path:
+        """Return the folder of an authority that nobody trusts."""
+        return self.root / "other-ca"
 
     def plan_file(self, scenario: Scenario) -> Path:
         """Return where a scenario's plan is kept, to be sent again by hand."""
@@ -102,7 +123,24 @@ class Stage:
     place: Place
     plane: ControlPlane
     address: str
+    tls_address: str
     operator: AsyncClient
+
+    def certified_agent(self, agent: str) -> AbstractAsyncContextManager[AsyncClient]:
+        """Return a client that proves to be ``agent`` by its certificate."""
+        return _certified(self.tls_address, self.place.authority, self.place.authority, agent)
+
+    def impostor(self, agent: str) -> AbstractAsyncContextManager[AsyncClient]:
+        """Return a client with a certificate of the same name from another authority."""
+        return _certified(self.tls_address, self.place.authority, self.place.impostors_authority, agent)
+
+    def token_file(self, person: str) -> Path:
+        """Return a file with a token of somebody of security operations."""
+        path = self.place.root / f"{person.partition('@')[0]}.token"
+        token = issuer(self.plane.settings).mint(person, [Role.SECOPS], seconds=_TOKEN_SECONDS)
+        _write(path, token)
+        path.chmod(0o600)
+        return path
 
     @asynccontextmanager
     async def agents(self, names: Iterable[str]) -> AsyncIterator[Mapping[str, AsyncClient]]:
@@ -151,7 +189,13 @@ def prepare(place: Place, cast: Sequence[Scenario], engine: Mapping[str, Path]) 
     Raises:
         RepositoryUnavailableError: the repository cannot be made.
     """
-    commit = create_policy_repository(place.policy, at_seconds=_now_seconds())
+    create_policy_repository(place.policy, at_seconds=_now_seconds())
+    commit = commit_files(
+        place.policy,
+        {BUDGETS: _capped((place.policy / BUDGETS).read_text(encoding="utf-8")).encode()},
+        message=f"Cap {CAPPED_TOOL} at {CAPPED_CALLS} calls a month",
+        at_seconds=_now_seconds(),
+    )
     kept = {"state_dir": str(place.state), "repository": str(place.policy)}
     place.settings_file.write_text(
         "# Settings of the demo's control plane: export AISECOPS_CONFIG to this file.\n" + yaml.safe_dump(kept),
@@ -164,9 +208,30 @@ def prepare(place: Place, cast: Sequence[Scenario], engine: Mapping[str, Path]) 
         repository=str(place.policy),
         poll_seconds=_POLL_SECONDS,
         deadline_milliseconds=_PATIENCE_SECONDS * 1000,
+        **_tls(place),
         **engine,
     )
     return settings, commit
+
+
+def _tls(place: Place) -> dict[str, Any]:
+    """Make the authorities and return the settings that demand certificates of the trusted one."""
+    wish = Wish(
+        trust_domain="corp.example",
+        agents=(OPERATIONS_AGENT.rpartition("/")[2],),
+        people={},
+        names=("localhost",),
+        hours=1,
+    )
+    make_trial(place.impostors_authority, wish, SystemClock())
+    trial = make_trial(place.authority, wish, SystemClock())
+    found: dict[str, Any] = yaml.safe_load(trial.settings.read_bytes())
+    return found | {"listen_address": "localhost:0"}
+
+
+def _capped(table: str) -> str:
+    cap = f"tools:\n  {CAPPED_TOOL}:\n    limits:\n      month: {{calls: {CAPPED_CALLS}}}\n"
+    return table.replace("tools: {}\n", cap)
 
 
 @asynccontextmanager
@@ -176,11 +241,20 @@ async def set_stage(place: Place, settings: Settings) -> AsyncIterator[Stage]:
     Raises:
         AisecopsError: the control plane cannot be started.
     """
-    async with serving(settings) as (plane, _running):
+    async with serving(settings) as (plane, running):
         address = f"unix:{settings.socket}"
         token = issuer(settings).mint(OPERATOR, list(Role), seconds=_TOKEN_SECONDS)
         async with _client(address, token) as operator:
-            yield Stage(place, plane, address, operator)
+            yield Stage(place, plane, address, f"localhost:{running.ports[0]}", operator)
+
+
+@asynccontextmanager
+async def _certified(address: str, trusted: Path, own: Path, agent: str) -> AsyncIterator[AsyncClient]:
+    certificate = own / "agent" / f"{agent.rpartition('/')[2]}.pem"
+    credentials = tls(ca=trusted / CERTIFICATE_FILE, certificate=certificate, key=certificate.with_suffix(".key"))
+    async with AsyncClient.connect(address, credentials=credentials) as client:
+        client.timeout_seconds = 2 * _PATIENCE_SECONDS
+        yield client
 
 
 def _client(address: str, token: str) -> AsyncClient:
