@@ -13,6 +13,8 @@ An error of any kind means: do not act.
 from aisecops_client.aio import AsyncClient
 from aisecops_client.answers import Answer
 from aisecops_client.client import Client
+from aisecops_client.enforce import Guard, current_call
+from aisecops_client.enforce_aio import AsyncGuard
 from aisecops_client.errors import (
     AccessRefusedError,
     AisecopsClientError,
@@ -24,6 +26,14 @@ from aisecops_client.errors import (
 )
 from aisecops_client.messages import tool_call_message
 from aisecops_client.plan import PlanBuilder
+from aisecops_client.refusals import (
+    ApprovalRequiredError,
+    CallDeniedError,
+    CallRefusedError,
+    ConfirmationDeclinedError,
+    GrantNotUsableError,
+    ObligationUnmetError,
+)
 from aisecops_client.transport import tls
 
 __all__ = [
@@ -31,13 +41,22 @@ __all__ = [
     "AisecopsClientError",
     "Answer",
     "ApprovalNotUsableError",
+    "ApprovalRequiredError",
     "AsyncClient",
+    "AsyncGuard",
+    "CallDeniedError",
+    "CallRefusedError",
     "Client",
+    "ConfirmationDeclinedError",
     "FaultError",
+    "GrantNotUsableError",
+    "Guard",
     "NotFoundError",
+    "ObligationUnmetError",
     "PlanBuilder",
     "RequestRefusedError",
     "RetryLaterError",
+    "current_call",
     "tls",
     "tool_call_message",
 ]

@@ -48,6 +48,7 @@ from aisecops_server.entrypoints.grpc.replay_service import ReplayUseCases
 from aisecops_server.entrypoints.grpc.server import RunningServer, serve
 from aisecops_server.entrypoints.grpc.services import Served
 from aisecops_server.ports import Authenticator, Clock, EventLog, Ids
+from aisecops_server.ports.grants import GrantSigner, GrantStore
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.activate import Activate, PolicySwitch, Rollback
 from aisecops_server.usecases.adjust_budget import AdjustBudget
@@ -63,7 +64,6 @@ from aisecops_server.usecases.expire_grants import ExpireGrants
 from aisecops_server.usecases.expire_reservations import ExpireReservations
 from aisecops_server.usecases.explain import Explain
 from aisecops_server.usecases.export_evidence import ExportEvidence
-from aisecops_server.usecases.grant_ports import GrantSigner, GrantStore
 from aisecops_server.usecases.issue_grants import GrantControl, HandOut
 from aisecops_server.usecases.list_revisions import ListRevisions, ShowRevision
 from aisecops_server.usecases.live_policy import LivePolicy

@@ -17,6 +17,7 @@ PAGES = [
     HOW_TO / "authenticate-agents-and-people.md",
     HOW_TO / "export-evidence.md",
     HOW_TO / "govern-a-python-agent.md",
+    HOW_TO / "verify-grants-in-a-tool-server.md",
     HOW_TO / "write-a-rule.md",
 ]
 

@@ -23,6 +23,9 @@ _EFFECTS = {"delete": "deny", "pay": "require_approval"}
 _OUTCOMES = {"deny": "DENY", "require_approval": "REQUIRE_APPROVAL"}
 
 
+_NOTIFY = {"kind": "notify", "step": "", "parameters": {"channel": "ops", "share": 0.5}}
+
+
 def fake_bundle() -> Bundle:
     fields: dict[str, Any] = {
         "revision": CommitId(REVISION),
@@ -41,6 +44,7 @@ class FakeEngine:
     bundle: Bundle = field(default_factory=fake_bundle)
     documents: list[bytes] = field(default_factory=list)
     demand: dict[str, Any] = field(default_factory=dict)
+    obligations: list[dict[str, Any]] = field(default_factory=lambda: [dict(_NOTIFY)])
     effects: dict[str, str] = field(default_factory=lambda: dict(_EFFECTS))
 
     async def evaluate(self, document: bytes, *, deadline_seconds: float) -> Verdict:
@@ -90,7 +94,7 @@ class FakeEngine:
                     }
                     for step in steps
                 ],
-                "obligations": [{"kind": "notify", "step": "", "parameters": {"channel": "ops", "share": 0.5}}],
+                "obligations": self.obligations,
                 "sources": [{"id": source["id"], "trust": "external"} for source in document["sources"]],
                 "risk_score_milli": 100 * len(steps),
                 "approval": {**demand, "steps": waiting} if outcome == "REQUIRE_APPROVAL" else None,

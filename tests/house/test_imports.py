@@ -19,7 +19,12 @@ HOMES = {
     ),
     "apsw": (f"{SERVER}adapters/sqlite/",),
     "click": (f"{SERVER}cli/",),
-    "cryptography": (f"{SERVER}adapters/identity/", f"{SERVER}adapters/signing/", "clients/aisecops_verify/"),
+    "cryptography": (
+        f"{SERVER}adapters/identity/",
+        f"{SERVER}adapters/signing/",
+        "clients/aisecops_grant/verifier.py",
+        "clients/aisecops_verify/",
+    ),
     "docker": (f"{SERVER}adapters/opa/",),
     "git": (f"{SERVER}adapters/git/",),
     "jwt": (f"{SERVER}adapters/identity/", f"{SERVER}adapters/signing/"),
@@ -49,7 +54,7 @@ def test_nothing_that_runs_foreign_bytes_is_imported() -> None:
 
 
 def test_the_client_stands_on_the_base_dependencies_alone() -> None:
-    allowed = {"aisecops", "aisecops_client", "grpc", "google", "grpc_status"}
+    allowed = {"aisecops", "aisecops_client", "aisecops_grant", "grpc", "google", "grpc_status"}
     foreign = {
         path: sorted(_roots(path) - allowed - set(sys.stdlib_module_names))
         for path in tree.under("clients/aisecops_client/", suffix=".py")
@@ -61,6 +66,18 @@ def test_the_verifier_stands_on_one_library_alone() -> None:
     files = tree.under("clients/aisecops_verify/", suffix=".py")
     foreign = {path: sorted(_roots(path) - {"cryptography"} - set(sys.stdlib_module_names)) for path in files}
     assert foreign == {"clients/aisecops_verify/__init__.py": []}
+
+
+def test_the_client_needs_no_cryptography_and_the_verifier_nothing_else() -> None:
+    client = tree.under("clients/aisecops_client/", suffix=".py")
+    assert [path for path in client if "aisecops_grant.verifier" in tree.imported(path)] == []
+    foreign = {
+        path: _roots(path) - {"aisecops_grant"} - set(sys.stdlib_module_names)
+        for path in tree.under("clients/aisecops_grant/", suffix=".py")
+    }
+    assert {path: names for path, names in foreign.items() if names} == {
+        "clients/aisecops_grant/verifier.py": {"cryptography"}
+    }
 
 
 def _roots(path: str) -> set[str]:

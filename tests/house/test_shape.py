@@ -71,7 +71,7 @@ def test_no_file_or_folder_is_named_for_having_no_subject() -> None:
 
 
 def test_every_package_that_is_shipped_says_that_it_is_typed() -> None:
-    for package in (tree.SERVER, "clients/aisecops_client", "clients/aisecops_verify"):
+    for package in (tree.SERVER, "clients/aisecops_client", "clients/aisecops_grant", "clients/aisecops_verify"):
         assert f"{package}/py.typed" in tree.files()
 
 

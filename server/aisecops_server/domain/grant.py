@@ -93,16 +93,14 @@ def grant_id(decision_id: str, step_index: int) -> GrantId:
     return GrantId(f"grt-{decision_id.removeprefix('dec-')}.{step_index}")
 
 
-def issue(decision: Decision, plan: ExecutionPlan, *, seconds: int, reservation: str = "") -> tuple[Grant, ...]:
+def issue(decision: Decision, plan: ExecutionPlan, *, seconds: int) -> tuple[Grant, ...]:
     """Return a grant for each step of ``plan``, valid for ``seconds`` from the decision on.
 
     Nothing is granted for what is not allowed in earnest, nor to a caller who has no credential to bind it to.
     """
     if decision.outcome is not Outcome.ALLOW or decision.mode is not Mode.ENFORCE or not decision.principal.thumbprint:
         return ()
-    return tuple(
-        _grant(decision, step, index, seconds=seconds, reservation=reservation) for index, step in enumerate(plan.steps)
-    )
+    return tuple(_grant(decision, step, index, seconds=seconds) for index, step in enumerate(plan.steps))
 
 
 def claims_of(grant: Grant) -> dict[str, JsonValue]:
@@ -146,7 +144,7 @@ def grant_of(claims: Mapping[str, JsonValue]) -> Grant:
     return grant
 
 
-def _grant(decision: Decision, step: Step, index: int, *, seconds: int, reservation: str) -> Grant:
+def _grant(decision: Decision, step: Step, index: int, *, seconds: int) -> Grant:
     binding = (item for item in decision.conclusion.obligations if item.step_id in ("", step.id))
     obligations = tuple(replace(item, step_id=step.id) for item in binding)
     now = decision.decided_at_ns // 1_000_000_000
@@ -165,7 +163,8 @@ def _grant(decision: Decision, step: Step, index: int, *, seconds: int, reservat
         arguments_digest=digest(canonical_bytes(arguments_under(step.arguments, obligations))),
         depends_on=step.depends_on,
         obligations=obligations,
-        reservation=reservation,
+        # What a decision reserves is kept under its own name.
+        reservation=decision.id if decision.conclusion.charges else "",
         issued_at_seconds=now,
         expires_at_seconds=now + seconds,
     )

@@ -51,8 +51,33 @@ class CapabilityEntry(Entry):
 class ObligationEntry(Entry):
     """Something that the enforcement point must do when it calls the tool."""
 
-    kind: Text
+    kind: Text = Field(
+        description="`redact` (fields, of: result or arguments), `limit` (rows), `confirm`, `log_digest_only`; "
+        "any other kind needs a handler at the enforcement point."
+    )
     parameters: dict[str, str | int | bool | list[str]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _is_understood(self) -> ObligationEntry:
+        # What an enforcement point would have to refuse had better not come so far.
+        given = self.parameters
+        match self.kind:
+            case "redact":
+                fields, place = given.get("fields"), given.get("of", "result")
+                is_sound = isinstance(fields, list) and bool(fields) and place in ("result", "arguments")
+                known = {"fields", "of"}
+            case "limit":
+                rows = given.get("rows")
+                is_sound, known = type(rows) is int and rows >= 0, {"rows"}
+            case "confirm":
+                is_sound, known = True, {"question"}
+            case "log_digest_only":
+                is_sound, known = True, set()
+            case _:
+                return self
+        if not is_sound or given.keys() - known:
+            raise ValueError(f"the parameters of '{self.kind}' are not understood")
+        return self
 
 
 class ToolEntry(Entry):

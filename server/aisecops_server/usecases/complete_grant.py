@@ -17,9 +17,9 @@ from aisecops_server.domain.identity import Principal
 from aisecops_server.domain.incident import Incident, IncidentKind
 from aisecops_server.domain.record import ChangeRecord
 from aisecops_server.ports import Clock, EventLog, Ids
+from aisecops_server.ports.grants import GrantStore
 from aisecops_server.usecases.budgets import Settlements
 from aisecops_server.usecases.controls import Commitment
-from aisecops_server.usecases.grant_ports import GrantStore
 from aisecops_server.usecases.raise_incident import RaiseIncident
 
 # Only the reaper, a redemption or another report can come in between, and each of them only once.

@@ -11,8 +11,8 @@ from aisecops_server.domain.grant import GrantState, StoredGrant
 from aisecops_server.domain.grant_changes import CloseGrant
 from aisecops_server.domain.record import ChangeRecord
 from aisecops_server.ports import Clock, EventLog, Ids
+from aisecops_server.ports.grants import GrantStore
 from aisecops_server.usecases.budgets import Settlements
-from aisecops_server.usecases.grant_ports import GrantStore
 
 # As many at a time share one commit.
 _AT_ONCE = 128

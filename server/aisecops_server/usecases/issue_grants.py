@@ -17,9 +17,9 @@ from aisecops_server.domain.identity import Principal
 from aisecops_server.domain.input_document import Circumstances
 from aisecops_server.domain.plan import ExecutionPlan
 from aisecops_server.ports import Clock, Ids
+from aisecops_server.ports.grants import GrantSigner, GrantStore
 from aisecops_server.usecases.controls import Asked, Commitment
 from aisecops_server.usecases.decide import Decided
-from aisecops_server.usecases.grant_ports import GrantSigner, GrantStore
 
 # The member of a decision's details that says what was refused, so that it is known again when it runs all the same.
 REFUSED_CALLS = "refused_calls"

@@ -16,7 +16,7 @@ from aisecops_server.domain.grant_changes import RedeemGrant
 from aisecops_server.domain.incident import Incident, IncidentKind
 from aisecops_server.domain.record import ChangeRecord
 from aisecops_server.ports import Clock, EventLog, Ids
-from aisecops_server.usecases.grant_ports import GrantSigner
+from aisecops_server.ports.grants import GrantSigner
 from aisecops_server.usecases.raise_incident import Observed, RaiseIncident
 
 # What a refusal is an incident of; the other refusals happen to honest callers too.

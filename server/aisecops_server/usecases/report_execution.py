@@ -17,7 +17,7 @@ from aisecops_server.domain.grant import StoredGrant
 from aisecops_server.domain.incident import Incident, IncidentKind
 from aisecops_server.domain.record import ChangeRecord, StoredDecision
 from aisecops_server.ports import Clock, EventLog, Ids
-from aisecops_server.usecases.grant_ports import GrantStore
+from aisecops_server.ports.grants import GrantStore
 from aisecops_server.usecases.issue_grants import REFUSED_CALLS
 from aisecops_server.usecases.raise_incident import Observed, RaiseIncident
 

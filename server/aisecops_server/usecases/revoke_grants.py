@@ -10,7 +10,7 @@ from aisecops_server.domain.grant import GrantState, StoredGrant
 from aisecops_server.domain.grant_changes import RevokeGrants
 from aisecops_server.domain.record import ChangeRecord
 from aisecops_server.ports import Clock, EventLog, Ids
-from aisecops_server.usecases.grant_ports import GrantStore
+from aisecops_server.ports.grants import GrantStore
 
 
 @dataclass(frozen=True, slots=True)

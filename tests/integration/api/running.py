@@ -29,6 +29,7 @@ from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
 from aisecops_server.entrypoints.grpc.server import Listening, RunningServer, TcpListening, serve
 from aisecops_server.entrypoints.grpc.services import Served
 from aisecops_server.ports import Authenticator, EventLog
+from aisecops_server.ports.grants import GrantStore
 from aisecops_server.usecases.activate import ActivateCommand, Order
 from aisecops_server.usecases.adjust_budget import AdjustBudget
 from aisecops_server.usecases.approvals import ReadApprovals, WithdrawApprovals
@@ -36,7 +37,6 @@ from aisecops_server.usecases.budgets import Settlements
 from aisecops_server.usecases.decide import Decide
 from aisecops_server.usecases.explain import Explain
 from aisecops_server.usecases.export_evidence import ExportEvidence
-from aisecops_server.usecases.grant_ports import GrantStore
 from aisecops_server.usecases.issue_grants import GrantControl
 from aisecops_server.usecases.list_revisions import RevisionPage
 from aisecops_server.usecases.record_refusals import RecordRefusals

@@ -280,3 +280,40 @@ def test_modes_are_said_by_agent_and_else_by_default(files):
     assert compiled["agents"]["spiffe://corp.example/agent/planner"]["mode"] == "observe"
     assert compiled["modes"] == {"rules": {"budget": "enforce"}}
     assert compiled["has"]["observed"] is True
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters"),
+    [
+        ("redact", {"fields": ["card"]}),
+        ("redact", {"fields": ["card"], "of": "arguments"}),
+        ("limit", {"rows": 0}),
+        ("confirm", {}),
+        ("confirm", {"question": "Really?"}),
+        ("log_digest_only", {}),
+        ("of_the_house", {"anything": 1}),
+    ],
+)
+def test_an_obligation_that_an_enforcement_point_can_meet_is_taken(files, kind, parameters):
+    files["tools"]["web/fetch"]["obligations"] = [{"kind": kind, "parameters": parameters}]
+    assert compile_tables(files)["tools"]["web/fetch"]["obligations"] == [{"kind": kind, "parameters": parameters}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters"),
+    [
+        ("redact", {}),
+        ("redact", {"fields": []}),
+        ("redact", {"fields": "card"}),
+        ("redact", {"fields": ["card"], "of": "arguements"}),
+        ("redact", {"fields": ["card"], "in": "arguments"}),
+        ("limit", {"rows": -1}),
+        ("limit", {"rows": True}),
+        ("limit", {"rows": 1, "columns": 2}),
+        ("confirm", {"ask": "?"}),
+        ("log_digest_only", {"always": True}),
+    ],
+)
+def test_an_obligation_that_every_enforcement_point_would_refuse_is_refused_here(files, kind, parameters):
+    files["tools"]["web/fetch"]["obligations"] = [{"kind": kind, "parameters": parameters}]
+    assert "not understood" in _refusal(files).message

@@ -344,7 +344,7 @@ class Obligation(_message.Message):
     STEP_ID_FIELD_NUMBER: _builtins.int
     PARAMETERS_JSON_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """Kind is `redact`, `limit`, `notify` or `log_digest_only`."""
+    """Kind is `redact`, `limit`, `confirm`, `log_digest_only`, or one of the policy repository's own."""
     step_id: _builtins.str
     """Step_id is the step it binds."""
     parameters_json: _builtins.str

@@ -16,9 +16,9 @@ from aisecops_server.entrypoints.grpc.admission import Admission
 from aisecops_server.entrypoints.grpc.methods import Caller, Gate, read_message
 from aisecops_server.entrypoints.grpc.paging import page_size
 from aisecops_server.ports import EventLog
+from aisecops_server.ports.grants import GrantStore
 from aisecops_server.usecases.complete_grant import CompleteCommand, Completed
 from aisecops_server.usecases.decide import Decided
-from aisecops_server.usecases.grant_ports import GrantStore
 from aisecops_server.usecases.issue_grants import SignedGrant
 from aisecops_server.usecases.redeem_grant import RedeemCommand, Redeemed
 from aisecops_server.usecases.report_execution import ReportCommand
