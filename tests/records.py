@@ -96,7 +96,7 @@ class Records:
             "mode": decision.mode.value,
             "bundle_revision": decision.bundle_revision,
             "findings": [{"rule": finding.rule} for finding in decision.conclusion.findings],
-            "principal": {"id": decision.principal.id},
+            "principal": {"id": decision.principal.id, "roles": sorted(decision.principal.roles)},
             "document_digest": decision.document_digest,
             **details,
         }

@@ -30,6 +30,8 @@ SHAPES: Mapping[str, tuple[str, ...]] = {
     "approvals deny": ("approval",),
     "approvals withdraw": ("approval",),
     "approvals wait": ("approval",),
+    "agent list": ("agents", "nextPageToken", "registered", "unregistered", "revision"),
+    "agent show": ("agent",),
     "approvals key": ("publicKey", "keyId"),
     "bundle list": ("revisions", "nextPageToken"),
     "bundle show": ("revision", "rules"),

@@ -68,6 +68,7 @@ from aisecops_server.usecases.issue_grants import GrantControl, HandOut
 from aisecops_server.usecases.list_revisions import ListRevisions, ShowRevision
 from aisecops_server.usecases.live_policy import LivePolicy
 from aisecops_server.usecases.raise_incident import RaiseIncident
+from aisecops_server.usecases.read_agents import ReadAgents
 from aisecops_server.usecases.reaper import Reaper
 from aisecops_server.usecases.record_refusals import RecordRefusals
 from aisecops_server.usecases.redeem_grant import Redeem
@@ -104,6 +105,7 @@ class ControlPlane:
     explain: Explain
     export: ExportEvidence
     policy: PolicyUseCases
+    agents: ReadAgents
     approvals: ApprovalUseCases
     expire: ExpireApprovals
     notices: SendNotices
@@ -227,6 +229,7 @@ async def compose(
                 show_revision=ShowRevision(repository, builder, live),
                 status=live.status,
             ),
+            agents=ReadAgents(lambda: live.current().bundle, log.agents),
             approvals=ApprovalUseCases(
                 vote=CastVotes(log, log.approvals, lambda: live.current().bundle.tables, proofs, clock, ids),
                 read=ReadApprovals(log, log.approvals, clock),
@@ -262,6 +265,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
                 decide=plane.decide,
                 explain=plane.explain,
                 policy=plane.policy,
+                agents=plane.agents,
                 approvals=plane.approvals,
                 grants=plane.grants,
                 budgets=plane.budgets,

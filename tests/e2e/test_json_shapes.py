@@ -76,6 +76,8 @@ def test_every_shape_on_the_page_is_the_one_that_is_printed(served: Served) -> N
         "trace show": ("trace", "show", inner["traceId"]),
         "bundle show": ("bundle", "show", inner["bundleRevision"]),
         "bundle diff": ("bundle", "diff", inner["bundleRevision"], "HEAD"),
+        "dev ca": ("dev", "ca", str(served.terminal.home / "ca")),
+        "agent show": ("agent", "show", SUPPORT),
         "dev token": ("dev", "token", "--agent", SUPPORT),
         "an error": ("trace", "show", "f" * 32),
     }

@@ -111,6 +111,7 @@ def _agent(name: str, entry: AgentEntry, tables: PolicyTables) -> dict[str, Json
         "environments": _as_keys(entry.environments),
         "capabilities": {capability: _grant(name, capability, tables) for capability in entry.capabilities},
         "mode": tables.modes.agents.get(name, tables.modes.default),
+        "profile": entry.budget,
         "budget": tables.budgets.profiles[entry.budget].model_dump(mode="json", exclude={"limits", "depth"}),
         "limits": agent_limits(name, entry, tables.budgets),
         **agent_depth(entry, tables.budgets),

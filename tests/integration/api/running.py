@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from aisecops_server.adapters.signing.keys import open_key
 from aisecops_server.adapters.signing.vote_keys import SigningVoteKeys
 from aisecops_server.adapters.system import RandomIds
 from aisecops_server.bootstrap import grant_use_cases
+from aisecops_server.domain.agent import Activity
 from aisecops_server.domain.bundle import BundleStatus, Commit, CommitId, Revision, RevisionState
 from aisecops_server.domain.errors import UnknownRevisionError
 from aisecops_server.domain.identity import Role
@@ -39,6 +40,7 @@ from aisecops_server.usecases.explain import Explain
 from aisecops_server.usecases.export_evidence import ExportEvidence
 from aisecops_server.usecases.issue_grants import GrantControl
 from aisecops_server.usecases.list_revisions import RevisionPage
+from aisecops_server.usecases.read_agents import ReadAgents
 from aisecops_server.usecases.record_refusals import RecordRefusals
 from aisecops_server.usecases.release_reservation import ReleaseReservation
 from aisecops_server.usecases.vote import CastVotes
@@ -103,6 +105,19 @@ class NoBundles:
         return None
 
 
+class NoActivity:
+    """Nobody ever asked."""
+
+    async def of(self, agent_ids: Collection[str]) -> dict[str, Activity]:
+        return {}
+
+    async def after(self, agent_id: str, *, limit: int) -> list[Activity]:
+        return []
+
+    async def count_others(self, agent_ids: Collection[str]) -> int:
+        return 0
+
+
 @dataclass
 class Api:
     """A running API and everything behind it."""
@@ -151,6 +166,7 @@ def served_by(
         decide=Decide(engine, log, clock, ids, deadline_seconds=1.0, controls=[GrantControl(ids, 30, 300)]),
         explain=Explain(engine, log, deadline_seconds=1.0),
         policy=(policy or FakePolicy()).use_cases(),
+        agents=ReadAgents(lambda: engine.bundle, NoActivity()),
         approvals=ApprovalUseCases(
             vote=CastVotes(log, none, lambda: engine.bundle.tables, proofs, clock, ids),
             read=ReadApprovals(log, none, clock),

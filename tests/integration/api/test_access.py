@@ -35,6 +35,8 @@ EXPECTED = {
     "ExecutionService/GetGrantKeys": set(Role),
     "ExecutionService/ListIncidents": READERS,
     "ExecutionService/StreamIncidents": READERS,
+    "AgentService/ListAgents": READERS,
+    "AgentService/GetAgent": READERS,
     "AuditService/GetTrace": READERS,
     "AuditService/ListTraces": READERS,
     "AuditService/StreamEvents": READERS,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import apsw
 
+from aisecops_server.adapters.sqlite import agent_activity
 from aisecops_server.adapters.sqlite.changes import StateTables
 from aisecops_server.adapters.sqlite.schema import SUBTREE_HEIGHT, SUBTREE_LEAVES
 from aisecops_server.adapters.sqlite.statements import Row, insert, select_in
@@ -155,6 +156,7 @@ class Appender:
         insert(connection, "INSERT OR IGNORE INTO document", list(documents.items()))
         numbers = self._traces.add([record for record, _ in placed])
         insert(connection, "INSERT INTO decision", [_decision_row(*place, numbers) for place in placed])
+        agent_activity.count(connection, [record for record, _ in placed])
         retries = [_idempotency_row(record.idempotency, last) for record, last in placed if record.idempotency]
         if retries:
             insert(connection, "INSERT INTO idempotency", retries)

@@ -198,4 +198,31 @@ MIGRATIONS: tuple[str, ...] = (
     -- What people ask about a budget is rare among many events.
     CREATE INDEX event_of_budget ON event (idx) WHERE type IN ('budget.adjusted', 'budget.overrun');
     """,
+    # What agents asked, counted from the decisions that are there.
+    """
+    CREATE TABLE agent_activity (
+        agent_id TEXT PRIMARY KEY,
+        first_at INTEGER NOT NULL,
+        last_at  INTEGER NOT NULL,
+        allowed  INTEGER NOT NULL,
+        denied   INTEGER NOT NULL,
+        held     INTEGER NOT NULL,
+        tried    INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO agent_activity
+    SELECT agent, min(at), max(at),
+        sum(mode = 'ENFORCE' AND outcome = 'ALLOW'), sum(mode = 'ENFORCE' AND outcome = 'DENY'),
+        sum(mode = 'ENFORCE' AND outcome = 'REQUIRE_APPROVAL'), sum(mode <> 'ENFORCE')
+    FROM (
+        SELECT body ->> '$.details.principal.id' AS agent, at, body ->> '$.details.mode' AS mode,
+            body ->> '$.details.outcome' AS outcome
+        FROM (
+            SELECT CAST(e.body AS TEXT) AS body, e.occurred_at AS at
+            FROM decision AS d JOIN event AS e ON e.idx = d.outcome_idx
+        )
+        WHERE EXISTS (SELECT 1 FROM json_each(body, '$.details.principal.roles') WHERE value = 'agent')
+        AND (mode = 'ENFORCE' OR json_array_length(body, '$.details.principal.roles') = 1)
+    )
+    GROUP BY agent;
+    """,
 )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import apsw
 import orjson
 
+from aisecops_server.adapters.sqlite.agent_activity import check_agents
 from aisecops_server.adapters.sqlite.append import load_frontier
 from aisecops_server.adapters.sqlite.budget_verification import check_books
 from aisecops_server.adapters.sqlite.fault import Fault
@@ -81,6 +82,7 @@ _DERIVED = (
     "trace_block",
     "term",
     "trace_posting",
+    "agent_activity",
     "budget",
     "budget_period",
     "reservation",
@@ -204,6 +206,7 @@ class Verification:
                 raise Fault(size - 1, f"the index of table {table} of events 0 to {size - 1} is damaged ({damage})")
         # Last, because the decisions that say what a trace is have to be sound by then.
         check_traces(self._connection)
+        check_agents(self._connection)
         check_books(self._connection)
         self._progress(size, size)
 

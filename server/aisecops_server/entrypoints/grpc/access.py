@@ -43,6 +43,8 @@ ROLES_OF_CALL: Mapping[str, frozenset[Role]] = {
     "/aisecops.v1.BudgetService/GetHistory": _EXPLAINERS,
     "/aisecops.v1.BudgetService/AdjustBudget": _CHANGERS,
     "/aisecops.v1.BudgetService/ReleaseReservation": _CHANGERS,
+    "/aisecops.v1.AgentService/ListAgents": _READERS,
+    "/aisecops.v1.AgentService/GetAgent": _READERS,
     "/aisecops.v1.AuditService/GetTrace": _READERS,
     "/aisecops.v1.AuditService/ListTraces": _READERS,
     "/aisecops.v1.AuditService/StreamEvents": _READERS,

@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 from aisecops.v1 import (
+    agent_service_pb2,
     approval_service_pb2,
     audit_service_pb2,
     budget_service_pb2,
@@ -23,6 +24,7 @@ from aisecops.v1 import (
 
 from aisecops_server.domain.refusal import Refusal
 from aisecops_server.entrypoints.grpc.admission import Admission
+from aisecops_server.entrypoints.grpc.agent_service import AgentService
 from aisecops_server.entrypoints.grpc.approval_service import ApprovalService, ApprovalUseCases, wait_room
 from aisecops_server.entrypoints.grpc.audit_service import AuditService
 from aisecops_server.entrypoints.grpc.budget_service import BudgetService, BudgetUseCases
@@ -41,9 +43,11 @@ from aisecops_server.usecases.decide import Decide
 from aisecops_server.usecases.explain import Explain
 from aisecops_server.usecases.export_evidence import ExportEvidence
 from aisecops_server.usecases.investigate import Investigate
+from aisecops_server.usecases.read_agents import ReadAgents
 
 _DECISION = decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"].full_name
 _BUNDLE = bundle_service_pb2.DESCRIPTOR.services_by_name["BundleService"].full_name
+_AGENT = agent_service_pb2.DESCRIPTOR.services_by_name["AgentService"].full_name
 _APPROVAL = approval_service_pb2.DESCRIPTOR.services_by_name["ApprovalService"].full_name
 _EXECUTION = execution_service_pb2.DESCRIPTOR.services_by_name["ExecutionService"].full_name
 _AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name
@@ -63,6 +67,7 @@ class Served:
     decide: Decide
     explain: Explain
     policy: PolicyUseCases
+    agents: ReadAgents
     approvals: ApprovalUseCases
     grants: GrantUseCases
     budgets: BudgetUseCases
@@ -90,6 +95,7 @@ class Served:
             _BUDGET,
             _INVESTIGATION,
             _REPLAY,
+            _AGENT,
         )
 
 
@@ -101,6 +107,7 @@ def handlers(served: Served) -> tuple[grpc.GenericRpcHandler, ...]:
         grpc.method_handlers_generic_handler(_DECISION, _decision_methods(served, gate)),
         grpc.method_handlers_generic_handler(_BUNDLE, _bundle_methods(served, gate)),
         grpc.method_handlers_generic_handler(_EXECUTION, _execution_methods(served, gate)),
+        grpc.method_handlers_generic_handler(_AGENT, _agent_methods(served, gate)),
         grpc.method_handlers_generic_handler(_AUDIT, _audit_methods(served, gate)),
         grpc.method_handlers_generic_handler(_BUDGET, _budget_methods(served, gate)),
         grpc.method_handlers_generic_handler(_TRANSPARENCY, _transparency_methods(served, gate)),
@@ -152,6 +159,15 @@ def _execution_methods(served: Served, gate: Gate) -> Methods:
         "GetGrantKeys": gate.unary(f"{place}/GetGrantKeys", service.keys, Patience.WORK),
         "ListIncidents": gate.unary(f"{place}/ListIncidents", service.list_incidents, Patience.WORK),
         "StreamIncidents": gate.stream(f"{place}/StreamIncidents", service.stream_incidents),
+    }
+
+
+def _agent_methods(served: Served, gate: Gate) -> Methods:
+    service = AgentService(served.agents)
+    place = f"/{_AGENT}"
+    return {
+        "ListAgents": gate.unary(f"{place}/ListAgents", service.list_agents, Patience.WORK),
+        "GetAgent": gate.unary(f"{place}/GetAgent", service.agent, Patience.WORK),
     }
 
 

@@ -1,0 +1,133 @@
+"""What agents asked: one row for each, counted in the transaction that stores the decision, and checked against it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
+
+import apsw
+import orjson
+
+from aisecops_server.adapters.sqlite.fault import Fault
+from aisecops_server.adapters.sqlite.readers import Readers
+from aisecops_server.adapters.sqlite.statements import Row, insert
+from aisecops_server.domain.agent import Activity, activity_of, asks_as_agent
+from aisecops_server.domain.record import DecisionRecord
+
+_COLUMNS = "agent_id, first_at, last_at, allowed, denied, held, tried"
+_JOINED = (
+    "ON CONFLICT DO UPDATE SET first_at = min(first_at, excluded.first_at), last_at = max(last_at, excluded.last_at),"
+    " allowed = allowed + excluded.allowed, denied = denied + excluded.denied, held = held + excluded.held,"
+    " tried = tried + excluded.tried"
+)
+_SOME = f"SELECT {_COLUMNS} FROM agent_activity WHERE agent_id IN (SELECT value FROM json_each(?))"  # noqa: S608 - constant columns
+_AFTER = f"SELECT {_COLUMNS} FROM agent_activity WHERE agent_id > ? ORDER BY agent_id LIMIT ?"  # noqa: S608 - constant columns
+_OTHERS = "SELECT count(*) FROM agent_activity WHERE agent_id NOT IN (SELECT value FROM json_each(?))"
+_OUTCOMES = """
+    SELECT e.idx, e.occurred_at, e.body FROM decision AS d CROSS JOIN event AS e ON e.idx = d.outcome_idx
+    WHERE d.outcome_idx >= ? ORDER BY d.outcome_idx LIMIT ?"""
+_DECISIONS_PER_READ = 4096
+
+
+class SqliteAgentActivity:
+    """Implements ``AgentActivity`` on the readers' connections."""
+
+    def __init__(self, readers: Readers) -> None:
+        self._readers = readers
+
+    async def of(self, agent_ids: Collection[str]) -> Mapping[str, Activity]:
+        """Return what is known of each agent that ever asked, by its id."""
+        rows = await self._readers.run(partial(_rows, query=_SOME, bindings=(_listed(agent_ids),)))
+        return {row[0]: Activity(*row) for row in rows}
+
+    async def after(self, agent_id: str, *, limit: int) -> list[Activity]:
+        """Return what is known of agents in the order of their ids, starting behind ``agent_id``."""
+        rows = await self._readers.run(partial(_rows, query=_AFTER, bindings=(agent_id, limit)))
+        return [Activity(*row) for row in rows]
+
+    async def count_others(self, agent_ids: Collection[str]) -> int:
+        """Return how many agents ever asked that are none of these."""
+        rows = await self._readers.run(partial(_rows, query=_OTHERS, bindings=(_listed(agent_ids),)))
+        return int(rows[0][0])
+
+
+def count(connection: apsw.Connection, records: Sequence[DecisionRecord]) -> None:
+    """Count decisions that are being stored."""
+    found: dict[str, Activity] = {}
+    for record in records:
+        decision = record.decision
+        if asks_as_agent(decision.principal.roles, decision.mode.value):
+            # An event proves its time to the microsecond.
+            at = record.events[-1].occurred_at_ns // 1000 * 1000
+            _join(
+                found,
+                activity_of(decision.principal.id, outcome=decision.outcome.value, mode=decision.mode.value, at_ns=at),
+            )
+    if found:
+        insert(connection, "INSERT INTO agent_activity", list(map(_row, found.values())), _JOINED)
+
+
+def check_agents(connection: apsw.Connection) -> None:
+    """Compare what was counted with the decisions in the log, beside a running writer.
+
+    Raises:
+        Fault: the first thing that does not agree.
+    """
+    said: dict[str, Activity] = {}
+    following = _recount(connection, said, 0)
+    with connection:
+        # Only the last part and the comparison have to be of one moment.
+        _recount(connection, said, following)
+        for row in connection.execute(f"SELECT {_COLUMNS} FROM agent_activity"):  # noqa: S608 - constant columns
+            expected = said.pop(row[0], None)
+            if expected is None or _row(expected) != row:
+                raise Fault(None, f"what agent {row[0]!r} asked is counted otherwise than its decisions say")
+        for agent_id in said:
+            raise Fault(None, f"what agent {agent_id!r} asked is not counted")
+
+
+def _recount(connection: apsw.Connection, said: dict[str, Activity], index: int) -> int:
+    rows: list[Row]
+    while rows := connection.execute(_OUTCOMES, (index, _DECISIONS_PER_READ)).fetchall():
+        for at, occurred_at, body in rows:
+            for activity in _told(at, occurred_at, body):
+                _join(said, activity)
+        index = rows[-1][0] + 1
+    return index
+
+
+def _told(index: int, occurred_at: int, body: bytes) -> Iterable[Activity]:
+    try:
+        details = orjson.loads(body)["details"]
+        principal = details["principal"]
+        if asks_as_agent(principal["roles"], details["mode"]):
+            yield activity_of(
+                principal["id"], outcome=details["outcome"], mode=details["mode"], at_ns=occurred_at // 1000 * 1000
+            )
+    except (KeyError, TypeError, ValueError) as error:
+        raise Fault(index, f"event {index} does not say who asked") from error
+
+
+def _join(found: dict[str, Activity], activity: Activity) -> None:
+    known = found.get(activity.agent_id)
+    found[activity.agent_id] = known.joined(activity) if known else activity
+
+
+def _row(activity: Activity) -> Row:
+    return (
+        activity.agent_id,
+        activity.first_seen_ns,
+        activity.last_seen_ns,
+        activity.allowed,
+        activity.denied,
+        activity.held,
+        activity.tried,
+    )
+
+
+def _rows(connection: apsw.Connection, *, query: str, bindings: Row) -> list[Row]:
+    return connection.execute(query, bindings).fetchall()
+
+
+def _listed(agent_ids: Collection[str]) -> str:
+    return orjson.dumps(list(agent_ids)).decode()
