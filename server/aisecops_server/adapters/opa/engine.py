@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from aisecops_server.adapters.opa import reply as replies
 from aisecops_server.adapters.opa.client import Reply
@@ -30,14 +31,68 @@ BATCH_BYTES = 512 * 1024
 BATCH_LANES = max(2, os.cpu_count() or 1)
 
 
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """Requests to one engine process."""
+
+    process: OpaProcess
+
+    async def alone(self, document: bytes, deadline_seconds: float) -> Verdict:
+        """Evaluate one document in a request of its own."""
+        parts = (b'{"input":', document, b"}")
+        answer = await self.ask(_DECISION, parts, deadline_seconds, limit=self.process.limits.reply_bytes)
+        return replies.verdict(answer, revision=self.process.bundle.revision)
+
+    async def isolating(self, documents: Sequence[bytes], expires: float) -> list[Verdict | AisecopsError]:
+        """Evaluate a chunk; when it is not decided as a whole, halve it until the bad items stand alone."""
+        left = expires - asyncio.get_running_loop().time()
+        try:
+            if len(documents) == 1:
+                return [await self.alone(documents[0], left)]
+            return list(await self._batch(documents, deadline_seconds=left))
+        except EngineUnavailableError as error:
+            return [error] * len(documents)
+        except NoDecisionError as error:
+            if len(documents) == 1:
+                return [error]
+        half = len(documents) // 2
+        return [
+            *await self.isolating(documents[:half], expires),
+            *await self.isolating(documents[half:], expires),
+        ]
+
+    async def _batch(self, documents: Sequence[bytes], *, deadline_seconds: float) -> list[Verdict]:
+        parts = (b'{"input":{"items":[', b",".join(documents), b"]}}")
+        answer = await self.ask(_BATCH, parts, deadline_seconds, limit=self.process.limits.reply_bytes)
+        return replies.verdicts(answer, count=len(documents), revision=self.process.bundle.revision)
+
+    async def ask(self, target: bytes, parts: Sequence[bytes], deadline_seconds: float, *, limit: int) -> Reply:
+        """Send one request and return its reply.
+
+        Raises:
+            EngineUnavailableError: no answer within the deadline, or no engine.
+            NoDecisionError: the request is larger than the engine takes.
+        """
+        if sum(map(len, parts)) > self.process.limits.body_bytes:
+            raise replies.not_a_decision("size", f"the document is larger than {self.process.limits.body_bytes} bytes")
+        self.process.require_serving()
+        try:
+            return await self.process.client.post(target, parts, deadline_seconds=deadline_seconds, limit=limit)
+        except EngineUnavailableError as error:
+            if error.metadata().get("why") == "deadline":
+                self.process.suspect()
+            raise
+
+
 class OpaEngine:
     """The policy engine of one bundle, over its supervised process."""
 
     def __init__(self, process: OpaProcess) -> None:
         self._process = process
-        self._limits = process.limits
+        self._calls = _Calls(process)
         self._lanes = asyncio.Semaphore(BATCH_LANES)
-        self._gathering = Gathering(self._alone, self._isolating, doubt=process.suspect, lanes=BATCH_LANES)
+        # Of the calls and not of the engine: who lets go of an engine lets go of it at once, which a cycle would delay.
+        self._gathering = Gathering(self._calls.alone, self._calls.isolating, doubt=process.suspect, lanes=BATCH_LANES)
 
     @property
     def bundle(self) -> Bundle:
@@ -62,7 +117,7 @@ class OpaEngine:
         """
         self._process.require_serving()
         if len(document) > LARGEST_BYTES:
-            return await self._alone(document, deadline_seconds)
+            return await self._calls.alone(document, deadline_seconds)
         return await self._gathering.evaluate(document, deadline_seconds)
 
     async def evaluate_batch(
@@ -82,51 +137,12 @@ class OpaEngine:
             NoDecisionError: the answer holds no trace.
         """
         parts = (b'{"input":', document, b"}")
-        answer = await self._ask(_EXPLAIN, parts, deadline_seconds, limit=self._limits.explanation_bytes)
+        answer = await self._calls.ask(_EXPLAIN, parts, deadline_seconds, limit=self._process.limits.explanation_bytes)
         return replies.explanation(answer, revision=self.bundle.revision)
-
-    async def _alone(self, document: bytes, deadline_seconds: float) -> Verdict:
-        parts = (b'{"input":', document, b"}")
-        answer = await self._ask(_DECISION, parts, deadline_seconds, limit=self._limits.reply_bytes)
-        return replies.verdict(answer, revision=self.bundle.revision)
 
     async def _chunk(self, documents: Sequence[bytes], expires: float) -> list[Verdict | AisecopsError]:
         async with self._lanes:
-            return await self._isolating(documents, expires)
-
-    async def _isolating(self, documents: Sequence[bytes], expires: float) -> list[Verdict | AisecopsError]:
-        """Evaluate a chunk; when it is not decided as a whole, halve it until the bad items stand alone."""
-        left = expires - asyncio.get_running_loop().time()
-        try:
-            if len(documents) == 1:
-                return [await self._alone(documents[0], left)]
-            return list(await self._batch(documents, deadline_seconds=left))
-        except EngineUnavailableError as error:
-            return [error] * len(documents)
-        except NoDecisionError as error:
-            if len(documents) == 1:
-                return [error]
-        half = len(documents) // 2
-        return [
-            *await self._isolating(documents[:half], expires),
-            *await self._isolating(documents[half:], expires),
-        ]
-
-    async def _batch(self, documents: Sequence[bytes], *, deadline_seconds: float) -> list[Verdict]:
-        parts = (b'{"input":{"items":[', b",".join(documents), b"]}}")
-        answer = await self._ask(_BATCH, parts, deadline_seconds, limit=self._limits.reply_bytes)
-        return replies.verdicts(answer, count=len(documents), revision=self.bundle.revision)
-
-    async def _ask(self, target: bytes, parts: Sequence[bytes], deadline_seconds: float, *, limit: int) -> Reply:
-        if sum(map(len, parts)) > self._limits.body_bytes:
-            raise replies.not_a_decision("size", f"the document is larger than {self._limits.body_bytes} bytes")
-        self._process.require_serving()
-        try:
-            return await self._process.client.post(target, parts, deadline_seconds=deadline_seconds, limit=limit)
-        except EngineUnavailableError as error:
-            if error.metadata().get("why") == "deadline":
-                self._process.suspect()
-            raise
+            return await self._calls.isolating(documents, expires)
 
 
 def _chunks(documents: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
