@@ -7,6 +7,7 @@ grant, so that what was issued can be handed out again without being kept.
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ KEY_NAME = "grants"
 _TYPE = "grant+jwt"
 _ALGORITHM = "EdDSA"
 _TOKEN_CHARACTERS = 16 * 1024
+# Most grants are redeemed moments after they were signed, by the process that signed them.
+_REMEMBERED = 4096
 # Times are judged by the clock that everything else is judged by.
 _OPTIONS: Any = {"verify_exp": False, "verify_iat": False, "verify_aud": False, "verify_iss": False}
 
@@ -35,14 +38,23 @@ class GrantKey:
         self._public = private.public_key()
         raw = self._public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
         self._header = {"alg": _ALGORITHM, "typ": _TYPE, "kid": digest(raw)[:16]}
+        self._signed: OrderedDict[str, Grant] = OrderedDict()
 
     def sign(self, grant: Grant) -> str:
         """Return the grant as a compact JWS."""
         payload = canonical_bytes(claims_of(grant))
-        return jwt.api_jws.encode(payload, self._private, algorithm=_ALGORITHM, headers=self._header)
+        token = jwt.api_jws.encode(payload, self._private, algorithm=_ALGORITHM, headers=self._header)
+        if len(self._signed) >= _REMEMBERED:
+            self._signed.popitem(last=False)
+        self._signed[token] = grant
+        return token
 
     def read(self, token: str) -> Grant:
-        """Return the grant that was signed here as ``token``."""
+        """Return the grant that was signed here as ``token``; one that was just signed needs no verifying."""
+        known = self._signed.get(token)
+        return self._verified(token) if known is None else known
+
+    def _verified(self, token: str) -> Grant:
         if len(token) > _TOKEN_CHARACTERS or not token.isascii():
             raise _forged()
         try:

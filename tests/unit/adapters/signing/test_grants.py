@@ -66,6 +66,13 @@ def test_a_grant_is_read_as_it_was_signed_and_always_signed_alike(key: GrantKey,
     assert header == {"alg": "EdDSA", "typ": "grant+jwt", "kid": header["kid"]}
 
 
+def test_what_was_just_signed_is_known_and_only_that(key: GrantKey, tmp_path: Path) -> None:
+    token = key.sign(GRANT)
+    assert key.read(token) is GRANT
+    assert grant_key(tmp_path / "keys").read(token) == GRANT
+    assert why(key, token + "A") == "forged"
+
+
 def test_the_published_key_verifies_and_is_only_the_public_one(key: GrantKey) -> None:
     [entry] = json.loads(key.key_set())["keys"]
     assert set(entry) == {"kty", "crv", "x", "kid", "alg", "use"}
