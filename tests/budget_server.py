@@ -22,8 +22,10 @@ from aisecops_server.adapters.identity.issuer import KEY_SET_FILE, TokenIssuer, 
 from aisecops_server.adapters.identity.key_set import KeySet
 from aisecops_server.adapters.identity.tokens import TokenAuthenticator
 from aisecops_server.adapters.identity.watched_file import WatchedFile
+from aisecops_server.adapters.signing.grants import grant_key
 from aisecops_server.adapters.sqlite.event_log import LogOptions, SqliteEventLog, open_log
 from aisecops_server.adapters.system import RandomIds, SystemClock
+from aisecops_server.bootstrap import grant_use_cases
 from aisecops_server.domain.identity import Role
 from aisecops_server.entrypoints.grpc.budget_service import BudgetUseCases
 from aisecops_server.entrypoints.grpc.server import Listening, serve
@@ -33,6 +35,7 @@ from aisecops_server.usecases.budgets import BudgetControl, Settlements
 from aisecops_server.usecases.decide import Decide
 from aisecops_server.usecases.expire_reservations import ExpireReservations
 from aisecops_server.usecases.explain import Explain
+from aisecops_server.usecases.issue_grants import GrantControl
 from aisecops_server.usecases.reaper import Reaper
 from aisecops_server.usecases.release_reservation import ReleaseReservation
 
@@ -43,6 +46,7 @@ from tests.integration.api.running import served_by
 AGENT = "spiffe://example.org/agent/support"
 TABLES = {"agents": {AGENT: {"owner": "support"}}}
 LOG = "audit.db"
+GRANT_SECONDS = 30
 
 
 @dataclass
@@ -85,7 +89,10 @@ async def serving(
             clock,
             ids,
             deadline_seconds=5.0,
-            controls=(BudgetControl(log.budgets, ids, lease_seconds),),
+            controls=(BudgetControl(log.budgets, ids, lease_seconds), GrantControl(ids, GRANT_SECONDS, lease_seconds)),
+        ),
+        grants=grant_use_cases(
+            log.grants, grant_key(directory / "keys"), log, settlements=settlements, clock=clock, ids=ids
         ),
         explain=Explain(engine, log, deadline_seconds=5.0),
         budgets=BudgetUseCases(

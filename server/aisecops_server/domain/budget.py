@@ -7,6 +7,7 @@ a figure that would grow beyond them stays at the largest one, which no limit le
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,9 +16,7 @@ from enum import StrEnum
 from aisecops_server.domain.canonical import SAFE_INTEGER, JsonValue
 from aisecops_server.domain.errors import InvalidRequestError
 
-_MINUTE = 60
-_HOUR = 60 * _MINUTE
-_DAY = 24 * _HOUR
+_DAY = 24 * 60 * 60
 _DECEMBER = 12
 
 
@@ -52,54 +51,61 @@ class Window(StrEnum):
 
     def started_at(self, seconds: int) -> int:
         """Return when the period began that holds a moment, in Unix seconds; 0 for a session."""
-        match self:
-            case Window.SESSION:
-                return 0
-            case Window.MINUTE:
-                return seconds - seconds % _MINUTE
-            case Window.HOUR:
-                return seconds - seconds % _HOUR
-            case Window.DAY:
-                return seconds - seconds % _DAY
-            case Window.MONTH:
-                day = datetime.fromtimestamp(seconds, tz=UTC).day
-                return seconds - seconds % _DAY - (day - 1) * _DAY
+        if self is Window.SESSION:
+            return 0
+        if self is Window.MONTH:
+            return _month(seconds - seconds % _DAY)[0]
+        return seconds - seconds % _SECONDS[self]
 
     def resets_at(self, started_at: int) -> int:
         """Return when the period that began at ``started_at`` ends, in Unix seconds; 0 for a session: never."""
-        match self:
-            case Window.SESSION:
-                return 0
-            case Window.MINUTE:
-                return started_at + _MINUTE
-            case Window.HOUR:
-                return started_at + _HOUR
-            case Window.DAY:
-                return started_at + _DAY
-            case Window.MONTH:
-                began = datetime.fromtimestamp(started_at, tz=UTC)
-                year, month = (began.year + 1, 1) if began.month == _DECEMBER else (began.year, began.month + 1)
-                return int(datetime(year, month, 1, tzinfo=UTC).timestamp())
+        if self is Window.SESSION:
+            return 0
+        if self is Window.MONTH:
+            return _month(started_at)[1]
+        return started_at + _SECONDS[self]
 
 
-@dataclass(frozen=True, slots=True, order=True)
+_SECONDS = {Window.MINUTE: 60, Window.HOUR: 60 * 60, Window.DAY: _DAY}
+
+
+# Every decision asks for the months of a day or two.
+@functools.lru_cache(maxsize=64)
+def _month(day: int) -> tuple[int, int]:
+    """Return when the month began that holds a day, and when the next one does."""
+    moment = datetime.fromtimestamp(day, tz=UTC)
+    year, month = (moment.year + 1, 1) if moment.month == _DECEMBER else (moment.year, moment.month + 1)
+    return day - (moment.day - 1) * _DAY, int(datetime(year, month, 1, tzinfo=UTC).timestamp())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Budget:
-    """What one limit is about: somebody's use of something within a window."""
+    """What one limit is about: somebody's use of something within a window.
+
+    ``key`` is its name, such as ``agent:spiffe://corp.example/agent/a/calls/day``; ``owner`` is whose it is, the part
+    before the metric. Two budgets of one name are one budget.
+    """
 
     subject: Subject
     id: str
     metric: Metric
     window: Window
+    key: str = field(init=False, repr=False)
+    owner: str = field(init=False, repr=False)
 
-    @property
-    def key(self) -> str:
-        """Return its name, such as ``agent:spiffe://corp.example/agent/a/calls/day``."""
-        return f"{self.subject.value}:{self.id}/{self.metric.value}/{self.window.value}"
+    def __post_init__(self) -> None:
+        """Make the names, which every look-up needs, once."""
+        owner = f"{self.subject.value}:{self.id}"
+        object.__setattr__(self, "owner", owner)
+        object.__setattr__(self, "key", f"{owner}/{self.metric.value}/{self.window.value}")
 
-    @property
-    def owner(self) -> str:
-        """Return whose it is, such as ``agent:spiffe://corp.example/agent/a``."""
-        return f"{self.subject.value}:{self.id}"
+    def __eq__(self, other: object) -> bool:
+        """Return whether both have one name."""
+        return isinstance(other, Budget) and self.key == other.key
+
+    def __hash__(self) -> int:
+        """Return the hash of the name."""
+        return hash(self.key)
 
     @classmethod
     def named(cls, key: str) -> Budget:
@@ -143,34 +149,36 @@ class Counter:
 
     def reserve(self, amount: int) -> Counter:
         """Promise ``amount``."""
-        return replace(self, reserved=_capped(self.reserved + amount))
+        return Counter(self.used, _capped(self.reserved + amount), self.overrun) if amount else self
 
     def use(self, amount: int, *, limit: int) -> Counter:
         """Count what was used without asking: how much of it is beyond the limit is overrun."""
+        if amount == 0:
+            return self
         used = _capped(self.used + amount)
         beyond = min(amount, max(0, used + self.reserved - limit))
-        return replace(self, used=used, overrun=_capped(min(used, self.overrun + beyond)))
+        return Counter(used, self.reserved, min(used, self.overrun + beyond))
 
     def settle(self, reserved: int, actual: int, *, limit: int) -> Counter:
         """Count what a promise came to; ``actual`` may be less, and what is more is overrun.
 
         Where nothing was promised there was no estimate to be wrong, and only what is beyond the limit is overrun.
         """
-        kept = replace(self, reserved=max(0, self.reserved - reserved))
+        kept = Counter(self.used, max(0, self.reserved - reserved), self.overrun)
         if reserved == 0:
             return kept.use(actual, limit=limit)
         used = _capped(kept.used + actual)
-        return replace(kept, used=used, overrun=_capped(min(used, kept.overrun + max(0, actual - reserved))))
+        return Counter(used, kept.reserved, min(used, kept.overrun + max(0, actual - reserved)))
 
     def late(self, more: int) -> Counter:
         """Count what a call came to beyond what was charged for it when nobody had reported it."""
         used = _capped(self.used + more)
-        return replace(self, used=used, overrun=_capped(min(used, self.overrun + more)))
+        return Counter(used, self.reserved, min(used, self.overrun + more))
 
     def adjust(self, by: int) -> Counter:
         """Raise or lower what was used, as a person says. It never falls below nothing."""
         used = _capped(max(0, self.used + by))
-        return replace(self, used=used, overrun=min(self.overrun, used))
+        return Counter(used, self.reserved, min(self.overrun, used))
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +190,10 @@ class BudgetState:
     counter: Counter
     limit: int
     frozen: bool
+
+    def counted(self, counter: Counter, *, frozen: bool) -> BudgetState:
+        """Return it with other figures."""
+        return BudgetState(self.budget, self.period, counter, self.limit, frozen)
 
     @property
     def resets_at(self) -> int:

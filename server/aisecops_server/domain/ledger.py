@@ -9,7 +9,7 @@ What always holds, whatever is tried and in whatever order:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from aisecops_server.domain.budget import Budget, BudgetState, Counter
@@ -127,7 +127,7 @@ def _reserve(books: Books, reservation: Reservation) -> AisecopsError | None:
         return IntegrityError("a decision cannot reserve twice")
     for portion, state in zip(reservation.portions, states, strict=True):
         counter = state.counter.use(portion.spent, limit=portion.limit).reserve(sum(portion.steps.values()))
-        books.put(replace(state, counter=counter))
+        books.put(state.counted(counter, frozen=state.frozen))
     return None
 
 
@@ -181,7 +181,7 @@ def _post(books: Books, settled: Settled, *, late: bool) -> None:
         counter = state.counter.late(actual - reserved)
     else:
         counter = state.counter.settle(reserved, actual, limit=settled.limit)
-    books.put(replace(state, counter=counter, frozen=state.frozen or settled.breaks_estimate))
+    books.put(state.counted(counter, frozen=state.frozen or settled.breaks_estimate))
 
 
 def _adjust(books: Books, change: Adjust) -> AisecopsError | None:
@@ -204,7 +204,7 @@ def _adjust(books: Books, change: Adjust) -> AisecopsError | None:
     if state.counter.used + change.by < 0:
         return InvalidRequestError(f"by: only {state.counter.used} was used", hint="Lower it by less", field="by")
     frozen = state.frozen if change.frozen is None else change.frozen
-    books.put(replace(state, counter=state.counter.adjust(change.by), frozen=frozen))
+    books.put(state.counted(state.counter.adjust(change.by), frozen=frozen))
     books.note(change)
     return None
 
@@ -213,4 +213,4 @@ def _of(books: Books, portion: Portion) -> BudgetState:
     state = books.standing(portion.budget, portion.period)
     if state is None:
         return BudgetState(portion.budget, portion.period, Counter(), portion.limit, frozen=False)
-    return replace(state, limit=portion.limit)
+    return BudgetState(portion.budget, portion.period, state.counter, portion.limit, state.frozen)

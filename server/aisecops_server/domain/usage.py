@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 
-from aisecops_server.domain.budget import Budget, BudgetState, Metric, Subject, Usage, Window, session_id
+from aisecops_server.domain.budget import Budget, BudgetState, Counter, Metric, Subject, Usage, Window, session_id
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.decision import Charge
 from aisecops_server.domain.plan import ExecutionPlan
@@ -49,10 +50,10 @@ def spent_before(charges: Iterable[Charge], *, now_seconds: int) -> tuple[Portio
     )
 
 
-def budget_uses(charges: Sequence[Charge], usage: Usage, *, now_seconds: int) -> list[JsonValue]:
-    """Return, for people, what a plan takes from each limit and how the budget stood when policy was asked."""
+def standings(charges: Sequence[Charge], usage: Usage, *, now_seconds: int) -> list[JsonValue]:
+    """Return how each charged budget stood when policy was asked, in the order of the charges."""
     states = {state.budget: state for state in usage.states}
-    return [_use(charge, states, now_seconds) for charge in charges]
+    return [_standing(_budget(charge), states, now_seconds) for charge in charges]
 
 
 def _portion(charge: Charge, now_seconds: int) -> Portion:
@@ -67,20 +68,23 @@ def _portion(charge: Charge, now_seconds: int) -> Portion:
     )
 
 
-def _use(charge: Charge, states: Mapping[Budget, BudgetState], now_seconds: int) -> JsonValue:
-    budget = _budget(charge)
+def _standing(budget: Budget, states: Mapping[Budget, BudgetState], now_seconds: int) -> JsonValue:
     state = states.get(budget)
+    counter = state.counter if state else Counter()
     return {
         "budget": budget.key,
-        "amount": charge.amount,
-        "limit": charge.limit,
-        "used": state.counter.used if state else 0,
-        "reserved": state.counter.reserved if state else 0,
+        "used": counter.used,
+        "reserved": counter.reserved,
         "frozen": state.frozen if state else False,
         "resets_at_seconds": budget.window.resets_at(budget.window.started_at(now_seconds)),
-        "enforced": charge.enforced,
     }
 
 
 def _budget(charge: Charge) -> Budget:
-    return Budget(Subject(charge.subject), charge.id, Metric(charge.metric), Window(charge.window))
+    return _named(charge.subject, charge.id, charge.metric, charge.window)
+
+
+# Few budgets are charged again and again; those of sessions come and go.
+@functools.lru_cache(maxsize=4096)
+def _named(subject: str, id: str, metric: str, window: str) -> Budget:
+    return Budget(Subject(subject), id, Metric(metric), Window(window))

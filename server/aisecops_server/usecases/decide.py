@@ -40,7 +40,7 @@ from aisecops_server.domain.provenance import TrustLevel
 from aisecops_server.domain.record import DecisionRecord, Idempotency, Receipt, StoredDecision
 from aisecops_server.domain.source_text import RecordReader, json_scalars
 from aisecops_server.domain.timeline import decision_events
-from aisecops_server.domain.usage import budget_uses
+from aisecops_server.domain.usage import standings
 from aisecops_server.ports import Clock, EventLog, Ids, PolicyEngine
 from aisecops_server.usecases.controls import Asked, Commitment, Control, committed, gathered
 from aisecops_server.usecases.turns import Turns
@@ -350,8 +350,8 @@ class Decide:
             evaluation_ns=verdict.evaluation_ns,
         )
         commitment = await committed(self.controls, asked, decision)
-        uses = budget_uses(conclusion.charges, prepared.usage, now_seconds=asked.now_ns // 1_000_000_000)
-        details = {**decision_details(decision, plan), "budgets": uses, **commitment.details}
+        budgets = standings(conclusion.charges, prepared.usage, now_seconds=asked.now_ns // 1_000_000_000)
+        details = {**decision_details(decision, plan), "budgets": budgets, **commitment.details}
         return self._record(prepared, decision, details, commitment), details
 
     def _record(

@@ -117,7 +117,7 @@ def test_the_details_hold_the_whole_decision() -> None:
         "trace_id": "f" * 32,
         "plan_id": "plan-fresh",
         "session_id": "chat",
-        "parent_trace_id": "",
+        "parent_trace_id": "c" * 32,
         "mode": "ENFORCE",
         "principal": {"id": "agent-a", "authenticated_by": "token", "roles": ["agent", "app"], "thumbprint": "c" * 64},
         "delegation": [{"agent_id": "boss", "trace_id": "c" * 32}],

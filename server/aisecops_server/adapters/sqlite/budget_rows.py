@@ -10,10 +10,9 @@ import orjson
 
 from aisecops_server.adapters.sqlite.statements import Row, Value, select_in
 from aisecops_server.domain.budget import Budget, BudgetState, Counter
-from aisecops_server.domain.budget_changes import ADJUSTED, RESERVED, Adjust, Reserve, change_of, details_of
-from aisecops_server.domain.canonical import canonical_bytes
+from aisecops_server.domain.budget_changes import ADJUSTED, Adjust, change_of
 from aisecops_server.domain.errors import IntegrityError, InvalidRequestError
-from aisecops_server.domain.reservation import Ending, Reservation
+from aisecops_server.domain.reservation import Ending, Portion, Reservation
 
 # The owner's name begins with the kind of subject, and so does the budget's.
 _HEADS = """
@@ -34,6 +33,7 @@ class Head:
 
 
 Heads = Mapping[Budget, Head]
+RESERVATIONS = "SELECT decision_id, expires_at, body FROM reservation"
 
 
 def heads_of(connection: apsw.Connection, owners: Sequence[str]) -> dict[str, dict[Budget, Head]]:
@@ -88,35 +88,46 @@ def states_of(connection: apsw.Connection, owners: Sequence[str], now: int) -> l
 
 def reservation_row(reservation: Reservation) -> Row:
     """Return the row of a reservation."""
-    closed = {step: ending.value for step, ending in reservation.closed.items()}
-    body = canonical_bytes({"opened": details_of(Reserve(reservation)), "closed": closed})
-    return (reservation.decision_id, reservation.state.value, reservation.expires_at_seconds, body)
+    body = [
+        reservation.trace_id,
+        reservation.plan_id,
+        reservation.step_ids,
+        [
+            (portion.budget.key, portion.period, portion.limit, portion.spent, portion.steps, portion.enforced)
+            for portion in reservation.portions
+        ],
+        {step: ending.value for step, ending in reservation.closed.items()},
+    ]
+    kept = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    return (reservation.decision_id, reservation.state.value, reservation.expires_at_seconds, kept)
 
 
 def reservation_of(connection: apsw.Connection, decision_id: str) -> Reservation | None:
     """Return what a decision reserved."""
-    row = connection.execute("SELECT body FROM reservation WHERE decision_id = ?", (decision_id,)).fetchone()
-    return read_reservation(row[0]) if row else None
+    row = connection.execute(f"{RESERVATIONS} WHERE decision_id = ?", (decision_id,)).fetchone()
+    return read_reservation(row) if row else None
 
 
-def read_reservation(body: bytes) -> Reservation:
+def read_reservation(row: Row) -> Reservation:
     """Return the reservation in a row.
 
     Raises:
         IntegrityError: there is none in it.
     """
+    decision_id, expires_at, body = row
     try:
-        fields = orjson.loads(body)
-        opened = change_of(RESERVED, fields["opened"])
-        closed = {step: Ending(ending) for step, ending in fields["closed"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        trace_id, plan_id, steps, portions, closed = orjson.loads(body)
+        return Reservation(
+            decision_id=decision_id,
+            trace_id=trace_id,
+            plan_id=plan_id,
+            expires_at_seconds=expires_at,
+            step_ids=tuple(steps),
+            portions=tuple(Portion(Budget.named(name), *figures) for name, *figures in portions),
+            closed={step: Ending(ending) for step, ending in closed.items()},
+        )
+    except (ValueError, TypeError, AttributeError, InvalidRequestError) as error:
         raise _damaged("reservation") from error
-    if not isinstance(opened, Reserve):
-        raise _damaged("reservation")
-    made = opened.reservation
-    return Reservation(
-        made.decision_id, made.trace_id, made.plan_id, made.expires_at_seconds, made.step_ids, made.portions, closed
-    )
 
 
 def adjustment_of(connection: apsw.Connection, request_id: str) -> Adjust | None:

@@ -11,6 +11,7 @@ from functools import partial
 import apsw
 
 from aisecops_server.adapters.sqlite.budget_rows import (
+    RESERVATIONS,
     adjustment_of,
     budget_states,
     read_reservation,
@@ -36,7 +37,7 @@ from aisecops_server.domain.errors import InvalidRequestError, NotFoundError
 from aisecops_server.domain.event import StoredEvent
 from aisecops_server.domain.reservation import Reservation
 
-_OVERDUE = "SELECT body FROM reservation WHERE state = 'RESERVED' AND expires_at <= ? ORDER BY expires_at LIMIT ?"
+_OVERDUE = f"{RESERVATIONS} WHERE state = 'RESERVED' AND expires_at <= ? ORDER BY expires_at LIMIT ?"
 _PERIODS = """
     SELECT p.started_at, p.used, p.reserved, p.overrun, b.limit_amount, b.frozen
     FROM budget AS b JOIN budget_period AS p ON p.budget = b.number
@@ -67,7 +68,7 @@ class SqliteBudgets:
         """Return open reservations whose time is over, those that wait longest first."""
 
         def query(connection: apsw.Connection) -> list[Reservation]:
-            return [read_reservation(body) for (body,) in connection.execute(_OVERDUE, (now_seconds, limit))]
+            return [read_reservation(row) for row in connection.execute(_OVERDUE, (now_seconds, limit))]
 
         return await self._readers.run(query)
 

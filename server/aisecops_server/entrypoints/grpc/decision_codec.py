@@ -64,7 +64,7 @@ def decision_message(details: Mapping[str, JsonValue], rules: Rules | None = Non
         evaluation=_duration(fields["evaluation_ns"]),
         risk_score_milli=fields["risk_score_milli"],
         explanation=fields["explanation"],
-        budgets=[_budget_use(use) for use in fields.get("budgets", ())],
+        budgets=list(map(_budget_use, fields.get("charges", ()), fields.get("budgets", ()))),
         policy_mode=_POLICY_MODES.get(fields.get("policy_mode", ""), decision_pb2.POLICY_MODE_UNSPECIFIED),
         # Decisions from before there were modes say nothing of what they would have been.
         would_outcome=_OUTCOMES[fields.get("would_outcome", fields["outcome"])],
@@ -143,17 +143,17 @@ def _demand(demand: Mapping[str, Any] | None) -> decision_pb2.ApprovalDemand | N
     )
 
 
-def _budget_use(use: Mapping[str, Any]) -> budget_pb2.BudgetUse:
-    resets_at = use["resets_at_seconds"]
+def _budget_use(charge: Mapping[str, Any], stood: Mapping[str, Any]) -> budget_pb2.BudgetUse:
+    resets_at = stood["resets_at_seconds"]
     return budget_pb2.BudgetUse(
-        name=use["budget"],
-        amount=use["amount"],
-        limit=use["limit"],
-        used=use["used"],
-        reserved=use["reserved"],
-        frozen=use["frozen"],
+        name=stood["budget"],
+        amount=charge["amount"],
+        limit=charge["limit"],
+        used=stood["used"],
+        reserved=stood["reserved"],
+        frozen=stood["frozen"],
         resets_at=Timestamp(seconds=resets_at) if resets_at else None,
-        enforced=use["enforced"],
+        enforced=charge["enforced"],
     )
 
 
