@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
-from aisecops_server.adapters.identity.authorities import open_authorities
+from aisecops_server.adapters.identity.authorities import Life, open_authorities
 from aisecops_server.adapters.identity.callers import CallerAuthenticator
 from aisecops_server.adapters.identity.certificates import CertificateAuthenticator, CertificateRules
 from aisecops_server.adapters.identity.identities import Identities, open_identities
 from aisecops_server.adapters.identity.issuer import KEY_SET_FILE, local_issuer
 from aisecops_server.adapters.identity.key_fetch import KeyAddress, fetch_keys
 from aisecops_server.adapters.identity.key_schedule import KeySchedule
-from aisecops_server.adapters.identity.key_set import KeySet, KeySource
+from aisecops_server.adapters.identity.key_set import KeySet, KeySource, parsed_keys, read_keys
 from aisecops_server.adapters.identity.published_keys import PublishedKeys
-from aisecops_server.adapters.identity.tls_files import tls_files
+from aisecops_server.adapters.identity.tls_files import certificate_life, tls_files
 from aisecops_server.adapters.identity.tokens import TokenAuthenticator, TokenRules
 from aisecops_server.adapters.identity.watched_file import WatchedFile
 from aisecops_server.domain.errors import InvalidRequestError
@@ -69,6 +70,41 @@ def listeners(settings: Settings, clock: Clock) -> Listening:
                 _require_provider(address, settings)
             tcp.append(TcpListening(address, tls))
     return Listening(settings.socket, tuple(tcp))
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What a look at the settings of authentication found. ``keys`` are those of tokens that can be verified."""
+
+    life: Life | None
+    keys: int
+
+
+def examined(settings: Settings, clock: Clock) -> Examined:
+    """Look at everything that authentication needs, fetching the provider's keys once.
+
+    Raises:
+        InvalidRequestError: something is missing, does not fit, or cannot be fetched.
+    """
+    for listening in listeners(settings, clock).tcp:
+        if listening.tls:
+            listening.tls.material()
+    _certificates(settings, clock, open_identities(settings.identities_file, read_yaml=parse_yaml, clock=clock))
+    life = certificate_life(settings.tls_certificate) if settings.tls_certificate else None
+    return Examined(life, _count_keys(settings))
+
+
+def _count_keys(settings: Settings) -> int:
+    if "://" not in settings.token_keys:
+        return len(read_keys(Path(settings.token_keys or settings.state_dir / "keys" / KEY_SET_FILE)))
+    try:
+        return len(parsed_keys(fetch_keys(KeyAddress(settings.token_keys, settings.token_keys_ca))))
+    except (OSError, ValueError) as error:
+        raise InvalidRequestError(
+            f"the keys at {settings.token_keys} cannot be fetched: {error}",
+            hint="Until they can, no token is accepted",
+            field="token_keys",
+        ) from error
 
 
 def _require_provider(address: str, settings: Settings) -> None:

@@ -33,6 +33,8 @@ MINIMUM_FREE_BYTES = 256 * 1024 * 1024
 # Before this instant the software did not exist, so a clock that says so is wrong. 2026-01-01.
 _EARLIEST_SECONDS = 1_767_225_600
 _GIT_SECONDS = 10
+# A certificate with less than this part of its life left should have been renewed.
+_LEAST_LIFE_LEFT = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ def all_checks(settings: Settings) -> list[Check]:
         clock_check(),
         repository_check(settings),
         log_check(settings),
+        callers_check(settings),
         webhooks_check(settings),
         live_check(settings),
         running_engines_check(settings),
@@ -182,6 +185,30 @@ def log_check(settings: Settings) -> Check:
     if not settings.log_path.exists():
         return Check("audit log", SKIPPED, "there is none yet")
     return _judged("audit log", lambda: f"{log_head(settings).size:,} leaves; 'aisecops log verify' checks them all")
+
+
+def callers_check(settings: Settings) -> Check:
+    """Check that callers can be authenticated: certificates, identities, the provider's keys."""
+    from aisecops_server.adapters.system import SystemClock  # noqa: PLC0415
+    from aisecops_server.bootstrap_authentication import examined  # noqa: PLC0415
+
+    name, clock = "authentication", SystemClock()
+    try:
+        found = examined(settings, clock)
+    except AisecopsError as error:
+        return Check(name, FAIL, error.message, error.hint)
+    if not (found.life or settings.token_keys or settings.listen_address):
+        return Check(name, SKIPPED, "tokens of the local issuer, on this machine only", "'aisecops dev ca' shows more")
+    if settings.token_keys and not found.keys:
+        return Check(name, FAIL, f"no key in {settings.token_keys} can verify a token", "ES256, EdDSA or RS256 can")
+    told = [f"keys of tokens: {found.keys}"]
+    if found.life:
+        ends = time.strftime("%Y-%m-%d %H:%MZ", time.gmtime(found.life.expires))
+        told.append(f"certificate valid until {ends}")
+        left, whole = found.life.expires - clock.now_ns() / 1e9, found.life.expires - found.life.begins
+        if left < whole / _LEAST_LIFE_LEFT:
+            return Check(name, WARN, ", ".join(told), "Renew it; it is taken without a restart")
+    return Check(name, OK, ", ".join(told))
 
 
 def webhooks_check(settings: Settings) -> Check:

@@ -62,12 +62,22 @@ def global_options() -> list[click.Parameter]:
         _option("-o", "--output", help="How to print data.", type=click.Choice(OUTPUTS)),
         _option(
             "--server",
-            help="Control plane: unix:PATH or HOST:PORT. Default: the state directory's socket.",
+            help="Control plane: unix:PATH or HOST:PORT. Default: AISECOPS_SERVER, or the state directory's socket.",
             metavar="ADDRESS",
         ),
-        _option("--token-file", help="File with the credential to send.", type=click.Path(dir_okay=False)),
-        _option("--ca", help="Authority of the control plane's certificate: a PEM file, or 'system'.", metavar="FILE"),
-        _option("--cert", help="Client certificate that says who asks.", type=click.Path(dir_okay=False)),
+        _option(
+            "--token-file", help="File with the token to send; or AISECOPS_TOKEN_FILE.", type=click.Path(dir_okay=False)
+        ),
+        _option(
+            "--ca",
+            help="Authority of the control plane's certificate: a PEM file, or 'system'; or AISECOPS_CA_FILE.",
+            metavar="FILE",
+        ),
+        _option(
+            "--cert",
+            help="Client certificate that says who asks; or AISECOPS_CERT_FILE.",
+            type=click.Path(dir_okay=False),
+        ),
         _option("--cert-key", help="Its key. Default: beside it, ending in .key.", type=click.Path(dir_okay=False)),
         _option("--state-dir", help="State directory.", type=click.Path(file_okay=False)),
         _option("--color", help="When to use colour; NO_COLOR is honoured.", type=click.Choice(COLORS)),

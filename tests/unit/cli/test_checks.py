@@ -5,14 +5,27 @@ import json
 from pathlib import Path
 
 import pytest
-from aisecops_server.adapters.system import RandomChance
-from aisecops_server.cli.checks import Check, exit_code, log_check, repository_check, state_check, webhooks_check
+import yaml
+from aisecops_server.adapters.identity.local_authority import open_authority
+from aisecops_server.adapters.identity.trial_folder import Wish, make_trial
+from aisecops_server.adapters.system import RandomChance, SystemClock
+from aisecops_server.cli.checks import (
+    Check,
+    callers_check,
+    exit_code,
+    log_check,
+    repository_check,
+    state_check,
+    webhooks_check,
+)
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.main import run
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.send_notices import SendNotices
+from cryptography import x509
 
 from tests.approval_scene import approval_scene
+from tests.certificates import Pair, certificate
 from tests.support import opa_binary
 from tests.webhook_receiver import Receiver
 
@@ -84,7 +97,7 @@ def test_doctor_passes_with_an_engine_and_counts_what_it_skipped(
     monkeypatch.setenv("AISECOPS_ENGINE_PATH", str(opa_binary()))
     assert run(["doctor", "--state-dir", str(tmp_path), "-o", "json"]) == 0
     counts = json.loads(capsys.readouterr().out)["counts"]
-    assert (counts["fail"], counts["skipped"]) == (0, 5)
+    assert (counts["fail"], counts["skipped"]) == (0, 6)
 
 
 def test_the_engines_path_is_all_that_is_printed(
@@ -119,3 +132,33 @@ def test_a_file_that_is_no_engine_is_not_adopted(tmp_path: Path, monkeypatch: py
     (tmp_path / "opa").write_text("#!/bin/sh\necho Version: 99.0.0\n", encoding="utf-8")
     (tmp_path / "opa").chmod(0o755)
     assert run(["engine", "install", "--from", str(tmp_path / "opa"), "-q"]) == ExitCode.UNREACHABLE
+
+
+def with_certificates(root: Path, *, hours: int) -> Settings:
+    folder = root / "ca"
+    made = make_trial(folder, Wish("corp.example", ["support"], {}, ["localhost"], hours), SystemClock())
+    return Settings(**yaml.safe_load(made.settings.read_text()), state_dir=root / "state")
+
+
+def test_what_authenticates_callers_is_looked_at_whole(tmp_path: Path) -> None:
+    assert callers_check(Settings(state_dir=tmp_path)).state == "skipped"
+    settings = with_certificates(tmp_path, hours=1)
+    assert callers_check(settings).state == "ok"
+    assert callers_check(settings.model_copy(update={"trust_domain": "*"})).state == "fail"
+    assert callers_check(settings.model_copy(update={"token_keys": str(tmp_path / "nowhere")})).state == "fail"
+    hung = {"token_keys": "http://127.0.0.1:1/keys", "token_issuer": "x"}
+    assert "cannot be fetched" in callers_check(settings.model_copy(update=hung)).detail
+    (tmp_path / "ca/identities.yaml").write_text("people: 3")
+    assert callers_check(settings).state == "fail"
+
+
+def test_a_certificate_that_nears_its_end_is_warned_of(tmp_path: Path) -> None:
+    settings = with_certificates(tmp_path, hours=1)
+    authority = open_authority(tmp_path / "ca", SystemClock())
+    now = SystemClock().now_ns() / 1e9
+    ending = certificate(
+        x509.DNSName("localhost"), of=Pair(authority.certificate, authority.key), begins=-3600, ends=60, now=now
+    )
+    ending.write(tmp_path / "ca/server.pem", tmp_path / "ca/server.key")
+    found = callers_check(settings)
+    assert (found.state, "without a restart" in found.mend) == ("warn", True)

@@ -63,12 +63,12 @@ class Authorities:
     def _chain(self, current: x509.Certificate, between: Sequence[x509.Certificate], left: int) -> Life | None:
         if not left:
             return None
-        above = [_life(anchor) for anchor in self._anchors if _issued(current, anchor)]
+        above = [life_of(anchor) for anchor in self._anchors if _issued(current, anchor)]
         above += [life for part in between if _issued(current, part) and (life := self._chain(part, between, left - 1))]
         if not above:
             return None
         # Of a renewed authority the newer one counts.
-        longest, own = max(above, key=lambda life: life.expires), _life(current)
+        longest, own = max(above, key=lambda life: life.expires), life_of(current)
         return Life(max(own.begins, longest.begins), min(own.expires, longest.expires))
 
     def _read_if_changed(self) -> bool:
@@ -97,7 +97,8 @@ def is_authority(certificate: x509.Certificate) -> bool:
         return False
 
 
-def _life(certificate: x509.Certificate) -> Life:
+def life_of(certificate: x509.Certificate) -> Life:
+    """Return from when and until when a certificate is valid by itself."""
     return Life(certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp())
 
 

@@ -18,6 +18,7 @@ from aisecops_server.adapters.identity.watched_file import WatchedFile, bounded_
 from aisecops_server.domain import spiffe
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError
+from aisecops_server.domain.identifiers import is_digest
 from aisecops_server.domain.identity import Principal, Role
 from aisecops_server.ports import Clock
 
@@ -100,7 +101,7 @@ class Identities:
             return False
         watched, read_yaml = self.source
         before, self._content = self._content, _parsed(watched.path, read_yaml)
-        self._withdrawn = frozenset(self._content.withdrawn)
+        self._withdrawn = frozenset(map(_withdrawn, self._content.withdrawn))
         return self._content != before
 
 
@@ -113,6 +114,12 @@ def open_identities(path: Path | None, *, read_yaml: ReadYaml, clock: Clock) -> 
     identities = Identities((WatchedFile(path, clock), read_yaml) if path else None)
     identities.require_readable()
     return identities
+
+
+def _withdrawn(text: str) -> str:
+    """Return an id as it is, and a thumbprint as ours are written, because others write it with colons."""
+    plain = text.replace(":", "").lower()
+    return plain if is_digest(plain) else text
 
 
 def _parsed(path: Path, read_yaml: ReadYaml) -> IdentitiesFile:

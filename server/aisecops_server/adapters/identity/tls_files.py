@@ -14,7 +14,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from aisecops_server.adapters.identity.authorities import is_authority
+from aisecops_server.adapters.identity.authorities import Life, is_authority, life_of
 from aisecops_server.adapters.identity.watched_file import WatchedFile, bounded_content
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.tls_material import TlsMaterial
@@ -63,12 +63,25 @@ def tls_files(certificate: Path, key: Path, client_authorities: Path | None, clo
     return TlsFiles(WatchedFile(certificate, clock), WatchedFile(key, clock), authorities, clock)
 
 
+def certificate_life(path: Path) -> Life:
+    """Return from when and until when the certificate in a PEM file is valid.
+
+    Raises:
+        InvalidRequestError: there is none.
+    """
+    return life_of(_leaf(_read(path, "tls_certificate"), path))
+
+
+def _leaf(chain: bytes, path: Path) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificates(chain)[0]
+    except ValueError as error:
+        raise _unusable(f"there is no certificate in {path}", "tls_certificate") from error
+
+
 def _pair(certificate: Path, key: Path, now: float) -> tuple[bytes, bytes]:
     chain, secret = _read(certificate, "tls_certificate"), _read(key, "tls_key")
-    try:
-        leaf = x509.load_pem_x509_certificates(chain)[0]
-    except ValueError as error:
-        raise _unusable(f"there is no certificate in {certificate}", "tls_certificate") from error
+    leaf = _leaf(chain, certificate)
     try:
         private = load_pem_private_key(secret, password=None)
     except (ValueError, TypeError) as error:

@@ -69,6 +69,11 @@ def test_an_id_and_a_thumbprint_can_be_withdrawn(desk: Desk) -> None:
     assert not identities.is_withdrawn(Principal(PrincipalId("bob"), "token", frozenset(), "b" * 64))
 
 
+def test_a_thumbprint_counts_as_other_programs_write_it(desk: Desk) -> None:
+    ada = Principal(PrincipalId(ADA), "certificate", frozenset(), "ab" * 32)
+    assert desk.opened(f"withdrawn: ['{':'.join(['AB'] * 32)}']\n").is_withdrawn(ada)
+
+
 @pytest.mark.parametrize(
     "content",
     [
