@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 
 from aisecops_server.domain.input_document import InputDocument
+from aisecops_server.domain.screen_document import ScreenDocument
+from pydantic import BaseModel
 
 from tests.support import opa_binary
 
@@ -28,8 +30,11 @@ def run_opa(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([opa_binary(), *arguments], capture_output=True, text=True, check=False, timeout=110)
 
 
-def schema() -> str:
-    return json.dumps(InputDocument.model_json_schema(), indent=2, sort_keys=True) + "\n"
+SCHEMAS: dict[str, type[BaseModel]] = {"input": InputDocument, "screen": ScreenDocument}
+
+
+def schema(name: str = "input") -> str:
+    return json.dumps(SCHEMAS[name].model_json_schema(), indent=2, sort_keys=True) + "\n"
 
 
 def capabilities() -> str:
@@ -44,5 +49,6 @@ def capabilities() -> str:
 
 
 if __name__ == "__main__":
-    (REGO / "schemas" / "input.json").write_text(schema(), encoding="utf-8")
+    for name in SCHEMAS:
+        (REGO / "schemas" / f"{name}.json").write_text(schema(name), encoding="utf-8")
     (REGO / "capabilities.json").write_text(capabilities(), encoding="utf-8")

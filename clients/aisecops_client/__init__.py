@@ -34,6 +34,7 @@ from aisecops_client.refusals import (
     GrantNotUsableError,
     ObligationUnmetError,
 )
+from aisecops_client.screening import Screened, TextHeldError
 from aisecops_client.transport import tls
 
 __all__ = [
@@ -56,6 +57,8 @@ __all__ = [
     "PlanBuilder",
     "RequestRefusedError",
     "RetryLaterError",
+    "Screened",
+    "TextHeldError",
     "current_call",
     "tls",
     "tool_call_message",

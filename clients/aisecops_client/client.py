@@ -22,11 +22,13 @@ from aisecops.v1.decision_service_pb2_grpc import DecisionServiceStub
 from aisecops.v1.event_pb2 import Event
 from aisecops.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from aisecops.v1.plan_pb2 import ToolCallMessage
+from aisecops.v1.screen_service_pb2_grpc import ScreenServiceStub
 
 from aisecops_client.answers import Answer, answer_of, result_of
 from aisecops_client.approvals import GRANTED, WAIT_SECONDS, Approvals, in_trace
 from aisecops_client.errors import AisecopsClientError, from_rpc_error
 from aisecops_client.messages import Plan, batch_request, bearer, built, decide_request
+from aisecops_client.screening import Screened, Texts, screen_request, screened
 from aisecops_client.transport import PLAIN_OPTIONS, TLS_OPTIONS, require_plain
 
 _R = TypeVar("_R")
@@ -42,6 +44,7 @@ class Client:
     work_seconds: float = 60.0
     _decisions: DecisionServiceStub = field(init=False, repr=False)
     _bundles: BundleServiceStub = field(init=False, repr=False)
+    _screening: ScreenServiceStub = field(init=False, repr=False)
     _audit: AuditServiceStub = field(init=False, repr=False)
     _executions: ExecutionServiceStub = field(init=False, repr=False)
 
@@ -49,6 +52,7 @@ class Client:
         """Make the stubs, once for all calls."""
         self._decisions = DecisionServiceStub(self.channel)
         self._bundles = BundleServiceStub(self.channel)
+        self._screening = ScreenServiceStub(self.channel)
         self._audit = AuditServiceStub(self.channel)
         self._executions = ExecutionServiceStub(self.channel)
 
@@ -161,6 +165,39 @@ class Client:
             raise from_rpc_error(error) from error
         finally:
             call.cancel()
+
+    def screen(
+        self,
+        texts: Texts,
+        *,
+        direction: str,
+        kind: str = "",
+        tool: str = "",
+        trace_id: str = "",
+        session_id: str = "",
+        keep_text: bool = False,
+        approval_id: str = "",
+    ) -> Screened:
+        """Return the decision about a text, or about several by part id, that go to a model or came from one.
+
+        ``direction`` is `prompt`, `input`, `tool_result` or `output`. Use ``.text`` of the answer and nothing else.
+
+        Raises:
+            AisecopsClientError: there is none; do not use the text.
+            ValueError: there is no such direction or kind.
+        """
+        request = screen_request(
+            texts,
+            direction=direction,
+            kind=kind,
+            tool=tool,
+            trace_id=trace_id,
+            session_id=session_id,
+            keep_text=keep_text,
+            approval_id=approval_id,
+        )
+        response = self._call(self._screening.Screen, request, self.timeout_seconds)
+        return screened(response, [part.part_id for part in request.parts])
 
     def explain(self, decision_id: str, *, full: bool = False) -> decision_service_pb2.ExplainResponse:
         """Return why a stored decision came out as it did.

@@ -19,6 +19,7 @@ PAGES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "cli.md": ("the command tree", commands.page),
     "rules.md": ("the METADATA of the rules", rules.page),
     "input-document.md": ("the models of the input document", schemas.input_document),
+    "screen-document.md": ("the models of the document about texts, and the detectors", schemas.screen_document),
     "tables.md": ("the models of the policy tables", schemas.policy_tables),
 }
 

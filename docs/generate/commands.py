@@ -21,6 +21,7 @@ errors alike. `aisecops COMMAND --help` says the same as this page.
 # What is printed as JSON: by commands that ask the control plane, its message; by the others, these fields.
 SHAPES: Mapping[str, tuple[str, ...]] = {
     "decide": ("decision", "receipt", "approvalId"),
+    "screen": ("decision", "receipt", "parts", "detections", "approvalId"),
     "explain": ("initiator", "decision", "capabilities", "influences", "replay", "documentJson", "traceText"),
     "trace show": ("summary", "decisions", "events"),
     "trace list": ("traces", "nextPageToken"),

@@ -7,6 +7,8 @@ from typing import Any
 
 from aisecops_server.domain.input_document import InputDocument
 from aisecops_server.domain.policy_tables import PolicyTables
+from aisecops_server.domain.screen_document import ScreenDocument
+from aisecops_server.domain.screening.detection import DETECTORS
 from pydantic import BaseModel
 
 from docs.generate.markdown import code, one_line, table
@@ -16,6 +18,21 @@ DOCUMENT = """# Input document
 Exactly the JSON that a rule sees as `input`. It is made once, in canonical form (RFC 8785); the same bytes go to the
 engine, into the digest and into the log, and a replay evaluates those bytes again. What the policy repository owns
 is not here: see [policy tables](tables.md). The schema that `opa check` uses is `rego/schemas/input.json`.
+
+"""
+SCREEN_DOCUMENT = """# Document about texts
+
+Exactly the JSON that a rule about texts sees as `input`: what detectors saw, and where. It is made once and stored as
+the [input document](input-document.md) of a plan is. The texts themselves are not in it unless the caller wants them
+kept, and then what is private in them is masked. What each detection means stands in the table `data/screen.yaml`, see
+[policy tables](tables.md). The schema that `opa check` uses is `rego/schemas/screen.json`.
+
+"""
+DETECTORS_HEADING = """
+## Detectors
+
+What is looked for. The word before the dot is the kind, which the table `data/screen.yaml` speaks of; that table may
+also name single detectors. [Limits](../explanation/limits.md#texts) says what none of them sees.
 
 """
 TABLES = """# Policy tables
@@ -30,6 +47,13 @@ judges with the tables of the revision it replays on.
 def input_document() -> str:
     """Return the page of the input document."""
     return DOCUMENT + "\n".join(_sections(InputDocument))
+
+
+def screen_document() -> str:
+    """Return the page of the document about texts, with the detectors whose detections it holds."""
+    rows = [[code(detector), meaning] for detector, meaning in DETECTORS.items()]
+    detectors = DETECTORS_HEADING + table(["detector", "looks for"], rows)
+    return SCREEN_DOCUMENT + "\n".join(_sections(ScreenDocument)) + detectors
 
 
 def policy_tables() -> str:

@@ -75,6 +75,7 @@ from aisecops_server.usecases.redeem_grant import Redeem
 from aisecops_server.usecases.release_reservation import ReleaseReservation
 from aisecops_server.usecases.report_execution import ReportExecution
 from aisecops_server.usecases.revoke_grants import Revoke
+from aisecops_server.usecases.screen import Screen
 from aisecops_server.usecases.send_notices import SendNotices
 from aisecops_server.usecases.sync import Poller, Resume, Sync
 from aisecops_server.usecases.vote import CastVotes
@@ -104,6 +105,7 @@ class ControlPlane:
     decide: Decide
     explain: Explain
     export: ExportEvidence
+    screen: Screen
     policy: PolicyUseCases
     agents: ReadAgents
     approvals: ApprovalUseCases
@@ -188,6 +190,7 @@ async def compose(
         )
         couriers = _couriers(settings)
         proofs = VoteProofs(SigningVoteKeys(open_key(state / "keys", VOTE_KEY)))
+        approvals = ApprovalControl(log.approvals, proofs, ids, tuple(couriers))
         activate, resume = Activate(switch), Resume(switch)
         sync = Sync(switch, activate=activate, resume=resume)
         yield ControlPlane(
@@ -207,7 +210,7 @@ async def compose(
                 controls=(
                     DelegationControl(log),
                     BudgetControl(log.budgets, ids, settings.reservation_seconds),
-                    ApprovalControl(log.approvals, proofs, ids, tuple(couriers)),
+                    approvals,
                     GrantControl(ids, settings.grant_seconds, settings.report_seconds),
                 ),
             ),
@@ -221,6 +224,7 @@ async def compose(
                 ids=ids,
                 pack=pack,
             ),
+            screen=Screen(live, log, clock, ids, settings.deadline_seconds, controls=(approvals,)),
             policy=PolicyUseCases(
                 activate=activate,
                 rollback=Rollback(switch),
@@ -264,6 +268,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
             Served(
                 decide=plane.decide,
                 explain=plane.explain,
+                screen=plane.screen,
                 policy=plane.policy,
                 agents=plane.agents,
                 approvals=plane.approvals,

@@ -72,6 +72,7 @@ def test_every_shape_on_the_page_is_the_one_that_is_printed(served: Served) -> N
     inner = decision["decision"]
     assert isinstance(inner, dict)
     lines = {
+        "screen": ("screen", "Hello.", "--agent", SUPPORT),
         "explain": ("explain", inner["decisionId"]),
         "trace show": ("trace", "show", inner["traceId"]),
         "bundle show": ("bundle", "show", inner["bundleRevision"]),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.policy_lint import Module, lint
-from tests.rego_contract import REGO, capabilities, run_opa, schema
+from tests.rego_contract import REGO, SCHEMAS, capabilities, run_opa, schema
 
 SOURCES = sorted(REGO.rglob("*.rego"))
 ENGINE_SOURCES = (REGO / "aisecops", REGO / "system")
@@ -29,8 +29,9 @@ def _messages(tmp_path: Path, files: dict[str, str]) -> list[str]:
     return [problem.message for problem in lint(_modules(sorted(tmp_path.rglob("*.rego")), tmp_path), inspected)]
 
 
-def test_the_schema_is_what_the_document_models_say():
-    assert (REGO / "schemas" / "input.json").read_text(encoding="utf-8") == schema()
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_the_schema_is_what_the_document_models_say(name):
+    assert (REGO / "schemas" / f"{name}.json").read_text(encoding="utf-8") == schema(name)
 
 
 def test_policy_may_use_the_engine_s_deterministic_built_ins_only():

@@ -14,6 +14,7 @@ import data.aisecops.lib
 import data.aisecops.lib.approval
 import data.aisecops.lib.budget
 import data.aisecops.lib.risk
+import data.aisecops.screen
 
 # The answer when there is none: not even the steps could be read, so nothing can be executed on it.
 default decision := {
@@ -44,7 +45,9 @@ default decision := {
 # title: Decision
 # description: The decision on one document.
 # entrypoint: true
-decision := judged if {
+decision := screen.decision if {
+	screen.asked
+} else := judged if {
 	lib.valid
 } else := refused if {
 	not lib.valid

@@ -23,6 +23,9 @@ ENTRIES = {
     "serve": Entry(f"{_HERE}.serve:serve", "Run the control plane."),
     "doctor": Entry(f"{_HERE}.doctor:doctor", "Say what is missing on this machine and how to mend it."),
     "decide": Entry(f"{_HERE}.decide:decide", "Ask whether a plan may run."),
+    "screen": Entry(
+        f"{_HERE}.screen:screen", "Ask whether a text may go to a model, or may be used that came from one."
+    ),
     "explain": Entry(f"{_HERE}.explain:explain", "Say why a decision came out as it did."),
     "trace": Entry(f"{_HERE}.trace:trace", "Look at what agents proposed and what was decided."),
     "approvals": Entry(f"{_HERE}.approvals:approvals", "See what waits for people, and answer it."),

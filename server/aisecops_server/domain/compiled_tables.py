@@ -18,6 +18,7 @@ from aisecops_server.domain.compiled_approvals import general_approval, people, 
 from aisecops_server.domain.compiled_budgets import agent_depth, agent_limits, tool_cost, tool_depth, tool_limits
 from aisecops_server.domain.compiled_grants import compiled_grant
 from aisecops_server.domain.policy_tables import (
+    OPTIONAL_TABLES,
     TABLE_NAMES,
     AgentEntry,
     Agents,
@@ -34,6 +35,7 @@ from aisecops_server.domain.policy_tables import (
     Trust,
     TrustTable,
 )
+from aisecops_server.domain.screen_table import ScreenTable
 from aisecops_server.domain.table_names import require_known_names
 from aisecops_server.domain.table_rejection import rejected, told
 from aisecops_server.domain.vocabulary import Vocabulary
@@ -64,6 +66,7 @@ def compile_tables(files: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         modes=_parse(ModesTable, "modes", files),
         risk=_parse(RiskTable, "risk", files),
         vocabulary=_parse(Vocabulary, "vocabulary", files),
+        screen=_parse(ScreenTable, "screen", files),
     )
     require_known_names(tables)
     return {
@@ -80,10 +83,13 @@ def compile_tables(files: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         "has": _has(tables),
         "risk": _risk(tables.risk),
         "vocabulary": tables.vocabulary.compiled(),
+        "screen": tables.screen.compiled(),
     }
 
 
 def _parse(model: type[_Model], table: str, files: Mapping[str, JsonValue]) -> _Model:
+    if table not in files and table in OPTIONAL_TABLES:
+        return model()
     if table not in files:
         raise rejected(table, "", f"the table is missing; add data/{table}.yaml")
     try:

@@ -12,6 +12,7 @@ from typing import Any
 
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.input_document import SCHEMA_VERSION, InputDocument
+from aisecops_server.domain.screen_document import ScreenDocument
 
 # What a document holds in the place of a value that was taken out of it afterwards.
 MASK = "$masked"
@@ -19,7 +20,7 @@ MASK = "$masked"
 
 def missing_fields(document: JsonValue) -> tuple[str, ...]:
     """Return the required fields that ``document`` lacks, as pointers with ``*`` for any entry, sorted."""
-    schema = _schema()
+    schema = _text_schema() if isinstance(document, Mapping) and document.get("kind") == "screen" else _schema()
     return tuple(sorted(set(_missing(document, schema, schema, ""))))
 
 
@@ -49,6 +50,11 @@ def is_masked(value: JsonValue) -> bool:
 @functools.cache
 def _schema() -> dict[str, Any]:
     return InputDocument.model_json_schema()
+
+
+@functools.cache
+def _text_schema() -> dict[str, Any]:
+    return ScreenDocument.model_json_schema()
 
 
 def _missing(value: JsonValue, part: Mapping[str, Any], whole: Mapping[str, Any], place: str) -> Iterator[str]:

@@ -33,7 +33,8 @@ class Stage(StrEnum):
 class Event:
     """One append-only fact, before the log gives it an index.
 
-    ``trace_id``, ``plan_id`` and ``decision_id`` are empty only for events about the control plane itself.
+    ``trace_id`` and ``decision_id`` are empty only for events about the control plane itself, ``plan_id`` also for
+    those about texts that were screened.
     """
 
     id: EventId

@@ -52,6 +52,8 @@ class EdgeKind(StrEnum):
 
 # A decision whose graph has all of these can be read from instruction to result.
 _WHOLE = (NodeKind.IDENTITY, NodeKind.SOURCE, NodeKind.PLAN, NodeKind.STEP, NodeKind.OUTCOME)
+# Texts that were screened propose no call.
+_WHOLE_OF_TEXTS = (NodeKind.IDENTITY, NodeKind.SOURCE, NodeKind.OUTCOME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,11 @@ class RecordedDecision:
     details: Mapping[str, Any]
     document: Mapping[str, Any]
 
+    @property
+    def about_texts(self) -> bool:
+        """Say whether it is about texts that were screened, which are no plan."""
+        return self.document.get("kind") == "screen"
+
 
 @dataclass(frozen=True, slots=True)
 class RecordedEvent:
@@ -132,7 +139,8 @@ def execution_graph(decisions: Sequence[RecordedDecision], events: Sequence[Reco
         _add_decision(build, decision)
         kinds = {node.kind for node in build.nodes.values() if node.id not in before}
         kinds |= {NodeKind.IDENTITY}
-        missing = [kind.value for kind in _WHOLE if kind not in kinds]
+        wanted = _WHOLE_OF_TEXTS if decision.about_texts else _WHOLE
+        missing = [kind.value for kind in wanted if kind not in kinds]
         build.gaps += [f"decision {decision.details['decision_id']} has no {kind}" for kind in missing]
         whole += not missing
     for event in events:
@@ -148,9 +156,7 @@ def _add_decision(build: _Builder, decision: RecordedDecision) -> None:
     agent = own.shared(
         NodeKind.IDENTITY, details["principal"]["id"], authenticated_by=details["principal"]["authenticated_by"]
     )
-    plan = own.node(NodeKind.PLAN, "", label=document["plan"]["intent"] or "plan", plan_hash=details["plan_hash"])
     _add_delegation(build, own, agent)
-    build.edge(agent, plan, EdgeKind.PROPOSED)
     outcome = own.node(
         NodeKind.OUTCOME,
         "",
@@ -159,9 +165,16 @@ def _add_decision(build: _Builder, decision: RecordedDecision) -> None:
         bundle_revision=details["bundle_revision"],
         explanation=details["explanation"],
     )
-    build.edge(plan, outcome, EdgeKind.CONCLUDED)
-    _add_sources(own)
-    _add_steps(build, own, plan)
+    sources = _add_sources(own)
+    if decision.about_texts:
+        for source in sources:
+            build.edge(agent, source, EdgeKind.PROPOSED)
+            build.edge(source, outcome, EdgeKind.CONCLUDED)
+    else:
+        plan = own.node(NodeKind.PLAN, "", label=document["plan"]["intent"] or "plan", plan_hash=details["plan_hash"])
+        build.edge(agent, plan, EdgeKind.PROPOSED)
+        build.edge(plan, outcome, EdgeKind.CONCLUDED)
+        _add_steps(build, own, plan)
     _add_findings(build, own, outcome)
     for charge in details.get("charges", ()):
         name = f"{charge['subject']}:{charge['id']}/{charge['metric']}/{charge['window']}"
@@ -199,8 +212,8 @@ def _add_delegation(build: _Builder, own: _Own, agent: str) -> None:
         build.edge(above, below, EdgeKind.DELEGATED)
 
 
-def _add_sources(own: _Own) -> None:
-    for source in own.decision.details["sources"]:
+def _add_sources(own: _Own) -> list[str]:
+    return [
         own.node(
             NodeKind.SOURCE,
             source["id"],
@@ -211,6 +224,8 @@ def _add_sources(own: _Own) -> None:
             digest=source["digest"],
             origin_uri=source["origin_uri"],
         )
+        for source in own.decision.details["sources"]
+    ]
 
 
 def _add_steps(build: _Builder, own: _Own, plan: str) -> None:
@@ -237,11 +252,12 @@ def _grounded(step: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _add_findings(build: _Builder, own: _Own, outcome: str) -> None:
+    about = NodeKind.SOURCE if own.decision.about_texts else NodeKind.STEP
     for finding in own.decision.details["findings"]:
         rule = own.shared(NodeKind.RULE, finding["rule"], title=finding["title"], severity=finding["severity"])
         build.edge(rule, outcome, EdgeKind.DECIDED_BY, [fact["pointer"] for fact in finding["facts"]])
         if finding["step"]:
-            build.edge(own.id(NodeKind.STEP, finding["step"]), rule, EdgeKind.DECIDED_BY)
+            build.edge(own.id(about, finding["step"]), rule, EdgeKind.DECIDED_BY)
 
 
 def _add_event(build: _Builder, event: RecordedEvent) -> None:

@@ -112,7 +112,7 @@ def governance_diff(decisions: Sequence[RecordedDecision], events: Sequence[Reco
         *_of_budgets(events),
         *_unreported(grants, events),
     )
-    steps = tuple(path for decision in decisions for path in _paths(decision, grants, ran))
+    steps = tuple(path for decision in decisions if not decision.about_texts for path in _paths(decision, grants, ran))
     return GovernanceDiff(_result(decisions, violations, ran), steps, violations)
 
 

@@ -279,7 +279,7 @@ def build(plan: ExecutionPlan, *, plan_hash: str, grounding: Grounding, circumst
         {
             "schema_version": SCHEMA_VERSION,
             "mode": circumstances.mode.value,
-            "now": {"unix_seconds": seconds, "rfc3339": _rfc3339(seconds)},
+            "now": {"unix_seconds": seconds, "rfc3339": rfc3339(seconds)},
             "principal": {
                 "id": circumstances.principal.id,
                 "authenticated_by": circumstances.principal.authenticated_by,
@@ -305,7 +305,7 @@ def build(plan: ExecutionPlan, *, plan_hash: str, grounding: Grounding, circumst
                 **circumstances.usage.facts(),
                 "reported": _reported(plan.model_usage),
             },
-            "approvals": [_approval(approval) for approval in circumstances.approvals],
+            "approvals": [approval_json(approval) for approval in circumstances.approvals],
         }
     )
 
@@ -361,7 +361,8 @@ def _source(source: Source, grounding: Grounding) -> Json:
     }
 
 
-def _approval(approval: GrantedApproval) -> Json:
+def approval_json(approval: GrantedApproval) -> Json:
+    """Return a granted approval as policy sees it."""
     return {
         "id": approval.id,
         "plan_hash": approval.plan_hash,
@@ -373,5 +374,6 @@ def _approval(approval: GrantedApproval) -> Json:
     }
 
 
-def _rfc3339(unix_seconds: int) -> str:
+def rfc3339(unix_seconds: int) -> str:
+    """Return an instant in UTC, with seconds."""
     return datetime.fromtimestamp(unix_seconds, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -19,6 +19,7 @@ from aisecops_server.domain.plan import StepId
 UNKNOWN_PRINCIPAL = "aisecops probe"
 MAX_KNOWN_TOOLS = 64
 _UNKNOWN_TOOL = "aisecops-probe/none"
+_NOW: JsonValue = {"unix_seconds": 1_700_000_000, "rfc3339": "2023-11-14T22:13:20Z"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,55 @@ def probes(known_tools: Sequence[str] = ()) -> tuple[Probe, ...]:
     )
 
 
+def text_probe() -> Probe:
+    """Return the probe about a text. A policy from before texts were screened has no answer to it."""
+    document: dict[str, JsonValue] = {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "screen",
+        "mode": "ENFORCE",
+        "now": _NOW,
+        "principal": {"id": UNKNOWN_PRINCIPAL, "authenticated_by": "probe"},
+        "trace": {"id": "0" * 32},
+        "session": {"id": "probe"},
+        "direction": "prompt",
+        "hash": digest(b"probe"),
+        "parts": [
+            {
+                "id": "s1",
+                "kind": "user_prompt",
+                "tool": "",
+                "declared_trust": "",
+                "characters": 0,
+                "digest": digest(b""),
+                "complete": True,
+                "text": None,
+                "detections": [],
+            }
+        ],
+        "approvals": [],
+    }
+    return Probe("an unknown agent has a text screened", canonical_bytes(document), (StepId("s1"),))
+
+
+def require_not_allowed(probe: Probe, verdict: Verdict | AisecopsError, *, revision: str) -> None:
+    """Check an answer to a probe that a revision need not understand: whoever asks then gets no answer either.
+
+    Raises:
+        BundleRejectedError: the answer is a decision of this revision, and it does not deny.
+        EngineUnavailableError: there is no answer, which says nothing about the revision.
+    """
+    if isinstance(verdict, EngineUnavailableError):
+        raise verdict
+    if isinstance(verdict, AisecopsError):
+        return
+    try:
+        outcome = conclude(verdict, step_ids=probe.step_ids, expected_revision=revision).outcome
+    except AisecopsError:
+        return
+    if outcome is not Outcome.DENY:
+        raise _failed(probe, revision, f"the answer was {outcome}, and only DENY is right")
+
+
 def require_denied(probe: Probe, verdict: Verdict | AisecopsError, *, revision: str) -> None:
     """Check one answer to a probe.
 
@@ -68,7 +118,7 @@ def _probe(name: str, steps: list[JsonValue], *, principal: str = UNKNOWN_PRINCI
     document: dict[str, JsonValue] = {
         "schema_version": SCHEMA_VERSION,
         "mode": mode,
-        "now": {"unix_seconds": 1_700_000_000, "rfc3339": "2023-11-14T22:13:20Z"},
+        "now": _NOW,
         "principal": {"id": principal, "authenticated_by": "probe"},
         "environment": "probe",
         "trace": {"id": "0" * 32, "parent_id": ""},

@@ -39,6 +39,7 @@ def _require_agents(tables: PolicyTables) -> None:
             place = f"{name}.capabilities.{capability}.environments"
             _require_known("agents", place, grant.environments or (), agent.environments)
     _require_known("modes", "agents", tables.modes.agents, tables.agents.root)
+    _require_known("screen", "agents", tables.screen.agents, tables.agents.root)
 
 
 def _require_limits(tables: PolicyTables) -> None:

@@ -66,6 +66,40 @@ def decision_events(
     return (*events, *told, _event(next_id(), decision, Stage.OUTCOME, "decision.concluded", details=details))
 
 
+def screening_events(
+    decision: Decision,
+    texts: ExecutionPlan,
+    *,
+    received: Mapping[str, JsonValue],
+    details: Mapping[str, JsonValue],
+    next_id: Callable[[], EventId],
+    told: Sequence[Event] = (),
+) -> tuple[Event, ...]:
+    """Return the events of a decision about ``texts``; ``received`` says which texts came, ``details`` is the decision.
+
+    A text proposes no call, so no capability, server or budget is looked up for it. ``told`` as for a plan.
+    """
+    found = _rules_by_stage(decision.conclusion.findings)
+    stages: list[tuple[Stage, str, Mapping[str, JsonValue]]] = [
+        (Stage.PLAN_EXTRACTION, "text.received", {**_plan_facts(decision, texts), **received}),
+        (Stage.IDENTITY, "identity.verified", _identity_facts(decision, texts)),
+        (Stage.POLICY, "policy.evaluated", _policy_facts(decision)),
+    ]
+    if decision.outcome is Outcome.REQUIRE_APPROVAL:
+        stages.append((Stage.APPROVAL, "approval.required", {"plan_hash": decision.plan_hash}))
+    events = [
+        _event(
+            next_id(),
+            decision,
+            stage,
+            kind,
+            details={**facts, "bundle_revision": decision.bundle_revision, "rules": found.get(stage, [])},
+        )
+        for stage, kind, facts in stages
+    ]
+    return (*events, *told, _event(next_id(), decision, Stage.OUTCOME, "decision.concluded", details=details))
+
+
 def _event(id: EventId, decision: Decision, stage: Stage, kind: str, *, details: Mapping[str, JsonValue]) -> Event:
     return make_event(
         id=id,

@@ -1,8 +1,9 @@
 """One line about a trace, grown decision by decision.
 
 The outcome is the most restrictive of its decisions and the trust the worst, so that a later harmless decision
-never hides an earlier blocked one, and a trace is found by every agent that decided in it. Agent and intent are
-those that opened the trace, the revision is that of the latest decision, and the mode too, unless one was real.
+never hides an earlier blocked one, and a trace is found by every agent that decided in it. The agent is the one that
+opened the trace and the intent that of its first plan, the revision is that of the latest decision, and the mode too,
+unless one was real.
 
 All of it stands in the log as well: ``proven`` reads it back from a decision's outcome event and its plan event.
 """
@@ -75,6 +76,8 @@ def joined(summary: TraceSummary, added: TraceSummary) -> TraceSummary:
         outcome=most_restrictive([Outcome(summary.outcome), Outcome(added.outcome)]).value,
         # A dry run beside it does not make a real decision one that was only tried.
         mode=summary.mode if summary.mode == Mode.ENFORCE.value else added.mode,
+        # Texts that were screened first say nothing of what is to be done.
+        intent=summary.intent if summary.tools else summary.intent or added.intent,
         tools=_union(summary.tools, added.tools),
         rules=_union(summary.rules, added.rules),
         lowest_trust=_worst(summary.lowest_trust, added.lowest_trust),

@@ -67,9 +67,12 @@ def approval_block(console: Console, approval: Json, statement: Json, *, now: fl
         parts.append(Text.assemble(("on behalf of ", FAINT), " → ".join(map(str, statement["delegation"]))))
     if statement["intent"]:
         parts.append(Text.assemble(("it says it wants to ", FAINT), (f"“{statement['intent']}”", "italic")))
-    parts += [Text(""), Text("what would run, once", style=STRONG), *_steps(statement)]
+    if statement["steps"]:
+        parts += [Text(""), Text("what would run, once", style=STRONG), *_steps(statement)]
+    else:
+        parts += [Text(""), Text("what would be used, once", style=STRONG), *_texts(statement)]
     parts += [Text(""), Text("why people are asked", style=STRONG), *_findings(console, statement)]
-    if statement["sources"]:
+    if statement["sources"] and statement["steps"]:
         parts += [Text(""), Text("what it listened to", style=STRONG), _sources(statement)]
     parts += [Text(""), Text("who agrees", style=STRONG), *_people(console, approval, when)]
     parts += [Text(""), *_proof(statement, approval)]
@@ -78,6 +81,9 @@ def approval_block(console: Console, approval: Json, statement: Json, *, now: fl
 
 def effect(statement: Json) -> str:
     """Return the question that names what a yes does."""
+    if not statement["steps"]:
+        texts = ", ".join(_text(source) for source in statement["sources"])
+        return f"Let {agent_word(str(statement['agent_id']))} use once: {texts}?"
     calls = [f"{step['tool']} with {_in_short(step['arguments'])}" for step in statement["steps"]]
     shown = "; ".join(calls[:3]) + (f"; and {counted(len(calls) - 3, 'more call')}" if len(calls) > 3 else "")  # noqa: PLR2004 - three read at a glance
     return f"Let {agent_word(str(statement['agent_id']))} run once: {shown}?"
@@ -98,7 +104,9 @@ def duration(seconds: float) -> str:
 def _item(console: Console, approval: Json, now: float) -> Iterator[RenderableType]:
     yield Text("  ").join([_state(console, approval), *_times(approval, now)])
     wants = Text.assemble(
-        (agent_word(str(approval["agentId"])), STRONG), (" wants ", FAINT), ", ".join(map(str, approval["tools"]))
+        (agent_word(str(approval["agentId"])), STRONG),
+        (" wants ", FAINT),
+        ", ".join(map(str, approval["tools"])) or "to use a text",
     )
     yield indented(wants, (0, 0, 0, 2))
     yield indented(Text(str(approval["explanation"]), style=FAINT), (0, 0, 0, 2))
@@ -141,6 +149,25 @@ def _steps(statement: Json) -> Iterator[RenderableType]:
         for name, value in step["arguments"].items():
             table.add_row(Text(str(name)), Text(_value(value)))
         yield indented(table, (0, 0, 0, 5))
+
+
+def _texts(statement: Json) -> Iterator[RenderableType]:
+    for source in statement["sources"]:
+        yield Text.assemble("  ", (_text(source), STRONG), (f"  SHA-256 {source['digest']}", FAINT))
+        for finding in statement["findings"]:
+            if finding["step"] == source["id"]:
+                yield from (indented(_seen(fact["value"]), (0, 0, 0, 4)) for fact in finding["facts"])
+
+
+def _seen(detection: Json) -> Text:
+    """Return a place in a text. What is private has no excerpt."""
+    said = json_text(detection["excerpt"]) if detection["excerpt"] else ""
+    place = f"  {detection['detector']}, characters {detection['start']} to {detection['end']}"
+    return Text.assemble(said, (place if said else place.lstrip(), FAINT))
+
+
+def _text(source: Json) -> str:
+    return f"the {source_word(str(source['kind']))} '{source['id']}'"
 
 
 def _findings(console: Console, statement: Json) -> Iterator[RenderableType]:

@@ -23,7 +23,7 @@ from aisecops_server.domain.bundle import Activated, BundleStatus, CommitId
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.errors import AisecopsError, LogUnavailableError, UnknownRevisionError
 from aisecops_server.domain.event import Stage, make_event
-from aisecops_server.domain.probe import probes, require_denied
+from aisecops_server.domain.probe import probes, require_denied, require_not_allowed, text_probe
 from aisecops_server.ports import (
     ActivationStore,
     BundleBuilder,
@@ -262,6 +262,9 @@ async def _probe(engine: PolicyEngine) -> None:
     # The single entry point is another one than the batch's; one document shows that it answers as well.
     alone = await engine.evaluate(documents[0], deadline_seconds=PROBE_DEADLINE_SECONDS)
     require_denied(asked[0], alone, revision=engine.bundle.revision)
+    text = text_probe()
+    [screened] = await engine.evaluate_batch([text.document], deadline_seconds=PROBE_DEADLINE_SECONDS)
+    require_not_allowed(text, screened, revision=engine.bundle.revision)
 
 
 def _activated(served: Served) -> Activated:

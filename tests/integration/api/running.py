@@ -43,6 +43,7 @@ from aisecops_server.usecases.list_revisions import RevisionPage
 from aisecops_server.usecases.read_agents import ReadAgents
 from aisecops_server.usecases.record_refusals import RecordRefusals
 from aisecops_server.usecases.release_reservation import ReleaseReservation
+from aisecops_server.usecases.screen import Screen
 from aisecops_server.usecases.vote import CastVotes
 from aisecops_server.usecases.vote_proofs import VoteProofs
 
@@ -165,6 +166,7 @@ def served_by(
     return Served(
         decide=Decide(engine, log, clock, ids, deadline_seconds=1.0, controls=[GrantControl(ids, 30, 300)]),
         explain=Explain(engine, log, deadline_seconds=1.0),
+        screen=Screen(engine, log, clock, ids, deadline_seconds=1.0),
         policy=(policy or FakePolicy()).use_cases(),
         agents=ReadAgents(lambda: engine.bundle, NoActivity()),
         approvals=ApprovalUseCases(

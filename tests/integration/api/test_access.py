@@ -54,6 +54,7 @@ EXPECTED = {
     "ReplayService/GetReplay": READERS | REPLAYERS,
     "ReplayService/ListReplays": READERS | REPLAYERS,
     "ReplayService/ListReplayResults": READERS | REPLAYERS,
+    "ScreenService/Screen": {Role.AGENT},
     "TransparencyService/GetCheckpoint": {Role.AGENT, Role.APP} | READERS,
     "TransparencyService/ProveInclusion": READERS,
     "TransparencyService/ProveConsistency": {Role.AGENT, Role.APP} | READERS,

@@ -128,6 +128,19 @@ def test_delegation_is_a_chain_of_identities() -> None:
     } <= edges(graph)
 
 
+def test_texts_that_were_screened_are_sources_without_a_plan() -> None:
+    seen = {"rule": "screen.instructions_injected", "title": "t", "severity": "high", "step": "prompt", "facts": []}
+    read = RecordedDecision("evt-1", decision(outcome="DENY", findings=[seen]).details, {"kind": "screen", "parts": []})
+    graph = execution_graph([read], [])
+    assert edges(graph) == {
+        ("identity:agent-a", "source:dec-1/prompt", "proposed"),
+        ("source:dec-1/prompt", "outcome:dec-1", "concluded"),
+        ("source:dec-1/prompt", "rule:screen.instructions_injected", "decided_by"),
+        ("rule:screen.instructions_injected", "outcome:dec-1", "decided_by"),
+    }
+    assert (graph.whole, graph.decisions, graph.gaps) == (1, 1, ())
+
+
 def test_an_edge_to_a_node_that_nothing_tells_of_is_left_out() -> None:
     graph = execution_graph([decision(approved_by="apr-9")], [])
     assert not [edge for edge in graph.edges if edge.kind is EdgeKind.APPROVED_BY]

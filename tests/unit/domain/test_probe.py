@@ -9,7 +9,15 @@ from aisecops_server.domain.canonical import canonical_bytes
 from aisecops_server.domain.decision import Verdict
 from aisecops_server.domain.errors import BundleRejectedError, EngineUnavailableError, NoDecisionError
 from aisecops_server.domain.input_document import InputDocument
-from aisecops_server.domain.probe import MAX_KNOWN_TOOLS, UNKNOWN_PRINCIPAL, probes, require_denied
+from aisecops_server.domain.probe import (
+    MAX_KNOWN_TOOLS,
+    UNKNOWN_PRINCIPAL,
+    probes,
+    require_denied,
+    require_not_allowed,
+    text_probe,
+)
+from aisecops_server.domain.screen_document import ScreenDocument
 
 from tests.fakes.policies import DENIAL, answer
 from tests.fakes.verdicts import whole
@@ -82,3 +90,28 @@ def test_an_approval_is_no_denial():
     result = whole({"outcome": held, "findings": [finding], "steps": [{"id": "s1", "outcome": held}]})
     with pytest.raises(BundleRejectedError, match="only DENY is right"):
         require_denied(probe, verdict(result), revision=REVISION)
+
+
+def test_the_probe_about_a_text_is_a_well_formed_document_in_canonical_bytes():
+    probe = text_probe()
+    document = ScreenDocument.model_validate_json(probe.document)
+    assert [part.id for part in document.parts] == list(probe.step_ids)
+    assert canonical_bytes(json.loads(probe.document)) == probe.document
+
+
+@pytest.mark.parametrize(
+    "given",
+    [verdict(answer(text_probe().document)), verdict(None), verdict({}), NoDecisionError("undefined")],
+    ids=["denied", "undefined", "empty", "no decision"],
+)
+def test_a_denial_of_a_text_passes_and_so_does_having_no_answer(given):
+    assert require_not_allowed(text_probe(), given, revision=REVISION) is None
+
+
+def test_a_text_that_an_unknown_agent_may_use_fails_and_a_dead_engine_says_nothing():
+    probe = text_probe()
+    with pytest.raises(BundleRejectedError) as refused:
+        require_not_allowed(probe, verdict(answer(probe.document, "ALLOW")), revision=REVISION)
+    assert refused.value.metadata() == {"revision": REVISION, "probe": probe.name}
+    with pytest.raises(EngineUnavailableError):
+        require_not_allowed(probe, EngineUnavailableError("no answer"), revision=REVISION)

@@ -99,6 +99,29 @@ def test_the_question_names_what_a_yes_does() -> None:
     assert asked.endswith("; and 2 more calls?")
 
 
+def test_a_text_that_waits_is_asked_about_as_a_text() -> None:
+    text = {"id": "text", "kind": "user_prompt", "trust": "trusted", "name": "", "origin_uri": "", "digest": "cd" * 32}
+    place = {"detector": "injection.override", "start": 3, "end": 15, "excerpt": "forget \u202eit"}
+    private = {"detector": "secret.jwt", "start": 20, "end": 90, "excerpt": ""}
+    facts = [{"pointer": "/parts/0/detections/0", "value": value} for value in (place, private)]
+    findings = [{**STATEMENT["findings"][0], "step": "text", "facts": facts}]
+    statement = {
+        **STATEMENT,
+        "findings": findings,
+        "intent": "",
+        "steps": [],
+        "steps_to_approve": ["text"],
+        "sources": [text],
+    }
+    assert effect(statement) == "Let clerk use once: the prompt 'text'?"
+    shown = drawn(lambda console: approval_block(console, APPROVAL, statement, now=NOW, when=lambda stamp: stamp))
+    assert f"what would be used, once\n  the prompt 'text'  SHA-256 {'cd' * 32}" in shown
+    assert '    "forget \\u202eit"  injection.override, characters 3 to 15\n' in shown
+    assert "\n    secret.jwt, characters 20 to 90\n" in shown
+    assert "what would run" not in shown
+    assert "clerk wants to use a text" in drawn(lambda console: inbox(console, [{**APPROVAL, "tools": []}], NOW))
+
+
 @pytest.mark.parametrize(
     ("state", "word"),
     [("GRANTED", "granted"), ("REJECTED", "rejected"), ("EXPIRED", "expired"), ("WITHDRAWN", "withdrawn")],

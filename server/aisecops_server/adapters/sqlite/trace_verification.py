@@ -28,7 +28,7 @@ _PROOFS = """
     SELECT d.trace, d.outcome_idx, e.trace_id, e.occurred_at, e.body, (
         SELECT p.body FROM event AS p
         WHERE p.idx < d.outcome_idx AND p.idx >= d.outcome_idx - 32
-        AND p.type = 'plan.received' AND p.decision_id = d.decision_id
+        AND p.type IN ('plan.received', 'text.received') AND p.decision_id = d.decision_id
         ORDER BY p.idx DESC LIMIT 1
     )
     FROM decision AS d CROSS JOIN event AS e ON e.idx = d.outcome_idx

@@ -24,7 +24,7 @@ MOST_CHARACTERS = 128 * 1024
 MOST_PARTS = 64
 
 
-class Direction(StrEnum):
+class TextDirection(StrEnum):
     """Which way a text goes."""
 
     PROMPT = "prompt"
@@ -35,10 +35,10 @@ class Direction(StrEnum):
 
 # What a text that goes some way usually is.
 _USUAL_KIND = {
-    Direction.PROMPT: SourceKind.USER_PROMPT,
-    Direction.INPUT: SourceKind.RETRIEVAL_CHUNK,
-    Direction.TOOL_RESULT: SourceKind.TOOL_RESULT,
-    Direction.OUTPUT: SourceKind.AGENT_MESSAGE,
+    TextDirection.PROMPT: SourceKind.USER_PROMPT,
+    TextDirection.INPUT: SourceKind.RETRIEVAL_CHUNK,
+    TextDirection.TOOL_RESULT: SourceKind.TOOL_RESULT,
+    TextDirection.OUTPUT: SourceKind.AGENT_MESSAGE,
 }
 
 
@@ -57,7 +57,7 @@ class PartDraft:
 class ScreeningDraft:
     """What somebody wants screened, unchecked."""
 
-    direction: Direction | None
+    direction: TextDirection | None
     parts: tuple[PartDraft, ...]
     trace_id: str = ""
     session_id: str = ""
@@ -81,7 +81,7 @@ class Screening:
 
     trace_id: TraceId
     session_id: SessionId
-    direction: Direction
+    direction: TextDirection
     parts: tuple[TextPart, ...]
     keep_text: bool
 
@@ -137,7 +137,7 @@ def read_part(part: TextPart) -> ReadPart:
     return ReadPart(part, seen.detections, complete=True, masked=masked, digest=digest(masked.encode()))
 
 
-def _parts(drafts: Sequence[PartDraft], direction: Direction) -> tuple[TextPart, ...]:
+def _parts(drafts: Sequence[PartDraft], direction: TextDirection) -> tuple[TextPart, ...]:
     if not 1 <= len(drafts) <= MOST_PARTS:
         raise _refusal("parts", f"{len(drafts)} given, 1 to {MOST_PARTS} are allowed")
     characters = sum(len(draft.text) for draft in drafts)
@@ -148,7 +148,7 @@ def _parts(drafts: Sequence[PartDraft], direction: Direction) -> tuple[TextPart,
     return tuple(_part(draft, direction, f"parts[{index}]") for index, draft in enumerate(drafts))
 
 
-def _part(draft: PartDraft, direction: Direction, field: str) -> TextPart:
+def _part(draft: PartDraft, direction: TextDirection, field: str) -> TextPart:
     if not is_identifier(draft.id):
         raise _refusal(f"{field}.part_id", "not an identifier: 1 to 64 of [A-Za-z0-9_.:-]")
     if draft.tool and not is_tool(draft.tool):

@@ -57,6 +57,7 @@ ROLES_OF_CALL: Mapping[str, frozenset[Role]] = {
     "/aisecops.v1.ReplayService/GetReplay": _READERS | _REPLAYERS,
     "/aisecops.v1.ReplayService/ListReplays": _READERS | _REPLAYERS,
     "/aisecops.v1.ReplayService/ListReplayResults": _READERS | _REPLAYERS,
+    "/aisecops.v1.ScreenService/Screen": _DECIDERS,
     "/aisecops.v1.TransparencyService/GetCheckpoint": _EXPLAINERS,
     "/aisecops.v1.TransparencyService/ProveInclusion": _READERS,
     "/aisecops.v1.TransparencyService/ProveConsistency": _EXPLAINERS,

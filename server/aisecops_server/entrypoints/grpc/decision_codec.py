@@ -91,7 +91,8 @@ def explain_response(explanation: Explanation) -> decision_service_pb2.ExplainRe
         decision=decision_message(stored.details, explanation.rules),
         document_json=stored.document,
         initiator=_initiator(stored),
-        influences=list(_influences(document["plan"]["steps"])),
+        # A document about texts proposes no steps.
+        influences=list(_influences(document.get("plan", {}).get("steps", []))),
         capabilities=[_capability(step) for step in _sequence(stored.details["steps"])],
         replay=decision_service_pb2.Replayability(reproduced=explanation.reproduced, reason=explanation.why_not),
         trace_text=explanation.trace_text,

@@ -19,6 +19,7 @@ from aisecops.v1 import (
     execution_service_pb2,
     investigation_service_pb2,
     replay_service_pb2,
+    screen_service_pb2,
     transparency_service_pb2,
 )
 
@@ -36,6 +37,7 @@ from aisecops_server.entrypoints.grpc.health_service import HealthService, Readi
 from aisecops_server.entrypoints.grpc.investigation_service import InvestigationService
 from aisecops_server.entrypoints.grpc.methods import Gate, Patience
 from aisecops_server.entrypoints.grpc.replay_service import ReplayService, ReplayUseCases
+from aisecops_server.entrypoints.grpc.screen_service import ScreenService
 from aisecops_server.entrypoints.grpc.transparency_service import TransparencyService
 from aisecops_server.ports import Authenticator, EventLog, Ids
 from aisecops_server.usecases.checkpoint import PublishCheckpoint
@@ -44,6 +46,7 @@ from aisecops_server.usecases.explain import Explain
 from aisecops_server.usecases.export_evidence import ExportEvidence
 from aisecops_server.usecases.investigate import Investigate
 from aisecops_server.usecases.read_agents import ReadAgents
+from aisecops_server.usecases.screen import Screen
 
 _DECISION = decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"].full_name
 _BUNDLE = bundle_service_pb2.DESCRIPTOR.services_by_name["BundleService"].full_name
@@ -55,6 +58,7 @@ _INVESTIGATION = investigation_service_pb2.DESCRIPTOR.services_by_name["Investig
 _EVIDENCE = evidence_service_pb2.DESCRIPTOR.services_by_name["EvidenceService"].full_name
 _BUDGET = budget_service_pb2.DESCRIPTOR.services_by_name["BudgetService"].full_name
 _REPLAY = replay_service_pb2.DESCRIPTOR.services_by_name["ReplayService"].full_name
+_SCREEN = screen_service_pb2.DESCRIPTOR.services_by_name["ScreenService"].full_name
 _TRANSPARENCY = transparency_service_pb2.DESCRIPTOR.services_by_name["TransparencyService"].full_name
 
 Methods = dict[str, "grpc.RpcMethodHandler[Any, Any]"]
@@ -66,6 +70,7 @@ class Served:
 
     decide: Decide
     explain: Explain
+    screen: Screen
     policy: PolicyUseCases
     agents: ReadAgents
     approvals: ApprovalUseCases
@@ -96,6 +101,7 @@ class Served:
             _INVESTIGATION,
             _REPLAY,
             _AGENT,
+            _SCREEN,
         )
 
 
@@ -110,6 +116,7 @@ def handlers(served: Served) -> tuple[grpc.GenericRpcHandler, ...]:
         grpc.method_handlers_generic_handler(_AGENT, _agent_methods(served, gate)),
         grpc.method_handlers_generic_handler(_AUDIT, _audit_methods(served, gate)),
         grpc.method_handlers_generic_handler(_BUDGET, _budget_methods(served, gate)),
+        grpc.method_handlers_generic_handler(_SCREEN, _screen_methods(served, gate)),
         grpc.method_handlers_generic_handler(_TRANSPARENCY, _transparency_methods(served, gate)),
         grpc.method_handlers_generic_handler(_EVIDENCE, _evidence_methods(served, gate)),
         grpc.method_handlers_generic_handler(_APPROVAL, _approval_methods(served, gate)),
@@ -191,6 +198,11 @@ def _budget_methods(served: Served, gate: Gate) -> Methods:
         "AdjustBudget": gate.unary(f"{place}/AdjustBudget", service.adjust, Patience.WORK),
         "ReleaseReservation": gate.unary(f"{place}/ReleaseReservation", service.release, Patience.WORK),
     }
+
+
+def _screen_methods(served: Served, gate: Gate) -> Methods:
+    service = ScreenService(served.screen, served.ids, Admission(served.max_in_flight))
+    return {"Screen": gate.unary(f"/{_SCREEN}/Screen", service.screen_texts, Patience.DECISION)}
 
 
 def _transparency_methods(served: Served, gate: Gate) -> Methods:
