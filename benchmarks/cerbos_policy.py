@@ -90,7 +90,7 @@ def _constants(tables: Mapping[str, Any]) -> dict[str, Any]:
         **{name: tables[name] for name in ("agents", "capabilities", "tools", "trust", "risk")},
         "words": {word: sorted(actions) for word, actions in tables["vocabulary"]["actions"].items()},
         "roles": tables["vocabulary"]["arguments"],
-        "approvers_required": tables["approvals"]["approvers_required"],
+        "approvers_required": tables["approvals"]["other"]["approvers_required"],
         "ranks": {"": 0, "trusted": 0, "internal": 1, "external": 2, "unverified": 3},
         "grave": ["delete", "spend", "execute"],
         "distinctive": DISTINCTIVE,

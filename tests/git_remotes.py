@@ -21,8 +21,14 @@ ENVIRONMENT = {
     "GIT_COMMITTER_DATE": "1700000000 +0000",
 }
 
+OWNED = b"""name: test
+owners:
+  bundle.yaml: {role: security, team: policy, reviewed_by: platform}
+  data: {role: platform, team: runtime, reviewed_by: security}
+  rego: {role: security, team: policy, reviewed_by: platform}
+"""
 MINIMAL_FILES = {
-    "bundle.yaml": b"name: test\n",
+    "bundle.yaml": OWNED,
     "data/agents.yaml": b"support: {owner: team}\n",
     "rego/aisecops/decision/decision.rego": b"package aisecops.decision\n\ndecision := data.tables.agents\n",
 }

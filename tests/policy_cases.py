@@ -82,6 +82,7 @@ def document_of(case: Case) -> Any:
 
 
 @functools.cache
+@functools.cache
 def tables() -> dict[str, Any]:
     return compile_tables({path.stem: yaml.safe_load(path.read_text()) for path in (BUNDLE / "data").glob("*.yaml")})
 

@@ -9,6 +9,7 @@ from aisecops_server.adapters.bundles.builder import OpaBundleBuilder
 from aisecops_server.adapters.signing.keys import open_key
 from aisecops_server.domain.canonical import JsonValue
 
+from tests.git_remotes import OWNED
 from tests.support import opa_binary
 
 REPOSITORY = Path(__file__).parents[1]
@@ -66,7 +67,7 @@ findings := [{
 """
 RULE_PATH = "rego/aisecops/rules/identity/unknown_agent/unknown_agent.rego"
 POLICY = {
-    "bundle.yaml": b"name: test\n",
+    "bundle.yaml": OWNED,
     "data/agents.yaml": b"support: {owner: team}\n",
     "data/tools.yaml": b"mail/send: {effect: send}\ncrm/read: {effect: read}\n",
     "rego/aisecops/decision/decision.rego": DECISION,

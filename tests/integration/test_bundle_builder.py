@@ -25,6 +25,7 @@ from aisecops_server.domain.errors import (
     IntegrityError,
 )
 
+from tests.git_remotes import OWNED
 from tests.policy_library import DECISION, POLICY, RULE, RULE_PATH, builder, library
 
 pytestmark = pytest.mark.asyncio
@@ -205,6 +206,16 @@ async def test_a_misspelt_field_of_the_document_is_refused_by_the_shipped_schema
         ({"bundle.yaml": None}, "bundle.yaml: the file is missing"),
         ({"bundle.yaml": b"owner: me\n"}, "bundle.yaml: it has no 'name'"),
         ({"bundle.yaml": b"name: x\nroots: ['']\n"}, "bundle.yaml: the roots are not its own"),
+        ({"bundle.yaml": b"name: x\n"}, "bundle.yaml: nobody owns bundle.yaml"),
+        ({"bundle.yaml": OWNED.replace(b"  data:", b"  data/tools.yaml:")}, "nobody owns data/agents.yaml"),
+        ({"bundle.yaml": OWNED.replace(b"  rego:", b"  rego/aisecops:")}, "bundle.yaml: nobody owns rego"),
+        (
+            {"bundle.yaml": OWNED.replace(b"role: platform", b"role: app")},
+            "bundle.yaml: owners.data.role: Input should be",
+        ),
+        ({"bundle.yaml": OWNED.replace(b"role: platform", b"role: security")}, "nobody reviews their own changes"),
+        ({"bundle.yaml": OWNED.replace(b", reviewed_by: platform", b"")}, "reviewed_by: Field required"),
+        ({"bundle.yaml": b"name: x\nowners: [me]\n"}, "bundle.yaml: owners.: Input should be a valid dictionary"),
         ({"data/agents.yaml": b"a: 1\na: 2\n"}, "data/agents.yaml:2: the key 'a' stands twice"),
         ({"data/agents.yml": b"a: 1\n"}, "data/agents.yml: the table stands in data/agents.yaml already"),
         ({"data/deep/agents.yaml": b"a: 1\n"}, "data/deep/agents.yaml: it is not a table"),

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from aisecops_server.domain.budget import Usage
 from aisecops_server.domain.decision import Conclusion, Mode, Outcome, Verdict, conclude
 from aisecops_server.domain.grounding import ground
 from aisecops_server.domain.identity import Principal, PrincipalId, Role
@@ -29,6 +30,7 @@ from aisecops_server.domain.plan_builder import (
     plan_hash,
 )
 from aisecops_server.domain.provenance import SourceKind, TrustLevel
+from aisecops_server.domain.usage import subjects_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -67,7 +69,8 @@ class Asked:
     def document(self) -> bytes:
         plan = build_plan(self.draft, Fresh(TraceId("f" * 32), PlanId("plan-1")))
         principal = Principal(PrincipalId(self.agent), "token", frozenset({Role.AGENT}))
-        circumstances = Circumstances(mode=self.mode, principal=principal, now_ns=NOW_NS)
+        usage = Usage(subjects_of(principal.id, plan, TABLES), ())
+        circumstances = Circumstances(mode=self.mode, principal=principal, now_ns=NOW_NS, usage=usage)
         hashed = plan_hash(plan, principal.id)
         return build(plan, plan_hash=hashed, grounding=ground(plan), circumstances=circumstances)
 

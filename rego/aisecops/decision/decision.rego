@@ -86,20 +86,6 @@ default readable_id(_) := ""
 #   The decision on a valid document. Where nothing was found there is nothing to weigh, and a step without a grant
 #   would have been found.
 judged := {
-	"outcome": outcome,
-	"findings": [finding | some finding in findings],
-	"steps": [answered(joined, outcomes[max([marks[""], object.get(marks, joined.id, 0)])]) | some joined in lib.steps],
-	"obligations": obligations,
-	"sources": sources,
-	"risk_score_milli": risk.score_milli,
-	"charges": budget.charges,
-	"mode": lib.mode,
-	"would_outcome": would_outcome,
-	"approval": demand,
-	"approved_by": approved_by,
-} if {
-	count(findings) > 0
-} else := {
 	"outcome": "ALLOW",
 	"findings": [],
 	"steps": [step |
@@ -121,8 +107,23 @@ judged := {
 	"approval": null,
 	"approved_by": "",
 } if {
-	# Said once more: what could not be weighed above must not come out as nothing found.
-	count(findings) == 0
+	count(reported) == 0
+	count(unreported) == 0
+} else := {
+	"outcome": outcome,
+	"findings": [finding | some finding in findings],
+	"steps": [answered(joined, outcomes[max([marks[""], object.get(marks, joined.id, 0)])]) | some joined in lib.steps],
+	"obligations": obligations,
+	"sources": sources,
+	"risk_score_milli": risk.score_milli,
+	"charges": budget.charges,
+	"mode": lib.mode,
+	"would_outcome": would_outcome,
+	"approval": demand,
+	"approved_by": approved_by,
+} if {
+	# Said once more, because what has no answer above must not get one here.
+	count(findings) > 0
 }
 
 # METADATA
@@ -145,7 +146,7 @@ would_outcome := outcomes[max([mark_of(finding.would_effect) | some finding in f
 
 # METADATA
 # description: What the rules found, and what no rule found although it must be denied.
-findings := reported | unreported
+findings := (reported | unreported) | unapprovable
 
 # METADATA
 # description: |
@@ -172,7 +173,7 @@ counted(found) := object.union(found, {"would_effect": found.effect}) if {
 # description: Whether no finding can count for anything but what it says.
 unmoved if {
 	input.approvals == []
-	data.tables.has.observed == false
+	data.tables.modes.observed == false
 }
 
 # METADATA
@@ -281,7 +282,7 @@ demand := {
 # METADATA
 # description: |
 #   Demands that nobody can meet, because no group may approve all of them: denied, so that nobody waits in vain.
-unreported contains counted({
+unapprovable contains counted({
 	"rule": "decision.not_approvable",
 	"title": "No group may approve all of it",
 	"message": "The plan needs approval by different groups, and who approves it must be entitled to all of it.",
@@ -289,7 +290,7 @@ unreported contains counted({
 	"severity": "medium",
 	"remedy": "Propose the steps that different groups of data/approvals.yaml approve as plans of their own.",
 	"step": "",
-	"facts": [lib.tool_fact(joined) | some joined in lib.steps; joined.entry.approval.groups != {}],
+	"facts": [lib.tool_fact(joined) | some joined in lib.steps; data.tables.approvals.tools[joined.tool].groups != {}],
 }) if {
 	some requirement in requirements
 	count(requirement.groups) > 0

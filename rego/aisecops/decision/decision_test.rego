@@ -231,10 +231,13 @@ test_a_finding_that_names_no_rule_is_not_lost if {
 # METADATA
 # description: The decision where approvals of two tools take different things.
 where_approvals_take(document, deleting, refunding) := answer if {
-	tables := object.union(testing.tables, {"tools": {
-		"crm/delete": {"approval": testing.approval(object.union({"always": true}, deleting))},
-		"crm/refund": {"approval": testing.approval(object.union({"always": true}, refunding))},
-	}})
+	tables := object.union(testing.tables, {
+		"tools": {"crm/refund": {"approval": {"always": true}}},
+		"approvals": {"tools": {
+			"crm/delete": testing.approval(deleting),
+			"crm/refund": testing.approval(refunding),
+		}},
+	})
 	answer := decision.decision with input as document with data.tables as tables
 }
 
@@ -299,7 +302,7 @@ test_an_exhausted_budget_denies_and_is_only_told_where_it_is_observed if {
 }
 
 test_where_nothing_is_observed_findings_count_as_they_are if {
-	tables := object.union(testing.tables, {"has": {"observed": false}})
+	tables := object.union(testing.tables, {"modes": {"observed": false}})
 	answer := decision.decision with input as held with data.tables as tables
 	answer.outcome == "REQUIRE_APPROVAL"
 	[finding.would_effect | some finding in answer.findings] == ["require_approval"]

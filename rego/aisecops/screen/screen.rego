@@ -186,8 +186,8 @@ reviews := [approval |
 	some approval in input.approvals
 	approval.plan_hash == input.hash
 	approval.expires_at_seconds > input.now.unix_seconds
-	people := approvals.counting(approval.approvers, data.tables.approvals.groups)
-	count(people) >= data.tables.approvals.approvers_required
+	people := approvals.counting(approval.approvers, data.tables.approvals.other.groups)
+	count(people) >= data.tables.approvals.other.approvers_required
 ]
 
 # METADATA
@@ -284,9 +284,9 @@ answer(told, decided, obliged) := {
 # METADATA
 # description: What a review of a text takes, if one is required.
 demand("REQUIRE_APPROVAL", decided) := {
-	"approvers_required": data.tables.approvals.approvers_required,
-	"groups": [group | some group, _ in data.tables.approvals.groups],
-	"expires_seconds": data.tables.approvals.expires_seconds,
+	"approvers_required": data.tables.approvals.other.approvers_required,
+	"groups": [group | some group, _ in data.tables.approvals.other.groups],
+	"expires_seconds": data.tables.approvals.other.expires_seconds,
 	"steps": [step.id | some step in decided; step.outcome == "REQUIRE_APPROVAL"],
 }
 

@@ -91,26 +91,13 @@ tool(parts) := object.union(
 		"allowed_schemes": {"http": true, "https": true},
 		"obligations": [],
 		"allowed_in": {"production": true},
-		"approval": approval({}),
-		"limits": [],
-		"cost": {"micro_usd": 0, "wall_milliseconds": 0},
 	},
 	parts,
 )
 
 # METADATA
-# description: When people must agree to a call of a tool, which is never wherever `parts` says nothing.
-approval(parts) := object.union(
-	{
-		"always": false,
-		"amount_argument": "",
-		"amount_over": 0,
-		"approvers_required": 1,
-		"groups": {},
-		"expires_seconds": 900,
-	},
-	parts,
-)
+# description: What an approval takes, which is little wherever `parts` says nothing.
+approval(parts) := object.union({"approvers_required": 1, "groups": {}, "expires_seconds": 900}, parts)
 
 # METADATA
 # description: An approval of the document's plan by some people, who saw what a rule demands for a step.
@@ -128,7 +115,7 @@ approved_by(people, rule, step) := {
 # description: Tables with one agent, one capability and a tool of each effect.
 tables := {
 	"agents": {
-		"support": agent({"desk": {"granted_by": "alice", "id": "support#desk", "unlimited": true}}),
+		"support": agent({"desk": {"granted_by": "alice"}}),
 		"triage": agent({}),
 	},
 	"capabilities": {
@@ -152,10 +139,13 @@ tables := {
 		"retrieval_chunk": "external",
 		"agent_message": "internal",
 	},
-	"approvals": {"approvers_required": 1, "groups": {}, "expires_seconds": 900},
-	"modes": {"rules": {}},
-	"has": {"limits": true, "narrowed_grants": true, "observed": true},
+	"approvals": {"other": approval({}), "tools": {}},
+	"grants": {},
+	"limits": {"agents": {}, "tools": {}},
+	"modes": {"observed": true, "rules": {}},
 	"costs": {
+		"tools": {},
+		"other_tools": {"micro_usd": 0, "wall_milliseconds": 0},
 		"models": {"small": {"input_per_million": 1000000, "output_per_million": 2000000}},
 		"other_models": {"input_per_million": 9000000, "output_per_million": 9000000},
 	},
@@ -180,31 +170,40 @@ tables := {
 }
 
 # METADATA
-# description: The tables with other grants of the support agent.
-granting(capabilities) := json.patch(tables, [{
-	"op": "replace",
-	"path": "/agents/support/capabilities",
-	"value": capabilities,
-}])
+# description: The tables with other grants of the support agent, each narrowed by what it says.
+granting(grants) := json.patch(tables, [
+	{"op": "replace", "path": "/grants", "value": {"support": grants}},
+	{"op": "replace", "path": "/agents/support/capabilities", "value": {capability: {
+		"granted_by": grant.granted_by,
+		"narrowed": true,
+	} |
+		some capability, grant in grants
+	}},
+])
 
 # METADATA
-# description: The tables with other limits of the support agent, and of tools by name.
-limiting(limits, of_tools) := json.patch(tables, array.concat(
-	[{"op": "replace", "path": "/agents/support/limits", "value": limits}],
-	[{"op": "replace", "path": sprintf("/tools/%s/limits", [replace(tool, "/", "~1")]), "value": listed} |
-		some tool, listed in of_tools
-	],
-))
+# description: The tables with limits of the support agent and its sessions, and of tools by name.
+limiting(limits, of_tools) := object.union(
+	json.patch(tables, [{"op": "replace", "path": "/limits", "value": {
+		"agents": {"support": {
+			"lasting": [each | some each in limits; each.charge.subject != "session"],
+			"session": [each | some each in limits; each.charge.subject == "session"],
+		}},
+		"tools": of_tools,
+	}}]),
+	{
+		"agents": {"support": {"limited": count(limits) > 0}},
+		"tools": {tool: {"limited": true} | some tool, _ in of_tools},
+	},
+)
 
 # METADATA
 # description: A limit as the tables hold it.
 limit(subject, id, metric, window, figure) := {
-	"subject": subject,
-	"id": id,
+	"key": concat("", [subject, ":", id, "/", metric, "/", window]),
 	"metric": metric,
-	"window": window,
-	"limit": figure,
 	"ask_above": figure,
+	"charge": {"subject": subject, "id": id, "metric": metric, "window": window, "limit": figure},
 }
 
 # METADATA
@@ -236,7 +235,6 @@ agent(capabilities) := {
 	"capabilities": capabilities,
 	"max_delegation_depth": 2,
 	"budget": {"session_calls": 20, "session_changes": 10, "items_per_step": 5},
-	"limits": [],
 	"mode": "enforce",
 }
 
@@ -246,12 +244,12 @@ tools := {
 	"crm/delete": tool({
 		"effect": "delete",
 		"arguments": {"id": "object"},
-		"approval": approval({"always": true}),
+		"approval": {"always": true, "amount_argument": "", "amount_over": 0},
 	}),
 	"crm/refund": tool({
 		"effect": "spend",
 		"arguments": {"customer": "destination", "amount": "amount"},
-		"approval": approval({"amount_argument": "amount", "amount_over": 100}),
+		"approval": {"always": false, "amount_argument": "amount", "amount_over": 100},
 	}),
 	"mail/send": tool({
 		"effect": "send",

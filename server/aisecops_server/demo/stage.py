@@ -231,7 +231,7 @@ def _tls(place: Place) -> dict[str, Any]:
 
 def _capped(table: str) -> str:
     cap = f"tools:\n  {CAPPED_TOOL}:\n    limits:\n      month: {{calls: {CAPPED_CALLS}}}\n"
-    return table.replace("tools: {}\n", cap)
+    return table.replace("\ntools:\n", f"\n{cap}")
 
 
 @asynccontextmanager

@@ -7,23 +7,28 @@ from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.policy_tables import People
 
 
-def general_approval(table: ApprovalsTable) -> dict[str, JsonValue]:
-    """Return what an approval takes where nothing special is said."""
+def tool_demand(tool: str, table: ApprovalsTable) -> dict[str, JsonValue]:
+    """Return when people must agree to a call of a tool."""
+    entry = table.tools.get(tool) or ApprovalEntry.model_construct()
+    return {"always": entry.always, "amount_argument": entry.amount_argument, "amount_over": entry.amount_over}
+
+
+def approvals(table: ApprovalsTable) -> dict[str, JsonValue]:
+    """Return what an approval takes: of the tools that say something of their own, and of everything else."""
+    special = {
+        tool: entry
+        for tool, entry in table.tools.items()
+        if entry.approvers_required is not None or entry.groups is not None or entry.expires_seconds is not None
+    }
     return {
-        "approvers_required": table.approvers_required,
-        "groups": dict.fromkeys(table.groups, True),
-        "expires_seconds": table.expires_seconds,
+        "other": _takes(ApprovalEntry.model_construct(), table),
+        "tools": {tool: _takes(entry, table) for tool, entry in special.items()},
     }
 
 
-def tool_approval(tool: str, table: ApprovalsTable) -> dict[str, JsonValue]:
-    """Return when people must agree to a call of a tool, and what their approval takes."""
-    entry = table.tools.get(tool) or ApprovalEntry.model_construct()
+def _takes(entry: ApprovalEntry, table: ApprovalsTable) -> JsonValue:
     groups = table.groups if entry.groups is None else entry.groups
     return {
-        "always": entry.always,
-        "amount_argument": entry.amount_argument,
-        "amount_over": entry.amount_over,
         "approvers_required": entry.approvers_required or table.approvers_required,
         "groups": dict.fromkeys(groups, True),
         "expires_seconds": entry.expires_seconds or table.expires_seconds,

@@ -12,8 +12,8 @@ Described = Mapping[str, Mapping[str, str]]
 _SAID_CHARACTERS = 200
 
 
-def compiled_grant(grant_id: str, grant: GrantEntry, described: Described) -> dict[str, JsonValue]:
-    """Return a grant with its id. ``described`` are the tools of its capability.
+def narrowed_grant(grant_id: str, grant: GrantEntry, described: Described) -> dict[str, JsonValue]:
+    """Return a grant that something narrows, with its id. ``described`` are the tools of its capability.
 
     Raises:
         ValueError: a scope is about nothing that any of the tools has.
@@ -25,7 +25,7 @@ def compiled_grant(grant_id: str, grant: GrantEntry, described: Described) -> di
         compiled["environments"] = dict.fromkeys(grant.environments, True)
     if grant.is_scoped:
         compiled["scopes"] = _scopes(grant, described)
-    return compiled if grant.is_narrowed else {**compiled, "unlimited": True}
+    return compiled
 
 
 def _scopes(grant: GrantEntry, described: Described) -> dict[str, JsonValue]:

@@ -14,9 +14,9 @@ from pydantic import BaseModel, ValidationError
 from aisecops_server.domain.approval_tables import ApprovalsTable
 from aisecops_server.domain.budget_tables import BudgetsTable, CostsTable
 from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.compiled_approvals import general_approval, people, person_names, tool_approval
-from aisecops_server.domain.compiled_budgets import agent_depth, agent_limits, tool_cost, tool_depth, tool_limits
-from aisecops_server.domain.compiled_grants import compiled_grant
+from aisecops_server.domain.compiled_approvals import approvals, people, person_names, tool_demand
+from aisecops_server.domain.compiled_budgets import agent_bounds, costs, limits, tool_bounds
+from aisecops_server.domain.compiled_grants import narrowed_grant
 from aisecops_server.domain.policy_tables import (
     OPTIONAL_TABLES,
     TABLE_NAMES,
@@ -75,12 +75,14 @@ def compile_tables(files: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         "tools": _tools(tables),
         "servers": {name: _server(name, entry, tables) for name, entry in tables.servers.root.items()},
         "trust": tables.trust.model_dump(mode="json"),
-        "costs": tables.costs.model_dump(mode="json", include={"models", "other_models"}),
-        "approvals": general_approval(tables.approvals),
+        # What few decisions need stands apart: the engine converts an entry whole when a rule looks into it.
+        "grants": _narrowed(tables),
+        "limits": limits(tables),
+        "costs": costs(tables.costs),
+        "approvals": approvals(tables.approvals),
         "people": people(tables.people),
         "person_names": person_names(tables.people),
-        "modes": {"rules": dict(tables.modes.rules)},
-        "has": _has(tables),
+        "modes": _modes(tables.modes),
         "risk": _risk(tables.risk),
         "vocabulary": tables.vocabulary.compiled(),
         "screen": tables.screen.compiled(),
@@ -99,35 +101,43 @@ def _parse(model: type[_Model], table: str, files: Mapping[str, JsonValue]) -> _
         raise rejected(table, ".".join(str(part) for part in first["loc"]), told(first)) from error
 
 
-def _has(tables: PolicyTables) -> dict[str, JsonValue]:
-    """Return what the tables use at all, so that rules about what they do not use cost nothing."""
-    budgets = tables.budgets
-    limited = (budgets.profiles, budgets.teams, budgets.tenants, budgets.tools)
-    grants = [grant for agent in tables.agents.root.values() for grant in agent.capabilities.values()]
-    return {
-        "limits": any(entry.limits for table in limited for entry in table.values()),
-        "observed": "observe" in {tables.modes.default, *tables.modes.agents.values(), *tables.modes.rules.values()},
-        "narrowed_grants": any(grant.is_narrowed for grant in grants),
-    }
+def _modes(table: ModesTable) -> dict[str, JsonValue]:
+    # Where nothing is observed, rules' findings count as they are, and the engine need not look at each.
+    observed = "observe" in {table.default, *table.agents.values(), *table.rules.values()}
+    return {"observed": observed, "rules": dict(table.rules)}
 
 
 def _agent(name: str, entry: AgentEntry, tables: PolicyTables) -> dict[str, JsonValue]:
     return {
         **entry.model_dump(mode="json", exclude={"capabilities"}),
         "environments": _as_keys(entry.environments),
-        "capabilities": {capability: _grant(name, capability, tables) for capability in entry.capabilities},
+        "capabilities": {
+            capability: {"granted_by": grant.granted_by, **({"narrowed": True} if grant.is_narrowed else {})}
+            for capability, grant in entry.capabilities.items()
+        },
         "mode": tables.modes.agents.get(name, tables.modes.default),
         "profile": entry.budget,
         "budget": tables.budgets.profiles[entry.budget].model_dump(mode="json", exclude={"limits", "depth"}),
-        "limits": agent_limits(name, entry, tables.budgets),
-        **agent_depth(entry, tables.budgets),
+        **agent_bounds(name, entry, tables.budgets),
     }
+
+
+def _narrowed(tables: PolicyTables) -> dict[str, JsonValue]:
+    found = {
+        agent: {
+            capability: _grant(agent, capability, tables)
+            for capability, grant in entry.capabilities.items()
+            if grant.is_narrowed
+        }
+        for agent, entry in tables.agents.root.items()
+    }
+    return {agent: grants for agent, grants in found.items() if grants}
 
 
 def _grant(agent: str, capability: str, tables: PolicyTables) -> JsonValue:
     described = {tool: tables.tools.root[tool].arguments for tool in tables.capabilities.root[capability].tools}
     try:
-        return compiled_grant(f"{agent}#{capability}", tables.agents.root[agent].capabilities[capability], described)
+        return narrowed_grant(f"{agent}#{capability}", tables.agents.root[agent].capabilities[capability], described)
     except ValueError as error:
         raise rejected("agents", f"{agent}.capabilities.{capability}", str(error)) from error
 
@@ -158,10 +168,8 @@ def _tools(tables: PolicyTables) -> dict[str, JsonValue]:
             "allowed_schemes": _as_keys(entry.allowed_schemes),
             "capabilities": _as_keys(opened_by[tool]),
             "allowed_in": _as_keys(_environments_of(tool, tables)),
-            "approval": tool_approval(tool, tables.approvals),
-            "limits": tool_limits(tool, tables.budgets),
-            "cost": tool_cost(tool, tables.costs),
-            **tool_depth(tool, tables.budgets),
+            "approval": tool_demand(tool, tables.approvals),
+            **tool_bounds(tool, tables.budgets),
         }
         for tool, entry in tables.tools.root.items()
     }

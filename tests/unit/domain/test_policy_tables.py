@@ -34,14 +34,7 @@ def test_lists_become_objects_and_names_are_joined_so_that_rules_never_scan():
     assert compiled["tools"]["workspace/send_email"]["capabilities"] == {"mail.send": True}
     assert compiled["tools"]["shell/run"]["allowed_in"] == {"development": True}
     assert compiled["tools"]["crm/issue_refund"]["approval"]["amount_over"] == 100
-    assert compiled["tools"]["tickets/read"]["approval"] == {
-        "always": False,
-        "amount_argument": "",
-        "amount_over": 0,
-        "approvers_required": 1,
-        "groups": {},
-        "expires_seconds": 900,
-    }
+    assert compiled["tools"]["tickets/read"]["approval"] == {"always": False, "amount_argument": "", "amount_over": 0}
     agent = compiled["agents"]["spiffe://corp.example/agent/slack-assistant"]
     assert agent["budget"]["session_calls"] == 40
     assert agent["environments"] == {"production": True}
@@ -150,9 +143,6 @@ def test_a_trust_table_without_a_kind_is_refused(files):
     assert "no value for memory" in _refusal(files).message
 
 
-REFUND = ("agents", SUPPORT, "capabilities", "refund.issue")
-
-
 def _granted(files: dict[str, Any], **fields: Any) -> dict[str, Any]:
     """Narrow the support agent's grant of refunds."""
     files["agents"][SUPPORT]["capabilities"]["refund.issue"] = {"granted_by": "finance", **fields}
@@ -160,26 +150,21 @@ def _granted(files: dict[str, Any], **fields: Any) -> dict[str, Any]:
 
 
 def _grant(files: dict[str, Any]) -> dict[str, Any]:
-    table, *path = REFUND
-    place: Any = compile_tables(files)[table]
-    for part in path:
-        place = place[part]
-    return place
+    return compile_tables(files)["grants"][SUPPORT]["refund.issue"]
 
 
-def test_a_grant_has_an_id_and_says_whether_anything_narrows_it(files):
-    assert _grant(files) == {"id": f"{SUPPORT}#refund.issue", "granted_by": "finance-controls", "unlimited": True}
-    # The one grant that the shipped tables narrow.
-    del files["agents"][SUPPORT.replace("support", "finance")]["capabilities"]["email.internal"]
-    assert compile_tables(files)["has"]["narrowed_grants"] is False
-    narrowed = _granted(files, expires="2026-12-31", environments=["production"])
-    assert _grant(narrowed) == {
+def test_a_grant_says_whether_anything_narrows_it_and_what_stands_apart(files):
+    compiled = compile_tables(files)
+    assert compiled["agents"][SUPPORT]["capabilities"]["refund.issue"] == {"granted_by": "finance-controls"}
+    assert SUPPORT not in compiled["grants"]
+    narrowed = compile_tables(_granted(files, expires="2026-12-31", environments=["production"]))
+    assert narrowed["agents"][SUPPORT]["capabilities"]["refund.issue"] == {"granted_by": "finance", "narrowed": True}
+    assert narrowed["grants"][SUPPORT]["refund.issue"] == {
         "id": f"{SUPPORT}#refund.issue",
         "granted_by": "finance",
         "expires_at_seconds": 1_798_761_600,
         "environments": {"production": True},
     }
-    assert compile_tables(narrowed)["has"]["narrowed_grants"] is True
 
 
 def test_scopes_are_looked_up_by_tool_and_roles_become_arguments(files):
@@ -240,32 +225,46 @@ def test_limits_name_whose_they_are_and_the_share_from_which_people_are_asked(fi
     files["budgets"]["tenants"] = {"default": {"limits": {"hour": {"writes": 5}}}}
     files["budgets"]["tools"] = {"web/search": {"depth": 0, "limits": {"minute": {"calls": 3}}}}
     compiled = compile_tables(files)
-    agent = compiled["agents"][SUPPORT]
-    assert agent["depth"] == 1
-    assert [(limit["subject"], limit["id"], limit["limit"], limit["ask_above"]) for limit in agent["limits"]] == [
-        ("agent", SUPPORT, 9, 7),
-        ("session", "", 100, 80),
-        ("team", "customer-support", 1000, 800),
-        ("tenant", "default", 5, 4),
+    agent, limits = compiled["agents"][SUPPORT], compiled["limits"]["agents"][SUPPORT]
+    assert (agent["depth"], agent["limited"]) == (1, True)
+    assert [(limit["key"], limit["charge"]["limit"], limit["ask_above"]) for limit in limits["lasting"]] == [
+        (f"agent:{SUPPORT}/calls/day", 9, 7),
+        ("team:customer-support/micro_usd/month", 1000, 800),
+        ("tenant:default/writes/hour", 5, 4),
     ]
-    assert compiled["tools"]["web/search"]["limits"] == [
-        {"subject": "tool", "id": "web/search", "metric": "calls", "window": "minute", "limit": 3, "ask_above": 2}
+    assert [(limit["charge"]["id"], limit["charge"]["limit"]) for limit in limits["session"]] == [("", 100)]
+    tool = compiled["tools"]["web/search"]
+    assert (tool["depth"], tool["limited"]) == (0, True)
+    assert compiled["limits"]["tools"]["web/search"] == [
+        {
+            "key": "tool:web/search/calls/minute",
+            "metric": "calls",
+            "ask_above": 2,
+            "charge": {"subject": "tool", "id": "web/search", "metric": "calls", "window": "minute", "limit": 3},
+        }
     ]
-    assert compiled["tools"]["web/search"]["depth"] == 0
-    assert compiled["tools"]["web/search"]["cost"] == {"micro_usd": 5000, "wall_milliseconds": 2000}
-    assert compiled["tools"]["crm/find_customer"]["cost"] == {"micro_usd": 0, "wall_milliseconds": 1000}
-    assert compiled["has"]["limits"] is True
+    assert "limited" not in compiled["tools"]["web/fetch"]
+    assert compiled["costs"]["tools"]["web/search"] == {"micro_usd": 5000, "wall_milliseconds": 2000}
+    assert compiled["costs"]["other_tools"] == {"micro_usd": 0, "wall_milliseconds": 1000}
 
 
 def test_an_approval_of_a_tool_takes_what_the_tool_says_and_else_what_is_said_for_all(files):
-    approval = compile_tables(files)["tools"]["payments/create_transfer"]["approval"]
-    assert (approval["approvers_required"], approval["groups"]) == (2, {"finance-approvers": True})
-    assert approval["expires_seconds"] == 900
-    files["approvals"]["tools"]["payments/create_transfer"] = {"always": True}
+    approvals = compile_tables(files)["approvals"]
+    assert approvals["tools"]["payments/create_transfer"] == {
+        "approvers_required": 2,
+        "groups": {"finance-approvers": True},
+        "expires_seconds": 900,
+    }
+    assert "crm/issue_refund" not in approvals["tools"]
     files["approvals"] |= {"approvers_required": 3, "groups": ["support-approvers"], "expires_seconds": 60}
-    approval = compile_tables(files)["tools"]["payments/create_transfer"]["approval"]
-    assert (approval["approvers_required"], approval["groups"]) == (3, {"support-approvers": True})
-    assert approval["expires_seconds"] == 60
+    files["approvals"]["tools"]["payments/create_transfer"] = {"always": True, "expires_seconds": 30}
+    approvals = compile_tables(files)["approvals"]
+    assert approvals["other"] == {
+        "approvers_required": 3,
+        "groups": {"support-approvers": True},
+        "expires_seconds": 60,
+    }
+    assert approvals["tools"]["payments/create_transfer"] == {**approvals["other"], "expires_seconds": 30}
 
 
 def test_people_are_found_by_any_of_their_names(files):
@@ -280,8 +279,9 @@ def test_modes_are_said_by_agent_and_else_by_default(files):
     compiled = compile_tables(files)
     assert compiled["agents"][SUPPORT]["mode"] == "enforce"
     assert compiled["agents"]["spiffe://corp.example/agent/planner"]["mode"] == "observe"
-    assert compiled["modes"] == {"rules": {"budget": "enforce"}}
-    assert compiled["has"]["observed"] is True
+    assert compiled["modes"] == {"observed": True, "rules": {"budget": "enforce"}}
+    files["modes"] = {"agents": {SUPPORT: "dry_run"}}
+    assert compile_tables(files)["modes"] == {"observed": False, "rules": {}}
 
 
 @pytest.mark.parametrize(

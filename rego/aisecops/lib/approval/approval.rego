@@ -12,14 +12,11 @@ import data.aisecops.lib
 
 # METADATA
 # description: What an approval of a step takes, by its tool; of the whole plan (no step), what approvals take at all.
-requirement(step) := by_step[step]
+requirement(step) := special[step]
 
-requirement(step) := data.tables.approvals if not by_step[step]
+requirement(step) := data.tables.approvals.other if not special[step]
 
-by_step := {joined.id: joined.entry.approval |
-	some joined in lib.steps
-	joined.entry.approval.approvers_required
-}
+special := {joined.id: data.tables.approvals.tools[joined.tool] | some joined in lib.steps}
 
 # METADATA
 # description: The approvals that cover exactly this plan and are in time.

@@ -12,7 +12,7 @@ granted(people) := testing.approved_by(people, rule, "s1")
 # METADATA
 # description: What lifts the demand of a rule for a step, where approvals of the tool take what `parts` say.
 lifting(document, parts, step) := id if {
-	tables := object.union(testing.tables, {"tools": {"crm/delete": {"approval": testing.approval(parts)}}})
+	tables := object.union(testing.tables, {"approvals": {"tools": {"crm/delete": testing.approval(parts)}}})
 	id := approval.lifting(rule, step) with input as document with data.tables as tables
 }
 

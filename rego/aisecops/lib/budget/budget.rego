@@ -12,17 +12,113 @@ package aisecops.lib.budget
 import data.aisecops.lib
 
 # METADATA
-# description: Every limit that concerns the plan.
+# description: What the control plane looked up.
+subjects := object.get(input.usage, "subjects", {})
+
+counters := object.get(input.usage, "counters", {})
+
+counted := object.get(input.usage, "counters", null)
+
+# METADATA
+# description: What models took since the last plan, as the runtime reports it. It can only add.
+reported := object.get(input.usage, "reported", {})
+
+# METADATA
+# description: Whether any limit concerns the plan. Where none does, this is all that is computed.
+default concerned := false
+
+concerned if lib.agent.limited
+
+concerned if {
+	some joined in lib.steps
+	joined.entry.limited
+}
+
+# METADATA
+# description: |
+#   The limits that concern the plan, of which is known what was used and from which it takes something: those of the
+#   agent and those that it shares, those of its session (of which the control plane has its own name), and those of the
+#   tools that it calls.
 limits := array.concat(
-	lib.agent.limits,
 	[limit |
-		some joined in lib.steps
-		some limit in joined.entry.limits
-		first[joined.tool] == joined.index
+		some limit in data.tables.limits.agents[input.principal.id].lasting
+		subjects[limit.charge.subject] == limit.charge.id
+		share(limit.metric)
 	],
+	array.concat(
+		[of_session(limit, subjects.session) |
+			some limit in data.tables.limits.agents[input.principal.id].session
+			subjects.session != ""
+			share(limit.metric)
+		],
+		[limit |
+			is_object(counted)
+			some joined in lib.steps
+			some limit in data.tables.limits.tools[joined.tool]
+			first[joined.tool] == joined.index
+			share_of_tool(limit.metric, joined.tool)
+		],
+	),
 )
 
-default limits := []
+# METADATA
+# description: A limit of one session.
+of_session(limit, session) := object.union(limit, {
+	"key": concat("", ["session:", session, "/", limit.metric, "/session"]),
+	"charge": {"id": session},
+})
+
+# METADATA
+# description: The charges of the plan, one for each limit.
+default charges := []
+
+charges := [object.union(limit.charge, share_of(limit)) | some limit in limits] if concerned
+
+# METADATA
+# description: What the plan takes from a limit.
+share_of(limit) := share(limit.metric) if limit.charge.subject != "tool"
+
+share_of(limit) := share_of_tool(limit.metric, limit.charge.id) if limit.charge.subject == "tool"
+
+# METADATA
+# description: The limits that the plan presses against, because it would step over the threshold or they are frozen.
+pressed := [pressing |
+	some index, limit in limits
+	charge := charges[index]
+	counter := object.get(counters, limit.key, unused)
+	after := (counter.used + counter.reserved) + charge.amount
+	far := after > limit.ask_above
+	true in [far, counter.frozen]
+	pressing := {
+		"key": limit.key,
+		"counter": counter,
+		"after": after,
+		"ask_above": limit.ask_above,
+		"charge": charge,
+	}
+]
+
+unused := {"used": 0, "reserved": 0, "overrun": 0, "frozen": false, "resets_at_seconds": 0}
+
+# METADATA
+# description: The limits of which nobody looked up what was used.
+unknown := array.concat(
+	[limit.charge |
+		some limit in data.tables.limits.agents[input.principal.id].lasting
+		not subjects[limit.charge.subject] == limit.charge.id
+	],
+	array.concat(
+		[limit.charge |
+			some limit in data.tables.limits.agents[input.principal.id].session
+			object.get(subjects, "session", "") == ""
+		],
+		[limit.charge |
+			not is_object(counted)
+			some joined in lib.steps
+			some limit in data.tables.limits.tools[joined.tool]
+		],
+	),
+)
 
 # METADATA
 # description: The index of the first step of each tool.
@@ -32,119 +128,50 @@ first := {tool: min([other.index | some other in lib.steps; other.tool == tool])
 }
 
 # METADATA
-# description: What the control plane looked up.
-subjects := object.get(input.usage, "subjects", {})
-
-counters := object.get(input.usage, "counters", {})
-
-# METADATA
-# description: What models took since the last plan, as the runtime reports it. It can only add.
-reported := object.get(input.usage, "reported", {})
-
-# METADATA
 # description: |
-#   What the plan takes from each limit of which is known what was used. Of calls and writes nothing is told where
-#   the plan makes none; what calls take of the other metrics is only known when they are over.
-takings := [taking |
-	some limit in limits
-	id := subject_id(limit)
-	parts := {step: amount | some step, amount in per_step[limit.metric]; concerns(limit, step)}
-	already := spent(limit)
-	amount := already + sum([part | some part in parts])
-	not idle(limit.metric, amount)
-	key := concat("", [limit.subject, ":", id, "/", limit.metric, "/", limit.window])
-	counter := object.get(counters, key, unused)
-	taking := {
-		"key": key,
-		"counter": counter,
-		"after": (counter.used + counter.reserved) + amount,
-		"ask_above": limit.ask_above,
-		"charge": {
-			"subject": limit.subject,
-			"id": id,
-			"metric": limit.metric,
-			"window": limit.window,
-			"amount": amount,
-			"spent": already,
-			"steps": parts,
-			"limit": limit.limit,
-			"enforced": enforced,
-		},
-	}
-]
+#   What the plan takes of a metric: what models took before it, and what each of its steps is expected to take. Of
+#   writes nothing is told where the plan makes none; what calls take of the others is only known when they are over.
+share("calls") := parts(0, {joined.id: 1 | some joined in lib.steps})
 
-unused := {"used": 0, "reserved": 0, "overrun": 0, "frozen": false, "resets_at_seconds": 0}
+share("writes") := parts(0, {joined.id: 1 | some joined in lib.changing}) if count(lib.changing) > 0
 
-# METADATA
-# description: The charges of the plan, one for each limit. The engine skips this by its index where there are none.
-default charges := []
+share("tokens") := parts(model_tokens, {})
 
-charges := [taking.charge | some taking in takings] if data.tables.has.limits == true
+share("micro_usd") := parts(model_micro_usd, {joined.id: tool_cost(joined.tool).micro_usd | some joined in lib.steps})
 
-# METADATA
-# description: The limits of which nobody looked up what was used.
-unknown := [limit |
-	some limit in limits
-	not subject_id(limit)
-]
+share("wall_milliseconds") := parts(0, {joined.id: tool_cost(joined.tool).wall_milliseconds | some joined in lib.steps})
 
-# METADATA
-# description: Who is counted, if the control plane looked it up. A session's id is the control plane's own.
-subject_id(limit) := limit.id if {
-	limit.subject == "tool"
-	is_object(object.get(input.usage, "counters", null))
-}
-
-subject_id(limit) := limit.id if {
-	not limit.subject in {"tool", "session"}
-	subjects[limit.subject] == limit.id
-}
-
-subject_id(limit) := subjects.session if {
-	limit.subject == "session"
-	subjects.session != ""
+parts(spent, steps) := {
+	"amount": spent + sum([amount | some amount in steps]),
+	"spent": spent,
+	"steps": steps,
+	"enforced": enforced,
 }
 
 # METADATA
-# description: Whether a step counts for a limit.
-concerns(limit, _) if limit.subject != "tool"
-
-concerns(limit, step) if {
-	some joined in lib.steps
-	joined.id == step
-	joined.tool == limit.id
+# description: What the steps of one tool take. Tools do not share in what models took.
+share_of_tool(metric, tool) := parts(0, steps) if {
+	steps := {joined.id: share(metric).steps[joined.id] | some joined in lib.steps; joined.tool == tool}
+	count(steps) > 0
 }
 
 # METADATA
-# description: Whether a plan takes nothing that could be counted.
-idle(metric, 0) if metric in {"calls", "writes"}
+# description: What one call of a tool is expected to cost.
+tool_cost(name) := data.tables.costs.tools[name]
+
+tool_cost(name) := data.tables.costs.other_tools if not data.tables.costs.tools[name]
 
 # METADATA
-# description: What each step is expected to take, by metric.
-per_step := {
-	"calls": {joined.id: 1 | some joined in lib.steps},
-	"writes": {joined.id: 1 | some joined in lib.changing},
-	"tokens": {},
-	"micro_usd": {joined.id: joined.entry.cost.micro_usd | some joined in lib.steps},
-	"wall_milliseconds": {joined.id: joined.entry.cost.wall_milliseconds | some joined in lib.steps},
-}
+# description: What models took, in tokens.
+model_tokens := object.get(reported, "input_tokens", 0) + object.get(reported, "output_tokens", 0)
 
 # METADATA
-# description: What was spent before the plan, on models. Tools do not share in it.
-spent(limit) := object.get(model_use, limit.metric, 0) if limit.subject != "tool"
-
-spent(limit) := 0 if limit.subject == "tool"
-
-# METADATA
-# description: What models took, in tokens and in money, every started unit of which counts.
-model_use := {
-	"tokens": object.get(reported, "input_tokens", 0) + object.get(reported, "output_tokens", 0),
-	"micro_usd": sum([micro_usd |
-		some model, use in object.get(reported, "models", {})
-		cost := model_cost(model)
-		micro_usd := ceil(((use.input_tokens * cost.input_per_million) + (use.output_tokens * cost.output_per_million)) / 1000000)
-	]),
-}
+# description: What models took in money, every started unit of which counts.
+model_micro_usd := sum([micro_usd |
+	some model, use in object.get(reported, "models", {})
+	cost := model_cost(model)
+	micro_usd := ceil(((use.input_tokens * cost.input_per_million) + (use.output_tokens * cost.output_per_million)) / 1000000)
+])
 
 # METADATA
 # description: What tokens of a model cost.
@@ -160,33 +187,33 @@ enforced := false if lib.observes("budget.exhausted")
 
 # METADATA
 # description: The fact about a counter, if there is one.
-facts(taking) := [{"pointer": concat("", ["/usage/counters/", lib.pointer_token(taking.key)]), "value": taking.counter}] if {
-	counters[taking.key]
+facts(pressing) := [{"pointer": concat("", ["/usage/counters/", lib.pointer_token(pressing.key)]), "value": pressing.counter}] if {
+	counters[pressing.key]
 }
 
 default facts(_) := []
 
 # METADATA
 # description: What a finding about a limit says, besides the rule's own words.
-words(taking) := {
-	"budget": taking.key,
-	"limit": format_int(taking.charge.limit, 10),
-	"used": format_int(taking.counter.used, 10),
-	"reserved": format_int(taking.counter.reserved, 10),
-	"asked": format_int(taking.charge.amount, 10),
-	"reset": reset(taking),
+words(pressing) := {
+	"budget": pressing.key,
+	"limit": format_int(pressing.charge.limit, 10),
+	"used": format_int(pressing.counter.used, 10),
+	"reserved": format_int(pressing.counter.reserved, 10),
+	"asked": format_int(pressing.charge.amount, 10),
+	"reset": reset(pressing),
 }
 
 # METADATA
 # description: When a limit begins anew, for people.
-reset(taking) := "with a new session" if taking.charge.window == "session"
+reset(pressing) := "with a new session" if pressing.charge.window == "session"
 
-reset(taking) := "never for a plan of this size" if {
-	taking.charge.window != "session"
-	taking.charge.amount > taking.charge.limit
+reset(pressing) := "never for a plan of this size" if {
+	pressing.charge.window != "session"
+	pressing.charge.amount > pressing.charge.limit
 }
 
-reset(taking) := concat(" ", ["at", time.format([taking.counter.resets_at_seconds * 1000000000, "UTC", "RFC3339"])]) if {
-	taking.charge.window != "session"
-	taking.charge.amount <= taking.charge.limit
+reset(pressing) := concat(" ", ["at", time.format([pressing.counter.resets_at_seconds * 1000000000, "UTC", "RFC3339"])]) if {
+	pressing.charge.window != "session"
+	pressing.charge.amount <= pressing.charge.limit
 }

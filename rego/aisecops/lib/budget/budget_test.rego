@@ -9,26 +9,21 @@ three := testing.document([
 	testing.step("crm/update", {}),
 ])
 
-cost := {"crm/update": {"cost": {"micro_usd": 40, "wall_milliseconds": 200}}}
+cost := {"tools": {"crm/update": {"micro_usd": 40, "wall_milliseconds": 200}}}
 
 charges(document, limits, of_tools) := found if {
-	tables := object.union(testing.limiting(limits, of_tools), {"tools": cost})
+	tables := object.union(testing.limiting(limits, of_tools), {"costs": cost})
 	found := budget.charges with input as document with data.tables as tables
 }
 
 daily(metric) := testing.limit("agent", "support", metric, "day", 1000)
 
-charge(limit, spent, steps) := {
-	"subject": limit.subject,
-	"id": limit.id,
-	"metric": limit.metric,
-	"window": limit.window,
-	"limit": limit.limit,
+charge(limit, spent, steps) := object.union(limit.charge, {
 	"amount": spent + sum([amount | some amount in steps]),
 	"spent": spent,
 	"steps": steps,
 	"enforced": true,
-}
+})
 
 test_without_limits_nothing_is_charged if {
 	charges(three, [], {}) == []

@@ -15,21 +15,28 @@ import data.aisecops.lib.scopes
 # description: |
 #   The grant by which an agent may make the call at an index of the plan's steps: the first one (by name) that nothing
 #   narrows, else the first one that covers it. An empty capability means that none does.
-covering(agent, index) := {"capability": free[0], "granted_by": held.granted_by, "id": held.id} if {
+covering(agent, index) := {
+	"capability": free[0][0],
+	"granted_by": free[0][1].granted_by,
+	"id": concat("#", [agent, free[0][0]]),
+} if {
 	step := input.plan.steps[index]
 	step.capability == ""
-	free := [capability |
+	free := [[capability, held] |
 		some capability, _ in data.tables.tools[step.tool].capabilities
-		data.tables.agents[agent].capabilities[capability].unlimited
+		held := data.tables.agents[agent].capabilities[capability]
+		not held.narrowed
 	]
-	held := data.tables.agents[agent].capabilities[free[0]]
-} else := {"capability": able[0], "granted_by": held.granted_by, "id": held.id} if {
-	able := [capability |
+} else := {
+	"capability": able[0][0],
+	"granted_by": able[0][1].granted_by,
+	"id": concat("#", [agent, able[0][0]]),
+} if {
+	able := [[capability, data.tables.agents[agent].capabilities[capability]] |
 		some capability in possible(index)
 		lists(capability, index)
 		covers(agent, capability, index)
 	]
-	held := data.tables.agents[agent].capabilities[able[0]]
 }
 
 default covering(_, _) := {"capability": "", "granted_by": "", "id": ""}
@@ -40,10 +47,14 @@ lists(capability, index) if data.tables.capabilities[capability].tools[input.pla
 
 # METADATA
 # description: Whether an agent holds a capability, and the grant of it covers the call.
-covers(agent, capability, _) if data.tables.agents[agent].capabilities[capability].unlimited
+covers(agent, capability, _) if {
+	held := data.tables.agents[agent].capabilities[capability]
+	not held.narrowed
+}
 
 covers(agent, capability, index) if {
-	held := data.tables.agents[agent].capabilities[capability]
+	data.tables.agents[agent].capabilities[capability].narrowed
+	held := data.tables.grants[agent][capability]
 	in_time(held)
 	in_place(held)
 	in_scope(held, index)
@@ -58,9 +69,10 @@ held(agent, index) := [capability |
 
 # METADATA
 # description: The grants that the calling agent holds, by which the call could be made and which do not cover it.
-failing(index) := [data.tables.agents[input.principal.id].capabilities[capability] |
+failing(index) := [grant |
 	some capability in held(input.principal.id, index)
 	lists(capability, index)
+	grant := data.tables.grants[input.principal.id][capability]
 ]
 
 # METADATA

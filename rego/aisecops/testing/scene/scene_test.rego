@@ -11,7 +11,7 @@ import data.aisecops.testing
 # METADATA
 # description: Tables with an inbox and a page that outsiders write, a directory of our own, and tools that change.
 tables := object.union(testing.tables, {
-	"agents": {"support": testing.agent({"desk": {"granted_by": "alice", "id": "support#desk", "unlimited": true}})},
+	"agents": {"support": testing.agent({"desk": {"granted_by": "alice"}})},
 	"tools": {
 		"mail/read": testing.tool({"result_trust": "external"}),
 		"mail/send": testing.tool({

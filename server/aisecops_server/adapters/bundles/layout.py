@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from aisecops_server.adapters.bundles.ownership import owners
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
 from aisecops_server.domain.bundle import PolicyTree
 from aisecops_server.domain.canonical import JsonValue, canonical_bytes
@@ -74,15 +75,17 @@ def arrange(tree: PolicyTree, library: Library, compile_tables: CompileTables) -
     Raises:
         BundleRejectedError: something is missing, misplaced, or not what a table or the manifest may be.
     """
-    name = _name(tree)
+    about = _about(tree)
     tables = compile_tables({table: parse_yaml(path, tree.files[path]) for table, path in table_files(tree)})
+    owned = owners(about, [*(path for _, path in table_files(tree)), "bundle.yaml", "rego"])
     files = {**dict(rego_files(tree)), **library.rego, DATA: canonical_bytes({"tables": tables})}
     manifest: dict[str, JsonValue] = {
         "revision": tree.commit,
         "roots": list(ROOTS),
         "rego_version": 1,
         "metadata": {
-            "name": name,
+            "name": about["name"],
+            "owners": owned,
             "content_digest": content_digest(files),
             "input_schema_version": SCHEMA_VERSION,
         },
@@ -104,17 +107,17 @@ def repository_path(bundle_path: str) -> str:
     return "data" if path == DATA else f"rego/{path}"
 
 
-def _name(tree: PolicyTree) -> str:
+def _about(tree: PolicyTree) -> Mapping[str, JsonValue]:
     if "bundle.yaml" not in tree.files:
         raise _rejected("bundle.yaml", "the file is missing", "Every policy repository has one, with a 'name'")
     content = parse_yaml("bundle.yaml", tree.files["bundle.yaml"])
-    name = content.get("name") if isinstance(content, dict) else None
+    about = content if isinstance(content, dict) else {}
+    name = about.get("name")
     if not isinstance(name, str) or not name.strip():
         raise _rejected("bundle.yaml", "it has no 'name'", "Write 'name: ' and what you call this policy")
-    roots = content.get("roots", list(ROOTS)) if isinstance(content, dict) else None
-    if not isinstance(roots, list) or roots != list(ROOTS):
+    if about.get("roots", list(ROOTS)) != list(ROOTS):
         raise _rejected("bundle.yaml", "the roots are not its own to choose", f"They are {', '.join(ROOTS)}")
-    return name
+    return about
 
 
 def table_files(tree: PolicyTree) -> Iterator[tuple[str, str]]:

@@ -16,9 +16,8 @@ import data.aisecops.lib.budget
 import data.aisecops.result
 
 findings contains finding if {
-	# The engine skips the rule by its index where the tables limit nothing.
-	data.tables.has.limits == true
-	some taking in budget.takings
-	taking.after > taking.charge.limit
-	finding := result.told(rego.metadata.chain(), "", budget.facts(taking), budget.words(taking))
+	budget.concerned
+	some pressing in budget.pressed
+	pressing.after > pressing.charge.limit
+	finding := result.told(rego.metadata.chain(), "", budget.facts(pressing), budget.words(pressing))
 }

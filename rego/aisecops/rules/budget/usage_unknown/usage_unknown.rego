@@ -1,6 +1,6 @@
 # METADATA
 # title: Use unknown
-# description: "A {window} limit on the {metric} of the {subject} {id} concerns the plan, and nobody looked up what was used."
+# description: "The {subject} {id} has a limit on {metric} ({window}), and nobody looked up what was used of it."
 # scope: package
 # schemas:
 #   - input: schema.input
@@ -8,7 +8,7 @@
 #   effect: deny
 #   severity: high
 #   owner: finance-controls
-#   remedy: "Give the plan a session_id if the limit is on a session; else have the control plane's state checked."
+#   remedy: "Ask again; what keeps being unknown is for whoever runs the control plane."
 #   mappings: [owasp-llm-2025:LLM10, owasp-agentic-2026:ASI08]
 package aisecops.rules.budget.usage_unknown
 
@@ -17,8 +17,7 @@ import data.aisecops.lib.budget
 import data.aisecops.result
 
 findings contains finding if {
-	# The engine skips the rule by its index where the tables limit nothing.
-	data.tables.has.limits == true
+	budget.concerned
 	some limit in budget.unknown
 	finding := result.told(rego.metadata.chain(), "", [lib.principal_fact], {
 		"window": limit.window,

@@ -44,10 +44,13 @@ test_an_unknown_agent_has_no_grant_to_compare if {
 
 test_a_grant_of_an_agent_above_that_does_not_cover_the_call_is_none if {
 	narrow := {"desk": {"granted_by": "alice", "id": "triage#desk", "environments": {"staging": true}}}
-	tables := object.union(testing.tables, {"agents": {"triage": {"capabilities": narrow}}})
+	tables := object.union(testing.tables, {
+		"agents": {"triage": {"capabilities": {"desk": {"granted_by": "alice", "narrowed": true}}}},
+		"grants": {"triage": narrow},
+	})
 	found := delegation_exceeds.findings with input as above(["triage"]) with data.tables as tables
 	count(found) == 1
-	wide := json.patch(tables, [{"op": "replace", "path": "/agents/triage/capabilities/desk/environments", "value": {"production": true}}])
+	wide := json.patch(tables, [{"op": "replace", "path": "/grants/triage/desk/environments", "value": {"production": true}}])
 	covered := delegation_exceeds.findings with input as above(["triage"]) with data.tables as wide
 	covered == set()
 }

@@ -17,8 +17,6 @@ import data.aisecops.lib.grants
 import data.aisecops.result
 
 findings contains finding if {
-	# The engine skips the rule by its index where nothing narrows a grant.
-	data.tables.has.narrowed_grants == true
 	some joined in lib.uncovered
 	some held in grants.failing(joined.index)
 	held.scopes
