@@ -197,11 +197,11 @@ def callers_check(settings: Settings) -> Check:
         found = examined(settings, clock)
     except AisecopsError as error:
         return Check(name, FAIL, error.message, error.hint)
-    if not (found.life or settings.token_keys or settings.listen_address):
-        return Check(name, SKIPPED, "tokens of the local issuer, on this machine only", "'aisecops dev ca' shows more")
+    if not (settings.token_keys or found.keys or found.life):
+        return Check(name, SKIPPED, "the local issuer makes its key when a control plane first runs")
     if settings.token_keys and not found.keys:
         return Check(name, FAIL, f"no key in {settings.token_keys} can verify a token", "ES256, EdDSA or RS256 can")
-    told = [f"keys of tokens: {found.keys}"]
+    told = [f"keys of tokens: {found.keys}{'' if settings.token_keys else ', of the local issuer'}"]
     if found.life:
         ends = time.strftime("%Y-%m-%d %H:%MZ", time.gmtime(found.life.expires))
         told.append(f"certificate valid until {ends}")
