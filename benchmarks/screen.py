@@ -32,9 +32,9 @@ from aisecops_server.domain.screening.inspection import inspect
 from aisecops_server.domain.screening.personal_data import FORMS
 from aisecops_server.domain.screening.phrases import MARKUP, SPOKEN
 from aisecops_server.domain.screening.text_parts import (
-    Direction,
     PartDraft,
     ScreeningDraft,
+    TextDirection,
     build_screening,
     read_part,
 )
@@ -175,7 +175,7 @@ def scan_python(patterns: Iterable[str]) -> Callable[[str], bool]:
 
 def screened(text: str) -> bytes:
     """Return the document that policy would see: all that screening does before the engine is asked."""
-    screening = build_screening(ScreeningDraft(Direction.PROMPT, (PartDraft("text", text),)), TraceId("7" * 32))
+    screening = build_screening(ScreeningDraft(TextDirection.PROMPT, (PartDraft("text", text),)), TraceId("7" * 32))
     parts = [read_part(part) for part in screening.parts]
     hashed = screen_hash(screening, parts, PRINCIPAL.id)
     known = Circumstances(mode=Mode.ENFORCE, principal=PRINCIPAL, now_ns=1_790_000_000_000_000_000)
