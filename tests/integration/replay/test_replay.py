@@ -35,7 +35,7 @@ LIMIT = "approvals.tools.crm/issue_refund.amount_over"
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
-    """Seventeen decisions on the first commit; then a table was edited, and branches go other ways."""
+    """Eighteen decisions on the first commit; then a table was edited, and branches go other ways."""
     recorded = asyncio.run(record(tmp_path_factory.mktemp("replay")))
     recorded.edit_limits()
     return recorded
@@ -83,7 +83,7 @@ async def test_two_runs_give_the_same_bytes_and_the_second_evaluates_nothing(his
     assert first.id == again.id == apart.id
     assert canonical_bytes(first.report) == canonical_bytes(again.report) == canonical_bytes(apart.report)
     assert canonical_bytes(first.early) == canonical_bytes(apart.early)
-    assert again.progress.evaluated >= 17
+    assert again.progress.evaluated >= 18
 
 
 async def test_the_same_question_is_answered_from_what_was_kept(history: Recorded) -> None:
@@ -123,7 +123,7 @@ async def test_an_early_answer_comes_before_the_full_one_and_adds_up(history: Re
             last = seen
     assert last.early is not None
     assert last.early["sampled"]
-    assert sum(entry["count"] for entry in last.early["classes"]) == last.early["selected"] == 17
+    assert sum(entry["count"] for entry in last.early["classes"]) == last.early["selected"] == 18
     first_early = next(at for at, phase in enumerate(phases) if phase[1])
     assert not any(done for _, _, done in phases[: first_early + 1])
     assert phases[-1] == (Phase.ALL, True, True)
@@ -136,7 +136,7 @@ async def test_formatting_comments_and_descriptions_are_no_change_and_nothing_is
     history.commit({RULE: rego.encode(), "data/tools.yaml": b"# Tools.\n" + tools.encode()}, "Only words")
     async with open_replaying(history) as replaying:
         done = await replayed(replaying, WantedPolicy(revision="main"))
-    assert classes(done) == {"SAME": 17}
+    assert classes(done) == {"SAME": 18}
     assert done.progress.evaluated == 0
     assert done.report is not None
     assert done.report["policies"][0]["changes"] == []
@@ -170,7 +170,7 @@ async def test_a_changed_value_without_a_commit_is_judged_on_each_decisions_own_
             failed = await replayed(replaying, WantedPolicy(changes=(text,)))
             assert (failed.state, failed.reason) == (ReplayState.FAILED, "BUNDLE_REJECTED"), text
     assert classes(done)["OUTCOME_FLIP"] == 1
-    assert classes(nothing) == {"SAME": 17}
+    assert classes(nothing) == {"SAME": 18}
     # What stands in no commit can be found by no commit.
     assert not list((history.settings.state_dir / "bundles" / "revisions").glob(f"{done.question['candidate']}*"))
 
@@ -181,7 +181,7 @@ async def test_another_revision_can_be_the_baseline(history: Recorded) -> None:
         same = await replayed(replaying, WantedPolicy(revision="main"), baseline=WantedPolicy(revision="main"))
     assert back.report is not None
     assert (back.report["looser"], back.report["stricter"]) == (1, 1)
-    assert classes(same) == {"SAME": 17}
+    assert classes(same) == {"SAME": 18}
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ async def test_a_selection_narrows_to_exactly_what_it_says(
         read = await _all_decisions(replaying)
         expected = [decision for decision in read if selection.holds(decision)]
         done = await replayed(replaying, WantedPolicy(revision=history.first), selection=selection)
-    assert 0 < len(expected) <= 17
+    assert 0 < len(expected) <= 18
     assert all(holds(decision.details) for decision in expected)
     assert done.report is not None
     assert done.report["compared"] == len(expected)

@@ -163,7 +163,7 @@ async def test_replays_are_listed_read_and_narrowed(history: Recorded) -> None:
         found = await as_role(history, ask)
     assert found["first page"] + found["second page"] == found["ids"][::-1]
     assert not found["listed"].report.agents
-    assert found["listed"].report.compared == 17
+    assert found["listed"].report.compared == 18
     assert found["read"].report.agents
     assert [result.direction for result in found["looser"]] == [replay_pb2.DIRECTION_LOOSER]
     assert len(found["rule"]) == 2
@@ -294,14 +294,14 @@ async def test_a_person_sees_what_flips_and_why(history: Recorded) -> None:
     assert code == ExitCode.REPLAY_CHANGED
     flat = " ".join(out.split())
     for part in (
-        "✓ trustworthy: 17 of 17 decisions came out again",
+        "✓ trustworthy: 18 of 18 decisions came out again",
         "1 looser, 0 of them blocked before and allowed now",
         "✓ allowed → ▲ escalated approval.amount_over_limit fires now",
         f"{LIMIT} 100 → 50 was at data/approvals.yaml:",
         "support-assistant crm/issue_refund",
     ):
         assert part in flat
-    assert "early answer from 17 decisions: about 1 looser, 1 stricter" in err
+    assert "early answer from 18 decisions: about 1 looser, 1 stricter" in err
     replay_id = out.split()[0]
     again = await program(history, "replay", "show", replay_id, "--local", "--direction", "looser")
     assert (again[0], "finance-assistant" in again[1], "support-assistant  crm" in again[1]) == (code, True, False)
