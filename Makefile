@@ -4,6 +4,7 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(
 VENV   := .venv
 BIN    := $(VENV)/bin
 JOBS   ?= 2
+SEED   ?= 1
 PROTOS  = $(sort $(wildcard proto/aisecops/v1/*.proto))
 LOCK    = $(BIN)/uv pip compile pyproject.toml requirements/build.in --universal --python-version 3.11 \
           --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet
@@ -23,9 +24,10 @@ demo: $(VENV)/.server engine ## see it decide: sets everything up, then runs the
 	@$(BIN)/aisecops demo
 
 .PHONY: test
-test: setup engine ## set everything up, then run lint, types and all tests
+test: setup engine ## set everything up, then run lint, types and all tests; SEED=n for another order
 	@$(MAKE) lint
-	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/pytest -n $(JOBS) --dist loadfile
+	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/pytest -n $(JOBS) --dist loadfile \
+	  --randomly-seed=$(SEED)
 
 .PHONY: lint
 lint: setup ## style, format and types

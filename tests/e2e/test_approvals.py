@@ -40,11 +40,11 @@ def plan(amount: int) -> str:
     )
 
 
-@pytest.fixture(scope="module")
-def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
-    home = tmp_path_factory.mktemp("home")
-    made = Terminal(home)
-    policy = str(home / "policy")
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    """A control plane for each test: what waits and which keys are registered differ, and tests run in any order."""
+    made = Terminal(tmp_path)
+    policy = str(tmp_path / "policy")
     assert made.run("dev", "policy", policy).code == 0
     process = subprocess.Popen(
         [sys.executable, "-m", "aisecops_server", "serve"],
