@@ -125,8 +125,8 @@ def _head(found: LogHead) -> dict[str, Any]:
 def _draw(target: Console, report: LogReport, kept: LogHead | None) -> None:
     from rich.text import Text  # noqa: PLC0415
 
+    from aisecops_server.domain.words import ALLOWED, BLOCKED, counted  # noqa: PLC0415
     from aisecops_server.terminal.consoles import glyph, style_of  # noqa: PLC0415
-    from aisecops_server.terminal.words import ALLOWED, BLOCKED, counted  # noqa: PLC0415
 
     sign = ALLOWED if report.ok else BLOCKED
     leaves = counted(report.recomputed.size, "leaf", "leaves")

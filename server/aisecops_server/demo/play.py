@@ -19,7 +19,7 @@ from aisecops_server.demo.controls import play_controls
 from aisecops_server.demo.scenario import Scenario
 from aisecops_server.demo.screen import Screen
 from aisecops_server.demo.stage import Stage
-from aisecops_server.terminal.words import counted, short_revision
+from aisecops_server.domain.words import counted, short_revision
 
 
 @dataclass(frozen=True, slots=True)

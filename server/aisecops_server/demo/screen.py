@@ -16,11 +16,7 @@ from rich.text import Text
 
 from aisecops_server.demo.answers import Answer, Flip
 from aisecops_server.demo.change import part_of_diff
-from aisecops_server.terminal.consoles import glyph, indented, speaks_unicode, style_of
-from aisecops_server.terminal.decisions import FAINT, STRONG, finding_lines, outcome_counts, signed, trust_style
-from aisecops_server.terminal.lists import agent_word, plain_table
-from aisecops_server.terminal.revisions import diff_lines
-from aisecops_server.terminal.words import (
+from aisecops_server.domain.words import (
     ALLOWED,
     BLOCKED,
     ESCALATED,
@@ -32,6 +28,10 @@ from aisecops_server.terminal.words import (
     source_word,
     trust_word,
 )
+from aisecops_server.terminal.consoles import glyph, indented, speaks_unicode, style_of
+from aisecops_server.terminal.decisions import FAINT, STRONG, finding_lines, outcome_counts, signed, trust_style
+from aisecops_server.terminal.lists import agent_word, plain_table
+from aisecops_server.terminal.revisions import diff_lines
 
 Json = Mapping[str, Any]
 

@@ -13,8 +13,8 @@ from aisecops_server.demo.play import Played, play
 from aisecops_server.demo.scenario import Scenario, scenarios
 from aisecops_server.demo.screen import Screen
 from aisecops_server.demo.stage import Place, prepare, set_stage
+from aisecops_server.domain.words import counted, short_revision
 from aisecops_server.terminal.decisions import STRONG
-from aisecops_server.terminal.words import counted, short_revision
 
 
 async def show(screen: Screen, place: Place, engine: Mapping[str, Path], *, program: str) -> bool:

@@ -9,9 +9,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from aisecops_server.domain.words import ALLOWED, BLOCKED, Sign
 from aisecops_server.terminal.consoles import glyph, indented, style_of
 from aisecops_server.terminal.decisions import FAINT
-from aisecops_server.terminal.words import ALLOWED, BLOCKED, Sign
 
 Json = Mapping[str, Any]
 When = Callable[[str], str]

@@ -15,10 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aisecops_server.domain.visible_text import json_text
-from aisecops_server.terminal.consoles import indented
-from aisecops_server.terminal.decisions import FAINT, STRONG, finding_lines, signed, trust_style
-from aisecops_server.terminal.lists import agent_word
-from aisecops_server.terminal.words import (
+from aisecops_server.domain.words import (
     Sign,
     approval_sign,
     bare,
@@ -28,6 +25,9 @@ from aisecops_server.terminal.words import (
     source_word,
     trust_word,
 )
+from aisecops_server.terminal.consoles import indented
+from aisecops_server.terminal.decisions import FAINT, STRONG, finding_lines, signed, trust_style
+from aisecops_server.terminal.lists import agent_word
 
 Json = Mapping[str, Any]
 When = Callable[[str], str]

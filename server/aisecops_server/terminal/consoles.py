@@ -14,7 +14,7 @@ from rich.segment import Segment
 from rich.style import Style
 
 from aisecops_server.domain.visible_text import visible
-from aisecops_server.terminal.words import Sign
+from aisecops_server.domain.words import Sign
 
 _PIPE_COLUMNS = 100
 

@@ -13,9 +13,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from aisecops_server.terminal.consoles import glyph, indented, style_of
-from aisecops_server.terminal.places import Place
-from aisecops_server.terminal.words import (
+from aisecops_server.domain.words import (
     DRY_RUN,
     NOT_REACHED,
     Sign,
@@ -27,6 +25,8 @@ from aisecops_server.terminal.words import (
     source_word,
     trust_word,
 )
+from aisecops_server.terminal.consoles import glyph, indented, style_of
+from aisecops_server.terminal.places import Place
 
 Json = Mapping[str, Any]
 

@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from aisecops_server.terminal.consoles import glyph, style_of
-from aisecops_server.terminal.words import (
+from aisecops_server.domain.words import (
     ALLOWED,
     BLOCKED,
     ESCALATED,
@@ -22,6 +21,7 @@ from aisecops_server.terminal.words import (
     gate_of,
     outcome_sign,
 )
+from aisecops_server.terminal.consoles import glyph, style_of
 
 Json = Mapping[str, Any]
 

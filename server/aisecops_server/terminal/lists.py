@@ -9,9 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from aisecops_server.terminal.consoles import style_of
-from aisecops_server.terminal.decisions import FAINT, signed
-from aisecops_server.terminal.words import (
+from aisecops_server.domain.words import (
     ALLOWED,
     BLOCKED,
     DRY_RUN,
@@ -22,6 +20,8 @@ from aisecops_server.terminal.words import (
     short_revision,
     trust_word,
 )
+from aisecops_server.terminal.consoles import style_of
+from aisecops_server.terminal.decisions import FAINT, signed
 
 Json = Mapping[str, Any]
 When = Callable[[str], str]

@@ -12,11 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from aisecops_server.terminal.consoles import glyph, indented, speaks_unicode, style_of
-from aisecops_server.terminal.decisions import FAINT, STRONG, signed
-from aisecops_server.terminal.lists import agent_word, plain_table
-from aisecops_server.terminal.places import Place
-from aisecops_server.terminal.words import (
+from aisecops_server.domain.words import (
     ALLOWED,
     BLOCKED,
     ERROR,
@@ -27,6 +23,10 @@ from aisecops_server.terminal.words import (
     outcome_sign,
     short_revision,
 )
+from aisecops_server.terminal.consoles import glyph, indented, speaks_unicode, style_of
+from aisecops_server.terminal.decisions import FAINT, STRONG, signed
+from aisecops_server.terminal.lists import agent_word, plain_table
+from aisecops_server.terminal.places import Place
 
 Json = Mapping[str, Any]
 When = Callable[[str], str]

@@ -10,11 +10,11 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from aisecops_server.domain.words import ALLOWED, BLOCKED, counted, effect_sign, short_revision
 from aisecops_server.terminal.consoles import glyph, style_of
 from aisecops_server.terminal.decisions import FAINT, STRONG
 from aisecops_server.terminal.lists import revision_table
 from aisecops_server.terminal.places import Place
-from aisecops_server.terminal.words import ALLOWED, BLOCKED, counted, effect_sign, short_revision
 
 _EFFECT_VERBS = {"blocked": "blocks", "escalated": "escalates", "warned": "warns"}
 

@@ -4,13 +4,13 @@ import io
 import re
 
 import pytest
+from aisecops_server.domain.words import ALLOWED, BLOCKED, ESCALATED, GATES, NOT_REACHED, WARNED
 from aisecops_server.terminal.consoles import make_console
 from aisecops_server.terminal.decisions import because, decision_block, sources_table, verdict
 from aisecops_server.terminal.gates import gate_signs, gate_strip
 from aisecops_server.terminal.lists import check_table, trace_table
 from aisecops_server.terminal.places import Place, pieces
 from aisecops_server.terminal.revisions import status_block
-from aisecops_server.terminal.words import ALLOWED, BLOCKED, ESCALATED, GATES, NOT_REACHED, WARNED
 from rich.console import Console, RenderableType
 
 DECISION = {
