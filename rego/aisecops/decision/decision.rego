@@ -150,7 +150,7 @@ findings := (reported | unreported) | unapprovable
 
 # METADATA
 # description: |
-#   What the rules found. A granted approval turns a demand that its approvers saw into a remark, and what is only
+#   What the rules found. A granted approval whose approvers saw every demand turns them into remarks, and what is only
 #   observed is one.
 reported contains finding if {
 	some category, rule
@@ -178,11 +178,30 @@ unmoved if {
 
 # METADATA
 # description: The effect that a finding has once approvals are counted.
-lifted("require_approval", rule, step) := "warn" if approval.lifting(rule, step)
+lifted("require_approval", _, _) := "warn" if suffices
 
-lifted("require_approval", rule, step) := "require_approval" if not approval.lifting(rule, step)
+lifted("require_approval", _, _) := "require_approval" if not suffices
 
 lifted(effect, _, _) := effect if effect != "require_approval"
+
+# METADATA
+# description: |
+#   Whether approvals lift every demand there is. One that is short of a single one lifts none, so that whoever is asked
+#   anew sees, and agrees to, the whole plan.
+suffices if {
+	# The engine skips this by its index when nobody approved anything.
+	_ = input.approvals[0]
+	count(unmet) == 0
+}
+
+# METADATA
+# description: The demands for approval that no approval lifts, by rule and step.
+unmet contains [found.rule, found.step] if {
+	some found in data.aisecops.rules[_][_].findings
+	found.effect == "require_approval"
+	not lib.observes(found.rule)
+	not approval.lifting(found.rule, found.step)
+}
 
 # METADATA
 # description: The effect that a rule's finding has once modes are counted.
@@ -302,8 +321,7 @@ unapprovable contains counted({
 default approved_by := ""
 
 approved_by := lifters[0] if {
-	# The engine skips this by its index when nobody approved anything.
-	_ = input.approvals[0]
+	suffices
 	lifters := [approval.lifting(found.rule, found.step) |
 		some found in data.aisecops.rules[_][_].findings
 		found.effect == "require_approval"

@@ -275,12 +275,20 @@ test_a_plan_that_no_group_may_approve_whole_is_denied if {
 	[fact.value | some fact in denials[0].facts] == ["crm/delete", "crm/refund"]
 }
 
-test_an_approval_that_lifts_one_of_two_demands_leaves_the_other if {
-	asked := testing.but(both, {"approvals": [testing.approved_by(["bob"], "approval.tool_requires_approval", "s2")]})
-	answer := where_approvals_take(asked, {"groups": {"treasury": true}}, {"groups": {"releases": true}})
+test_an_approval_that_is_short_of_one_demand_lifts_none if {
+	short := testing.approved_by(["bob"], "approval.tool_requires_approval", "s2")
+	answer := where_approvals_take(testing.but(both, {"approvals": [short]}), {"approvers_required": 2}, {})
 	answer.outcome == "REQUIRE_APPROVAL"
-	answer.approval.steps == ["s3"]
-	answer.approved_by == "apr-1"
+	answer.approval.steps == ["s2", "s3"]
+	answer.approval.approvers_required == 2
+	answer.approved_by == ""
+	asked := object.union(short, {"findings": array.concat(short.findings, [{
+		"rule": "approval.tool_requires_approval",
+		"step": "s3",
+	}])})
+	whole := where_approvals_take(testing.but(both, {"approvals": [asked]}), {}, {})
+	whole.outcome == "ALLOW"
+	whole.approved_by == "apr-1"
 }
 
 test_what_the_plan_takes_from_limits_is_charged if {

@@ -19,6 +19,7 @@ from typing import NewType
 from aisecops_server.domain.canonical import JsonValue, canonical_bytes, digest
 from aisecops_server.domain.errors import AisecopsError, ApprovalNotUsableError, NotPermittedError
 from aisecops_server.domain.people import Person
+from aisecops_server.domain.plan import ModelUsage
 
 ApprovalId = NewType("ApprovalId", str)
 
@@ -75,6 +76,7 @@ class ApprovalRequest:
     """What is asked, which never changes.
 
     ``delegation`` are the agents above the one that asks, and ``findings`` the rules that asked, each with its step.
+    ``counted`` is what models took before the plan: counted when people were asked, and not again when it is used.
     """
 
     id: ApprovalId
@@ -95,6 +97,7 @@ class ApprovalRequest:
     explanation: str
     requested_at_seconds: int
     expires_at_seconds: int
+    counted: tuple[ModelUsage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

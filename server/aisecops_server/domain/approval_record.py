@@ -8,6 +8,7 @@ from aisecops_server.domain.approval import ApprovalId, ApprovalRequest, Approva
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.errors import IntegrityError, InvalidPlanError
 from aisecops_server.domain.json_fields import JsonFields
+from aisecops_server.domain.plan import ModelUsage
 
 
 def request_details(request: ApprovalRequest) -> dict[str, JsonValue]:
@@ -38,6 +39,10 @@ def request_details(request: ApprovalRequest) -> dict[str, JsonValue]:
         "explanation": request.explanation,
         "requested_at_seconds": request.requested_at_seconds,
         "expires_at_seconds": request.expires_at_seconds,
+        "counted_model_usage": [
+            {"model": used.model, "input_tokens": used.input_tokens, "output_tokens": used.output_tokens}
+            for used in request.counted
+        ],
     }
 
 
@@ -105,7 +110,13 @@ def _request(fields: JsonFields) -> ApprovalRequest:
         explanation=fields.text("explanation"),
         requested_at_seconds=fields.integer("requested_at_seconds"),
         expires_at_seconds=fields.integer("expires_at_seconds"),
+        # Requests of earlier versions say nothing of it.
+        counted=tuple(map(_counted, fields.objects("counted_model_usage", ()))),
     )
+
+
+def _counted(fields: JsonFields) -> ModelUsage:
+    return ModelUsage(fields.text("model"), fields.integer("input_tokens"), fields.integer("output_tokens"))
 
 
 def _terms(fields: JsonFields) -> ApprovalTerms:

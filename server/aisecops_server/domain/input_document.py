@@ -22,7 +22,7 @@ from aisecops_server.domain.canonical import canonical_bytes
 from aisecops_server.domain.decision import Mode
 from aisecops_server.domain.grounding import Grounding
 from aisecops_server.domain.identity import Principal
-from aisecops_server.domain.plan import ExecutionPlan, ModelUsage, Step
+from aisecops_server.domain.plan import ExecutionPlan, ModelUsage, Step, usage_beyond
 from aisecops_server.domain.provenance import Source
 
 SCHEMA_VERSION = 1
@@ -216,7 +216,7 @@ class ModelUsagePart(_Part):
 
 
 class ReportedPart(ModelUsagePart):
-    """What the agent says its models used since the plan before."""
+    """What the agent says its models used since the plan before, without what was counted when people were asked."""
 
     models: dict[str, ModelUsagePart]
 
@@ -257,6 +257,7 @@ class Circumstances:
     """What the world supplies besides the plan, recorded once and never looked up again.
 
     ``verified_links`` says of each link of the plan's chain whether the log shows it; what is not said is not shown.
+    ``counted`` is what of the plan's claim of model usage was counted when people were asked about the same plan.
     """
 
     mode: Mode
@@ -266,6 +267,7 @@ class Circumstances:
     approvals: tuple[GrantedApproval, ...] = ()
     verified_links: tuple[bool, ...] = ()
     usage: Usage = field(default_factory=Usage)
+    counted: tuple[ModelUsage, ...] = ()
 
 
 def build(plan: ExecutionPlan, *, plan_hash: str, grounding: Grounding, circumstances: Circumstances) -> bytes:
@@ -303,7 +305,7 @@ def build(plan: ExecutionPlan, *, plan_hash: str, grounding: Grounding, circumst
             "usage": {
                 "session_calls": circumstances.session_calls,
                 **circumstances.usage.facts(),
-                "reported": _reported(plan.model_usage),
+                "reported": _reported(usage_beyond(plan.model_usage, circumstances.counted)),
             },
             "approvals": [approval_json(approval) for approval in circumstances.approvals],
         }

@@ -6,7 +6,7 @@ and unique, arguments are strict JSON objects, dependencies point backwards, inf
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NewType
 
@@ -86,6 +86,20 @@ class ModelUsage:
     input_tokens: int
     output_tokens: int
 
+    def beyond(self, counted: ModelUsage) -> ModelUsage:
+        """Return what of it was not counted before."""
+        return ModelUsage(
+            self.model,
+            max(0, self.input_tokens - counted.input_tokens),
+            max(0, self.output_tokens - counted.output_tokens),
+        )
+
+    def with_more(self, other: ModelUsage) -> ModelUsage:
+        """Return the larger of each figure."""
+        return ModelUsage(
+            self.model, max(self.input_tokens, other.input_tokens), max(self.output_tokens, other.output_tokens)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ExecutionPlan:
@@ -108,3 +122,17 @@ class ExecutionPlan:
         """Return about how much text there is to read: sources, and arguments that are plain strings."""
         texts = [value for step in self.steps for value in step.arguments.values() if isinstance(value, str)]
         return sum(map(len, texts)) + sum(len(source.content or "") for source in self.sources)
+
+
+def usage_beyond(claimed: Sequence[ModelUsage], counted: Sequence[ModelUsage]) -> tuple[ModelUsage, ...]:
+    """Return what of a plan's claim was not counted when people were asked about the same plan."""
+    known = {item.model: item for item in counted}
+    return tuple(item.beyond(known.get(item.model, ModelUsage(item.model, 0, 0))) for item in claimed)
+
+
+def usage_counted(claimed: Sequence[ModelUsage], counted: Sequence[ModelUsage]) -> tuple[ModelUsage, ...]:
+    """Return all that is counted of a plan once its claim is counted too: it never falls."""
+    known = {item.model: item for item in counted}
+    for item in claimed:
+        known[item.model] = item.with_more(known.get(item.model, item))
+    return tuple(known.values())

@@ -32,6 +32,7 @@ from aisecops_server.domain.event import Event
 from aisecops_server.domain.input_document import Circumstances
 from aisecops_server.domain.notice import Notice
 from aisecops_server.domain.people import answerable_for, person_of
+from aisecops_server.domain.plan import ModelUsage, usage_counted
 from aisecops_server.ports import Ids
 from aisecops_server.ports.approvals import ApprovalStore
 from aisecops_server.usecases.controls import Asked, Commitment
@@ -72,7 +73,8 @@ class ApprovalControl:
         if refused:
             raise refused
         self.proofs.require_genuine(approval)
-        return replace(known, approvals=(approval.granted_by(_people(approval, asked.bundle.tables)),))
+        granted = approval.granted_by(_people(approval, asked.bundle.tables))
+        return replace(known, approvals=(granted,), counted=approval.request.counted)
 
     async def commitment(self, asked: Asked, decision: Decision) -> Commitment:
         """Return the request that ``decision`` opens, or the use of the approval that made it possible.
@@ -100,7 +102,7 @@ class ApprovalControl:
         return Commitment((change,), events, {"approval_id": approval.id})
 
     async def _asking(self, asked: Asked, decision: Decision, demand: ApprovalDemand) -> Commitment:
-        request = self._request(asked, decision, demand)
+        request = replace(self._request(asked, decision, demand), counted=await self._counted(asked))
         now = request.requested_at_seconds
         earlier = await self.store.open_for(request.agent_id, request.plan_hash)
         in_time = earlier is not None and earlier.state_at(now).is_open
@@ -114,6 +116,11 @@ class ApprovalControl:
         opening = OpenApproval(request, shown, tuple(self._notice(endpoint, request) for endpoint in self.endpoints))
         event = requested_event(opening, id=self.ids.event_id(), now_ns=asked.now_ns)
         return Commitment((*closing, opening), (*told, event), {"approval_id": request.id})
+
+    async def _counted(self, asked: Asked) -> tuple[ModelUsage, ...]:
+        """Return what is counted of the plan's claim once this decision is: also when it was asked before."""
+        before = (await self.store.approval(asked.approval_id)).request.counted if asked.approval_id else ()
+        return usage_counted(asked.plan.model_usage, before)
 
     def _notice(self, endpoint: str, request: ApprovalRequest) -> Notice:
         notice_id = self.ids.notice_id()
