@@ -24,12 +24,14 @@ from aisecops_server.domain.decision import Mode
 from aisecops_server.domain.identity import Principal, PrincipalId, Role
 from aisecops_server.domain.plan_builder import Fresh, build_plan
 from aisecops_server.domain.replay import ReplayRecord, Selection
+from aisecops_server.domain.screening.text_parts import PartDraft, ScreeningDraft, TextDirection, build_screening
 from aisecops_server.entrypoints.grpc.plan_codec import draft_of
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.decide import DecideCommand, Decided
 from aisecops_server.usecases.judge_decisions import Thoroughness
 from aisecops_server.usecases.resolve_policy import WantedPolicy
 from aisecops_server.usecases.run_replays import ReplayCommand
+from aisecops_server.usecases.screen import ScreenCommand
 
 from tests.records import Records
 from tests.support import opa_binary
@@ -47,6 +49,7 @@ class Recorded:
     decided: dict[str, Decided] = field(default_factory=dict)
     commits: int = 0
     forged: int = 0
+    screened: str = ""
 
     @property
     def policy(self) -> Path:
@@ -161,7 +164,7 @@ def copy_of(recorded: Recorded, root: Path) -> Recorded:
     settings = recorded.settings.model_copy(
         update={"state_dir": root / "s", "engine_dir": root / "engines", "repository": str(root / "policy")}
     )
-    return Recorded(root, settings, recorded.first, recorded.decided, recorded.commits)
+    return replace(recorded, root=root, settings=settings)
 
 
 async def replayed(
@@ -185,3 +188,14 @@ def classes(record: ReplayRecord) -> dict[str, int]:
     """Return the counts of a finished replay's classes that are not zero."""
     assert record.report is not None, record.problem
     return {entry["verdict_class"]: entry["count"] for entry in record.report["classes"] if entry["count"]}
+
+
+async def screen(recorded: Recorded, text: str, *, agent: str) -> None:
+    """Have a prompt screened on the live policy, and keep the decision's id."""
+    async with compose(recorded.settings) as plane:
+        await plane.policy.sync()
+        draft = ScreeningDraft(TextDirection.PROMPT, (PartDraft("p1", text),))
+        screening = build_screening(draft, plane.ids.trace_id())
+        principal = Principal(PrincipalId(agent), "token", frozenset({Role.AGENT}))
+        screened = await plane.screen(ScreenCommand(principal=principal, screening=screening))
+    recorded.screened = str(screened.details["decision_id"])

@@ -91,6 +91,19 @@ class Replays:
         """
         return self._call(self._stub.CancelReplay, api.CancelReplayRequest(replay_id=replay_id)).replay
 
+    def why(self, replay_id: str, *, decision_id: str = "", trace_id: str = "") -> api.ExplainChangeResponse:
+        """Return why a decision, or those of a trace, are made differently in a replay.
+
+        Raises:
+            AisecopsClientError: there is no such replay, decision or trace.
+        """
+        asked = api.ExplainChangeRequest(replay_id=replay_id)
+        if decision_id:
+            asked.decision_id = decision_id
+        if trace_id:
+            asked.trace_id = trace_id
+        return self._call(self._stub.ExplainChange, asked)
+
     @property
     def _stub(self) -> ReplayServiceStub:
         return ReplayServiceStub(self.client.channel)

@@ -277,7 +277,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
                 log=plane.log,
                 publish=plane.publish,
                 export=plane.export,
-                replays=ReplayUseCases(replays.runs, replays.reads),
+                replays=ReplayUseCases(replays.runs, replays.reads, replays.why),
                 authenticator=plane.authenticator,
                 note_refusal=refusals.note,
                 ids=plane.ids,

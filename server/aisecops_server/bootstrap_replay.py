@@ -27,16 +27,20 @@ from aisecops_server.adapters.system import SystemClock
 from aisecops_server.domain.compiled_tables import compile_tables
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.ports import Clock, Signer
-from aisecops_server.ports.replay import History
+from aisecops_server.ports.replay import History, ReplayStore
 from aisecops_server.settings import Settings
+from aisecops_server.usecases.attribute_change import AttributeChange
 from aisecops_server.usecases.check_fidelity import CheckFidelity
 from aisecops_server.usecases.compare_policies import CompareMeanings
 from aisecops_server.usecases.evaluate_documents import EvaluateDocuments
+from aisecops_server.usecases.explain_change import ExplainChange, Judges, SeekOtherwise
 from aisecops_server.usecases.judge_decisions import JudgeDecisions
+from aisecops_server.usecases.offer_grant import OfferGrant
 from aisecops_server.usecases.read_replays import ReadReplays
 from aisecops_server.usecases.replay import PART_DECISIONS, Replay
 from aisecops_server.usecases.resolve_policy import ResolvePolicy
 from aisecops_server.usecases.run_replays import RunReplays
+from aisecops_server.usecases.search_change import SearchChange
 
 BUNDLE_KEY = "bundle"
 # A batch is asked at once and its machine may be busy with decisions that somebody waits for.
@@ -50,6 +54,7 @@ class Replaying:
     history: History
     runs: RunReplays
     reads: ReadReplays
+    why: ExplainChange
     policies: ResolvePolicy
     engines: OpaEngines
     given_engine: str = ""
@@ -93,28 +98,52 @@ async def replaying(
             given = engines.add(await asyncio.to_thread(binary.examine, engine, source="given path"))
         store = SqliteReplayStore(state / "replay" / "replay.db")
         closing.push_async_callback(store.close)
-        reader = OpaPolicyReader(OpaCli(lambda: opa.path))
+        repository = repository_of(settings)
         policies = ResolvePolicy(
-            repository=repository_of(settings),
+            repository=repository,
             builder=_builder(state / "bundles", signer, opa.path),
             drafts=_builder(state / "replay" / "bundles", signer, opa.path),
-            reader=reader,
+            reader=OpaPolicyReader(OpaCli(lambda: opa.path)),
             engines=engines,
         )
-        evaluate = EvaluateDocuments(engines, store, deadline_seconds=settings.deadline_seconds * _PATIENCE)
-        meanings = CompareMeanings(reader)
+        clock = clock or SystemClock()
+        judges = _judges(policies, store, settings.deadline_seconds * _PATIENCE)
         replay = Replay(
             history=history,
             store=store,
             policies=policies,
-            fidelity=CheckFidelity(policies, engines, evaluate),
-            judge=JudgeDecisions(policies, evaluate, meanings),
-            meanings=meanings,
+            fidelity=judges.fidelity,
+            judge=judges.judge,
+            meanings=judges.meanings,
             part_decisions=part_decisions,
         )
-        runs = RunReplays(history=history, store=store, policies=policies, replay=replay, clock=clock or SystemClock())
+        runs = RunReplays(history=history, store=store, policies=policies, replay=replay, clock=clock)
         closing.push_async_callback(runs.close)
-        yield Replaying(history, runs, ReadReplays(store, runs), policies, engines, given)
+        reads = ReadReplays(store, runs)
+        why = ExplainChange(history, store, reads, judges, _seeking(judges, clock), repository)
+        yield Replaying(history, runs, reads, why, policies, engines, given)
+
+
+def _judges(policies: ResolvePolicy, store: ReplayStore, deadline_seconds: float) -> Judges:
+    evaluate = EvaluateDocuments(policies.engines, store, deadline_seconds=deadline_seconds)
+    meanings = CompareMeanings(policies.reader)
+    return Judges(
+        policies=policies,
+        engines=policies.engines,
+        evaluate=evaluate,
+        judge=JudgeDecisions(policies, evaluate, meanings),
+        fidelity=CheckFidelity(policies, policies.engines, evaluate),
+        meanings=meanings,
+    )
+
+
+def _seeking(judges: Judges, clock: Clock) -> SeekOtherwise:
+    policies, evaluate = judges.policies, judges.evaluate
+    return SeekOtherwise(
+        SearchChange(clock),
+        OfferGrant(policies, evaluate, policies.reader),
+        AttributeChange(policies, evaluate, policies.reader),
+    )
 
 
 def repository_of(settings: Settings) -> GitRepository:

@@ -63,4 +63,4 @@ def no_replays() -> ReplayUseCases:
         replay=None,  # type: ignore[arg-type]
         clock=FakeClock(),
     )
-    return ReplayUseCases(runs, ReadReplays(store, runs))
+    return ReplayUseCases(runs, ReadReplays(store, runs), why=None)  # type: ignore[arg-type]

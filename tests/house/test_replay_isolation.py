@@ -14,18 +14,33 @@ from tests.house import tree
 
 USECASES = f"{tree.SERVER}/usecases/"
 REPLAY = (
+    "attribute_change",
     "check_fidelity",
     "compare_policies",
     "evaluate_documents",
+    "explain_change",
     "judge_decisions",
+    "offer_grant",
     "read_replays",
     "replay",
     "resolve_policy",
     "run_replays",
+    "search_change",
 )
 # Of the world beyond replay's own ports: policy to read and build, an engine to ask, a clock.
 PORTS = {"BundleBuilder", "Clock", "PolicyEngine", "PolicyRepository"}
-LIBRARY = {"__future__", "asyncio", "collections", "contextlib", "dataclasses", "enum", "hashlib", "re", "typing"}
+LIBRARY = {
+    "__future__",
+    "asyncio",
+    "collections",
+    "contextlib",
+    "dataclasses",
+    "enum",
+    "hashlib",
+    "itertools",
+    "re",
+    "typing",
+}
 READING = {
     "History": {"head", "count", "places", "strata", "read", "of_trace", "decision"},
     "Engines": {"engine", "named", "acquire"},
@@ -37,6 +52,8 @@ READING = {
         "part",
         "keep_part",
         "list_parts",
+        "keep_draft",
+        "draft",
         "results",
         "save",
         "load",

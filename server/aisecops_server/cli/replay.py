@@ -12,6 +12,7 @@ replay = group(
     entries={
         "run": Entry(f"{_HERE}:run", "Replay history and say what flips."),
         "show": Entry(f"{_HERE}:show_replay", "Show a replay and the decisions that changed."),
+        "why": Entry(f"{_HERE}:why", "Say why a decision flips, and what would have to be otherwise."),
         "list": Entry(f"{_HERE}:list_replays", "List replays, newest first."),
         "cancel": Entry(f"{_HERE}:cancel", "Stop a replay; what it found is kept."),
     },

@@ -94,6 +94,36 @@ def show_replay(*, replay: str, local: bool, **narrow: Any) -> ExitCode:
     return _exit_code(found.report, "changed") if found.HasField("report") else ExitCode.OK
 
 
+@command(
+    "why",
+    examples="""
+    aisecops replay why rpl-6cbe68d00ca61b32f8f66b22 dec-01a21687da75914ec94d11d586f1067c
+    aisecops replay why rpl-6cbe68d00ca61b32f8f66b22 01a21687da5b5d32b483b88d48cc15aa -o json
+    """,
+)
+@click.argument("replay", help="A replay's id, as 'replay run' prints it.")
+@click.argument("subject", metavar="DECISION|TRACE", help="A decision's id, or a trace's for all its decisions.")
+@click.option("--local", is_flag=True, help=_LOCAL)
+def why(*, replay: str, subject: str, local: bool) -> ExitCode:
+    """Say why a decision flips, and what would have to be otherwise.
+
+    Names the rules that fire now and no longer, the difference between the policies that is decisive (each is taken
+    back alone, and the decision evaluated), the facts that those rules read, and the smallest change of the input with
+    which the candidate would decide otherwise, verified by evaluating; where none is found, after how many tries.
+    """
+    from aisecops_server.cli.connection import to_json  # noqa: PLC0415
+
+    explained = to_json(_place(local=local).why(replay, subject))
+
+    def draw(console: Console) -> None:
+        from aisecops_server.terminal.flips import change_block  # noqa: PLC0415
+
+        console.print(change_block(console, explained))
+
+    show(explained, draw)
+    return ExitCode.OK
+
+
 @command("list", examples="aisecops replay list --limit 5")
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="Replays on a page.")
 @click.option("--page", default="", help="The nextPageToken of the page before.")

@@ -18,6 +18,7 @@ from aisecops_server.cli.connection import connect
 from aisecops_server.domain.replay import ReplayId
 from aisecops_server.entrypoints.grpc.replay_codec import (
     command_of,
+    explain_change_message,
     replay_message,
     result_filter_of,
     result_message,
@@ -46,6 +47,10 @@ class Place(Protocol):
 
     def results(self, replay_id: str, narrow: api.ReplayResultFilter) -> list[replay_pb2.ReplayResult]:
         """Return what did not stay the same."""
+        ...
+
+    def why(self, replay_id: str, subject: str) -> api.ExplainChangeResponse:
+        """Return why a decision, or those of a trace, are made differently."""
         ...
 
 
@@ -80,6 +85,11 @@ class ControlPlane:
         """Return what did not stay the same."""
         with connect() as client:
             return list(Replays(client).results(replay_id, narrow))
+
+    def why(self, replay_id: str, subject: str) -> api.ExplainChangeResponse:
+        """Return why a decision, or those of a trace, are made differently."""
+        with connect() as client:
+            return Replays(client).why(replay_id, **_subject(subject))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +147,21 @@ class Here:
 
         return self._within(results)
 
+    def why(self, replay_id: str, subject: str) -> api.ExplainChangeResponse:
+        """Return why a decision, or those of a trace, are made differently."""
+
+        async def why(made: Replaying) -> api.ExplainChangeResponse:
+            return explain_change_message(await made.why(ReplayId(replay_id), **_subject(subject)))
+
+        return self._within(why)
+
     def _within(self, work: Callable[[Replaying], Coroutine[Any, Any, _R]]) -> _R:
         async def run() -> _R:
             async with replaying(settings(), niceness=0, engine=self.engine) as made:
                 return await work(made)
 
         return asyncio.run(run())
+
+
+def _subject(text: str) -> dict[str, str]:
+    return {"decision_id" if text.startswith("dec-") else "trace_id": text}

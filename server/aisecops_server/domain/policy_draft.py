@@ -13,6 +13,7 @@ from dataclasses import replace
 from aisecops_server.domain.bundle import CommitId, PolicyTree
 from aisecops_server.domain.canonical import JsonValue, canonical_bytes
 from aisecops_server.domain.errors import InvalidRequestError
+from aisecops_server.domain.policy_meaning import Change
 from aisecops_server.domain.policy_paths import (
     MAX_ENTRIES,
     MAX_FILE_BYTES,
@@ -60,6 +61,50 @@ def changed_tree(tree: PolicyTree, tables: Mapping[str, JsonValue], changes: Seq
         files[_path_of(tree, table)] = canonical_bytes(made[table])
     paths = {_path_of(tree, change.table) for change in changes}
     return _named(files, tree.drafted | paths)
+
+
+def undone(tree: PolicyTree, change: Change, *, before: PolicyTree, tables: Mapping[str, JsonValue]) -> PolicyTree:
+    """Return ``tree``, whose tables are ``tables``, with one change since ``before`` taken back.
+
+    A value of a table is taken back alone; of a rule, the file that it stands in.
+    """
+    if change.path:
+        return with_row(tree, tables, change.path, change.was, removes=not change.before.file)
+    files = dict(tree.files)
+    paths = {part.file for part in (change.before, change.after) if part.file}
+    for path in paths:
+        files.pop(path, None)
+        if path in before.files:
+            files[path] = before.files[path]
+    return _named(files, tree.drafted | paths & files.keys())
+
+
+def with_row(
+    tree: PolicyTree,
+    tables: Mapping[str, JsonValue],
+    path: Sequence[str],
+    value: JsonValue,
+    *,
+    removes: bool = False,
+) -> PolicyTree:
+    """Return ``tree``, whose tables are ``tables``, with one row as ``value``, or without it.
+
+    Unlike the dots of a change that a person writes, ``path`` leaves no doubt where a key ends.
+    """
+    file = _path_of(tree, path[0])
+    table = _with_value(tables[path[0]], path[1:], value, removes=removes)
+    return _named({**tree.files, file: canonical_bytes(table)}, tree.drafted | {file})
+
+
+def _with_value(part: JsonValue, path: Sequence[str], value: JsonValue, *, removes: bool) -> JsonValue:
+    inner = dict(part) if isinstance(part, Mapping) else {}
+    if len(path) > 1:
+        inner[path[0]] = _with_value(inner.get(path[0], {}), path[1:], value, removes=removes)
+    elif removes:
+        inner.pop(path[0], None)
+    else:
+        inner[path[0]] = value
+    return inner
 
 
 def _named(files: Mapping[str, bytes], drafted: frozenset[str]) -> PolicyTree:

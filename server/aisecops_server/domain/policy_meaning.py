@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from aisecops_server.domain.canonical import JsonValue, canonical_bytes
@@ -74,7 +74,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One difference in meaning. ``subject`` is a rule, a package of the library, or a row's path in dots."""
+    """One difference in meaning. ``subject`` is a rule, a package of the library, or a row's path in dots.
+
+    Of a row, ``path`` is where it stands, from the table's name on, and ``was`` its value before.
+    """
 
     kind: ChangeKind
     subject: str
@@ -82,6 +85,7 @@ class Change:
     before: Part
     after: Part
     path: tuple[str, ...] = ()
+    was: JsonValue = field(default=None, hash=False)
 
     @property
     def rule(self) -> str:
@@ -168,7 +172,8 @@ def _row_changes(before: PolicyText, after: PolicyText) -> list[Change]:
         if was is None or now is None or canonical_bytes(was.value) != canonical_bytes(now.value):
             kind = ChangeKind.ROW_ADDED if was is None else ChangeKind.ROW_CHANGED
             kind = ChangeKind.ROW_REMOVED if now is None else kind
-            found.append(Change(kind, ".".join(path), "", _row_part(was), _row_part(now), path))
+            value = None if was is None else was.value
+            found.append(Change(kind, ".".join(path), "", _row_part(was), _row_part(now), path, value))
     return found
 
 

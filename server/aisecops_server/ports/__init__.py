@@ -191,6 +191,10 @@ class PolicyRepository(Protocol):
         """Return whether ``of`` is an ancestor of ``commit_id`` (or is it)."""
         ...
 
+    async def web_page(self) -> str:
+        """Return where people look at the repository in a browser; empty when its name does not tell."""
+        ...
+
     async def tree(self, commit_id: CommitId) -> PolicyTree:
         """Return the policy files of a commit.
 

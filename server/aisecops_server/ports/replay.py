@@ -127,6 +127,14 @@ class ReplayStore(Protocol):
         """Return the results of one part of a replay, by its number; ``None`` when there are no more."""
         ...
 
+    async def keep_draft(self, tree: PolicyTree) -> None:
+        """Keep the files of a draft, under the name that its content has."""
+        ...
+
+    async def draft(self, name: str) -> PolicyTree | None:
+        """Return a draft by its name, if it is kept."""
+        ...
+
     async def save(self, record: ReplayRecord) -> None:
         """Keep how far a replay is."""
         ...

@@ -89,6 +89,32 @@ class ResolvePolicy:
         side = Side(name, revision=tree.commit, digest=bundle.digest, engine=engine, changes=texts)
         return ResolvedPolicy(side, changes, tree, bundle)
 
+    async def again(self, side: Side, draft: PolicyTree | None) -> ResolvedPolicy:
+        """Return once more what a side of a replay was; ``draft`` are its files where it stands in no commit.
+
+        Raises:
+            UnknownRevisionError: its files are nowhere any more.
+            BundleRejectedError: it cannot be built.
+            EngineUnavailableError: the engine is no longer installed.
+        """
+        self.engines.named(side.engine)
+        changes = tuple(table_change(text) for text in side.changes)
+        if side.is_recorded_policy:
+            return ResolvedPolicy(side, changes)
+        tree = draft or await self.tree_of(side.revision)
+        if tree is None:
+            raise UnknownRevisionError(
+                f"the policy of the replay, {side.name}, cannot be found any more",
+                hint="Run the replay again",
+                revision=side.revision,
+            )
+        return ResolvedPolicy(side, changes, tree, await self.bundle(tree))
+
+    async def own_tree(self, decision: RecordedDecision, changes: tuple[TableChange, ...] = ()) -> PolicyTree | None:
+        """Return the files of the policy that decided, with ``changes`` to them, or nothing when they are gone."""
+        tree = await self.tree_of(decision.text("bundle_revision"))
+        return None if tree is None else await self._changed(tree, changes)
+
     async def bundle(self, tree: PolicyTree) -> Bundle:
         """Return the bundle of a tree, a draft's from the store of drafts.
 

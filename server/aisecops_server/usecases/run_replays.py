@@ -122,6 +122,10 @@ class RunReplays:
     async def _begin(self, question: Question, contest: Contest, asked_by: str) -> ReplayRecord:
         if len(self._running) > MOST_WAITING:
             raise OverloadedError("too many replays wait already", hint="Wait for one to end, or cancel one")
+        for side in (contest.candidate, contest.baseline):
+            # A draft stands nowhere else, and somebody may ask later why it decides as it does.
+            if side is not None and side.tree is not None and side.tree.drafted:
+                await self._store.keep_draft(side.tree)
         record = ReplayRecord(
             id=question.replay_id,
             question=question.as_json(),

@@ -19,7 +19,8 @@ from aisecops_client.replays import Replays
 from aisecops_server.bootstrap import issuer, serving
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.domain.identity import Role
-from aisecops_server.entrypoints.grpc.replay_codec import report_message, result_message
+from aisecops_server.domain.replay import ReplayId
+from aisecops_server.entrypoints.grpc.replay_codec import explain_change_message, report_message, result_message
 from aisecops_server.usecases.read_replays import ResultFilter
 from aisecops_server.usecases.resolve_policy import WantedPolicy
 from google.protobuf.json_format import MessageToDict
@@ -287,6 +288,48 @@ async def test_the_exit_code_says_what_came_of_it(history: Recorded, line: tuple
     done, out, err = await program(history, "replay", "run", *line, "--local", "-o", "json")
     assert done == code, out + err
     assert ("error" in json.loads(out)) == (code not in (ExitCode.OK, ExitCode.REPLAY_CHANGED))
+
+
+async def test_why_is_the_same_by_rpc_by_the_command_line_and_by_the_library(history: Recorded) -> None:
+    refund = history.decision("refund-lost-parcel")
+    async with serving(history.settings):
+
+        def ask(replays: Replays) -> tuple[str, api.ExplainChangeResponse]:
+            *_, last = replays.watch(replays.start(on()).replay_id)
+            return last.replay_id, replays.why(last.replay_id, decision_id=refund)
+
+        replay_id, answered = await as_role(history, ask, Role.AUDITOR)
+
+        def refused(replays: Replays) -> str:
+            with pytest.raises(AisecopsClientError) as error:
+                replays.why(replay_id, decision_id=refund)
+            return error.value.reason
+
+        # It tells what would get past a rule.
+        assert [await as_role(history, refused, role, subject=SUPPORT) for role in (Role.APP, Role.AGENT)] == [
+            "NOT_PERMITTED",
+            "NOT_PERMITTED",
+        ]
+    async with open_replaying(history) as replaying:
+        library = explain_change_message(await replaying.why(ReplayId(replay_id), decision_id=refund))
+    code, out, err = await program(history, "replay", "why", replay_id, refund, "--local", "-o", "json")
+    assert code == ExitCode.OK, err
+    assert shown(answered) == shown(library) == json.loads(out)
+    trace = str(history.decided["refund-lost-parcel"].details["trace_id"])
+    drawn = await program(history, "replay", "why", replay_id, trace, "--local")
+    flat = " ".join(drawn[1].split())
+    for part in (
+        "✓ allowed → ▲ escalated",
+        "approval.amount_over_limit at refund fires now",
+        f"{LIMIT} 100 → 50",
+        "decisive: taken back alone, the decision stays",
+        "/plan/steps/1/arguments/amount = 64",
+        "If amount of crm/issue_refund were 50: ✓ allowed",
+        "without any part of it, the decision stays",
+    ):
+        assert part in flat, drawn
+    missing = await program(history, "replay", "why", replay_id, "dec-nothing", "--local")
+    assert missing[0] == ExitCode.NOT_FOUND
 
 
 async def test_a_person_sees_what_flips_and_why(history: Recorded) -> None:

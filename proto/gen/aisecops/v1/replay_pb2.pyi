@@ -1101,3 +1101,345 @@ class ReplayResult(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReplayResult: _TypeAlias = ReplayResult  # noqa: Y015
+
+@_typing.final
+class RulePlace(_message.Message):
+    """RulePlace is where a rule stands on one side."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILE_FIELD_NUMBER: _builtins.int
+    LINE_FIELD_NUMBER: _builtins.int
+    LINK_FIELD_NUMBER: _builtins.int
+    file: _builtins.str
+    """File is its path in the repository; empty when the side has no such rule."""
+    line: _builtins.int
+    """Line counts from 1."""
+    link: _builtins.str
+    """Link shows it in a browser, where the repository has a page on the web."""
+    def __init__(
+        self,
+        *,
+        file: _builtins.str = ...,
+        line: _builtins.int = ...,
+        link: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "line", b"line", "link", b"link"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RulePlace: _TypeAlias = RulePlace  # noqa: Y015
+
+@_typing.final
+class RuleChange(_message.Message):
+    """RuleChange is a rule that fires on one side only."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    STEP_ID_FIELD_NUMBER: _builtins.int
+    EFFECT_FIELD_NUMBER: _builtins.int
+    FIRES_NOW_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    rule: _builtins.str
+    """Rule is the rule."""
+    step_id: _builtins.str
+    """Step_id is the step; empty for the whole plan."""
+    effect: _builtins.str
+    """Effect is what it asks for."""
+    fires_now: _builtins.bool
+    """Fires_now is true when it fires on the candidate, false when it fired before."""
+    title: _builtins.str
+    """Title is the rule's own."""
+    message: _builtins.str
+    """Message is what it says."""
+    @_builtins.property
+    def before(self) -> Global___RulePlace:
+        """Before is where it stands in the policy that decided."""
+
+    @_builtins.property
+    def after(self) -> Global___RulePlace:
+        """After is where it stands in the candidate."""
+
+    def __init__(
+        self,
+        *,
+        rule: _builtins.str = ...,
+        step_id: _builtins.str = ...,
+        effect: _builtins.str = ...,
+        fires_now: _builtins.bool = ...,
+        title: _builtins.str = ...,
+        message: _builtins.str = ...,
+        before: Global___RulePlace | None = ...,
+        after: Global___RulePlace | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "effect", b"effect", "fires_now", b"fires_now", "message", b"message", "rule", b"rule", "step_id", b"step_id", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RuleChange: _TypeAlias = RuleChange  # noqa: Y015
+
+@_typing.final
+class PolicyCause(_message.Message):
+    """PolicyCause is a difference between the two policies that concerns the decision."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGE_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    BEFORE_LINK_FIELD_NUMBER: _builtins.int
+    AFTER_LINK_FIELD_NUMBER: _builtins.int
+    weight: _builtins.str
+    """Weight is `DECISIVE` when the decision stays as it was without it, `NOT_DECISIVE`, or `NOT_TESTED`."""
+    before_link: _builtins.str
+    """Before_link shows where it was in a browser."""
+    after_link: _builtins.str
+    """After_link shows where it is in a browser."""
+    @_builtins.property
+    def change(self) -> Global___PolicyChange:
+        """Change is the difference."""
+
+    def __init__(
+        self,
+        *,
+        change: Global___PolicyChange | None = ...,
+        weight: _builtins.str = ...,
+        before_link: _builtins.str = ...,
+        after_link: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_link", b"after_link", "before_link", b"before_link", "change", b"change", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PolicyCause: _TypeAlias = PolicyCause  # noqa: Y015
+
+@_typing.final
+class ReadFact(_message.Message):
+    """ReadFact is a part of the input document that a rule read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    POINTER_FIELD_NUMBER: _builtins.int
+    VALUE_JSON_FIELD_NUMBER: _builtins.int
+    DECISIVE_FIELD_NUMBER: _builtins.int
+    rule: _builtins.str
+    """Rule is the rule."""
+    pointer: _builtins.str
+    """Pointer is the RFC 6901 pointer into the input document."""
+    value_json: _builtins.str
+    """Value_json is the value there, as JSON."""
+    decisive: _builtins.bool
+    """Decisive is true when another value there keeps the rule from firing, found by evaluating."""
+    def __init__(
+        self,
+        *,
+        rule: _builtins.str = ...,
+        pointer: _builtins.str = ...,
+        value_json: _builtins.str = ...,
+        decisive: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisive", b"decisive", "pointer", b"pointer", "rule", b"rule", "value_json", b"value_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadFact: _TypeAlias = ReadFact  # noqa: Y015
+
+@_typing.final
+class InputEdit(_message.Message):
+    """InputEdit is one place of the input document that would be otherwise."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POINTER_FIELD_NUMBER: _builtins.int
+    BEFORE_JSON_FIELD_NUMBER: _builtins.int
+    AFTER_JSON_FIELD_NUMBER: _builtins.int
+    pointer: _builtins.str
+    """Pointer is the RFC 6901 pointer; of a grant, the row of the agents table."""
+    before_json: _builtins.str
+    """Before_json is what stands there, as JSON; empty when nothing does."""
+    after_json: _builtins.str
+    """After_json is what would stand there, as JSON; empty when nothing would."""
+    def __init__(
+        self,
+        *,
+        pointer: _builtins.str = ...,
+        before_json: _builtins.str = ...,
+        after_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_json", b"after_json", "before_json", b"before_json", "pointer", b"pointer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InputEdit: _TypeAlias = InputEdit  # noqa: Y015
+
+@_typing.final
+class InputChange(_message.Message):
+    """InputChange is one thing that would be otherwise."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    EDITS_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """Kind is a word such as `GROUNDING`, `APPROVAL`, `ARGUMENT`, `SOURCE`, `BUDGET` or `GRANT`."""
+    words: _builtins.str
+    """Words say it for people, behind "if"."""
+    @_builtins.property
+    def edits(self) -> _containers.RepeatedCompositeFieldContainer[Global___InputEdit]:
+        """Edits are the places."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        words: _builtins.str = ...,
+        edits: _abc.Iterable[Global___InputEdit] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["edits", b"edits", "kind", b"kind", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InputChange: _TypeAlias = InputChange  # noqa: Y015
+
+@_typing.final
+class SmallestChange(_message.Message):
+    """SmallestChange is the smallest change of the input that would decide otherwise, as far as one was found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FOUND_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    OTHERS_FIELD_NUMBER: _builtins.int
+    TRIES_FIELD_NUMBER: _builtins.int
+    ENDED_BY_FIELD_NUMBER: _builtins.int
+    found: _builtins.bool
+    """Found is false when none was found within the tries."""
+    outcome: _decision_pb2.Outcome.ValueType
+    """Outcome is what would be decided then."""
+    words: _builtins.str
+    """Words say it in a sentence."""
+    tries: _builtins.int
+    """Tries counts evaluations that were made to find it."""
+    ended_by: _builtins.str
+    """Ended_by is `tries` or `time` when a bound ended the search, and empty when everything was tried."""
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___InputChange]:
+        """Parts are what would be otherwise; without any one of them the decision stays."""
+
+    @_builtins.property
+    def others(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Others are other single changes that would do."""
+
+    def __init__(
+        self,
+        *,
+        found: _builtins.bool = ...,
+        outcome: _decision_pb2.Outcome.ValueType = ...,
+        words: _builtins.str = ...,
+        parts: _abc.Iterable[Global___InputChange] | None = ...,
+        others: _abc.Iterable[_builtins.str] | None = ...,
+        tries: _builtins.int = ...,
+        ended_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_by", b"ended_by", "found", b"found", "others", b"others", "outcome", b"outcome", "parts", b"parts", "tries", b"tries", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SmallestChange: _TypeAlias = SmallestChange  # noqa: Y015
+
+@_typing.final
+class ChangeExplanation(_message.Message):
+    """ChangeExplanation says why one decision is made differently."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    REPRODUCED_FIELD_NUMBER: _builtins.int
+    NOT_REPRODUCED_BECAUSE_FIELD_NUMBER: _builtins.int
+    BEFORE_REVISION_FIELD_NUMBER: _builtins.int
+    AFTER_REVISION_FIELD_NUMBER: _builtins.int
+    BEFORE_LINK_FIELD_NUMBER: _builtins.int
+    AFTER_LINK_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    CAUSES_FIELD_NUMBER: _builtins.int
+    CAUSES_LEFT_OUT_FIELD_NUMBER: _builtins.int
+    FACTS_FIELD_NUMBER: _builtins.int
+    SMALLEST_FIELD_NUMBER: _builtins.int
+    reproduced: _builtins.bool
+    """Reproduced is true when the decision comes out again on its own policy and engine."""
+    not_reproduced_because: _builtins.str
+    """Not_reproduced_because says why not."""
+    before_revision: _builtins.str
+    """Before_revision is the policy that decided."""
+    after_revision: _builtins.str
+    """After_revision is the candidate; of a draft, a name for its content."""
+    before_link: _builtins.str
+    """Before_link shows the commit in a browser, where the repository has a page on the web."""
+    after_link: _builtins.str
+    """After_link shows the candidate's commit."""
+    causes_left_out: _builtins.int
+    """Causes_left_out counts differences that do not concern it."""
+    @_builtins.property
+    def result(self) -> Global___ReplayResult:
+        """Result is what became of it."""
+
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuleChange]:
+        """Rules are those that fire now and no longer."""
+
+    @_builtins.property
+    def causes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyCause]:
+        """Causes are the differences between the policies that concern it, the decisive ones first."""
+
+    @_builtins.property
+    def facts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReadFact]:
+        """Facts are what those rules read."""
+
+    @_builtins.property
+    def smallest(self) -> Global___SmallestChange:
+        """Smallest is the smallest change that would decide otherwise."""
+
+    def __init__(
+        self,
+        *,
+        result: Global___ReplayResult | None = ...,
+        reproduced: _builtins.bool = ...,
+        not_reproduced_because: _builtins.str = ...,
+        before_revision: _builtins.str = ...,
+        after_revision: _builtins.str = ...,
+        before_link: _builtins.str = ...,
+        after_link: _builtins.str = ...,
+        rules: _abc.Iterable[Global___RuleChange] | None = ...,
+        causes: _abc.Iterable[Global___PolicyCause] | None = ...,
+        causes_left_out: _builtins.int = ...,
+        facts: _abc.Iterable[Global___ReadFact] | None = ...,
+        smallest: Global___SmallestChange | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["result", b"result", "smallest", b"smallest"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_link", b"after_link", "after_revision", b"after_revision", "before_link", b"before_link", "before_revision", b"before_revision", "causes", b"causes", "causes_left_out", b"causes_left_out", "facts", b"facts", "not_reproduced_because", b"not_reproduced_because", "reproduced", b"reproduced", "result", b"result", "rules", b"rules", "smallest", b"smallest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangeExplanation: _TypeAlias = ChangeExplanation  # noqa: Y015

@@ -380,3 +380,71 @@ class CancelReplayResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelReplayResponse: _TypeAlias = CancelReplayResponse  # noqa: Y015
+
+@_typing.final
+class ExplainChangeRequest(_message.Message):
+    """ExplainChangeRequest names a replay, and a decision or a trace."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLAY_ID_FIELD_NUMBER: _builtins.int
+    DECISION_ID_FIELD_NUMBER: _builtins.int
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    replay_id: _builtins.str
+    """Replay_id names the replay."""
+    decision_id: _builtins.str
+    """Decision_id names one decision."""
+    trace_id: _builtins.str
+    """Trace_id names all decisions of a trace."""
+    def __init__(
+        self,
+        *,
+        replay_id: _builtins.str = ...,
+        decision_id: _builtins.str = ...,
+        trace_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "subject", b"subject", "trace_id", b"trace_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "replay_id", b"replay_id", "subject", b"subject", "trace_id", b"trace_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["decision_id", "trace_id"]  # noqa: Y015
+    _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_subject) -> _WhichOneofReturnType_subject | None: ...
+
+Global___ExplainChangeRequest: _TypeAlias = ExplainChangeRequest  # noqa: Y015
+
+@_typing.final
+class ExplainChangeResponse(_message.Message):
+    """ExplainChangeResponse says why."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLAY_ID_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    SAME_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_FIELD_NUMBER: _builtins.int
+    replay_id: _builtins.str
+    """Replay_id is the replay."""
+    same: _builtins.int
+    """Same counts decisions that stay the same."""
+    left_out: _builtins.int
+    """Left_out counts changes beyond those."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[_replay_pb2.ChangeExplanation]:
+        """Changes are the decisions that are made differently, at most 8."""
+
+    def __init__(
+        self,
+        *,
+        replay_id: _builtins.str = ...,
+        changes: _abc.Iterable[_replay_pb2.ChangeExplanation] | None = ...,
+        same: _builtins.int = ...,
+        left_out: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "left_out", b"left_out", "replay_id", b"replay_id", "same", b"same"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainChangeResponse: _TypeAlias = ExplainChangeResponse  # noqa: Y015

@@ -65,6 +65,11 @@ class ReplayServiceStub:
                 request_serializer=aisecops_dot_v1_dot_replay__service__pb2.CancelReplayRequest.SerializeToString,
                 response_deserializer=aisecops_dot_v1_dot_replay__service__pb2.CancelReplayResponse.FromString,
                 _registered_method=True)
+        self.ExplainChange = channel.unary_unary(
+                '/aisecops.v1.ReplayService/ExplainChange',
+                request_serializer=aisecops_dot_v1_dot_replay__service__pb2.ExplainChangeRequest.SerializeToString,
+                response_deserializer=aisecops_dot_v1_dot_replay__service__pb2.ExplainChangeResponse.FromString,
+                _registered_method=True)
 
 
 class ReplayServiceServicer:
@@ -113,6 +118,14 @@ class ReplayServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainChange(self, request, context):
+        """ExplainChange says why a decision, or those of a trace, are made differently in a replay, and what would have to be
+        otherwise.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ReplayServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -145,6 +158,11 @@ def add_ReplayServiceServicer_to_server(servicer, server):
                     servicer.CancelReplay,
                     request_deserializer=aisecops_dot_v1_dot_replay__service__pb2.CancelReplayRequest.FromString,
                     response_serializer=aisecops_dot_v1_dot_replay__service__pb2.CancelReplayResponse.SerializeToString,
+            ),
+            'ExplainChange': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainChange,
+                    request_deserializer=aisecops_dot_v1_dot_replay__service__pb2.ExplainChangeRequest.FromString,
+                    response_serializer=aisecops_dot_v1_dot_replay__service__pb2.ExplainChangeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -310,6 +328,33 @@ class ReplayService:
             '/aisecops.v1.ReplayService/CancelReplay',
             aisecops_dot_v1_dot_replay__service__pb2.CancelReplayRequest.SerializeToString,
             aisecops_dot_v1_dot_replay__service__pb2.CancelReplayResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainChange(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aisecops.v1.ReplayService/ExplainChange',
+            aisecops_dot_v1_dot_replay__service__pb2.ExplainChangeRequest.SerializeToString,
+            aisecops_dot_v1_dot_replay__service__pb2.ExplainChangeResponse.FromString,
             options,
             channel_credentials,
             insecure,

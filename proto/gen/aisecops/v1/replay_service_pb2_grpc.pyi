@@ -45,6 +45,10 @@ class ReplayServiceStub:
     """ListReplayResults lists the decisions that did not stay the same, in the order of the log."""
     CancelReplay: _grpc.UnaryUnaryMultiCallable[_replay_service_pb2.CancelReplayRequest, _replay_service_pb2.CancelReplayResponse]
     """CancelReplay stops a replay; what it found is kept."""
+    ExplainChange: _grpc.UnaryUnaryMultiCallable[_replay_service_pb2.ExplainChangeRequest, _replay_service_pb2.ExplainChangeResponse]
+    """ExplainChange says why a decision, or those of a trace, are made differently in a replay, and what would have to be
+    otherwise.
+    """
 
 @_typing.type_check_only
 class ReplayServiceAsyncStub(ReplayServiceStub):
@@ -63,6 +67,10 @@ class ReplayServiceAsyncStub(ReplayServiceStub):
     """ListReplayResults lists the decisions that did not stay the same, in the order of the log."""
     CancelReplay: _aio.UnaryUnaryMultiCallable[_replay_service_pb2.CancelReplayRequest, _replay_service_pb2.CancelReplayResponse]  # type: ignore[assignment]
     """CancelReplay stops a replay; what it found is kept."""
+    ExplainChange: _aio.UnaryUnaryMultiCallable[_replay_service_pb2.ExplainChangeRequest, _replay_service_pb2.ExplainChangeResponse]  # type: ignore[assignment]
+    """ExplainChange says why a decision, or those of a trace, are made differently in a replay, and what would have to be
+    otherwise.
+    """
 
 class ReplayServiceServicer(metaclass=_abc_1.ABCMeta):
     """ReplayService decides recorded decisions again, on another policy or another engine. It acts on nothing."""
@@ -114,5 +122,15 @@ class ReplayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_replay_service_pb2.CancelReplayResponse, _abc.Awaitable[_replay_service_pb2.CancelReplayResponse]]:
         """CancelReplay stops a replay; what it found is kept."""
+
+    @_abc_1.abstractmethod
+    def ExplainChange(
+        self,
+        request: _replay_service_pb2.ExplainChangeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_replay_service_pb2.ExplainChangeResponse, _abc.Awaitable[_replay_service_pb2.ExplainChangeResponse]]:
+        """ExplainChange says why a decision, or those of a trace, are made differently in a replay, and what would have to be
+        otherwise.
+        """
 
 def add_ReplayServiceServicer_to_server(servicer: ReplayServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

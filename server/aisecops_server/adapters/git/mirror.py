@@ -27,6 +27,7 @@ from aisecops_server.adapters.git.tree_rules import (
 from aisecops_server.domain.bundle import Commit, CommitId, PolicyTree
 from aisecops_server.domain.errors import RepositoryUnavailableError, UnknownRevisionError
 from aisecops_server.domain.policy_paths import MAX_TREE_BYTES
+from aisecops_server.domain.web_links import web_page
 
 _COMMIT_ID = re.compile(r"[0-9a-f]{40}")
 _ABBREVIATION = re.compile(r"[0-9a-f]{7,39}")
@@ -130,6 +131,19 @@ class GitRepository:
             UnknownRevisionError: there is no such commit.
         """
         return await asyncio.to_thread(self._tree, _commit_id(commit_id))
+
+    async def web_page(self) -> str:
+        """Return the repository's page on the web as far as names tell: of the remote, or of a local clone's origin."""
+        directory = self._source.directory
+        if directory is None:
+            return web_page(self._source.location)
+        config = directory / ".git" / "config" if (directory / ".git").is_dir() else directory / "config"
+        asked = ("config", "--file", str(config), "--no-includes", "--get", "remote.origin.url")
+        try:
+            found = await asyncio.to_thread(self._run, *asked)
+        except RepositoryUnavailableError:
+            return ""
+        return web_page(found.output.decode("utf-8", "replace").strip()) if found.code == 0 else ""
 
     def _fetch(self, proposal: str) -> None:
         directory = self._source.directory

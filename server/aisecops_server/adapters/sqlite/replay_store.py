@@ -8,6 +8,7 @@ may use one file.
 from __future__ import annotations
 
 import asyncio
+import base64
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ import orjson
 
 from aisecops_server.adapters.sqlite.database import migrate, open_for_writing, translated
 from aisecops_server.adapters.sqlite.statements import Row, insert, select_in
+from aisecops_server.domain.bundle import CommitId, PolicyTree
 from aisecops_server.domain.canonical import JsonValue, canonical_bytes
 from aisecops_server.domain.replay import Phase, Progress, ReplayId, ReplayRecord, ReplayState
 
@@ -52,6 +54,7 @@ MIGRATIONS = (
         PRIMARY KEY (replay_id, number)
     ) STRICT, WITHOUT ROWID;
     """,
+    "CREATE TABLE draft (name TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT",
 )
 MOST_BYTES = 2 * 1024**3
 KEPT_REPLAYS = 500
@@ -127,6 +130,21 @@ class SqliteReplayStore:
         found = await self._run(lambda held: held.execute(query, (replay_id, part)).get)
         return orjson.loads(zlib.decompress(found)) if isinstance(found, bytes) else None
 
+    async def keep_draft(self, tree: PolicyTree) -> None:
+        """Keep the files of a draft, under the name that its content has."""
+        files = {path: base64.b64encode(content).decode("ascii") for path, content in tree.files.items()}
+        row = (tree.commit, _packed(orjson.dumps({"files": files, "drafted": sorted(tree.drafted)})))
+        await self._run(lambda held: held.execute("INSERT OR IGNORE INTO draft VALUES (?, ?)", row))
+
+    async def draft(self, name: str) -> PolicyTree | None:
+        """Return a draft by its name, if it is kept."""
+        found = await self._run(lambda held: held.execute("SELECT body FROM draft WHERE name = ?", (name,)).get)
+        if not isinstance(found, bytes):
+            return None
+        body = orjson.loads(zlib.decompress(found))
+        files = {path: base64.b64decode(content) for path, content in body["files"].items()}
+        return PolicyTree(CommitId(name), files, frozenset(body["drafted"]))
+
     async def save(self, record: ReplayRecord) -> None:
         """Keep how far a replay is."""
         query = (
@@ -181,7 +199,7 @@ def _tidy(connection: apsw.Connection, path: Path) -> None:
     connection.execute(f"DELETE FROM replay WHERE number <= ({oldest})", (KEPT_REPLAYS,))  # noqa: S608 - constant
     connection.execute("DELETE FROM replay_part WHERE replay_id NOT IN (SELECT replay_id FROM replay)")
     if path.stat().st_size > MOST_BYTES:
-        connection.execute("DELETE FROM verdict; DELETE FROM conclusion")
+        connection.execute("DELETE FROM verdict; DELETE FROM conclusion; DELETE FROM draft")
         connection.execute("DELETE FROM part WHERE key NOT IN (SELECT key FROM replay_part)")
 
 

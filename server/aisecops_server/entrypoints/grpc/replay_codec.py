@@ -154,6 +154,23 @@ def result_message(result: Mapping[str, Any]) -> replay_pb2.ReplayResult:
     return made
 
 
+def explain_change_message(told: Mapping[str, Any]) -> api.ExplainChangeResponse:
+    """Return why decisions are made differently."""
+    made = api.ExplainChangeResponse(replay_id=told["replay_id"], same=told["same"], left_out=told["left_out"])
+    for change in told["changes"]:
+        fields = {name: value for name, value in change.items() if name != "result"}
+        explained = made.changes.add()
+        if "smallest" in fields:
+            fields["smallest"] = _smallest(fields["smallest"])
+        ParseDict(fields, explained)
+        explained.result.CopyFrom(result_message(change["result"]))
+    return made
+
+
+def _smallest(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {**fields, "outcome": f"OUTCOME_{_word('after', fields['outcome'])}"}
+
+
 def _selection(fields: Mapping[str, Any]) -> replay_pb2.ReplaySelection:
     texts = {name: fields[name] for name in _TEXTS}
     made = replay_pb2.ReplaySelection(**texts, trace_ids=fields["trace_ids"])

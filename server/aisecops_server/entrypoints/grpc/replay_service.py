@@ -18,10 +18,12 @@ from aisecops_server.entrypoints.grpc.methods import Caller, Gate, read_message
 from aisecops_server.entrypoints.grpc.paging import page_size
 from aisecops_server.entrypoints.grpc.replay_codec import (
     command_of,
+    explain_change_message,
     replay_message,
     result_filter_of,
     result_message,
 )
+from aisecops_server.usecases.explain_change import ExplainChange
 from aisecops_server.usecases.read_replays import ReadReplays
 from aisecops_server.usecases.run_replays import ReplayCommand, RunReplays
 
@@ -36,6 +38,7 @@ class ReplayUseCases:
 
     runs: RunReplays
     reads: ReadReplays
+    why: ExplainChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,15 @@ class ReplayService:
         await self.replays.reads.one(replay_id, only_of=_only_of(caller))
         await self.replays.runs.cancel(replay_id)
         return api.CancelReplayResponse(replay=replay_message(await self.replays.reads.one(replay_id)))
+
+    async def explain_change(self, request: bytes, caller: Caller) -> api.ExplainChangeResponse:  # noqa: ARG002
+        """Answer ExplainChange; only who reads everything gets here."""
+        asked = read_message(api.ExplainChangeRequest, request)
+        for name in ("decision_id", "trace_id"):
+            if len(getattr(asked, name)) > _ID_CHARACTERS:
+                raise InvalidRequestError(f"{name}: not an id", field=name)
+        told = await self.replays.why(_id(asked.replay_id), decision_id=asked.decision_id, trace_id=asked.trace_id)
+        return explain_change_message(told)
 
 
 def _only_of(caller: Caller) -> str:

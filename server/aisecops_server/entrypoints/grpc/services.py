@@ -252,4 +252,5 @@ def _replay_methods(served: Served, gate: Gate) -> Methods:
         "ListReplays": gate.unary(f"{place}/ListReplays", service.list_replays, Patience.WORK),
         "ListReplayResults": gate.unary(f"{place}/ListReplayResults", service.list_results, Patience.WORK),
         "CancelReplay": gate.unary(f"{place}/CancelReplay", service.cancel, Patience.WORK),
+        "ExplainChange": gate.unary(f"{place}/ExplainChange", service.explain_change, Patience.WORK),
     }
