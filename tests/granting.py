@@ -124,7 +124,7 @@ class Workshop:
 
 
 def details(stored: StoredEvent) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(stored.event.body)["details"]
+    found: dict[str, Any] = stored.event.details()
     return found
 
 

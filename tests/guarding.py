@@ -46,7 +46,11 @@ class Plane:
     def events(self, prefix: str = "") -> list[dict[str, Any]]:
         async def read() -> list[dict[str, Any]]:
             found = self.log.events(from_index=0, follow=False, trace_id="")
-            return [json.loads(stored.event.body) async for stored in found if stored.event.type.startswith(prefix)]
+            return [
+                {**json.loads(stored.event.body), "details": stored.event.details()}
+                async for stored in found
+                if stored.event.type.startswith(prefix)
+            ]
 
         return self.wait(read())
 

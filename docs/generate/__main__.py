@@ -1,4 +1,7 @@
-"""``python -m docs.generate`` writes every reference page; with ``--check`` it names the stale ones and fails."""
+"""``python -m docs.generate`` writes every reference page and the one-file verifier.
+
+With ``--check`` it names the stale ones and fails.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from docs.generate import api, commands, errors, roles, rules, schemas, settings
+from docs.generate import api, commands, errors, roles, rules, schemas, settings, verifier
 
-REFERENCE = Path(__file__).resolve().parents[1] / "reference"
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCE = ROOT / "docs" / "reference"
 NOTICE = "<!-- Written by `make docs` from {source}; edit that instead. -->\n\n"
 
 PAGES: Mapping[str, tuple[str, Callable[[], str]]] = {
@@ -27,14 +31,15 @@ PAGES: Mapping[str, tuple[str, Callable[[], str]]] = {
 def main() -> int:
     """Write the pages, or compare them, and return the exit code."""
     pages = {REFERENCE / name: NOTICE.format(source=source) + make() for name, (source, make) in PAGES.items()}
+    pages[verifier.ONE_FILE] = verifier.page()
     stale = [path for path, content in pages.items() if not path.exists() or path.read_text("utf-8") != content]
     if "--check" in sys.argv[1:]:
         for path in stale:
-            print(f"stale: docs/reference/{path.name}; run 'make docs'")
+            print(f"stale: {path.relative_to(ROOT)}; run 'make docs'")
         return 1 if stale else 0
     for path in stale:
         path.write_text(pages[path], encoding="utf-8")
-        print(f"wrote docs/reference/{path.name}")
+        print(f"wrote {path.relative_to(ROOT)}")
     return 0
 
 

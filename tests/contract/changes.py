@@ -11,6 +11,7 @@ from aisecops_server.domain.event import Event
 from aisecops_server.domain.record import ChangeRecord, Receipt
 from aisecops_server.ports import EventLog
 
+from tests.contract.event_log import as_made
 from tests.records import Records
 
 
@@ -33,7 +34,7 @@ class ChangesContract:
         receipt = await log.append_change(ChangeRecord(events, ()))
         assert (receipt.event_id, receipt.log_index) == (events[-1].id, len(events) - 1)
         stored = [event async for event in log.events(from_index=0, follow=False, trace_id="")]
-        assert [item.event for item in stored] == list(events)
+        assert as_made(stored) == list(events)
         assert (await log.verify()).problem == ""
 
     @pytest.mark.asyncio

@@ -21,7 +21,7 @@ class ProvenLogContract:
         make = Records()
         records = [make.record() for _ in range(DECISIONS)]
         await log.append_many(records)
-        return [leaf_hash(event.body) for record in records for event in record.events]
+        return [leaf_hash(stored.event.body) async for stored in log.events(from_index=0, follow=False, trace_id="")]
 
     @pytest.mark.asyncio
     async def test_the_head_at_any_size_is_the_root_over_those_events(self, log) -> None:

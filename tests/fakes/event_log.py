@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -43,7 +42,7 @@ class MemoryEventLog:
         key = record.idempotency
         stored = StoredDecision(
             record.decision.id,
-            json.loads(last.event.body)["details"],
+            last.event.details(),
             record.document,
             receipt,
             key.request_digest if key else "",

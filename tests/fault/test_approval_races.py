@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -38,7 +37,7 @@ async def test_of_many_who_use_an_approval_at_once_exactly_one_does(tmp_path: Pa
             assert (len(allowed), len(refused)) == (1, RACERS - 1)
             assert allowed[0].outcome is Outcome.ALLOW
             assert {error.metadata()["why"] for error in refused} == {"consumed"}
-        told = [json.loads(event.body)["details"] for event in await scene.events("approval.consumed")]
+        told = [event.details() for event in await scene.events("approval.consumed")]
         winners = {
             answer.details["decision_id"] for answers in races for answer in answers if isinstance(answer, Decided)
         }

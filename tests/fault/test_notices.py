@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -58,7 +57,7 @@ def courier(root: Path, to: Receiver, *, seconds: float = 10.0) -> WebhookCourie
 
 async def told(scene: ApprovalScene) -> list[tuple[str, int, str]]:
     """Return what the log says of messages: type, attempts, problem."""
-    details = [(event.type, json.loads(event.body)["details"]) for event in await scene.events("notice.")]
+    details = [(event.type, event.details()) for event in await scene.events("notice.")]
     return [(kind, item["attempts"], item["problem"]) for kind, item in details]
 
 
@@ -261,7 +260,7 @@ async def test_a_message_is_written_with_its_request_or_not_at_all(tmp_path: Pat
         assert len(await scene.store.pending("pager", limit=99)) == 1
         [event] = await scene.events("approval.requested")
         [stored] = await scene.store.pending("pager", limit=99)
-        assert json.loads(event.body)["details"]["notices"] == [{"id": stored.notice.id, "endpoint": "pager"}]
+        assert event.details()["notices"] == [{"id": stored.notice.id, "endpoint": "pager"}]
 
 
 @pytest.mark.parametrize("name", ["localhost.localdomain.invalid", "metadata.invalid"])

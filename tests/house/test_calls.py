@@ -20,6 +20,7 @@ READING_JSON = re.compile(r"(json|orjson)\.loads?|yaml\.(safe_)?load")
 # Each of these parses bytes that others wrote, and answers for the strictness of it.
 READERS = {
     f"{tree.SERVER}/settings.py",
+    f"{tree.SERVER}/domain/event.py",
     f"{tree.SERVER}/domain/source_text.py",
     f"{tree.SERVER}/domain/strict_json.py",
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -128,12 +127,14 @@ def concluded(event: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the recorded decision that an event concludes, if it does."""
     if event.get("type") not in {"decision.concluded", "decision.refused", "plan.rejected"}:
         return None
-    body = json.loads(base64.b64decode(event.get("bodyJson", "")))
+    from aisecops_server.domain.event import details_in  # noqa: PLC0415
+
+    body, payload = (base64.b64decode(event.get(name, "")) for name in ("bodyJson", "payload"))
     return {
         "decisionId": event["decisionId"],
         "traceId": event["traceId"],
         "type": event["type"],
         "logIndex": event["logIndex"],
         "occurredAt": event["occurredAt"],
-        "decision": body.get("details", {}),
+        "decision": details_in(event["type"], body, payload),
     }

@@ -1,7 +1,8 @@
 """An evidence package: which files it has, what its manifest and its statement say, and how those are signed.
 
-Owns the format ``aisecops-evidence/1``; ``clients/aisecops_verify`` reads it without this module. Same content, same
-bytes: nothing in a package depends on when or where it was made. Times are those of what was recorded.
+Owns the format ``aisecops-evidence/2``; ``clients/aisecops_verify`` reads it, and the one before it, without this
+module. Same content, same bytes: nothing in a package depends on when or where it was made. Times are those of what was
+recorded.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from aisecops_server.domain.canonical import JsonValue, canonical_bytes, digest
 from aisecops_server.domain.event import StoredEvent
 
-FORMAT = "aisecops-evidence/1"
+FORMAT = "aisecops-evidence/2"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://aisecops.example/attestation/evidence/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -22,6 +23,7 @@ STATEMENT = "statement.dsse.json"
 CHECKPOINT = "checkpoint.note"
 EVENTS = "events.ndjson"
 PROOFS = "proofs.json"
+PAYLOADS = "payloads.json"
 SUMMARY = "summary.md"
 PAGE = "summary.html"
 README = "README.md"
@@ -33,12 +35,13 @@ _README = """# Evidence package
     pip install aisecops
     aisecops-verify PACKAGE --log-key KEY --evidence-key KEY --witness-key KEY --reproduce OPA
 
-The verifier is one file (`aisecops_verify/__init__.py`) that may be copied. Give it keys that you were given by another
-way than this package. `--reproduce` makes every decision again with a stock Open Policy Agent.
+The verifier is also one file (`aisecops_verify/one_file.py`) that may be copied. Give it keys that you were given by
+another way than this package. `--reproduce` makes every decision again with a stock Open Policy Agent.
 
 | file | what it is |
 | --- | --- |
 | events.ndjson | the events, byte for byte as the log holds them, one a line |
+| payloads.json | what each event commits to and can be erased, by log index; 32 bytes of salt, then JSON |
 | proofs.json | where each stands in the log, and its audit path (RFC 6962) |
 | checkpoint.note | the log's signed head, with the signatures of its witnesses (C2SP signed note) |
 | documents/ | what each decision was made on, byte for byte; the name is the SHA-256 |
@@ -85,12 +88,18 @@ def evidence_files(collected: Collected, *, summary: bytes, page: bytes) -> dict
     proofs: list[JsonValue] = [
         {"index": proved.stored.index, "path": [node.hex() for node in proved.path]} for proved in collected.events
     ]
+    payloads: dict[str, JsonValue] = {
+        str(proved.stored.index): base64.b64encode(proved.stored.event.payload).decode()
+        for proved in collected.events
+        if proved.stored.event.payload
+    }
     return {
         README: _README.encode(),
         SUMMARY: summary,
         PAGE: page,
         EVENTS: b"".join(proved.stored.event.body + b"\n" for proved in collected.events),
         PROOFS: canonical_bytes(proofs),
+        PAYLOADS: canonical_bytes(payloads),
         CHECKPOINT: collected.checkpoint.encode(),
         **{f"documents/{name}.json": content for name, content in collected.documents.items()},
         **{f"bundles/{name}.tar.gz": content for name, content in collected.bundles.items()},

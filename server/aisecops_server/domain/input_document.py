@@ -250,6 +250,9 @@ class InputDocument(_Part):
     history: list[PastStepPart]
     usage: UsagePart
     approvals: list[ApprovalPart]
+    salt: str = Field(
+        default="", description="Chance, so that the digest of an erased document gives nothing away. No rule reads it."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +261,7 @@ class Circumstances:
 
     ``verified_links`` says of each link of the plan's chain whether the log shows it; what is not said is not shown.
     ``counted`` is what of the plan's claim of model usage was counted when people were asked about the same plan.
+    ``salt`` is what nobody can guess: with it, the digest of a document that was erased gives nothing away.
     """
 
     mode: Mode
@@ -268,6 +272,7 @@ class Circumstances:
     verified_links: tuple[bool, ...] = ()
     usage: Usage = field(default_factory=Usage)
     counted: tuple[ModelUsage, ...] = ()
+    salt: str = ""
 
 
 def build(plan: ExecutionPlan, *, plan_hash: str, grounding: Grounding, circumstances: Circumstances) -> bytes:
@@ -308,8 +313,14 @@ def build(plan: ExecutionPlan, *, plan_hash: str, grounding: Grounding, circumst
                 "reported": _reported(usage_beyond(plan.model_usage, circumstances.counted)),
             },
             "approvals": [approval_json(approval) for approval in circumstances.approvals],
+            **salted(circumstances),
         }
     )
+
+
+def salted(circumstances: Circumstances) -> dict[str, Json]:
+    """Return the part of a document that makes its digest a salted commitment; documents of before have none."""
+    return {"salt": circumstances.salt} if circumstances.salt else {}
 
 
 def _delegation(plan: ExecutionPlan, verified: Sequence[bool]) -> Sequence[Json]:

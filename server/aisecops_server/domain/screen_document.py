@@ -13,7 +13,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from aisecops_server.domain.canonical import JsonValue as Json
 from aisecops_server.domain.canonical import canonical_bytes, digest
-from aisecops_server.domain.input_document import ApprovalPart, Circumstances, Now, SessionPart, approval_json, rfc3339
+from aisecops_server.domain.input_document import (
+    ApprovalPart,
+    Circumstances,
+    Now,
+    SessionPart,
+    approval_json,
+    rfc3339,
+    salted,
+)
 from aisecops_server.domain.screening.detection import Detection
 from aisecops_server.domain.screening.text_parts import ReadPart, Screening
 
@@ -88,6 +96,7 @@ class ScreenDocument(_Part):
     hash: str = Field(description="SHA-256 over who asks and what was screened; an approval names it.")
     parts: list[TextPartPart]
     approvals: list[ApprovalPart]
+    salt: str = Field(default="", description="As in the document about a plan.")
 
 
 def screen_hash(screening: Screening, parts: Sequence[ReadPart], principal_id: str) -> str:
@@ -121,6 +130,7 @@ def build_screen_document(
             "hash": hash,
             "parts": [_part(read, keep_text=screening.keep_text) for read in parts],
             "approvals": [approval_json(approval) for approval in circumstances.approvals],
+            **salted(circumstances),
         }
     )
 

@@ -313,6 +313,7 @@ class Decide:
             principal=command.principal,
             now_ns=now,
             session_calls=sum(past.observed for past in command.plan.history),
+            salt=self.ids.nonce(),
         )
         circumstances = await gathered(self.controls, asked, known)
         document = await _apart(

@@ -78,7 +78,7 @@ class Investigate:
                 type=stored.event.type,
                 trace_id=stored.event.trace_id,
                 decision_id=stored.event.decision_id,
-                details=self.read(stored.event.body)["details"],
+                details=stored.event.details(),
             )
             for trace in traces
             for stored in trace.events

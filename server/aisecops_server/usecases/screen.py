@@ -172,7 +172,7 @@ class Screen:
             bundle=engine.bundle,
             approval_id=command.approval_id,
         )
-        known = Circumstances(mode=Mode.ENFORCE, principal=command.principal, now_ns=now)
+        known = Circumstances(mode=Mode.ENFORCE, principal=command.principal, now_ns=now, salt=self.ids.nonce())
         circumstances = await gathered(self.controls, asked, known)
         document = build_screen_document(
             command.screening, reading.parts, hash=reading.hash, circumstances=circumstances

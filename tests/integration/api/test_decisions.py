@@ -145,7 +145,7 @@ async def test_a_rejected_plan_is_on_the_record_with_its_reason() -> None:
         with pytest.raises(RequestRefusedError):
             await client.decide(plan("bare", trace_id="c" * 32))
         (event,) = api.log.stored
-        details = json.loads(event.event.body)["details"]
+        details = event.event.details()
         assert (event.event.type, event.event.trace_id) == ("plan.rejected", "c" * 32)
         assert (details["principal"], details["reason"]) == (AGENT, "INVALID_PLAN")
         assert details["metadata"]["field"] == "steps[0].tool"

@@ -16,6 +16,7 @@ from aisecops_server.domain.event import SCHEMA_VERSION
 from aisecops_server.domain.identity import Role
 from aisecops_server.settings import Settings
 
+from tests.event_messages import details_of
 from tests.integration.api.real import running, settings_in
 
 # What the control plane records of itself belongs to no plan.
@@ -71,7 +72,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
 
 
 def details(event: Event) -> Any:
-    return json.loads(event.body_json)["details"]
+    return details_of(event)
 
 
 def test_the_paths_of_this_record_are_those_that_it_is_about(record: Record) -> None:

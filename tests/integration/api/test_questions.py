@@ -19,6 +19,7 @@ from aisecops_server.domain.identity import Role
 from aisecops_server.domain.provenance import SourceKind
 from aisecops_server.settings import Settings
 
+from tests.event_messages import details_of
 from tests.integration.api.real import AGENT, running, settings_in
 from tests.support import opa_binary
 
@@ -183,7 +184,7 @@ def test_the_outcome_is_one_value_in_answer_explanation_list_and_event(asked: As
 
 
 def test_the_decision_and_its_explanation_are_answered_and_kept_with_the_event(asked: Asked) -> None:
-    kept = json.loads(asked.trace.events[-1].body_json)["details"]
+    kept = details_of(asked.trace.events[-1])
     assert kept["explanation"] == asked.answer.explanation
     assert kept["explanation"].startswith("Denied by ")
     assert [found["rule"] for found in kept["findings"]] == [found.rule for found in asked.answer.decision.findings]
@@ -198,7 +199,7 @@ def test_the_stored_document_gives_the_same_decision_on_a_stock_engine(asked: As
     command = [str(opa_binary()), "eval", "--format", "json", "--bundle", str(asked.archive), "--input", str(stored)]
     done = subprocess.run([*command, query], check=True, capture_output=True, env={})
     again = json.loads(done.stdout)["result"][0]["expressions"][0]["value"]
-    kept = json.loads(asked.trace.events[-1].body_json)["details"]
+    kept = details_of(asked.trace.events[-1])
     for part in ("outcome", "findings", "steps", "obligations", "risk_score_milli"):
         assert again[part] == kept[part]
     assert {source["id"]: source["trust"] for source in again["sources"]} == kept["trust"]

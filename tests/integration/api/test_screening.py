@@ -33,6 +33,7 @@ from aisecops_server.usecases.run_replays import ReplayCommand
 from aisecops_server.usecases.vote import VoteCommand
 from aisecops_verify import Trust, read_package, verify
 
+from tests.event_messages import details_of
 from tests.integration.api.calls import call, reason_of
 from tests.integration.api.real import connected, running, settings_in
 from tests.integration.api.test_investigation import DIFF, GRAPH
@@ -274,7 +275,7 @@ async def test_what_breaks_the_contract_is_refused_by_field_and_on_record(
         assert reason_of(refused.value) == "INVALID_REQUEST"
         events = [event async for event in client.events(from_index=before)]
     assert [event.type for event in events] == ["text.rejected"]
-    assert json.loads(events[0].body_json)["details"]["metadata"] == {"field": field}
+    assert details_of(events[0])["metadata"] == {"field": field}
 
 
 @pytest.mark.asyncio

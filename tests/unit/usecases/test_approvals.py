@@ -44,9 +44,7 @@ async def test_what_needs_people_opens_one_request_which_is_found_again(tmp_path
         assert len({first, other, changed}) == 3
         approval = await scene.store.approval(first)
         assert (approval.request.agent_id, approval.state, approval.version) == (AGENT, "REQUESTED", 0)
-        assert [
-            json.loads(event.body)["details"]["approval_id"] for event in await scene.events("approval.requested")
-        ] == [
+        assert [event.details()["approval_id"] for event in await scene.events("approval.requested")] == [
             first,
             other,
             changed,
@@ -106,7 +104,7 @@ async def test_an_approval_stands_for_nothing_else_than_was_asked(tmp_path: Path
         assert await why(scene.ask(agent=OTHER_AGENT, approval=approval_id)) == "other_agent"
         assert await why(scene.ask(approval="apr-0")) == "unknown"
         refusals = await scene.events("decision.refused")
-        told = [json.loads(event.body)["details"] for event in refusals]
+        told = [event.details() for event in refusals]
         assert [item["metadata"]["why"] for item in told] == ["other_plan"] * 3 + ["other_agent", "unknown"]
         assert {item["reason"] for item in told} == {"APPROVAL_NOT_USABLE"}
         # None of that spoilt it.
@@ -329,7 +327,7 @@ async def test_a_vote_of_an_agent_is_refused_whatever_its_role(tmp_path: Path) -
             with pytest.raises(NotPermittedError):
                 await scene.vote(approval_id, agent)
         assert await state(scene, approval_id) == "REQUESTED"
-        told = [json.loads(event.body)["details"] for event in await scene.events("approval.vote_refused")]
+        told = [event.details() for event in await scene.events("approval.vote_refused")]
         assert [(item["principal"], item["reason"]) for item in told] == [
             (AGENT, "NOT_PERMITTED"),
             (OTHER_AGENT, "NOT_PERMITTED"),

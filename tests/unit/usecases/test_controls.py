@@ -143,7 +143,7 @@ async def test_who_is_always_too_late_is_refused_on_record(decided: Way) -> None
     with pytest.raises(ContendedError):
         await decided(deciding(log, tokens), command())
     (event,) = log.stored
-    details = json.loads(event.event.body)["details"]
+    details = event.event.details()
     assert (event.event.type, details["reason"], tokens.asked) == ("decision.refused", "CONTENDED", MOST_ATTEMPTS)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -72,7 +71,7 @@ async def test_what_was_asked_is_on_record_even_if_the_caller_does_not_wait() ->
     with pytest.raises(asyncio.CancelledError):
         await asking
     (refused,) = [stored.event async for stored in log.events(from_index=0, follow=False, trace_id="")]
-    assert (refused.type, json.loads(refused.body)["details"]["message"]) == (
+    assert (refused.type, refused.details()["message"]) == (
         "decision.refused",
         "the caller stopped waiting",
     )

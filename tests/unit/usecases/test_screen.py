@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -139,7 +138,7 @@ def test_an_answer_that_is_not_exactly_a_decision_gives_no_text(change: Callable
     with pytest.raises(NoDecisionError):
         asyncio.run(use_case(command()))
     [refused] = log.stored
-    assert json.loads(refused.event.body)["details"]["outcome"] == "DENY"
+    assert refused.event.details()["outcome"] == "DENY"
 
 
 def test_another_revision_than_the_one_asked_gives_no_text() -> None:
@@ -153,7 +152,7 @@ def test_a_failing_engine_is_on_record_and_raised(failure: AisecopsError) -> Non
     use_case, log = screen(Engine(None, failure=failure))
     with pytest.raises(type(failure)):
         asyncio.run(use_case(command()))
-    assert json.loads(log.stored[0].event.body)["details"]["reason"] == failure.reason
+    assert log.stored[0].event.details()["reason"] == failure.reason
 
 
 def test_a_text_that_cannot_be_recorded_is_withheld() -> None:

@@ -128,7 +128,7 @@ async def test_votes_that_come_too_late_are_refused_and_on_record(tmp_path: Path
         assert (await refusal(scene.vote(granted, BOB))).metadata()["why"] == "consumed"
         scene.clock.advance(900)
         assert (await refusal(scene.vote(expired, BOB))).metadata()["why"] == "expired"
-        told = [json.loads(event.body)["details"] for event in await scene.events("approval.vote_refused")]
+        told = [event.details() for event in await scene.events("approval.vote_refused")]
         assert [(item["principal"], item["metadata"]["why"]) for item in told] == [
             (BOB, "granted"),
             (BOB, "consumed"),
@@ -143,7 +143,7 @@ async def test_people_who_vote_in_the_same_instant_are_all_heard(tmp_path: Path)
         await asyncio.gather(*(scene.vote(approval_id, name) for name in (ADA, BOB, DAN)))
         approval = await scene.store.approval(approval_id)
         assert (approval.state, sorted(approval.approvers)) == (ApprovalState.GRANTED, ["ada", "bob", "dan"])
-        told = [json.loads(event.body)["details"] for event in await scene.events("approval.voted")]
+        told = [event.details() for event in await scene.events("approval.voted")]
         assert [item["state"] for item in told] == ["REQUESTED", "REQUESTED", "GRANTED"]
 
 
@@ -192,7 +192,7 @@ async def test_with_a_token_alone_the_control_plane_vouches_and_says_so(tmp_path
             "control_plane",
         )
         [event] = await scene.events("approval.voted")
-        told = json.loads(event.body)["details"]
+        told = event.details()
         assert (told["attestation"], told["signed_by"]) == (vote.attestation, "control_plane")
         assert event.trace_id == approval.request.trace_id
 
@@ -352,7 +352,7 @@ async def test_who_writes_votes_into_the_database_makes_nobody_agree(tmp_path: P
         with pytest.raises(IntegrityError):
             await scene.ask(approval=approval.id)
         [refused] = await scene.events("decision.refused")
-        assert json.loads(refused.body)["details"]["reason"] == "INTEGRITY"
+        assert refused.details()["reason"] == "INTEGRITY"
 
 
 def _command(scene: ApprovalScene, approval: Approval, who: str) -> Any:

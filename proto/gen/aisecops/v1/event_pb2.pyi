@@ -92,6 +92,8 @@ class Event(_message.Message):
     OCCURRED_AT_FIELD_NUMBER: _builtins.int
     LEAF_HASH_FIELD_NUMBER: _builtins.int
     BODY_JSON_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FIELD_NUMBER: _builtins.int
+    ERASED_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """Event_id identifies the event."""
     log_index: _builtins.int
@@ -110,6 +112,12 @@ class Event(_message.Message):
     """Leaf_hash is the hexadecimal RFC 6962 leaf hash of body_json."""
     body_json: _builtins.bytes
     """Body_json is the stored event, byte for byte."""
+    payload: _builtins.bytes
+    """Payload is what of the event can be erased: 32 bytes of salt, then JSON that belongs into the `details` of body_json, lists by
+    position. Body_json has the SHA-256 of a byte 2 and the payload as `payload`. Empty where there is none.
+    """
+    erased: _builtins.bool
+    """Erased says that there was a payload, and that it was erased."""
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp:
         """Occurred_at is the control plane's clock."""
@@ -127,10 +135,12 @@ class Event(_message.Message):
         occurred_at: _timestamp_pb2.Timestamp | None = ...,
         leaf_hash: _builtins.str = ...,
         body_json: _builtins.bytes = ...,
+        payload: _builtins.bytes = ...,
+        erased: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["occurred_at", b"occurred_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_json", b"body_json", "decision_id", b"decision_id", "event_id", b"event_id", "leaf_hash", b"leaf_hash", "log_index", b"log_index", "occurred_at", b"occurred_at", "plan_id", b"plan_id", "stage", b"stage", "trace_id", b"trace_id", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_json", b"body_json", "decision_id", b"decision_id", "erased", b"erased", "event_id", b"event_id", "leaf_hash", b"leaf_hash", "log_index", b"log_index", "occurred_at", b"occurred_at", "payload", b"payload", "plan_id", b"plan_id", "stage", b"stage", "trace_id", b"trace_id", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

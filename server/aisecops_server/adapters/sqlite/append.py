@@ -21,10 +21,12 @@ from aisecops_server.adapters.sqlite.trace_index import TraceIndex
 from aisecops_server.domain.errors import AisecopsError, IdempotencyConflictError, IntegrityError
 from aisecops_server.domain.event import Event, EventId
 from aisecops_server.domain.merkle import HASH_BYTES, Frontier, leaf_hash
+from aisecops_server.domain.payload import SALT_BYTES
 from aisecops_server.domain.record import ChangeRecord, DecisionRecord, Idempotency, Receipt
 
 Entry = DecisionRecord | ChangeRecord | Event
 Result = Receipt | AisecopsError
+_SALTS_DRAWN = 64
 
 _RETRIES = """
     SELECT i.principal_id, i.key, i.request_digest, e.event_id, e.idx, e.leaf_hash
@@ -37,6 +39,7 @@ class _Rows:
     """What one transaction is going to insert."""
 
     events: list[Row] = field(default_factory=list)
+    payloads: list[Row] = field(default_factory=list)
     subtrees: list[Row] = field(default_factory=list)
     placed: list[tuple[DecisionRecord, int]] = field(default_factory=list)
 
@@ -55,6 +58,20 @@ class _Answered:
             )
         except IdempotencyConflictError as error:
             return error
+
+
+class _Salts:
+    """Salts that nobody can guess: SQLite's chance is a cipher that the system seeds, and is drawn many at once."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._drawn = b""
+
+    def next(self) -> bytes:
+        if not self._drawn:
+            self._drawn = self._connection.execute("SELECT randomblob(?)", (_SALTS_DRAWN * SALT_BYTES,)).get
+        salt, self._drawn = self._drawn[:SALT_BYTES], self._drawn[SALT_BYTES:]
+        return salt
 
 
 def load_frontier(connection: apsw.Connection) -> Frontier:
@@ -83,6 +100,7 @@ class Appender:
         self._frontier = load_frontier(connection)
         self._traces = TraceIndex(connection)
         self._state = state
+        self._salts = _Salts(connection)
 
     def commit(self, entries: Sequence[Entry]) -> list[Result]:
         """Store ``entries`` in one durable transaction; results in their order.
@@ -117,18 +135,32 @@ class Appender:
         self, entry: Entry, frontier: Frontier, rows: _Rows, answered: dict[tuple[str, str], _Answered]
     ) -> Result:
         if isinstance(entry, Event):
-            return _place_event(entry, frontier, rows)
+            return self._place_event(entry, frontier, rows)
         retry = entry.idempotency if isinstance(entry, DecisionRecord) else None
         if retry and (known := answered.get((retry.principal_id, retry.key))):
             return known.to(retry)
         if problem := _problem(entry) or self._state.apply(self._connection, entry.changes):
             return problem
-        receipt = [_place_event(event, frontier, rows) for event in entry.events][-1]
+        receipt = [self._place_event(event, frontier, rows) for event in entry.events][-1]
         if isinstance(entry, DecisionRecord):
             rows.placed.append((entry, receipt.log_index))
         if retry:
             answered[retry.principal_id, retry.key] = _Answered(retry.request_digest, receipt)
         return receipt
+
+    def _place_event(self, made: Event, frontier: Frontier, rows: _Rows) -> Receipt:
+        event = made.salted(self._salts.next()) if made.payload else made
+        index, leaf = frontier.size, leaf_hash(event.body)
+        if event.payload:
+            rows.payloads.append((index, event.payload))
+        completed = frontier.append(leaf)
+        if len(completed) > SUBTREE_HEIGHT:
+            rows.subtrees.append((index // SUBTREE_LEAVES, completed[SUBTREE_HEIGHT]))
+        facts = (event.id, event.trace_id, event.plan_id, event.decision_id, event.stage.value, event.type)
+        # Only what the body proves is kept: it names microseconds.
+        at = event.occurred_at_ns // 1000 * 1000
+        rows.events.append((index, *facts, at, leaf, event.body))
+        return Receipt(event.id, index, leaf)
 
     def _answered(self, entries: Sequence[Entry]) -> dict[tuple[str, str], _Answered]:
         keys = {
@@ -144,6 +176,8 @@ class Appender:
     def _store(self, rows: _Rows, frontier: Frontier) -> None:
         connection = self._connection
         insert(connection, "INSERT INTO event", rows.events)
+        if rows.payloads:
+            insert(connection, "INSERT INTO payload", rows.payloads)
         if rows.subtrees:
             insert(connection, "INSERT INTO subtree", rows.subtrees)
         if rows.placed:
@@ -160,18 +194,6 @@ class Appender:
         retries = [_idempotency_row(record.idempotency, last) for record, last in placed if record.idempotency]
         if retries:
             insert(connection, "INSERT INTO idempotency", retries)
-
-
-def _place_event(event: Event, frontier: Frontier, rows: _Rows) -> Receipt:
-    index, leaf = frontier.size, leaf_hash(event.body)
-    completed = frontier.append(leaf)
-    if len(completed) > SUBTREE_HEIGHT:
-        rows.subtrees.append((index // SUBTREE_LEAVES, completed[SUBTREE_HEIGHT]))
-    facts = (event.id, event.trace_id, event.plan_id, event.decision_id, event.stage.value, event.type)
-    # Only what the body proves is kept: it names microseconds.
-    at = event.occurred_at_ns // 1000 * 1000
-    rows.events.append((index, *facts, at, leaf, event.body))
-    return Receipt(event.id, index, leaf)
 
 
 def _problem(record: DecisionRecord | ChangeRecord) -> IntegrityError | None:

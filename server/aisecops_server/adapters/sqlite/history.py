@@ -25,6 +25,7 @@ from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.decision import Outcome
 from aisecops_server.domain.document_drift import is_masked
 from aisecops_server.domain.errors import LogUnavailableError, NotFoundError
+from aisecops_server.domain.event import CONCLUDED, commits_to, details_in
 from aisecops_server.domain.merkle import leaf_hash
 from aisecops_server.domain.provenance import TrustLevel
 from aisecops_server.domain.record import LogHead
@@ -37,9 +38,10 @@ _START = Place(-1, -1, b"")
 _RESTRICTION = (Outcome.DENY, Outcome.REQUIRE_APPROVAL, Outcome.ALLOW)
 
 _READ = """
-    SELECT d.outcome_idx, d.decision_id, d.document_digest, e.leaf_hash, e.body, t.bytes
+    SELECT d.outcome_idx, d.decision_id, d.document_digest, e.leaf_hash, e.body, y.bytes, t.bytes
     FROM decision AS d
     LEFT JOIN event AS e ON e.idx = d.outcome_idx
+    LEFT JOIN payload AS y ON y.idx = d.outcome_idx
     LEFT JOIN document AS t ON t.digest = d.document_digest
     WHERE"""
 _PLACES = """
@@ -122,11 +124,11 @@ def _read(connection: apsw.Connection, indexes: Sequence[int]) -> list[RecordedD
 
 
 def _recorded(row: Row) -> RecordedDecision:
-    index, decision_id, document_digest, leaf, body, document = row
-    if not isinstance(body, bytes) or leaf_hash(body) != leaf:
+    index, decision_id, document_digest, leaf, body, payload, document = row
+    if not isinstance(body, bytes) or leaf_hash(body) != leaf or (payload and not commits_to(body, payload)):
         # Of a record that was changed nothing can be believed, not even whose decision it was.
         return RecordedDecision(index, {"decision_id": decision_id}, b"", {}, Doubt.RECORD_ALTERED)
-    details: Mapping[str, JsonValue] = orjson.loads(body)["details"]
+    details: Mapping[str, JsonValue] = details_in(CONCLUDED, body, payload)
     stored = document if isinstance(document, bytes) else b""
     content = _content(stored)
     return RecordedDecision(

@@ -1,7 +1,8 @@
 """The audit database's tables and how they came to be: one migration per version, applied in order, never edited.
 
-Truth and index are kept apart. ``event`` and ``document`` are the record; ``log_head`` and ``subtree`` are its
-Merkle tree; everything else can be derived from the record and is there to find things quickly.
+Truth and index are kept apart. ``event``, with ``payload`` and ``document`` to which it commits, is the record;
+``log_head`` and ``subtree`` are its Merkle tree; everything else can be derived from the record and is there to find
+things quickly.
 
 Traces are numbered from 0 in the order in which they first appear. ``trace_posting`` says, for every block of
 consecutive traces, which of them have a term (an agent, a tool, a rule, an outcome …) as one bit each, so that any
@@ -224,5 +225,9 @@ MIGRATIONS: tuple[str, ...] = (
         AND (mode = 'ENFORCE' OR json_array_length(body, '$.details.principal.roles') = 1)
     )
     GROUP BY agent;
+    """,
+    # What may be erased of events; the body of each commits to it.
+    """
+    CREATE TABLE payload (idx INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
     """,
 )

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Mapping
 
 import apsw
-import orjson
 
 from aisecops_server.adapters.sqlite.statements import Row
 from aisecops_server.adapters.sqlite.trace_index import SUMMARY_COLUMNS, summary_of
@@ -14,16 +13,19 @@ from aisecops_server.domain.budget import Budget
 from aisecops_server.domain.canonical import canonical_bytes
 from aisecops_server.domain.decision import DecisionId
 from aisecops_server.domain.errors import IntegrityError, NotFoundError
-from aisecops_server.domain.event import Event, EventId, Stage, StoredEvent
+from aisecops_server.domain.event import CONCLUDED, Event, EventId, Stage, StoredEvent, commits_to, details_in
 from aisecops_server.domain.merkle import leaf_hash
 from aisecops_server.domain.record import Receipt, StoredDecision, StoredTrace, TraceSummary
 
-_EVENT = "idx, event_id, trace_id, plan_id, decision_id, stage, type, occurred_at, leaf_hash, body"
+_EVENT = "e.idx, event_id, trace_id, plan_id, decision_id, stage, type, occurred_at, leaf_hash, body, y.bytes"
+_WITH_PAYLOAD = "LEFT JOIN payload AS y ON y.idx = e.idx"
 
 _DECISION = """
-    SELECT d.outcome_idx, d.decision_id, d.request_digest, d.document_digest, e.event_id, e.leaf_hash, e.body, t.bytes
+    SELECT d.outcome_idx, d.decision_id, d.request_digest, d.document_digest, e.event_id, e.leaf_hash, e.body, y.bytes,
+        t.bytes
     FROM decision AS d
     LEFT JOIN event AS e ON e.idx = d.outcome_idx
+    LEFT JOIN payload AS y ON y.idx = d.outcome_idx
     LEFT JOIN document AS t ON t.digest = d.document_digest
     WHERE"""
 _RETRY = """d.outcome_idx = (SELECT outcome_idx FROM idempotency WHERE principal_id = ? AND key = ?)"""
@@ -76,7 +78,7 @@ def events_from(connection: apsw.Connection, *, from_index: int, trace_id: str, 
         IntegrityError: an event does not verify.
     """
     narrow = "trace_id = ? AND trace_id <> '' AND" if trace_id else ""
-    query = f"SELECT {_EVENT} FROM event WHERE {narrow} idx >= ? ORDER BY idx LIMIT ?"  # noqa: S608 - constant parts
+    query = f"SELECT {_EVENT} FROM event AS e {_WITH_PAYLOAD} WHERE {narrow} e.idx >= ? ORDER BY e.idx LIMIT ?"  # noqa: S608 - constant parts
     bindings = (*([trace_id] if trace_id else []), from_index, limit)
     return [_stored_event(row) for row in connection.execute(query, bindings)]
 
@@ -88,7 +90,8 @@ def incidents(connection: apsw.Connection, conditions: Mapping[str, str | int], 
         IntegrityError: an event does not verify.
     """
     narrow = " AND ".join(["type >= 'incident.' AND type < 'incident/'", *conditions])
-    query = f"SELECT {_EVENT} FROM event INDEXED BY event_incident WHERE {narrow} ORDER BY idx DESC LIMIT ?"  # noqa: S608 - constant parts
+    found = f"FROM event AS e INDEXED BY event_incident {_WITH_PAYLOAD}"
+    query = f"SELECT {_EVENT} {found} WHERE {narrow} ORDER BY e.idx DESC LIMIT ?"
     return [_stored_event(row) for row in connection.execute(query, (*conditions.values(), limit))]
 
 
@@ -100,16 +103,17 @@ def remarks_on(connection: apsw.Connection, budget: Budget, *, limit: int) -> li
     """
     # The condition is the one of an index that holds no other events.
     query = (
-        f"SELECT {_EVENT} FROM event WHERE type IN ('budget.adjusted', 'budget.overrun')"  # noqa: S608 - constant parts
-        " AND instr(body, ?) > 0 ORDER BY idx DESC LIMIT ?"
+        f"SELECT {_EVENT} FROM event AS e {_WITH_PAYLOAD}"  # noqa: S608 - constant parts
+        " WHERE type IN ('budget.adjusted', 'budget.overrun') AND instr(body, ?) > 0 ORDER BY e.idx DESC LIMIT ?"
     )
     named = canonical_bytes({"budget": budget.key})[1:-1]
     return [_stored_event(row) for row in connection.execute(query, (named, limit))]
 
 
 def _stored_event(row: Row) -> StoredEvent:
-    index, event_id, trace_id, plan_id, decision_id, stage, kind, occurred_at, leaf, body = row
+    index, event_id, trace_id, plan_id, decision_id, stage, kind, occurred_at, leaf, body, payload = row
     require_leaf(index, leaf, body)
+    require_payload(index, body, payload)
     event = Event(
         id=EventId(event_id),
         trace_id=trace_id,
@@ -119,18 +123,20 @@ def _stored_event(row: Row) -> StoredEvent:
         type=kind,
         occurred_at_ns=occurred_at,
         body=body,
+        payload=payload or b"",
     )
     return StoredEvent(event, index, leaf)
 
 
 def _stored_decision(row: Row) -> StoredDecision:
-    index, decision_id, request_digest, document_digest, event_id, leaf, body, document = row
+    index, decision_id, request_digest, document_digest, event_id, leaf, body, payload, document = row
     require_leaf(index, leaf, body)
+    require_payload(index, body, payload)
     if not isinstance(document, bytes) or hashlib.sha256(document).digest() != document_digest:
         raise _damaged(index, "its document is missing or altered")
     return StoredDecision(
         decision_id=DecisionId(decision_id),
-        details=orjson.loads(body)["details"],
+        details=details_in(CONCLUDED, body, payload),
         document=document,
         receipt=Receipt(EventId(event_id), index, leaf),
         request_digest=request_digest or "",
@@ -152,6 +158,16 @@ def require_leaf(index: object, leaf: object, body: object) -> None:
     """
     if not isinstance(body, bytes) or leaf_hash(body) != leaf:
         raise _damaged(index, "its body does not match its leaf hash")
+
+
+def require_payload(index: object, body: bytes, payload: object) -> None:
+    """Check a stored payload against the body that commits to it.
+
+    Raises:
+        IntegrityError: it is not what was appended.
+    """
+    if payload is not None and (not isinstance(payload, bytes) or not commits_to(body, payload)):
+        raise _damaged(index, "its payload is not the one that it commits to")
 
 
 def _damaged(index: object, why: str) -> IntegrityError:

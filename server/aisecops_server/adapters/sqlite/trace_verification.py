@@ -17,21 +17,26 @@ from aisecops_server.adapters.sqlite.fault import Fault
 from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES
 from aisecops_server.adapters.sqlite.statements import Row
 from aisecops_server.adapters.sqlite.trace_index import SUMMARY_COLUMNS, Term, bits_of, summary_row, values_of
+from aisecops_server.domain.event import details_in
 from aisecops_server.domain.record import TraceSummary
 from aisecops_server.domain.trace_summary import joined, proven
 
 _ROWS = f"SELECT number, {SUMMARY_COLUMNS} FROM trace WHERE number >= ? AND number < ? ORDER BY number"  # noqa: S608 - constant columns
 
+# What is read of a text's event is the same.
+PLAN = "plan.received"
+
 # The events of one decision stand together; the plan is found a few of them before the outcome, and 32 are more
 # than a decision has.
 _PROOFS = """
-    SELECT d.trace, d.outcome_idx, e.trace_id, e.occurred_at, e.body, (
-        SELECT p.body FROM event AS p
-        WHERE p.idx < d.outcome_idx AND p.idx >= d.outcome_idx - 32
-        AND p.type IN ('plan.received', 'text.received') AND p.decision_id = d.decision_id
-        ORDER BY p.idx DESC LIMIT 1
-    )
+    SELECT d.trace, d.outcome_idx, e.trace_id, e.occurred_at, e.body, p.body, y.bytes
     FROM decision AS d CROSS JOIN event AS e ON e.idx = d.outcome_idx
+    LEFT JOIN event AS p ON p.idx = (
+        SELECT max(q.idx) FROM event AS q
+        WHERE q.idx < d.outcome_idx AND q.idx >= d.outcome_idx - 32
+        AND q.type IN ('plan.received', 'text.received') AND q.decision_id = d.decision_id
+    )
+    LEFT JOIN payload AS y ON y.idx = p.idx
     WHERE d.trace >= ? AND d.trace < ? ORDER BY d.trace, d.outcome_idx"""
 
 _POSTINGS = """
@@ -114,11 +119,11 @@ def _check_block(connection: apsw.Connection, first: int, opening: int) -> tuple
 
 def _proven(rows: Iterable[Row]) -> dict[int, _Proven]:
     traces: dict[int, _Proven] = {}
-    for number, index, trace_id, occurred_at, outcome, plan in rows:
+    for number, index, trace_id, occurred_at, outcome, plan, payload in rows:
         try:
             added = proven(
                 orjson.loads(outcome)["details"],
-                orjson.loads(plan)["details"],
+                details_in(PLAN, plan, payload),
                 trace_id=trace_id,
                 occurred_at_ns=occurred_at,
             )

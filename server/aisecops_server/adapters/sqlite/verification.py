@@ -19,13 +19,14 @@ from aisecops_server.adapters.sqlite.fault import Fault
 from aisecops_server.adapters.sqlite.schema import SUBTREE_LEAVES
 from aisecops_server.adapters.sqlite.statements import Row
 from aisecops_server.adapters.sqlite.trace_verification import check_traces
-from aisecops_server.domain.event import SCHEMA_VERSION, Stage
+from aisecops_server.domain.event import CONCLUDED, PAYLOAD_VERSION, SCHEMA_VERSION, Stage, commits_to
 from aisecops_server.domain.merkle import Frontier, complete_root, leaf_hash
+from aisecops_server.domain.payload import commitment
 from aisecops_server.domain.record import LogHead, LogReport
 
 _LEAVES = """
-    SELECT idx, event_id, trace_id, plan_id, decision_id, stage, type, occurred_at, leaf_hash, body
-    FROM event WHERE idx >= ? AND idx < ? ORDER BY idx"""
+    SELECT e.idx, event_id, trace_id, plan_id, decision_id, stage, type, occurred_at, leaf_hash, body, y.bytes
+    FROM event AS e LEFT JOIN payload AS y ON y.idx = e.idx WHERE e.idx >= ? AND e.idx < ? ORDER BY e.idx"""
 
 _DECISIONS = """
     SELECT d.outcome_idx, d.decision_id, d.document_digest, t.trace_id, x.bytes
@@ -50,6 +51,10 @@ _STRAYS = (
         "SELECT min(outcome_idx) FROM decision WHERE outcome_idx < 0 OR outcome_idx >= (SELECT size FROM log_head)",
     ),
     (
+        "is not there, but a payload is stored under it",
+        "SELECT min(idx) FROM payload WHERE idx < 0 OR idx >= (SELECT size FROM log_head)",
+    ),
+    (
         "begins a subtree that the log never had",
         """
         SELECT min(number) * :leaves FROM subtree
@@ -70,9 +75,6 @@ _STRAYS = (
         AND instr(e.body, CAST('"id":' || json_quote(i.principal_id) AS BLOB)) = 0""",
     ),
 )
-
-# The type of the event that concludes a decision; each of them must have its entry in the index of decisions.
-_CONCLUDED = "decision.concluded"
 
 # Whose own look-ups must agree with their rows.
 _DERIVED = (
@@ -238,7 +240,7 @@ class Verification:
         self._tree.append(root)
 
     def _check_decisions(self, rows: Sequence[Row], start: int, end: int) -> None:
-        concluded = {row[0] for row in rows if row[6] == _CONCLUDED and row[5] == Stage.OUTCOME.value}
+        concluded = {row[0] for row in rows if row[6] == CONCLUDED and row[5] == Stage.OUTCOME.value}
         for decision in self._connection.execute(_DECISIONS, (start, end)):
             index = decision[0]
             concluded.discard(index)
@@ -259,13 +261,14 @@ def _check_columns(rows: Sequence[Row]) -> None:
     A body is canonical JSON, so its first and last keys stand at known places; only one with unusual characters
     has to be parsed.
     """
-    version, latest, opening = SCHEMA_VERSION, None, b""
+    latest, opening = None, b""
     for row in rows:
-        _, event_id, trace_id, plan_id, decision_id, stage, kind, at, _, body = row
+        _, event_id, trace_id, plan_id, decision_id, stage, kind, at, _, body, payload = row
+        version, mark = (PAYLOAD_VERSION, f',"payload":"{commitment(payload)}"') if payload else (SCHEMA_VERSION, "")
         if decision_id != latest:
             latest, opening = decision_id, f'{{"decision_id":"{decision_id}","details":'.encode()
         closing = (
-            f',"event_id":"{event_id}","occurred_at_micros":{at // 1000},"plan_id":"{plan_id}",'
+            f',"event_id":"{event_id}","occurred_at_micros":{at // 1000}{mark},"plan_id":"{plan_id}",'
             f'"schema_version":{version},"stage":"{stage}","trace_id":"{trace_id}","type":"{kind}"}}'
         )
         if at % 1000 or not (body.endswith(closing.encode()) and body.startswith(opening)):
@@ -273,7 +276,7 @@ def _check_columns(rows: Sequence[Row]) -> None:
 
 
 def _check_parsed(row: Row) -> None:
-    index, *columns, occurred_at, _, body = row
+    index, *columns, occurred_at, _, body, payload = row
     micros, nanos = divmod(occurred_at, 1000)
     fields = orjson.loads(body)
     names = ("event_id", "trace_id", "plan_id", "decision_id", "stage", "type")
@@ -281,6 +284,10 @@ def _check_parsed(row: Row) -> None:
     altered = sorted(name for name, value in known.items() if fields.get(name) != value)
     if altered:
         raise Fault(index, f"event {index}: {', '.join(altered)} differ from its body")
+    if payload is None and "payload" in fields:
+        raise Fault(index, f"event {index}: its payload is missing, and nothing says that it was erased")
+    if payload is not None and not commits_to(body, payload):
+        raise Fault(index, f"event {index}: its payload is not the one that it commits to")
 
 
 def _check_decision(event: Row, decision: Row) -> None:

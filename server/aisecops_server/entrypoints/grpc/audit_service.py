@@ -88,6 +88,8 @@ def event_message(stored: StoredEvent) -> event_pb2.Event:
         occurred_at=timestamp(event.occurred_at_ns),
         leaf_hash=stored.leaf_hash.hex(),
         body_json=event.body,
+        payload=event.payload,
+        erased=event.is_erased,
     )
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-import orjson
 from aisecops.v1 import budget_pb2
 from aisecops.v1 import budget_service_pb2 as api
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -185,7 +184,7 @@ def _period(state: BudgetState) -> budget_pb2.BudgetPeriod:
 
 def _remark(stored: StoredEvent) -> budget_pb2.BudgetRemark:
     event = stored.event
-    details: Mapping[str, Any] = orjson.loads(event.body)["details"]
+    details: Mapping[str, Any] = event.details()
     frozen = details["frozen"]
     return budget_pb2.BudgetRemark(
         type=event.type,

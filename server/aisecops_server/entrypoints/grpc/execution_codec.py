@@ -6,7 +6,6 @@ import string
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from aisecops.v1 import decision_pb2, execution_service_pb2, grant_pb2
 
 from aisecops_server.domain.canonical import canonical_bytes
@@ -86,7 +85,7 @@ def state_number(state: GrantState) -> grant_pb2.GrantState.ValueType:
 
 def incident_message(stored: StoredEvent) -> execution_service_pb2.Incident:
     """Return an incident with the event that proves it."""
-    details: Mapping[str, Any] = orjson.loads(stored.event.body)["details"]
+    details: Mapping[str, Any] = stored.event.details()
     return execution_service_pb2.Incident(
         kind=stored.event.type.removeprefix(PREFIX),
         severity=details["severity"],
