@@ -5,8 +5,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from aisecops_server.domain.policy_check import Problem
+from aisecops_server.domain.policy_lint import lint
+from aisecops_server.domain.rego_syntax import Module
 
-from tests.policy_lint import Module, lint
 from tests.rego_contract import REGO, SCHEMAS, capabilities, run_opa, schema
 
 SOURCES = sorted(REGO.rglob("*.rego"))
@@ -15,7 +17,10 @@ ENGINE_SOURCES = (REGO / "aisecops", REGO / "system")
 
 def _modules(paths: list[Path], root: Path) -> list[Module]:
     return [
-        Module(path.relative_to(root).as_posix(), json.loads(run_opa("parse", "-f", "json", path).stdout))
+        Module(
+            path.relative_to(root).as_posix(),
+            json.loads(run_opa("parse", "-f", "json", "--json-include", "locations,-comments", path).stdout),
+        )
         for path in paths
     ]
 
@@ -25,8 +30,12 @@ def _messages(tmp_path: Path, files: dict[str, str]) -> list[str]:
         place = tmp_path / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, encoding="utf-8")
-    inspected = json.loads(run_opa("inspect", "-a", "-f", "json", tmp_path).stdout)
-    return [problem.message for problem in lint(_modules(sorted(tmp_path.rglob("*.rego")), tmp_path), inspected)]
+    return [problem.message for problem in _linted(sorted(tmp_path.rglob("*.rego")), tmp_path)]
+
+
+def _linted(paths: list[Path], root: Path) -> tuple[Problem, ...]:
+    schemas = {name: json.loads((REGO / "schemas" / f"{name}.json").read_text()) for name in SCHEMAS}
+    return lint(_modules(paths, root), schemas=schemas)
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
@@ -69,8 +78,7 @@ def test_every_line_of_policy_is_covered_by_its_tests(tested):
 
 
 def test_the_library_passes_our_own_lint():
-    inspected = json.loads(run_opa("inspect", "-a", "-f", "json", REGO).stdout)
-    assert lint(_modules(SOURCES, REGO.parent), inspected) == ()
+    assert _linted(SOURCES, REGO.parent) == ()
 
 
 def test_a_rule_that_says_nothing_of_itself_is_reported(tmp_path):

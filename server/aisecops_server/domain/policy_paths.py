@@ -9,8 +9,10 @@ MAX_TREE_BYTES = 32 * 1024 * 1024
 MAX_ENTRIES = 4096
 MAX_PATH_BYTES = 512
 
-POLICY_DIRECTORIES = ("rego", "data", "cases")
-POLICY_FILES = ("bundle.yaml",)
+POLICY_DIRECTORIES = ("rego", "data", "cases", "conftest")
+# What says which policy this is, and what its own gates let pass. Only the first is part of a bundle.
+ACCEPTED_FLIPS, GATES, WAIVERS = "accepted-flips.yaml", "gates.yaml", "waivers.yaml"
+POLICY_FILES = ("bundle.yaml", ACCEPTED_FLIPS, GATES, WAIVERS)
 READ_SUFFIXES = frozenset({".rego", ".yaml", ".yml", ".json"})
 # Files that people keep beside policy; they are not read and carry no meaning here.
 IGNORED_SUFFIXES = frozenset({".md"})

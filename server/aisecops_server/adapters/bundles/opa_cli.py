@@ -8,26 +8,20 @@ policy repository.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import os
-import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aisecops_server.adapters.bundles.bounded_run import run_bounded
 from aisecops_server.adapters.bundles.layout import SIGNATURES, repository_path
-from aisecops_server.domain.errors import BundleRejectedError, EngineUnavailableError
+from aisecops_server.domain.errors import BundleRejectedError
 
 KEY_ID = "aisecops"
 
 _SHOWN_ERRORS = 5
-_MAX_OUTPUT_BYTES = 64 * 1024 * 1024
 _MAX_CHARACTERS = 500
-_MEMORY_KIBIBYTES = 1024 * 1024
-# Where the system knows no such limit, the time limit remains.
-_LIMITED = 'ulimit -d "$0" 2>/dev/null; exec "$@"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +38,7 @@ class OpaCli:
             BundleRejectedError: it does not compile.
         """
         arguments = ["check", "--strict", "--bundle", ".", "--format", "json", "--capabilities", str(capabilities)]
-        code, output, errors = await self._run(*arguments, "--schema", str(schemas), cwd=directory)
+        code, output, errors = await self.run(*arguments, "--schema", str(schemas), cwd=directory)
         if code != 0:
             raise _complaint(errors or output)
 
@@ -54,7 +48,7 @@ class OpaCli:
         Raises:
             BundleRejectedError: it cannot be read.
         """
-        code, output, errors = await self._run("inspect", "-a", "-f", "json", ".", cwd=directory)
+        code, output, errors = await self.run("inspect", "-a", "-f", "json", ".", cwd=directory)
         if code != 0:
             raise _complaint(errors or output)
         content: Mapping[str, Any] = json.loads(output)
@@ -67,7 +61,7 @@ class OpaCli:
             BundleRejectedError: it cannot be parsed.
         """
         arguments = ["parse", "--format", "json", "--json-include", "locations,-comments", file]
-        code, output, errors = await self._run(*arguments, cwd=directory)
+        code, output, errors = await self.run(*arguments, cwd=directory)
         if code != 0:
             raise _complaint(errors or output)
         content: Mapping[str, Any] = json.loads(output)
@@ -81,61 +75,33 @@ class OpaCli:
         """
         arguments = ["sign", "--bundle", ".", "--signing-alg", "EdDSA", "--signing-key", str(key)]
         arguments += ["--claims-file", str(claims), "--output-file-path", str(output)]
-        code, printed, errors = await self._run(*arguments, cwd=directory)
+        code, printed, errors = await self.run(*arguments, cwd=directory)
         if code != 0:
             raise _complaint(errors or printed)
         return await asyncio.to_thread((output / SIGNATURES).read_bytes)
 
-    async def _run(self, *arguments: str, cwd: Path) -> tuple[int, bytes, bytes]:
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *("/bin/sh", "-c", _LIMITED, str(_MEMORY_KIBIBYTES), str(self._present())),
-                *arguments,
-                cwd=cwd,
-                env={},
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise _cannot_start(error.strerror or "unknown reason") from error
-        try:
-            async with asyncio.timeout(self.timeout_seconds):
-                output, errors = await process.communicate()
-        except TimeoutError as error:
-            raise BundleRejectedError(
-                f"opa {arguments[0]} did not end within {self.timeout_seconds:g} s",
-                hint="Activate the commit by hand to try again, or split what is so expensive to compile",
-            ) from error
-        finally:
-            await _end(process)
-        if len(output) > _MAX_OUTPUT_BYTES:
-            raise BundleRejectedError(f"opa {arguments[0]} printed too much", hint="Make the policy smaller")
-        return process.returncode or 0, output, errors
+    async def run(self, *arguments: str, cwd: Path) -> tuple[int, bytes, bytes]:
+        """Return the exit code, the output and the complaints of one run.
 
-    def _present(self) -> Path:
-        binary = self.binary()
-        if not os.access(binary, os.X_OK):
-            raise _cannot_start(f"{binary} is not a program")
-        return binary
+        Raises:
+            BundleRejectedError: it did not end in time, or printed too much.
+            EngineUnavailableError: it cannot be started.
+        """
+        finished = await run_bounded(self.binary(), *arguments, cwd=cwd, seconds=self.timeout_seconds)
+        return finished.code, finished.output, finished.errors
 
 
-def _cannot_start(why: str) -> EngineUnavailableError:
-    return EngineUnavailableError(f"OPA cannot be started: {why}", hint="'aisecops engine install' installs it")
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+def compiler_errors(text: bytes) -> list[Mapping[str, Any]]:
+    """Return what the compiler complains of, each with its ``message`` and ``location``; nothing when it is no JSON."""
+    try:
+        return list(json.loads(text)["errors"])
+    except (ValueError, KeyError, TypeError):
+        return []
 
 
 def _complaint(text: bytes) -> BundleRejectedError:
-    try:
-        errors = json.loads(text)["errors"]
-    except (ValueError, KeyError, TypeError):
+    errors = compiler_errors(text)
+    if not errors:
         return _plain_complaint(text)
     shown = "; ".join(_line(error) for error in errors[:_SHOWN_ERRORS])
     more = f" (and {len(errors) - _SHOWN_ERRORS} more)" if len(errors) > _SHOWN_ERRORS else ""

@@ -26,6 +26,21 @@ def leaves(content: bytes, value: JsonValue) -> Iterator[tuple[Path, JsonValue, 
         yield path, leaf, at
 
 
+def line_of(content: bytes, *keys: str) -> int:
+    """Return the line on which the value below ``keys`` stands, or the nearest that stands around it; 1 for the file.
+
+    A key that nobody wrote on a line of its own stands where what holds it does. Each of ``keys`` may also be several
+    joined with dots.
+    """
+    wanted = ".".join(keys)
+    best, line = -1, 1
+    for path, at in _key_lines(content).items():
+        told = ".".join(path)
+        if (wanted == told or wanted.startswith(f"{told}.")) and len(told) > best:
+            best, line = len(told), at
+    return line
+
+
 def _leaves(value: JsonValue, path: Path) -> Iterator[tuple[Path, JsonValue]]:
     if isinstance(value, dict) and value:
         for key, part in value.items():

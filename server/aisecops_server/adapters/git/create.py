@@ -38,8 +38,26 @@ def shipped_policy() -> dict[str, bytes]:
     }
 
 
-def create_policy_repository(path: Path, *, at_seconds: int) -> CommitId:
-    """Make a Git repository at ``path`` that holds the shipped policy in one commit, and return the commit.
+def starter_files() -> dict[str, bytes]:
+    """Return what a policy repository of people's own has besides the shipped policy, by path.
+
+    Raises:
+        RepositoryUnavailableError: the installation carries no policy library.
+    """
+    root = library_root() / "bundles" / "starter"
+    found = {path.relative_to(root).as_posix(): path.read_bytes() for path in _files(root)}
+    return {_hidden(path): content for path, content in found.items()}
+
+
+def _hidden(path: str) -> str:
+    """Return where a starter's file goes; what begins with ``dot-`` is hidden there, and visible in this tree."""
+    return "/".join(f".{part.removeprefix('dot-')}" if part.startswith("dot-") else part for part in path.split("/"))
+
+
+def create_policy_repository(path: Path, *, at_seconds: int, files: Mapping[str, bytes] | None = None) -> CommitId:
+    """Make a Git repository at ``path`` that holds ``files``, the shipped policy when left out, in one commit.
+
+    Returns the commit.
 
     Raises:
         InvalidRequestError: there is something at ``path`` already.
@@ -49,7 +67,7 @@ def create_policy_repository(path: Path, *, at_seconds: int) -> CommitId:
         raise InvalidRequestError(
             f"{path} exists and is not empty", hint="Give a path that does not exist yet", field="path"
         )
-    files = shipped_policy()
+    held = shipped_policy() if files is None else files
     try:
         # An empty template keeps hooks of the person's own Git set-up out. GitPython calls the option unsafe
         # because a foreign template would bring hooks; none is what is wanted here.
@@ -58,7 +76,7 @@ def create_policy_repository(path: Path, *, at_seconds: int) -> CommitId:
         raise RepositoryUnavailableError(
             f"no repository can be made at {path}", hint="Check that git is installed and the path is writable"
         ) from error
-    return commit_files(path, files, message=FIRST_MESSAGE, at_seconds=at_seconds)
+    return commit_files(path, held, message=FIRST_MESSAGE, at_seconds=at_seconds)
 
 
 def commit_files(path: Path, files: Mapping[str, bytes], *, message: str, at_seconds: int) -> CommitId:

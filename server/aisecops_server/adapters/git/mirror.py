@@ -11,28 +11,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from aisecops_server.adapters.git.runner import Bounds, Finished, HardenedGit, OutputTooLongError, printable
+from aisecops_server.adapters.git.objects import READ, read_tree, unknown
+from aisecops_server.adapters.git.runner import Bounds, Finished, HardenedGit, printable
 from aisecops_server.adapters.git.source import Source, ancestor_name, parse_source, proposal_ref, ref_name
-from aisecops_server.adapters.git.tree_rules import (
-    MAX_LISTING_BYTES,
-    Entry,
-    policy_entries,
-    unfit,
-)
 from aisecops_server.domain.bundle import Commit, CommitId, PolicyTree
 from aisecops_server.domain.errors import RepositoryUnavailableError, UnknownRevisionError
-from aisecops_server.domain.policy_paths import MAX_TREE_BYTES
 from aisecops_server.domain.web_links import web_page
 
 _COMMIT_ID = re.compile(r"[0-9a-f]{40}")
 _ABBREVIATION = re.compile(r"[0-9a-f]{7,39}")
 _FORMAT = "--format=%H%x1f%ct%x1f%an%x1f%s"
-_READ = Bounds(seconds=20.0)
 _MAX_PACKS = 50
 _SHOWN_CHARACTERS = 200
 
@@ -92,7 +84,7 @@ class GitRepository:
             return await asyncio.to_thread(self._resolve, self._branch if base == "HEAD" else base, before)
         except UnknownRevisionError as error:
             # Said with the name that was given, which may be more than the name that was looked up.
-            raise _unknown(name) from error
+            raise unknown(name) from error
 
     async def commit(self, commit_id: CommitId) -> Commit:
         """Return one commit's author, time and summary.
@@ -120,7 +112,7 @@ class GitRepository:
         arguments = ("merge-base", "--is-ancestor", _commit_id(of), _commit_id(commit_id))
         finished = await asyncio.to_thread(self._run, *arguments)
         if finished.code not in (0, 1):
-            raise _unknown(of)
+            raise unknown(of)
         return finished.code == 0
 
     async def tree(self, commit_id: CommitId) -> PolicyTree:
@@ -216,7 +208,7 @@ class GitRepository:
         for candidate in candidates:
             if found := self._peeled(candidate, before):
                 return found
-        raise _unknown(name)
+        raise unknown(name)
 
     def _peeled(self, name: str, before: int = 0) -> CommitId | None:
         wanted = f"{name}^{{commit}}~{before}"
@@ -230,39 +222,13 @@ class GitRepository:
             *(_FORMAT, f"--skip={skip}", f"--max-count={limit}", "--end-of-options", start),
         )
         if finished.code != 0:
-            raise _unknown(start)
+            raise unknown(start)
         return [_commit(line) for line in finished.output.split(b"\x00") if line]
 
     def _tree(self, commit_id: CommitId) -> PolicyTree:
-        try:
-            listing = self._run(
-                *("ls-tree", "-z", "-r", "-l", "--full-tree", "--end-of-options", commit_id),
-                bounds=Bounds(seconds=_READ.seconds, output_bytes=MAX_LISTING_BYTES),
-            )
-        except OutputTooLongError as error:
-            raise unfit(commit_id, "", "the tree has too many files") from error
-        if listing.code != 0:
-            raise _unknown(commit_id)
-        entries = policy_entries(listing.output, commit=commit_id)
-        return PolicyTree(commit_id, dict(self._contents(entries, commit_id)))
+        return read_tree(self._git, commit_id)
 
-    def _contents(self, entries: list[Entry], commit_id: CommitId) -> Iterator[tuple[str, bytes]]:
-        wanted = "".join(f"{entry.object_id}\n" for entry in entries).encode()
-        answer = self._run(
-            *("cat-file", "--batch"),
-            bounds=Bounds(seconds=_READ.seconds, output_bytes=MAX_TREE_BYTES + 64 * len(entries) + 1),
-            stdin=wanted,
-        )
-        position = 0
-        for entry in entries:
-            header_end = answer.output.find(b"\n", position)
-            content = answer.output[header_end + 1 : header_end + 1 + entry.size]
-            position = header_end + 1 + entry.size + 1
-            if _object_id(content) != entry.object_id:
-                raise unfit(commit_id, entry.path, "the object is missing or damaged in the mirror")
-            yield entry.path, content
-
-    def _run(self, *arguments: str, bounds: Bounds = _READ, stdin: bytes = b"") -> Finished:
+    def _run(self, *arguments: str, bounds: Bounds = READ, stdin: bytes = b"") -> Finished:
         return self._git.run(*arguments, bounds=bounds, stdin=stdin)
 
     def _unreachable(self, why: str) -> RepositoryUnavailableError:
@@ -273,11 +239,6 @@ class GitRepository:
             f"the policy repository {self._source.shown} cannot be read: {why}",
             hint=f"The last good revision stays live; {mend}",
         )
-
-
-def _object_id(content: bytes) -> str:
-    # Git's own naming of objects, not a choice of ours.
-    return hashlib.sha1(b"blob %d\x00%b" % (len(content), content), usedforsecurity=False).hexdigest()
 
 
 def _commit(line: bytes) -> Commit:
@@ -292,13 +253,5 @@ def _commit(line: bytes) -> Commit:
 
 def _commit_id(text: str) -> CommitId:
     if not _COMMIT_ID.fullmatch(text):
-        raise _unknown(text)
+        raise unknown(text)
     return CommitId(text)
-
-
-def _unknown(name: str) -> UnknownRevisionError:
-    return UnknownRevisionError(
-        f"the policy repository has no commit, branch or tag {printable(name)[:_SHOWN_CHARACTERS]}",
-        hint="'aisecops bundle sync' reads the repository; 'aisecops bundle list' shows its commits",
-        revision=name[:_SHOWN_CHARACTERS],
-    )

@@ -1,0 +1,80 @@
+"""What changed in meaning since the base, and whether a change takes anything away that nobody waived."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aisecops_server.adapters.bundles.checks.golden_check import CASES, line_of_case
+from aisecops_server.adapters.bundles.checks.workshop import whole_digest
+from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
+from aisecops_server.domain.bundle import PolicyTree
+from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.errors import BundleRejectedError
+from aisecops_server.domain.golden_case import GoldenCase, read_cases
+from aisecops_server.domain.policy_check import CheckName, CheckResult, in_order
+from aisecops_server.domain.policy_erosion import RuleFacts, eroded_cases, eroded_rules
+from aisecops_server.domain.rule_text import rule_facts
+from aisecops_server.ports.checking import CheckedPolicy
+from aisecops_server.usecases.compare_policies import CompareMeanings
+
+_RULES = "rego/aisecops/rules/"
+_MOST_TOLD = 100
+
+
+class ChangesCheck:
+    """Compares a policy with its base."""
+
+    name = CheckName.CHANGES
+
+    def __init__(self, meanings: CompareMeanings) -> None:
+        self._meanings = meanings
+
+    def reads(self, policy: CheckedPolicy) -> Mapping[str, JsonValue]:
+        """Return both trees."""
+        return {
+            "files": whole_digest(policy.tree.files),
+            "base": whole_digest(policy.base.files) if policy.base else "",
+        }
+
+    async def __call__(self, policy: CheckedPolicy) -> CheckResult:
+        """Return what was taken away, and as facts everything that changed in meaning."""
+        if policy.base is None:
+            return CheckResult(self.name, skipped="nothing is named to compare with; give --base")
+        try:
+            changed = [change.as_json() for change in await self._meanings(policy.base, policy.tree)]
+        except BundleRejectedError as error:
+            return CheckResult(self.name, skipped=f"the base cannot be read: {error.message[:200]}")
+        before, after = _facts(policy.base), _facts(policy.tree)
+        cases, places = _cases(policy.tree)
+        problems = [*eroded_rules(before, after), *eroded_cases(_cases(policy.base)[0], cases, places)]
+        facts: dict[str, JsonValue] = {
+            "changes": list(changed[:_MOST_TOLD]),
+            "changes_left_out": max(0, len(changed) - _MOST_TOLD),
+        }
+        return CheckResult(self.name, in_order(problems), facts)
+
+
+def _facts(tree: PolicyTree) -> dict[str, RuleFacts]:
+    found = {}
+    for path, content in tree.files.items():
+        if path.startswith(_RULES) and path.endswith(".rego") and not path.endswith("_test.rego"):
+            test = tree.files.get(f"{path.removesuffix('.rego')}_test.rego", b"")
+            name = path.removeprefix(_RULES).rpartition("/")[0].replace("/", ".")
+            found[name] = rule_facts(path, content.decode("utf-8", "replace"), test.decode("utf-8", "replace"))
+    return found
+
+
+def _cases(tree: PolicyTree) -> tuple[list[GoldenCase], dict[str, tuple[str, int]]]:
+    found: list[GoldenCase] = []
+    places: dict[str, tuple[str, int]] = {}
+    for path, content in sorted(tree.files.items()):
+        if not path.startswith(CASES):
+            continue
+        try:
+            cases = read_cases(path, parse_yaml(path, content))
+        except BundleRejectedError:
+            # What is no case now is told by the check that decides them.
+            continue
+        found += cases
+        places |= {case.case: (path, line_of_case(content, case.case)) for case in cases}
+    return found, places

@@ -1,0 +1,96 @@
+"""A working copy's own Git: which commit a name means there, what a commit holds, and where two lines part.
+
+Reads objects and references, as the mirror does and with the same hardening; nothing is checked out, fetched or
+written. Names are those of the checkout, so a branch of its remote counts too, which continuous integration needs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aisecops_server.adapters.git.objects import read_tree
+from aisecops_server.adapters.git.runner import Bounds, HardenedGit
+from aisecops_server.adapters.git.source import ancestor_name
+from aisecops_server.domain.bundle import CommitId, PolicyTree
+from aisecops_server.domain.errors import RepositoryUnavailableError, UnknownRevisionError
+
+_SECONDS = 30.0
+_COMMIT_CHARACTERS = 40
+
+
+class Checkout:
+    """One working copy."""
+
+    def __init__(self, directory: Path) -> None:
+        """Find the repository of ``directory``.
+
+        Raises:
+            RepositoryUnavailableError: it is not the root of a Git checkout.
+        """
+        self._git = HardenedGit(_repository(directory.absolute()), environment={})
+
+    def commit_id(self, name: str) -> CommitId:
+        """Return the commit that a name means in this checkout: a commit, a branch, a tag, a branch of a remote.
+
+        Raises:
+            UnknownRevisionError: nothing has that name.
+        """
+        base, before = ancestor_name(name)
+        candidates = ["HEAD"] if base == "HEAD" else [f"refs/{kind}/{base}" for kind in ("heads", "remotes", "tags")]
+        if base != "HEAD":
+            candidates += [f"refs/remotes/origin/{base}", base]
+        for candidate in candidates:
+            wanted = f"{candidate}^{{commit}}~{before}"
+            done = self._git.run(
+                "rev-parse", "--verify", "--quiet", "--end-of-options", wanted, bounds=Bounds(_SECONDS)
+            )
+            found = done.output.decode("ascii", "replace").strip()
+            if done.code == 0 and len(found) == _COMMIT_CHARACTERS:
+                return CommitId(found)
+        raise _unknown(name)
+
+    def common(self, name: str) -> CommitId:
+        """Return the commit at which what is checked out parted from ``name``.
+
+        Raises:
+            UnknownRevisionError: nothing has that name, or the two have nothing in common.
+        """
+        theirs, ours = self.commit_id(name), self.commit_id("HEAD")
+        done = self._git.run("merge-base", "--end-of-options", theirs, ours, bounds=Bounds(_SECONDS))
+        found = done.output.decode("ascii", "replace").strip()
+        if done.code != 0 or len(found) != _COMMIT_CHARACTERS:
+            raise UnknownRevisionError(
+                f"what is checked out has nothing in common with {name}",
+                hint="Fetch the whole history: 'git fetch --unshallow', or fetch-depth: 0 in continuous integration",
+            )
+        return CommitId(found)
+
+    def tree(self, commit_id: CommitId) -> PolicyTree:
+        """Return the policy files of a commit.
+
+        Raises:
+            BundleRejectedError: the tree holds something that policy may not hold.
+            UnknownRevisionError: there is no such commit.
+        """
+        return read_tree(self._git, commit_id)
+
+
+def _repository(directory: Path) -> Path:
+    link = directory / ".git"
+    if link.is_dir():
+        return link
+    # A further working tree of a repository names it in a file.
+    if link.is_file():
+        text = link.read_text(encoding="utf-8", errors="replace").strip()
+        return (directory / text.removeprefix("gitdir: ")).resolve()
+    raise RepositoryUnavailableError(
+        f"{directory} is not the root of a Git checkout", hint="Name the working copy of the policy repository"
+    )
+
+
+def _unknown(name: str) -> UnknownRevisionError:
+    return UnknownRevisionError(
+        f"this checkout has no commit, branch or tag {name[:80]}",
+        hint="'git fetch origin' brings the branches of the remote",
+        revision=name[:80],
+    )

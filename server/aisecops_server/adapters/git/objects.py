@@ -1,0 +1,66 @@
+"""The policy files of a commit, read object by object, each hashed again: what is returned is what the commit names."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from aisecops_server.adapters.git.runner import Bounds, HardenedGit, OutputTooLongError, printable
+from aisecops_server.adapters.git.tree_rules import MAX_LISTING_BYTES, Entry, policy_entries, unfit
+from aisecops_server.domain.bundle import CommitId, PolicyTree
+from aisecops_server.domain.errors import UnknownRevisionError
+from aisecops_server.domain.policy_paths import MAX_TREE_BYTES
+
+READ = Bounds(seconds=20.0)
+_SHOWN_CHARACTERS = 200
+
+
+def read_tree(git: HardenedGit, commit_id: CommitId) -> PolicyTree:
+    """Return the policy files of a commit.
+
+    Raises:
+        BundleRejectedError: the tree holds something that policy may not hold.
+        UnknownRevisionError: there is no such commit.
+    """
+    try:
+        listing = git.run(
+            *("ls-tree", "-z", "-r", "-l", "--full-tree", "--end-of-options", commit_id),
+            bounds=Bounds(seconds=READ.seconds, output_bytes=MAX_LISTING_BYTES),
+        )
+    except OutputTooLongError as error:
+        raise unfit(commit_id, "", "the tree has too many files") from error
+    if listing.code != 0:
+        raise unknown(commit_id)
+    entries = policy_entries(listing.output, commit=commit_id)
+    return PolicyTree(commit_id, dict(_contents(git, entries, commit_id)))
+
+
+def unknown(name: str) -> UnknownRevisionError:
+    """Return the error for a name that nothing has."""
+    return UnknownRevisionError(
+        f"the policy repository has no commit, branch or tag {printable(name)[:_SHOWN_CHARACTERS]}",
+        hint="'aisecops bundle sync' reads the repository; 'aisecops bundle list' shows its commits",
+        revision=name[:_SHOWN_CHARACTERS],
+    )
+
+
+def _contents(git: HardenedGit, entries: list[Entry], commit_id: CommitId) -> Iterator[tuple[str, bytes]]:
+    wanted = "".join(f"{entry.object_id}\n" for entry in entries).encode()
+    answer = git.run(
+        *("cat-file", "--batch"),
+        bounds=Bounds(seconds=READ.seconds, output_bytes=MAX_TREE_BYTES + 64 * len(entries) + 1),
+        stdin=wanted,
+    )
+    position = 0
+    for entry in entries:
+        header_end = answer.output.find(b"\n", position)
+        content = answer.output[header_end + 1 : header_end + 1 + entry.size]
+        position = header_end + 1 + entry.size + 1
+        if _object_id(content) != entry.object_id:
+            raise unfit(commit_id, entry.path, "the object is missing or damaged in the mirror")
+        yield entry.path, content
+
+
+def _object_id(content: bytes) -> str:
+    # Git's own naming of objects, not a choice of ours.
+    return hashlib.sha1(b"blob %d\x00%b" % (len(content), content), usedforsecurity=False).hexdigest()

@@ -1,0 +1,167 @@
+"""The composition root of checking policy: what reads a working copy, runs the engine's tools, and remembers.
+
+Everything works on files and on a Git checkout; no control plane, no log and no network is needed, so that it runs the
+same on a laptop and in continuous integration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from importlib import metadata
+from pathlib import Path
+
+from aisecops_server.adapters.bundles.checks.build_check import BuildCheck
+from aisecops_server.adapters.bundles.checks.changes_check import ChangesCheck
+from aisecops_server.adapters.bundles.checks.code_owners import PLACES
+from aisecops_server.adapters.bundles.checks.compile_check import CompileCheck
+from aisecops_server.adapters.bundles.checks.conftest_check import ConftestCheck
+from aisecops_server.adapters.bundles.checks.format_check import FormatCheck
+from aisecops_server.adapters.bundles.checks.golden_check import GoldenCheck
+from aisecops_server.adapters.bundles.checks.lint_check import LintCheck
+from aisecops_server.adapters.bundles.checks.memory import FileMemory
+from aisecops_server.adapters.bundles.checks.rules_check import RulesCheck
+from aisecops_server.adapters.bundles.checks.test_check import TestCheck
+from aisecops_server.adapters.bundles.checks.workshop import Workshops
+from aisecops_server.adapters.bundles.layout import Library
+from aisecops_server.adapters.bundles.opa_cli import OpaCli
+from aisecops_server.adapters.bundles.policy_reader import OpaPolicyReader
+from aisecops_server.adapters.bundles.working_copy import read_working_copy
+from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
+from aisecops_server.adapters.git.checkout import Checkout
+from aisecops_server.adapters.git.create import library_root, shipped_policy
+from aisecops_server.adapters.opa import binary
+from aisecops_server.adapters.signing.keys import open_key
+from aisecops_server.adapters.system import SystemClock
+from aisecops_server.domain.bundle import PolicyTree
+from aisecops_server.domain.compiled_tables import compile_tables
+from aisecops_server.domain.dated_entry import read_entries
+from aisecops_server.domain.policy_draft import drafted_tree
+from aisecops_server.domain.policy_paths import WAIVERS
+from aisecops_server.domain.waivers import Waiver, Waivers
+from aisecops_server.ports import Clock
+from aisecops_server.ports.checking import CheckedPolicy
+from aisecops_server.settings import Settings
+from aisecops_server.usecases.check_policy import CheckPolicy
+from aisecops_server.usecases.compare_policies import CompareMeanings
+
+CONFTEST = "conftest"
+_KEY = "check"
+
+
+@dataclass(frozen=True, slots=True)
+class Checking:
+    """Everything about checking that a process can do, composed."""
+
+    check: CheckPolicy
+    formatter: FormatCheck
+    build: BuildCheck
+    clock: Clock
+
+    @property
+    def today(self) -> date:
+        """Return the day (UTC) by which entries expire."""
+        return datetime.fromtimestamp(self.clock.now_ns() / 1e9, tz=UTC).date()
+
+
+@contextlib.asynccontextmanager
+async def checking(
+    settings: Settings, *, clock: Clock | None = None, remember: Path | None = None
+) -> AsyncIterator[Checking]:
+    """Compose the checks and take their workshops down again; ``remember`` is where what was found is kept.
+
+    Raises:
+        EngineUnavailableError: there is no usable engine.
+        RepositoryUnavailableError: the installation carries no policy library.
+    """
+    opa = (await asyncio.to_thread(binary.locate, settings.engine_dir, given=settings.engine_path)).path
+    cli, root = OpaCli(lambda: opa), library_root()
+    library = Library.load(root / "rego")
+    workshops = Workshops(library)
+    formatter, lint = FormatCheck(cli, workshops), LintCheck(cli, workshops, library=library)
+    build = BuildCheck(
+        library=root / "rego",
+        binary=lambda: opa,
+        signer=lambda directory: open_key(directory, _KEY),
+        compile_tables=compile_tables,
+    )
+    checks = (
+        formatter,
+        CompileCheck(cli, workshops, library=library, compile_tables=compile_tables),
+        lint,
+        ConftestCheck(cli, policies=root / CONFTEST, capabilities=library.capabilities, program=conftest_program),
+        TestCheck(cli, workshops),
+        RulesCheck(cli, workshops, lint),
+        GoldenCheck(cli, workshops, library=library, compile_tables=compile_tables),
+        build,
+        ChangesCheck(CompareMeanings(OpaPolicyReader(cli))),
+    )
+    made = clock or SystemClock()
+    memory = FileMemory(remember or settings.engine_dir.parent / "checks")
+    product = f"{metadata.version('aisecops')} {library.digest} {await asyncio.to_thread(_identity, opa)}"
+    try:
+        yield Checking(CheckPolicy(checks, memory, made, product), formatter, build, made)
+    finally:
+        await workshops.close()
+
+
+def conftest_program() -> Path | None:
+    """Return where Conftest is installed, if it is."""
+    found = shutil.which(CONFTEST)
+    return Path(found) if found else None
+
+
+def checked_policy(directory: Path, *, today: date, base: str = "") -> tuple[CheckedPolicy, tuple[Waiver, ...]]:
+    """Return the policy in a working copy with what its ``base``, a revision of its checkout, was; and its waivers.
+
+    Raises:
+        InvalidRequestError: there is no policy.
+        BundleRejectedError: the waivers cannot be read, or the base holds what policy may not.
+        UnknownRevisionError: there is no such revision.
+        RepositoryUnavailableError: the directory is no Git checkout, and a base is named.
+    """
+    tree = drafted_tree(read_working_copy(directory))
+    owners = next((place for place in PLACES if (directory / place).is_file()), "")
+    before: PolicyTree | None = None
+    if base:
+        checkout = Checkout(directory)
+        before = checkout.tree(checkout.common(base))
+    shipped = shipped_policy()
+    policy = CheckedPolicy(
+        name=directory.resolve().name,
+        tree=tree,
+        today=today,
+        own=frozenset(path for path, text in tree.files.items() if _is_own(path, text, shipped)),
+        owners_file=owners,
+        owners=(directory / owners).read_bytes() if owners else b"",
+        base=before,
+        base_name=f"{base} ({before.commit[:12]})" if before else "",
+        shipped=shipped,
+    )
+    return policy, waivers_of(tree)
+
+
+def waivers_of(tree: PolicyTree) -> tuple[Waiver, ...]:
+    """Return what a policy waives.
+
+    Raises:
+        BundleRejectedError: its waivers cannot be read.
+    """
+    if WAIVERS not in tree.files:
+        return ()
+    content = parse_yaml(WAIVERS, tree.files[WAIVERS])
+    return tuple(read_entries(WAIVERS, content if content is not None else [], Waivers).root)
+
+
+def _is_own(path: str, text: bytes, shipped: dict[str, bytes]) -> bool:
+    return path.startswith("rego/aisecops/") and path.endswith(".rego") and shipped.get(path) != text
+
+
+def _identity(program: Path) -> str:
+    # Another engine finds other things; where it lies says nothing of which it is.
+    stat = program.stat()
+    return f"{stat.st_size}-{stat.st_mtime_ns}"

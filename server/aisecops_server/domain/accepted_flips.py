@@ -1,0 +1,199 @@
+"""Which flips of recorded decisions a pull request may cause: by its gates, and by what it says itself that it means.
+
+``gates.yaml`` says how many flips need no word, from which severity on each needs one, and which traces never flip.
+``accepted-flips.yaml`` says them: rule, direction, how many at most, who answers for it, why, until when. Gates are
+read from the base, so that nobody opens their own; an entry counts only in the pull request that adds it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import Field, RootModel
+
+from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.dated_entry import DatedEntry
+from aisecops_server.domain.policy_check import Level, Problem
+from aisecops_server.domain.policy_paths import ACCEPTED_FLIPS, GATES
+from aisecops_server.domain.table_fields import Count, Entry, Text
+
+# What flips without any rule being found or no longer found: obligations, budgets, the composition itself.
+NO_RULE = "policy"
+_SEVERITIES = ("low", "medium", "high", "critical")
+Percent = Annotated[int, Field(ge=0, le=100)]
+
+
+class AcceptedFlip(DatedEntry):
+    """Flips that a pull request means."""
+
+    rule: Text = Field(description="The rule that is found now (stricter) or no longer (looser); `policy`: no rule.")
+    direction: Literal["looser", "stricter"]
+    max_count: Annotated[int, Field(ge=1, description="How many of the replayed decisions may flip so.")]
+
+
+class AcceptedFlips(RootModel[list[AcceptedFlip]]):
+    """What a pull request says that it means."""
+
+
+class Gates(Entry):
+    """What a pull request may do to recorded decisions without a word."""
+
+    most_flips: Count = Field(default=20, description="How many outcomes may flip without an entry.")
+    severity: Literal["low", "medium", "high", "critical"] = Field(
+        default="high", description="From here on every denial that a rule no longer makes needs an entry."
+    )
+    protected_traces: list[Text] = Field(default_factory=list, description="Traces whose outcomes never flip.")
+    most_indeterminate_percent: Percent = Field(
+        default=10, description="The share of decisions of which nobody can know what would become of them."
+    )
+    most_slower_percent: Count = Field(default=50, description="By how much the median evaluation may take longer.")
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """One recorded decision whose outcome flips: which way, by which rules, and what it was."""
+
+    decision_id: str
+    trace_id: str
+    direction: str
+    risky: bool
+    rules: tuple[str, ...]
+
+    @classmethod
+    def of(cls, result: Mapping[str, JsonValue]) -> Flip | None:
+        """Return the flip that a replay's result is, if it is one."""
+        direction = str(result.get("direction", "")).lower()
+        if direction not in ("looser", "stricter"):
+            return None
+        fired = result.get("no_longer" if direction == "looser" else "fires_now")
+        listed = fired if isinstance(fired, list) else []
+        # A remark changes no outcome.
+        rules = {str(each["rule"]) for each in listed if isinstance(each, Mapping) and each.get("effect") != "warn"}
+        return cls(
+            decision_id=str(result.get("decision_id", "")),
+            trace_id=str(result.get("trace_id", "")),
+            direction=direction,
+            risky=bool(result.get("risky")),
+            rules=tuple(sorted(rules)) or (NO_RULE,),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The entries of a pull request, and those that its base has already."""
+
+    entries: Sequence[AcceptedFlip]
+    base: Sequence[AcceptedFlip] = ()
+
+    def usable(self, today: date) -> dict[tuple[str, str], int]:
+        """Return how many flips are accepted, by rule and direction."""
+        found: Counter[tuple[str, str]] = Counter()
+        for entry in self.entries:
+            if entry not in self.base and not entry.problem_on(today):
+                found[entry.rule, entry.direction] += entry.max_count
+        return dict(found)
+
+
+def judged(
+    flips: Sequence[Flip], gates: Gates, accepted: Accepted, *, severities: Mapping[str, str], today: date
+) -> tuple[Problem, ...]:
+    """Return why a pull request may not be merged as it is; ``severities`` are those of the base's rules."""
+    counts = Counter((rule, flip.direction) for flip in flips for rule in flip.rules)
+    usable = accepted.usable(today)
+    covered = {key for key, most in usable.items() if counts[key] <= most}
+    problems = [
+        *_entries(accepted, counts, usable, today),
+        *_risky(flips, gates, covered, severities),
+        *_too_many(flips, gates, covered),
+        *_protected(flips, gates),
+    ]
+    return tuple(problems)
+
+
+def _risky(
+    flips: Sequence[Flip], gates: Gates, covered: set[tuple[str, str]], severities: Mapping[str, str]
+) -> Iterator[Problem]:
+    least = _SEVERITIES.index(gates.severity)
+    counts: Counter[str] = Counter()
+    for flip in flips:
+        for rule in flip.rules if flip.risky else ():
+            severity = severities.get(rule, "critical")
+            if _SEVERITIES.index(severity) >= least and (rule, "looser") not in covered:
+                counts[rule] += 1
+    for rule, count in sorted(counts.items()):
+        yield Problem(
+            "flips.risky",
+            f"{count} recorded {'denial' if count == 1 else 'denials'} by {rule} ({severities.get(rule, 'critical')})"
+            " would be allowed",
+            hint=_entry_hint(rule, "looser", count),
+            path=ACCEPTED_FLIPS,
+            subject=rule,
+        )
+
+
+def _too_many(flips: Sequence[Flip], gates: Gates, covered: set[tuple[str, str]]) -> Iterator[Problem]:
+    left = [flip for flip in flips if not any((rule, flip.direction) in covered for rule in flip.rules)]
+    if len(left) <= gates.most_flips:
+        return
+    counts = Counter((rule, flip.direction) for flip in left for rule in flip.rules)
+    (rule, direction), count = min(counts.items(), key=lambda item: (-item[1], item[0]))
+    yield Problem(
+        "flips.budget",
+        f"{len(left)} outcomes flip that no entry accepts; {gates.most_flips} may",
+        hint=_entry_hint(rule, direction, count),
+        path=ACCEPTED_FLIPS,
+        subject=rule,
+    )
+
+
+def _protected(flips: Sequence[Flip], gates: Gates) -> Iterator[Problem]:
+    protected = set(gates.protected_traces)
+    for flip in flips:
+        if flip.trace_id in protected:
+            yield Problem(
+                "flips.protected",
+                f"the protected trace {flip.trace_id} becomes {flip.direction} by {', '.join(flip.rules)}",
+                hint=f"Mend the change. Only {GATES} of the base says what is protected, and nothing accepts it",
+                path=GATES,
+                subject=flip.trace_id,
+            )
+
+
+def _entries(
+    accepted: Accepted, counts: Mapping[tuple[str, str], int], usable: Mapping[tuple[str, str], int], today: date
+) -> Iterator[Problem]:
+    for entry in accepted.entries:
+        key = (entry.rule, entry.direction)
+        told, count = f"{entry.rule} {entry.direction}", counts.get(key, 0)
+        found = functools.partial(Problem, path=ACCEPTED_FLIPS, subject=entry.rule)
+        if why := entry.problem_on(today):
+            yield found("flips.unusable", f"the entry for {told} does not count: {why}", "Give it another day")
+        elif entry in accepted.base:
+            yield found(
+                "flips.old",
+                f"the entry for {told} was merged before, and accepts nothing any more",
+                "Remove it; what this change means needs an entry of its own",
+                level=Level.WARNING,
+            )
+        elif count > usable[key]:
+            yield found(
+                "flips.exceeded",
+                f"{told} is accepted {usable[key]} times, and {count} decisions flip so",
+                f"Look at them; if they are meant, write 'max_count: {count}'",
+            )
+        elif not count:
+            yield found(
+                "flips.unused", f"no decision flips as the entry for {told} accepts", "Remove it", level=Level.WARNING
+            )
+
+
+def _entry_hint(rule: str, direction: str, count: int) -> str:
+    return (
+        f"Mend the change, or add to {ACCEPTED_FLIPS}: rule: {rule}, direction: {direction}, max_count: {count},"
+        " with owner, reason and expires"
+    )
