@@ -49,6 +49,18 @@ class Agents:
             raise from_rpc_error(error) from error
         return answer.agent
 
+    def maturity(self, agent_id: str = "") -> api.GetMaturityResponse:
+        """Return how far adoption is: overall, and of one agent or of all.
+
+        Raises:
+            AisecopsClientError: nobody knows the agent, or it may not be read.
+        """
+        request = api.GetMaturityRequest(agent_id=agent_id)
+        try:
+            return self._stub.GetMaturity(request, metadata=bearer(self.client.token), timeout=self.client.work_seconds)
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from error
+
     @property
     def _stub(self) -> AgentServiceStub:
         return AgentServiceStub(self.client.channel)

@@ -33,6 +33,7 @@ SHAPES: Mapping[str, tuple[str, ...]] = {
     "approvals wait": ("approval",),
     "agent list": ("agents", "nextPageToken", "registered", "unregistered", "revision"),
     "agent show": ("agent",),
+    "maturity": ("overall", "agents", "revision", "since", "decisions"),
     "approvals key": ("publicKey", "keyId"),
     "bundle list": ("revisions", "nextPageToken"),
     "bundle show": ("revision", "rules"),

@@ -62,10 +62,15 @@ def policy_tables() -> str:
     parts = schema["$defs"]
     files = [
         [code(f"data/{name}.yaml"), code(f"data.tables.{name}"), _type(_unwrapped(shape, parts)), _about(shape, parts)]
-        for name, shape in schema["properties"].items()
+        for name, shape in ((name, _named(shape)) for name, shape in schema["properties"].items())
     ]
     sections = [_section(name, part) for name, part in parts.items() if "properties" in part]
     return TABLES + table(["file", "in rules", "holds", "meaning"], files) + "\n" + "\n".join(sections)
+
+
+def _named(shape: dict[str, Any]) -> dict[str, Any]:
+    """Return the model of a table that may be left out."""
+    return next((option for option in shape.get("anyOf", ()) if "$ref" in option), shape)
 
 
 def _unwrapped(shape: dict[str, Any], parts: Mapping[str, Any]) -> dict[str, Any]:

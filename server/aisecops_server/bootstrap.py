@@ -10,11 +10,13 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from aisecops_server.adapters.bundles.builder import OpaBundleBuilder
+from aisecops_server.adapters.bundles.policy_places import TreePlaces
 from aisecops_server.adapters.evidence.archive import pack
 from aisecops_server.adapters.git.create import library_root
 from aisecops_server.adapters.identity.issuer import TokenIssuer, local_issuer
@@ -69,6 +71,8 @@ from aisecops_server.usecases.list_revisions import ListRevisions, ShowRevision
 from aisecops_server.usecases.live_policy import LivePolicy
 from aisecops_server.usecases.raise_incident import RaiseIncident
 from aisecops_server.usecases.read_agents import ReadAgents
+from aisecops_server.usecases.read_maturity import ReadMaturity
+from aisecops_server.usecases.read_replays import ReadReplays
 from aisecops_server.usecases.reaper import Reaper
 from aisecops_server.usecases.record_refusals import RecordRefusals
 from aisecops_server.usecases.redeem_grant import Redeem
@@ -108,6 +112,7 @@ class ControlPlane:
     screen: Screen
     policy: PolicyUseCases
     agents: ReadAgents
+    maturity: Callable[[ReadReplays, Clock], ReadMaturity]
     approvals: ApprovalUseCases
     expire: ExpireApprovals
     notices: SendNotices
@@ -234,6 +239,10 @@ async def compose(
                 status=live.status,
             ),
             agents=ReadAgents(lambda: live.current().bundle, log.agents),
+            # Replays are composed apart from everything that acts.
+            maturity=partial(
+                ReadMaturity, lambda: live.current().bundle, log.adoption, TreePlaces(repository), publish
+            ),
             approvals=ApprovalUseCases(
                 vote=CastVotes(log, log.approvals, lambda: live.current().bundle.tables, proofs, clock, ids),
                 read=ReadApprovals(log, log.approvals, clock),
@@ -271,6 +280,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
                 screen=plane.screen,
                 policy=plane.policy,
                 agents=plane.agents,
+                maturity=plane.maturity(replays.reads, plane.clock),
                 approvals=plane.approvals,
                 grants=plane.grants,
                 budgets=plane.budgets,

@@ -18,6 +18,7 @@ PAGES = [
     HOW_TO / "control-cost-with-budgets.md",
     HOW_TO / "export-evidence.md",
     HOW_TO / "govern-a-python-agent.md",
+    HOW_TO / "measure-adoption.md",
     HOW_TO / "verify-grants-in-a-tool-server.md",
     HOW_TO / "screen-prompts-and-outputs.md",
     HOW_TO / "write-a-rule.md",

@@ -142,8 +142,15 @@ def entry_of(tables: Mapping[str, JsonValue], agent_id: str) -> Entry | None:
         environments=tuple(sorted(found["environments"])),
         capabilities=tuple(Held(name, grant["granted_by"]) for name, grant in sorted(found["capabilities"].items())),
         limits=tuple(
-            Limit(limit["subject"], limit["metric"], limit["window"], limit["limit"])
-            for limit in found.get("limits", ())
+            Limit(charge["subject"], charge["metric"], charge["window"], charge["limit"])
+            for charge in _charges(tables, agent_id)
         ),
         max_delegation_depth=found.get("max_delegation_depth", 0),
     )
+
+
+def _charges(tables: Mapping[str, JsonValue], agent_id: str) -> list[Any]:
+    """Return what plans of an agent are charged with, limit by limit."""
+    held: Any = tables.get("limits")
+    limits = held["agents"].get(agent_id, {}) if held else {}
+    return [limit["charge"] for kind in ("lasting", "session") for limit in limits.get(kind, ())]

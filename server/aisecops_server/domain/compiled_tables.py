@@ -17,6 +17,7 @@ from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.compiled_approvals import approvals, people, person_names, tool_demand
 from aisecops_server.domain.compiled_budgets import agent_bounds, costs, limits, tool_bounds
 from aisecops_server.domain.compiled_grants import narrowed_grant
+from aisecops_server.domain.maturity_table import MaturityTable
 from aisecops_server.domain.policy_tables import (
     OPTIONAL_TABLES,
     TABLE_NAMES,
@@ -67,6 +68,7 @@ def compile_tables(files: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         risk=_parse(RiskTable, "risk", files),
         vocabulary=_parse(Vocabulary, "vocabulary", files),
         screen=_parse(ScreenTable, "screen", files),
+        maturity=_parse(MaturityTable, "maturity", files) if "maturity" in files else None,
     )
     require_known_names(tables)
     return {
@@ -86,6 +88,7 @@ def compile_tables(files: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         "risk": _risk(tables.risk),
         "vocabulary": tables.vocabulary.compiled(),
         "screen": tables.screen.compiled(),
+        "maturity": tables.maturity.compiled() if tables.maturity else {},
     }
 
 

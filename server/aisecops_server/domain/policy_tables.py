@@ -13,6 +13,7 @@ from pydantic import Field, RootModel, model_validator
 from aisecops_server.domain.approval_tables import ApprovalsTable, PersonEntry
 from aisecops_server.domain.budget_tables import BudgetsTable, CostsTable
 from aisecops_server.domain.grant_tables import GrantEntry
+from aisecops_server.domain.maturity_table import MaturityTable
 from aisecops_server.domain.screen_table import ScreenTable
 from aisecops_server.domain.table_fields import Count, Entry, Role, Text, ToolName
 from aisecops_server.domain.vocabulary import Vocabulary
@@ -186,11 +187,12 @@ class PolicyTables(Entry):
     risk: RiskTable
     vocabulary: Vocabulary
     screen: ScreenTable = ScreenTable()
+    maturity: MaturityTable | None = None
 
 
 TABLE_NAMES = tuple(PolicyTables.model_fields)
 # A repository may be without these; what they would say is then the most cautious that they can say.
-OPTIONAL_TABLES = ("screen",)
+OPTIONAL_TABLES = ("screen", "maturity")
 
 
 def _require_every(literal: object, given: Iterable[object]) -> None:

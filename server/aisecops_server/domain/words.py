@@ -78,6 +78,9 @@ SOURCE_WORDS = {
     "agent_message": "agent message",
 }
 
+# The phases of adoption, by their number.
+PHASES = ("UNGOVERNED", "OBSERVED", "ENFORCED", "CONTROLLED", "ASSURED")
+
 # The cells of a gate strip, and the stage of the timeline that each of them shows.
 GATES: Mapping[str, str] = {
     "plan": "plan_extraction",
@@ -102,6 +105,7 @@ _PREFIXES = (
     "APPROVAL_STATE_",
     "CHOICE_",
     "SIGNED_BY_",
+    "MATURITY_PHASE_",
 )
 
 
@@ -142,6 +146,19 @@ def approval_sign(state: str) -> Sign:
 def choice_sign(choice: str) -> Sign:
     """Return the sign of a person's answer."""
     return _CHOICES.get(bare(choice), ERROR)
+
+
+def phase_word(phase: str) -> str:
+    """Return a phase of adoption with its number."""
+    word = bare(phase)
+    return f"{PHASES.index(word)} {word.lower()}" if word in PHASES else word.lower()
+
+
+def met_sign(criterion: Mapping[str, object]) -> Sign:
+    """Return the sign of a criterion of a phase."""
+    if not criterion["applies"]:
+        return replace(NOT_REACHED, word="does not apply")
+    return replace(ALLOWED, word="met") if criterion["met"] else replace(BLOCKED, word="not met")
 
 
 def check_sign(state: str) -> Sign:

@@ -41,12 +41,14 @@ from aisecops_server.usecases.export_evidence import ExportEvidence
 from aisecops_server.usecases.issue_grants import GrantControl
 from aisecops_server.usecases.list_revisions import RevisionPage
 from aisecops_server.usecases.read_agents import ReadAgents
+from aisecops_server.usecases.read_maturity import ReadMaturity
 from aisecops_server.usecases.record_refusals import RecordRefusals
 from aisecops_server.usecases.release_reservation import ReleaseReservation
 from aisecops_server.usecases.screen import Screen
 from aisecops_server.usecases.vote import CastVotes
 from aisecops_server.usecases.vote_proofs import VoteProofs
 
+from tests.fakes.adoption import FixedPlaces, FixedRecords
 from tests.fakes.approvals import NoApprovals
 from tests.fakes.budgets import MemoryLedger
 from tests.fakes.checkpoints import publishing
@@ -169,6 +171,7 @@ def served_by(
         screen=Screen(engine, log, clock, ids, deadline_seconds=1.0),
         policy=(policy or FakePolicy()).use_cases(),
         agents=ReadAgents(lambda: engine.bundle, NoActivity()),
+        maturity=ReadMaturity(lambda: engine.bundle, FixedRecords(), FixedPlaces(), publish, no_replays().reads, clock),
         approvals=ApprovalUseCases(
             vote=CastVotes(log, none, lambda: engine.bundle.tables, proofs, clock, ids),
             read=ReadApprovals(log, none, clock),

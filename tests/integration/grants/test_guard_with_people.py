@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,9 +20,10 @@ PROMPT = "Refund order 48213 of customer C-20417, 164 EUR. Parcel lost"
 REFUND: dict[str, Any] = {"order_id": "48213", "customer_id": "C-20417", "amount": 164, "reason": "Parcel lost"}
 
 
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return settings_in(tmp_path_factory.mktemp("guard"))
+# Each test reads the log from its beginning, so it is its own.
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return settings_in(tmp_path)
 
 
 @pytest.mark.parametrize("choice", [APPROVE, DENY])

@@ -15,13 +15,14 @@ COMPILED = {
     "profile": "service",
     "environments": {"staging": True, "production": True},
     "capabilities": {"b": {"granted_by": "bob", "id": "x"}, "a": {"granted_by": "alice", "id": "y"}},
-    "limits": [{"subject": "team", "id": "support", "metric": "calls", "window": "day", "limit": 9, "ask_above": 8}],
     "max_delegation_depth": 2,
 }
+CHARGE = {"subject": "team", "id": "support", "metric": "calls", "window": "day", "limit": 9}
+LIMITS = {"agents": {"ada": {"lasting": [{"charge": CHARGE, "ask_above": 8}], "session": []}}}
 
 
 def test_an_entry_is_read_from_the_tables_of_the_engine() -> None:
-    entry = entry_of({"agents": {"ada": COMPILED}}, "ada")
+    entry = entry_of({"agents": {"ada": COMPILED}, "limits": LIMITS}, "ada")
     assert entry is not None
     assert (entry.environments, entry.budget, entry.max_delegation_depth) == (("production", "staging"), "service", 2)
     assert entry.capabilities == (Held("a", "alice"), Held("b", "bob"))

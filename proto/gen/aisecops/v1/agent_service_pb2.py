@@ -23,23 +23,29 @@ _sym_db = _symbol_database.Default()
 
 
 from aisecops.v1 import agent_pb2 as aisecops_dot_v1_dot_agent__pb2
+from aisecops.v1 import maturity_pb2 as aisecops_dot_v1_dot_maturity__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61isecops/v1/agent_service.proto\x12\x0b\x61isecops.v1\x1a\x17\x61isecops/v1/agent.proto\"_\n\x11ListAgentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x14\n\x0cregistration\x18\x03 \x01(\t\x12\r\n\x05owner\x18\x04 \x01(\t\"\x8d\x01\n\x12ListAgentsResponse\x12\"\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x12.aisecops.v1.Agent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\nregistered\x18\x03 \x01(\x03\x12\x14\n\x0cunregistered\x18\x04 \x01(\x03\x12\x10\n\x08revision\x18\x05 \x01(\t\"#\n\x0fGetAgentRequest\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\"5\n\x10GetAgentResponse\x12!\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x12.aisecops.v1.Agent2\xa6\x01\n\x0c\x41gentService\x12M\n\nListAgents\x12\x1e.aisecops.v1.ListAgentsRequest\x1a\x1f.aisecops.v1.ListAgentsResponse\x12G\n\x08GetAgent\x12\x1c.aisecops.v1.GetAgentRequest\x1a\x1d.aisecops.v1.GetAgentResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61isecops/v1/agent_service.proto\x12\x0b\x61isecops.v1\x1a\x17\x61isecops/v1/agent.proto\x1a\x1a\x61isecops/v1/maturity.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"_\n\x11ListAgentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x14\n\x0cregistration\x18\x03 \x01(\t\x12\r\n\x05owner\x18\x04 \x01(\t\"\x8d\x01\n\x12ListAgentsResponse\x12\"\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x12.aisecops.v1.Agent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\nregistered\x18\x03 \x01(\x03\x12\x14\n\x0cunregistered\x18\x04 \x01(\x03\x12\x10\n\x08revision\x18\x05 \x01(\t\"#\n\x0fGetAgentRequest\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\"5\n\x10GetAgentResponse\x12!\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x12.aisecops.v1.Agent\"&\n\x12GetMaturityRequest\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\"\xb4\x01\n\x13GetMaturityResponse\x12&\n\x07overall\x18\x01 \x01(\x0b\x32\x15.aisecops.v1.Maturity\x12%\n\x06\x61gents\x18\x02 \x03(\x0b\x32\x15.aisecops.v1.Maturity\x12\x10\n\x08revision\x18\x03 \x01(\t\x12)\n\x05since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tdecisions\x18\x05 \x01(\x03\x32\xf8\x01\n\x0c\x41gentService\x12M\n\nListAgents\x12\x1e.aisecops.v1.ListAgentsRequest\x1a\x1f.aisecops.v1.ListAgentsResponse\x12G\n\x08GetAgent\x12\x1c.aisecops.v1.GetAgentRequest\x1a\x1d.aisecops.v1.GetAgentResponse\x12P\n\x0bGetMaturity\x12\x1f.aisecops.v1.GetMaturityRequest\x1a .aisecops.v1.GetMaturityResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'aisecops.v1.agent_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LISTAGENTSREQUEST']._serialized_start=73
-  _globals['_LISTAGENTSREQUEST']._serialized_end=168
-  _globals['_LISTAGENTSRESPONSE']._serialized_start=171
-  _globals['_LISTAGENTSRESPONSE']._serialized_end=312
-  _globals['_GETAGENTREQUEST']._serialized_start=314
-  _globals['_GETAGENTREQUEST']._serialized_end=349
-  _globals['_GETAGENTRESPONSE']._serialized_start=351
-  _globals['_GETAGENTRESPONSE']._serialized_end=404
-  _globals['_AGENTSERVICE']._serialized_start=407
-  _globals['_AGENTSERVICE']._serialized_end=573
+  _globals['_LISTAGENTSREQUEST']._serialized_start=134
+  _globals['_LISTAGENTSREQUEST']._serialized_end=229
+  _globals['_LISTAGENTSRESPONSE']._serialized_start=232
+  _globals['_LISTAGENTSRESPONSE']._serialized_end=373
+  _globals['_GETAGENTREQUEST']._serialized_start=375
+  _globals['_GETAGENTREQUEST']._serialized_end=410
+  _globals['_GETAGENTRESPONSE']._serialized_start=412
+  _globals['_GETAGENTRESPONSE']._serialized_end=465
+  _globals['_GETMATURITYREQUEST']._serialized_start=467
+  _globals['_GETMATURITYREQUEST']._serialized_end=505
+  _globals['_GETMATURITYRESPONSE']._serialized_start=508
+  _globals['_GETMATURITYRESPONSE']._serialized_end=688
+  _globals['_AGENTSERVICE']._serialized_start=691
+  _globals['_AGENTSERVICE']._serialized_end=939
 # @@protoc_insertion_point(module_scope)

@@ -4,9 +4,11 @@ isort:skip_file
 """
 
 from aisecops.v1 import agent_pb2 as _agent_pb2
+from aisecops.v1 import maturity_pb2 as _maturity_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
@@ -138,3 +140,69 @@ class GetAgentResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetAgentResponse: _TypeAlias = GetAgentResponse  # noqa: Y015
+
+@_typing.final
+class GetMaturityRequest(_message.Message):
+    """GetMaturityRequest asks how far adoption is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    agent_id: _builtins.str
+    """Agent_id leaves one agent besides the whole; empty: all that policy knows or that asked."""
+    def __init__(
+        self,
+        *,
+        agent_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetMaturityRequest: _TypeAlias = GetMaturityRequest  # noqa: Y015
+
+@_typing.final
+class GetMaturityResponse(_message.Message):
+    """GetMaturityResponse is how far adoption is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OVERALL_FIELD_NUMBER: _builtins.int
+    AGENTS_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    DECISIONS_FIELD_NUMBER: _builtins.int
+    revision: _builtins.str
+    """Revision is the policy commit whose table says what each phase takes."""
+    decisions: _builtins.int
+    """Decisions is how many decisions were read."""
+    @_builtins.property
+    def overall(self) -> _maturity_pb2.Maturity:
+        """Overall is how far all agents are together."""
+
+    @_builtins.property
+    def agents(self) -> _containers.RepeatedCompositeFieldContainer[_maturity_pb2.Maturity]:
+        """Agents stand by id."""
+
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Since is when the records begin that count."""
+
+    def __init__(
+        self,
+        *,
+        overall: _maturity_pb2.Maturity | None = ...,
+        agents: _abc.Iterable[_maturity_pb2.Maturity] | None = ...,
+        revision: _builtins.str = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        decisions: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["overall", b"overall", "since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "decisions", b"decisions", "overall", b"overall", "revision", b"revision", "since", b"since"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetMaturityResponse: _TypeAlias = GetMaturityResponse  # noqa: Y015

@@ -45,6 +45,11 @@ class AgentServiceStub:
                 request_serializer=aisecops_dot_v1_dot_agent__service__pb2.GetAgentRequest.SerializeToString,
                 response_deserializer=aisecops_dot_v1_dot_agent__service__pb2.GetAgentResponse.FromString,
                 _registered_method=True)
+        self.GetMaturity = channel.unary_unary(
+                '/aisecops.v1.AgentService/GetMaturity',
+                request_serializer=aisecops_dot_v1_dot_agent__service__pb2.GetMaturityRequest.SerializeToString,
+                response_deserializer=aisecops_dot_v1_dot_agent__service__pb2.GetMaturityResponse.FromString,
+                _registered_method=True)
 
 
 class AgentServiceServicer:
@@ -65,6 +70,13 @@ class AgentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetMaturity(self, request, context):
+        """GetMaturity says how far adoption is, with evidence for each criterion: overall, and agent by agent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AgentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +89,11 @@ def add_AgentServiceServicer_to_server(servicer, server):
                     servicer.GetAgent,
                     request_deserializer=aisecops_dot_v1_dot_agent__service__pb2.GetAgentRequest.FromString,
                     response_serializer=aisecops_dot_v1_dot_agent__service__pb2.GetAgentResponse.SerializeToString,
+            ),
+            'GetMaturity': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMaturity,
+                    request_deserializer=aisecops_dot_v1_dot_agent__service__pb2.GetMaturityRequest.FromString,
+                    response_serializer=aisecops_dot_v1_dot_agent__service__pb2.GetMaturityResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +151,33 @@ class AgentService:
             '/aisecops.v1.AgentService/GetAgent',
             aisecops_dot_v1_dot_agent__service__pb2.GetAgentRequest.SerializeToString,
             aisecops_dot_v1_dot_agent__service__pb2.GetAgentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMaturity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aisecops.v1.AgentService/GetMaturity',
+            aisecops_dot_v1_dot_agent__service__pb2.GetMaturityRequest.SerializeToString,
+            aisecops_dot_v1_dot_agent__service__pb2.GetMaturityResponse.FromString,
             options,
             channel_credentials,
             insecure,

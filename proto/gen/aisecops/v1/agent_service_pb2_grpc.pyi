@@ -37,6 +37,8 @@ class AgentServiceStub:
     """ListAgents lists agents by id: those that policy registers, and those that asked without being registered."""
     GetAgent: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.GetAgentRequest, _agent_service_pb2.GetAgentResponse]
     """GetAgent shows one agent."""
+    GetMaturity: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.GetMaturityRequest, _agent_service_pb2.GetMaturityResponse]
+    """GetMaturity says how far adoption is, with evidence for each criterion: overall, and agent by agent."""
 
 @_typing.type_check_only
 class AgentServiceAsyncStub(AgentServiceStub):
@@ -47,6 +49,8 @@ class AgentServiceAsyncStub(AgentServiceStub):
     """ListAgents lists agents by id: those that policy registers, and those that asked without being registered."""
     GetAgent: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.GetAgentRequest, _agent_service_pb2.GetAgentResponse]  # type: ignore[assignment]
     """GetAgent shows one agent."""
+    GetMaturity: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.GetMaturityRequest, _agent_service_pb2.GetMaturityResponse]  # type: ignore[assignment]
+    """GetMaturity says how far adoption is, with evidence for each criterion: overall, and agent by agent."""
 
 class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
     """AgentService says which agents there are. They are registered in the policy repository, and nowhere else."""
@@ -66,5 +70,13 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_agent_service_pb2.GetAgentResponse, _abc.Awaitable[_agent_service_pb2.GetAgentResponse]]:
         """GetAgent shows one agent."""
+
+    @_abc_1.abstractmethod
+    def GetMaturity(
+        self,
+        request: _agent_service_pb2.GetMaturityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agent_service_pb2.GetMaturityResponse, _abc.Awaitable[_agent_service_pb2.GetMaturityResponse]]:
+        """GetMaturity says how far adoption is, with evidence for each criterion: overall, and agent by agent."""
 
 def add_AgentServiceServicer_to_server(servicer: AgentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

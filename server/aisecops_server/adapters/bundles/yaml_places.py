@@ -19,7 +19,7 @@ Path = tuple[str, ...]
 
 def leaves(content: bytes, value: JsonValue) -> Iterator[tuple[Path, JsonValue, int]]:
     """Yield the path, value and line of everything in a table that is not itself a mapping with entries."""
-    lines = _key_lines(content)
+    lines = key_lines(content)
     for path, leaf in _leaves(value, ()):
         # What stands inside an alias has no line of its own.
         at = next((lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in lines), 1)
@@ -49,7 +49,8 @@ def _leaves(value: JsonValue, path: Path) -> Iterator[tuple[Path, JsonValue]]:
         yield path, value
 
 
-def _key_lines(content: bytes) -> dict[Path, int]:
+def key_lines(content: bytes) -> dict[Path, int]:
+    """Return the line of every key that stands in mappings only, by its path."""
     lines: dict[Path, int] = {}
     path: list[str] = []
     # For each open collection: whether it is a mapping, and whether a key of it comes next.

@@ -40,6 +40,12 @@ _IS = {
 _IS[ApprovalState.EXPIRED] = f"(state = 'EXPIRED' OR ({_IS_OPEN} AND NOT {_IN_TIME}))"
 
 
+def state_at(parameter: str) -> str:
+    """Return the SQL expression for what an approval is at the time that a parameter gives, in Unix seconds."""
+    in_time = _IN_TIME.replace(":now", f":{parameter}")
+    return f"CASE WHEN {_IS_OPEN} AND NOT {in_time} THEN 'EXPIRED' ELSE state END"
+
+
 class SqliteApprovals:
     """Implements ``ApprovalStore`` and ``NoticeStore``. Changes go through the log; this reads what came of them."""
 

@@ -17,6 +17,7 @@ from typing import BinaryIO, TypeVar
 import apsw
 
 from aisecops_server.adapters.sqlite import database, delegations, schema, stored
+from aisecops_server.adapters.sqlite.adoption import SqliteAdoption
 from aisecops_server.adapters.sqlite.agent_activity import SqliteAgentActivity
 from aisecops_server.adapters.sqlite.append import Entry, Result, load_frontier
 from aisecops_server.adapters.sqlite.approval_rows import SqliteApprovals
@@ -90,6 +91,7 @@ class SqliteEventLog:
         self._lock = lock
         self._nodes = NodeMemory()
         self.agents = SqliteAgentActivity(readers)
+        self.adoption = SqliteAdoption(readers)
         self.approvals = SqliteApprovals(readers, approvals)
         self.grants = SqliteGrants(readers)
 

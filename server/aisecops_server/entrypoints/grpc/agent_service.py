@@ -1,4 +1,7 @@
-"""AgentService: which agents there are, and what they asked. Registering one is a commit to the policy repository."""
+"""AgentService: which agents there are, what they asked, and how far adoption is.
+
+Registering one is a commit to the policy repository.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,11 @@ from aisecops_server.domain.agent import Activity, Agent, Registration
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.identifiers import is_agent_id
 from aisecops_server.entrypoints.grpc.decision_codec import timestamp
+from aisecops_server.entrypoints.grpc.maturity_codec import maturity_message
 from aisecops_server.entrypoints.grpc.methods import Caller, read_message
 from aisecops_server.entrypoints.grpc.paging import page_size
 from aisecops_server.usecases.read_agents import AgentFilter, ReadAgents
+from aisecops_server.usecases.read_maturity import ReadMaturity
 
 _MAX_PAGE = 500
 _OWNER_CHARACTERS = 256
@@ -24,6 +29,7 @@ class AgentService:
     """The handlers of ``aisecops.v1.AgentService``."""
 
     agents: ReadAgents
+    maturity: ReadMaturity
 
     async def list_agents(self, request: bytes, _caller: Caller) -> api.ListAgentsResponse:
         """Answer ListAgents."""
@@ -45,6 +51,18 @@ class AgentService:
         """Answer GetAgent."""
         asked = read_message(api.GetAgentRequest, request)
         return api.GetAgentResponse(agent=_agent(await self.agents.agent(_agent_id(asked.agent_id, "agent_id"))))
+
+    async def how_far(self, request: bytes, _caller: Caller) -> api.GetMaturityResponse:
+        """Answer GetMaturity."""
+        asked = read_message(api.GetMaturityRequest, request)
+        report = await self.maturity(agent_id=_agent_id(asked.agent_id, "agent_id") if asked.agent_id else "")
+        return api.GetMaturityResponse(
+            overall=maturity_message(report.overall),
+            agents=map(maturity_message, report.agents),
+            revision=report.revision,
+            since=timestamp(report.since_ns),
+            decisions=report.decisions,
+        )
 
 
 def _filter(asked: api.ListAgentsRequest) -> AgentFilter:

@@ -46,6 +46,7 @@ from aisecops_server.usecases.explain import Explain
 from aisecops_server.usecases.export_evidence import ExportEvidence
 from aisecops_server.usecases.investigate import Investigate
 from aisecops_server.usecases.read_agents import ReadAgents
+from aisecops_server.usecases.read_maturity import ReadMaturity
 from aisecops_server.usecases.screen import Screen
 
 _DECISION = decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"].full_name
@@ -73,6 +74,7 @@ class Served:
     screen: Screen
     policy: PolicyUseCases
     agents: ReadAgents
+    maturity: ReadMaturity
     approvals: ApprovalUseCases
     grants: GrantUseCases
     budgets: BudgetUseCases
@@ -170,11 +172,12 @@ def _execution_methods(served: Served, gate: Gate) -> Methods:
 
 
 def _agent_methods(served: Served, gate: Gate) -> Methods:
-    service = AgentService(served.agents)
+    service = AgentService(served.agents, served.maturity)
     place = f"/{_AGENT}"
     return {
         "ListAgents": gate.unary(f"{place}/ListAgents", service.list_agents, Patience.WORK),
         "GetAgent": gate.unary(f"{place}/GetAgent", service.agent, Patience.WORK),
+        "GetMaturity": gate.unary(f"{place}/GetMaturity", service.how_far, Patience.WORK),
     }
 
 
