@@ -24,10 +24,17 @@ demo: $(VENV)/.server engine ## see it decide: sets everything up, then runs the
 	@$(BIN)/aisecops demo
 
 .PHONY: test
-test: setup engine ## set everything up, then run lint, types and all tests; SEED=n for another order
+test: setup engine browser ## set everything up, then run lint, types and all tests; SEED=n for another order
 	@$(MAKE) lint
 	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/pytest -n $(JOBS) --dist loadfile \
 	  --randomly-seed=$(SEED)
+
+.PHONY: browser
+browser: ## a browser for the tests of the UI, where the package manager can install one; elsewhere those tests are skipped
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	  { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && echo "Installing Chromium for the tests of the UI" && \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	  chromium fonts-dejavu-core >/dev/null; } || echo "No browser can be installed here: the tests of the UI in a browser will be skipped"
 
 .PHONY: lint
 lint: setup ## style, format and types

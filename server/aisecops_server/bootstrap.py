@@ -67,7 +67,7 @@ from aisecops_server.usecases.expire_reservations import ExpireReservations
 from aisecops_server.usecases.explain import Explain
 from aisecops_server.usecases.export_evidence import ExportEvidence
 from aisecops_server.usecases.issue_grants import GrantControl, HandOut
-from aisecops_server.usecases.list_revisions import ListRevisions, ShowRevision
+from aisecops_server.usecases.list_revisions import ListRevisions, ReadPolicyFile, ShowRevision
 from aisecops_server.usecases.live_policy import LivePolicy
 from aisecops_server.usecases.raise_incident import RaiseIncident
 from aisecops_server.usecases.read_agents import ReadAgents
@@ -237,6 +237,7 @@ async def compose(
                 list_revisions=ListRevisions(repository, builder, live),
                 show_revision=ShowRevision(repository, builder, live),
                 status=live.status,
+                read_file=ReadPolicyFile(repository),
             ),
             agents=ReadAgents(lambda: live.current().bundle, log.agents),
             # Replays are composed apart from everything that acts.

@@ -62,6 +62,16 @@ class Settings(BaseModel):
         default="",
         description="A second `host:port`, for callers that have a token and no client certificate. Same TLS.",
     )
+    ui_address: str = Field(
+        default="127.0.0.1:8470",
+        description="The `host:port` of the UI; empty for none. Another port is taken when that of the default is in "
+        "use. Beyond loopback it needs `tls_certificate`, `tls_key` and `token_keys`.",
+    )
+    ui_origin: str = Field(
+        default="",
+        pattern=r"^(?:https?://[A-Za-z0-9.\-]+(?::[0-9]+)?/?)?$",
+        description="Where people open the UI when that is not its own address, such as that of a proxy before it.",
+    )
     tls_certificate: Path | None = Field(
         default=None, description="The PEM certificate, with its chain, of the TCP listeners. Read again when renewed."
     )

@@ -40,6 +40,7 @@ ENTRIES = {
     "log": Entry(f"{_HERE}.log:log", "Read and verify the audit log."),
     "evidence": Entry(f"{_HERE}.evidence:evidence", "Make and verify packages that prove what was decided."),
     "witness": Entry(f"{_HERE}.witness:witness", "Run a witness, which signs only what extends what it signed before."),
+    "ui": Entry(f"{_HERE}.ui:ui", "Open the UI: make a link that signs you in."),
     "engine": Entry(f"{_HERE}.engine:engine", "Get and check the policy engine (OPA)."),
     "dev": Entry(f"{_HERE}.dev:dev", "Make what a laptop needs: a policy, tokens, certificates."),
     "config": Entry(f"{_HERE}.config:config", "Show the settings and where each comes from."),

@@ -38,6 +38,7 @@ WITHOUT_POOL = "-event_engine_client,-event_engine_listener,-event_engine_for_al
 @click.option("--repository", help="The policy repository: a path or a URL.")
 @click.option("--branch", help="The branch whose head is wanted live.")
 @click.option("--listen-address", help="A host:port to serve on as well; beyond this machine it needs TLS.")
+@click.option("--ui-address", help="The host:port of the UI; empty for none.")
 @click.option("--poll-seconds", type=float, help="How often the policy repository is read.")
 def serve(**options: Any) -> ExitCode:
     """Run the control plane.
@@ -58,16 +59,27 @@ def serve(**options: Any) -> ExitCode:
 
 async def _serve(settings: Settings) -> None:
     from aisecops_server.bootstrap import serving  # noqa: PLC0415 - everything is composed, nothing before
+    from aisecops_server.bootstrap_web import web  # noqa: PLC0415
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with serving(settings) as (plane, running):
-        for line in _greeting(plane, running):
+    async with serving(settings) as (plane, running), web(settings, plane, running) as ui:
+        for line in [*_greeting(plane, running), *_about_ui(settings, ui)]:
             say(line)
         await stop.wait()
         say("stopping")
+
+
+def _about_ui(settings: Settings, address: str) -> list[str]:
+    from aisecops_server.bootstrap_web import missing, origin_of  # noqa: PLC0415
+
+    if address:
+        return [f"the UI is at {origin_of(settings, address)}; 'aisecops ui link' makes a link that signs you in"]
+    if settings.ui_address:
+        return [f"no UI: {', '.join(missing())} is not installed; the extra [ui] of this package has it"]
+    return []
 
 
 def _greeting(plane: ControlPlane, running: RunningServer) -> list[str]:

@@ -8,6 +8,7 @@ written as its escape instead.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from itertools import chain
 
 _KEPT = {0x09, 0x0A}
@@ -31,6 +32,7 @@ def _escape(code: int) -> str:
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004 - four digits hold it
 
 
+_HIDDEN = frozenset(_CODES)
 _VISIBLE = {code: _escape(code) for code in _CODES}
 # JSON has its own escape for each of them; in a document they can only stand inside strings.
 _IN_JSON = {code: json.dumps(chr(code))[1:-1] for code in _CODES if code > 0x1F}  # noqa: PLR2004 - written already
@@ -39,6 +41,19 @@ _IN_JSON = {code: json.dumps(chr(code))[1:-1] for code in _CODES if code > 0x1F}
 def visible(text: str) -> str:
     """Return ``text`` with every steering or hiding character as its escape; line ends and tabs stay."""
     return text if text.isascii() and text.isprintable() else text.translate(_VISIBLE)
+
+
+def pieces(text: str) -> Iterator[tuple[str, str]]:
+    """Yield ``text`` in pieces: (plain text, "") and, for every steering or hiding character, ("", its code point)."""
+    begun = 0
+    for at, character in enumerate(text):
+        if ord(character) in _HIDDEN:
+            if at > begun:
+                yield text[begun:at], ""
+            yield "", f"U+{ord(character):04X}"
+            begun = at + 1
+    if begun < len(text):
+        yield text[begun:], ""
 
 
 def json_text(document: object, *, indent: int | None = None) -> str:

@@ -1,11 +1,11 @@
-"""What revisions there are, and what one of them carries. Reads only."""
+"""What revisions there are, and what one of them carries, down to its files. Reads only."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aisecops_server.domain.bundle import Commit, Revision, RevisionState, RuleDoc
-from aisecops_server.domain.errors import InvalidRequestError, UnknownRevisionError
+from aisecops_server.domain.bundle import Commit, CommitId, Revision, RevisionState, RuleDoc
+from aisecops_server.domain.errors import InvalidRequestError, NotFoundError, UnknownRevisionError
 from aisecops_server.ports import BundleBuilder, PolicyRepository
 from aisecops_server.usecases.live_policy import LivePolicy, bundle_of
 
@@ -78,3 +78,25 @@ class ShowRevision:
         bundle = await bundle_of(commit_id, self.repository, self.builder)
         commit = await self.repository.commit(commit_id)
         return await _Judgement(self.builder, self.live)(commit), bundle.rules
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPolicyFile:
+    """Reads one file of the policy, as it stands in a revision."""
+
+    repository: PolicyRepository
+
+    async def __call__(self, name: str, path: str) -> tuple[CommitId, bytes]:
+        """Return the commit that ``name`` names and the content of its file at ``path``.
+
+        Raises:
+            UnknownRevisionError: nothing has that name.
+            NotFoundError: the policy of that commit has no such file.
+        """
+        commit_id = await self.repository.resolve(name)
+        tree = await self.repository.tree(commit_id)
+        if path not in tree.files:
+            raise NotFoundError(
+                f"the policy of {commit_id[:8]} has no such file", hint="Paths are those of the repository", path=path
+            )
+        return commit_id, tree.files[path]

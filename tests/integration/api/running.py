@@ -22,7 +22,7 @@ from aisecops_server.adapters.system import RandomIds
 from aisecops_server.bootstrap import grant_use_cases
 from aisecops_server.domain.agent import Activity
 from aisecops_server.domain.bundle import BundleStatus, Commit, CommitId, Revision, RevisionState
-from aisecops_server.domain.errors import UnknownRevisionError
+from aisecops_server.domain.errors import NotFoundError, UnknownRevisionError
 from aisecops_server.domain.identity import Role
 from aisecops_server.entrypoints.grpc.approval_service import ApprovalUseCases
 from aisecops_server.entrypoints.grpc.budget_service import BudgetUseCases
@@ -70,7 +70,13 @@ class FakePolicy:
 
     def use_cases(self) -> PolicyUseCases:
         return PolicyUseCases(
-            self.activate, self.rollback, self.sync, self.list_revisions, self.show_revision, self.status
+            self.activate,
+            self.rollback,
+            self.sync,
+            self.list_revisions,
+            self.show_revision,
+            self.status,
+            self.read_file,
         )
 
     def status(self) -> BundleStatus:
@@ -91,6 +97,11 @@ class FakePolicy:
     async def list_revisions(self, *, page_size: int, page_token: str) -> RevisionPage:
         self.asked.append((page_size, page_token))
         return RevisionPage((self._revision(),), next_token="")
+
+    async def read_file(self, name: str, path: str) -> tuple[CommitId, bytes]:
+        if name != REVISION or path != RULE.file:
+            raise NotFoundError("no such file", path=path)
+        return CommitId(REVISION), b"package aisecops.decision\n"
 
     async def show_revision(self, name: str) -> tuple[Revision, tuple[object, ...]]:
         if name != REVISION:

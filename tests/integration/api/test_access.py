@@ -23,6 +23,7 @@ EXPECTED = {
     "DecisionService/Explain": {Role.AGENT, Role.APP} | READERS,
     "BundleService/ListRevisions": READERS,
     "BundleService/GetRevision": READERS,
+    "BundleService/GetPolicyFile": READERS,
     "BundleService/GetStatus": READERS,
     "BundleService/Activate": {Role.SECURITY, Role.PLATFORM},
     "BundleService/Rollback": {Role.SECURITY, Role.PLATFORM},

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from aisecops.v1 import bundle_pb2 as aisecops_dot_v1_dot_bundle__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n aisecops/v1/bundle_service.proto\x12\x0b\x61isecops.v1\x1a\x18\x61isecops/v1/bundle.proto\"=\n\x14ListRevisionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Z\n\x15ListRevisionsResponse\x12(\n\trevisions\x18\x01 \x03(\x0b\x32\x15.aisecops.v1.Revision\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x12GetRevisionRequest\x12\x10\n\x08revision\x18\x01 \x01(\t\"c\n\x13GetRevisionResponse\x12\'\n\x08revision\x18\x01 \x01(\x0b\x32\x15.aisecops.v1.Revision\x12#\n\x05rules\x18\x02 \x03(\x0b\x32\x14.aisecops.v1.RuleDoc\"\x12\n\x10GetStatusRequest\">\n\x11GetStatusResponse\x12)\n\x06status\x18\x01 \x01(\x0b\x32\x19.aisecops.v1.BundleStatus\"3\n\x0f\x41\x63tivateRequest\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"=\n\x10\x41\x63tivateResponse\x12)\n\x06status\x18\x01 \x01(\x0b\x32\x19.aisecops.v1.BundleStatus\"!\n\x0fRollbackRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\"=\n\x10RollbackResponse\x12)\n\x06status\x18\x01 \x01(\x0b\x32\x19.aisecops.v1.BundleStatus\"\r\n\x0bSyncRequest\"9\n\x0cSyncResponse\x12)\n\x06status\x18\x01 \x01(\x0b\x32\x19.aisecops.v1.BundleStatus2\xd4\x03\n\rBundleService\x12V\n\rListRevisions\x12!.aisecops.v1.ListRevisionsRequest\x1a\".aisecops.v1.ListRevisionsResponse\x12P\n\x0bGetRevision\x12\x1f.aisecops.v1.GetRevisionRequest\x1a .aisecops.v1.GetRevisionResponse\x12J\n\tGetStatus\x12\x1d.aisecops.v1.GetStatusRequest\x1a\x1e.aisecops.v1.GetStatusResponse\x12G\n\x08\x41\x63tivate\x12\x1c.aisecops.v1.ActivateRequest\x1a\x1d.aisecops.v1.ActivateResponse\x12G\n\x08Rollback\x12\x1c.aisecops.v1.RollbackRequest\x1a\x1d.aisecops.v1.RollbackResponse\x12;\n\x04Sync\x12\x18.aisecops.v1.SyncRequest\x1a\x19.aisecops.v1.SyncResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n aisecops/v1/bundle_service.proto\x12\x0b\x61isecops.v1\x1a\x18\x61isecops/v1/bundle.proto\"=\n\x14ListRevisionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Z\n\x15ListRevisionsResponse\x12(\n\trevisions\x18\x01 \x03(\x0b\x32\x15.aisecops.v1.Revision\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x12GetRevisionRequest\x12\x10\n\x08revision\x18\x01 \x01(\t\"c\n\x13GetRevisionResponse\x12\'\n\x08revision\x18\x01 \x01(\x0b\x32\x15.aisecops.v1.Revision\x12#\n\x05rules\x18\x02 \x03(\x0b\x32\x14.aisecops.v1.RuleDoc\"6\n\x14GetPolicyFileRequest\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\"F\n\x15GetPolicyFileResponse\x12\x0e\n\x06\x63ommit\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\x0c\"\x12\n\x10GetStatusRequest\">\n\x11GetStatusResponse\x12)\n\x06status\x18\x01 \x01(\x0b\x32\x19.aisecops.v1.BundleStatus\"3\n\x0f\x41\x63tivateRequest\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"=\n\x10\x41\x63tivateResponse\x12)\n\x06status\x18\x01 \x01(\x0b\x32\x19.aisecops.v1.BundleStatus\"!\n\x0fRollbackRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\"=\n\x10RollbackResponse\x12)\n\x06status\x18\x01 \x01(\x0b\x32\x19.aisecops.v1.BundleStatus\"\r\n\x0bSyncRequest\"9\n\x0cSyncResponse\x12)\n\x06status\x18\x01 \x01(\x0b\x32\x19.aisecops.v1.BundleStatus2\xac\x04\n\rBundleService\x12V\n\rListRevisions\x12!.aisecops.v1.ListRevisionsRequest\x1a\".aisecops.v1.ListRevisionsResponse\x12P\n\x0bGetRevision\x12\x1f.aisecops.v1.GetRevisionRequest\x1a .aisecops.v1.GetRevisionResponse\x12V\n\rGetPolicyFile\x12!.aisecops.v1.GetPolicyFileRequest\x1a\".aisecops.v1.GetPolicyFileResponse\x12J\n\tGetStatus\x12\x1d.aisecops.v1.GetStatusRequest\x1a\x1e.aisecops.v1.GetStatusResponse\x12G\n\x08\x41\x63tivate\x12\x1c.aisecops.v1.ActivateRequest\x1a\x1d.aisecops.v1.ActivateResponse\x12G\n\x08Rollback\x12\x1c.aisecops.v1.RollbackRequest\x1a\x1d.aisecops.v1.RollbackResponse\x12;\n\x04Sync\x12\x18.aisecops.v1.SyncRequest\x1a\x19.aisecops.v1.SyncResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,22 +40,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETREVISIONREQUEST']._serialized_end=268
   _globals['_GETREVISIONRESPONSE']._serialized_start=270
   _globals['_GETREVISIONRESPONSE']._serialized_end=369
-  _globals['_GETSTATUSREQUEST']._serialized_start=371
-  _globals['_GETSTATUSREQUEST']._serialized_end=389
-  _globals['_GETSTATUSRESPONSE']._serialized_start=391
-  _globals['_GETSTATUSRESPONSE']._serialized_end=453
-  _globals['_ACTIVATEREQUEST']._serialized_start=455
-  _globals['_ACTIVATEREQUEST']._serialized_end=506
-  _globals['_ACTIVATERESPONSE']._serialized_start=508
-  _globals['_ACTIVATERESPONSE']._serialized_end=569
-  _globals['_ROLLBACKREQUEST']._serialized_start=571
-  _globals['_ROLLBACKREQUEST']._serialized_end=604
-  _globals['_ROLLBACKRESPONSE']._serialized_start=606
-  _globals['_ROLLBACKRESPONSE']._serialized_end=667
-  _globals['_SYNCREQUEST']._serialized_start=669
-  _globals['_SYNCREQUEST']._serialized_end=682
-  _globals['_SYNCRESPONSE']._serialized_start=684
-  _globals['_SYNCRESPONSE']._serialized_end=741
-  _globals['_BUNDLESERVICE']._serialized_start=744
-  _globals['_BUNDLESERVICE']._serialized_end=1212
+  _globals['_GETPOLICYFILEREQUEST']._serialized_start=371
+  _globals['_GETPOLICYFILEREQUEST']._serialized_end=425
+  _globals['_GETPOLICYFILERESPONSE']._serialized_start=427
+  _globals['_GETPOLICYFILERESPONSE']._serialized_end=497
+  _globals['_GETSTATUSREQUEST']._serialized_start=499
+  _globals['_GETSTATUSREQUEST']._serialized_end=517
+  _globals['_GETSTATUSRESPONSE']._serialized_start=519
+  _globals['_GETSTATUSRESPONSE']._serialized_end=581
+  _globals['_ACTIVATEREQUEST']._serialized_start=583
+  _globals['_ACTIVATEREQUEST']._serialized_end=634
+  _globals['_ACTIVATERESPONSE']._serialized_start=636
+  _globals['_ACTIVATERESPONSE']._serialized_end=697
+  _globals['_ROLLBACKREQUEST']._serialized_start=699
+  _globals['_ROLLBACKREQUEST']._serialized_end=732
+  _globals['_ROLLBACKRESPONSE']._serialized_start=734
+  _globals['_ROLLBACKRESPONSE']._serialized_end=795
+  _globals['_SYNCREQUEST']._serialized_start=797
+  _globals['_SYNCREQUEST']._serialized_end=810
+  _globals['_SYNCRESPONSE']._serialized_start=812
+  _globals['_SYNCRESPONSE']._serialized_end=869
+  _globals['_BUNDLESERVICE']._serialized_start=872
+  _globals['_BUNDLESERVICE']._serialized_end=1428
 # @@protoc_insertion_point(module_scope)

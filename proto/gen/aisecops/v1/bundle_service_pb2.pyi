@@ -126,6 +126,62 @@ class GetRevisionResponse(_message.Message):
 Global___GetRevisionResponse: _TypeAlias = GetRevisionResponse  # noqa: Y015
 
 @_typing.final
+class GetPolicyFileRequest(_message.Message):
+    """GetPolicyFileRequest names a file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    revision: _builtins.str
+    """Revision is a commit id, a branch or a tag."""
+    path: _builtins.str
+    """Path is the file's path in the repository."""
+    def __init__(
+        self,
+        *,
+        revision: _builtins.str = ...,
+        path: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPolicyFileRequest: _TypeAlias = GetPolicyFileRequest  # noqa: Y015
+
+@_typing.final
+class GetPolicyFileResponse(_message.Message):
+    """GetPolicyFileResponse is a file of the policy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMIT_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    commit: _builtins.str
+    """Commit is the commit that the revision names."""
+    path: _builtins.str
+    """Path is the file's path."""
+    content: _builtins.bytes
+    """Content is what stands in it."""
+    def __init__(
+        self,
+        *,
+        commit: _builtins.str = ...,
+        path: _builtins.str = ...,
+        content: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "content", b"content", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPolicyFileResponse: _TypeAlias = GetPolicyFileResponse  # noqa: Y015
+
+@_typing.final
 class GetStatusRequest(_message.Message):
     """GetStatusRequest asks for the status."""
 

@@ -45,6 +45,11 @@ class BundleServiceStub:
                 request_serializer=aisecops_dot_v1_dot_bundle__service__pb2.GetRevisionRequest.SerializeToString,
                 response_deserializer=aisecops_dot_v1_dot_bundle__service__pb2.GetRevisionResponse.FromString,
                 _registered_method=True)
+        self.GetPolicyFile = channel.unary_unary(
+                '/aisecops.v1.BundleService/GetPolicyFile',
+                request_serializer=aisecops_dot_v1_dot_bundle__service__pb2.GetPolicyFileRequest.SerializeToString,
+                response_deserializer=aisecops_dot_v1_dot_bundle__service__pb2.GetPolicyFileResponse.FromString,
+                _registered_method=True)
         self.GetStatus = channel.unary_unary(
                 '/aisecops.v1.BundleService/GetStatus',
                 request_serializer=aisecops_dot_v1_dot_bundle__service__pb2.GetStatusRequest.SerializeToString,
@@ -80,6 +85,13 @@ class BundleServiceServicer:
 
     def GetRevision(self, request, context):
         """GetRevision shows one revision and its rules.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPolicyFile(self, request, context):
+        """GetPolicyFile shows one file of the policy as it stands in a revision.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -125,6 +137,11 @@ def add_BundleServiceServicer_to_server(servicer, server):
                     servicer.GetRevision,
                     request_deserializer=aisecops_dot_v1_dot_bundle__service__pb2.GetRevisionRequest.FromString,
                     response_serializer=aisecops_dot_v1_dot_bundle__service__pb2.GetRevisionResponse.SerializeToString,
+            ),
+            'GetPolicyFile': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPolicyFile,
+                    request_deserializer=aisecops_dot_v1_dot_bundle__service__pb2.GetPolicyFileRequest.FromString,
+                    response_serializer=aisecops_dot_v1_dot_bundle__service__pb2.GetPolicyFileResponse.SerializeToString,
             ),
             'GetStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetStatus,
@@ -202,6 +219,33 @@ class BundleService:
             '/aisecops.v1.BundleService/GetRevision',
             aisecops_dot_v1_dot_bundle__service__pb2.GetRevisionRequest.SerializeToString,
             aisecops_dot_v1_dot_bundle__service__pb2.GetRevisionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPolicyFile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aisecops.v1.BundleService/GetPolicyFile',
+            aisecops_dot_v1_dot_bundle__service__pb2.GetPolicyFileRequest.SerializeToString,
+            aisecops_dot_v1_dot_bundle__service__pb2.GetPolicyFileResponse.FromString,
             options,
             channel_credentials,
             insecure,

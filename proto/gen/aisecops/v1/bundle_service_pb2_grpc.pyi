@@ -37,6 +37,8 @@ class BundleServiceStub:
     """ListRevisions lists commits of the followed branch, newest first."""
     GetRevision: _grpc.UnaryUnaryMultiCallable[_bundle_service_pb2.GetRevisionRequest, _bundle_service_pb2.GetRevisionResponse]
     """GetRevision shows one revision and its rules."""
+    GetPolicyFile: _grpc.UnaryUnaryMultiCallable[_bundle_service_pb2.GetPolicyFileRequest, _bundle_service_pb2.GetPolicyFileResponse]
+    """GetPolicyFile shows one file of the policy as it stands in a revision."""
     GetStatus: _grpc.UnaryUnaryMultiCallable[_bundle_service_pb2.GetStatusRequest, _bundle_service_pb2.GetStatusResponse]
     """GetStatus says what is live and what went wrong last."""
     Activate: _grpc.UnaryUnaryMultiCallable[_bundle_service_pb2.ActivateRequest, _bundle_service_pb2.ActivateResponse]
@@ -55,6 +57,8 @@ class BundleServiceAsyncStub(BundleServiceStub):
     """ListRevisions lists commits of the followed branch, newest first."""
     GetRevision: _aio.UnaryUnaryMultiCallable[_bundle_service_pb2.GetRevisionRequest, _bundle_service_pb2.GetRevisionResponse]  # type: ignore[assignment]
     """GetRevision shows one revision and its rules."""
+    GetPolicyFile: _aio.UnaryUnaryMultiCallable[_bundle_service_pb2.GetPolicyFileRequest, _bundle_service_pb2.GetPolicyFileResponse]  # type: ignore[assignment]
+    """GetPolicyFile shows one file of the policy as it stands in a revision."""
     GetStatus: _aio.UnaryUnaryMultiCallable[_bundle_service_pb2.GetStatusRequest, _bundle_service_pb2.GetStatusResponse]  # type: ignore[assignment]
     """GetStatus says what is live and what went wrong last."""
     Activate: _aio.UnaryUnaryMultiCallable[_bundle_service_pb2.ActivateRequest, _bundle_service_pb2.ActivateResponse]  # type: ignore[assignment]
@@ -82,6 +86,14 @@ class BundleServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_bundle_service_pb2.GetRevisionResponse, _abc.Awaitable[_bundle_service_pb2.GetRevisionResponse]]:
         """GetRevision shows one revision and its rules."""
+
+    @_abc_1.abstractmethod
+    def GetPolicyFile(
+        self,
+        request: _bundle_service_pb2.GetPolicyFileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_bundle_service_pb2.GetPolicyFileResponse, _abc.Awaitable[_bundle_service_pb2.GetPolicyFileResponse]]:
+        """GetPolicyFile shows one file of the policy as it stands in a revision."""
 
     @_abc_1.abstractmethod
     def GetStatus(

@@ -10,7 +10,7 @@ from typing import Protocol
 from aisecops.v1 import bundle_pb2
 from aisecops.v1 import bundle_service_pb2 as api
 
-from aisecops_server.domain.bundle import BundleStatus, Revision, RuleDoc
+from aisecops_server.domain.bundle import BundleStatus, CommitId, Revision, RuleDoc
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.entrypoints.grpc.decision_codec import timestamp
 from aisecops_server.entrypoints.grpc.methods import Caller, read_message
@@ -23,6 +23,7 @@ _MAX_PAGE = 200
 _REASON_CHARACTERS = 1000
 _NAME_CHARACTERS = 200
 _COMMIT_CHARACTERS = 40
+_PATH_CHARACTERS = 400
 
 
 class ListRevisionsUseCase(Protocol):
@@ -43,6 +44,7 @@ class PolicyUseCases:
     list_revisions: ListRevisionsUseCase
     show_revision: Callable[[str], Awaitable[tuple[Revision, tuple[RuleDoc, ...]]]]
     status: Callable[[], BundleStatus]
+    read_file: Callable[[str, str], Awaitable[tuple[CommitId, bytes]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,14 @@ class BundleService:
         return api.GetRevisionResponse(
             revision=revision_message(revision), rules=[_rule_message(rule) for rule in rules]
         )
+
+    async def policy_file(self, request: bytes, _caller: Caller) -> api.GetPolicyFileResponse:
+        """Answer GetPolicyFile."""
+        asked = read_message(api.GetPolicyFileRequest, request)
+        if not 0 < len(asked.path) <= _PATH_CHARACTERS:
+            raise InvalidRequestError("path: not the path of a file", field="path")
+        commit, content = await self.policy.read_file(_name(asked.revision), asked.path)
+        return api.GetPolicyFileResponse(commit=commit, path=asked.path, content=content)
 
     async def status(self, request: bytes, _caller: Caller) -> api.GetStatusResponse:
         """Answer GetStatus."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -54,13 +54,19 @@ SessionHandler = Callable[[AsyncIterator[bytes], Caller], AsyncIterator[Message]
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Wraps handlers into gRPC methods. ``note`` is told of everybody who is turned away."""
+    """Wraps handlers into gRPC methods. ``note`` is told of everybody who is turned away.
+
+    ``unaries`` and ``streams`` are the very handlers that it wrapped, by call, for who calls within the process.
+    """
 
     authenticator: Authenticator
     note: Callable[[Refusal], None]
+    unaries: dict[str, tuple[UnaryHandler, Patience]] = field(default_factory=dict, repr=False)
+    streams: dict[str, StreamHandler] = field(default_factory=dict, repr=False)
 
     def unary(self, call: str, handler: UnaryHandler, patience: Patience) -> grpc.RpcMethodHandler[Any, Any]:
         """Return a method with one request and one answer."""
+        self.unaries[call] = handler, patience
 
         async def method(request: bytes, context: Context) -> bytes:
             try:
@@ -74,6 +80,7 @@ class Gate:
 
     def stream(self, call: str, handler: StreamHandler) -> grpc.RpcMethodHandler[Any, Any]:
         """Return a method with one request and many answers; it lasts as long as its caller wants."""
+        self.streams[call] = handler
 
         async def method(request: bytes, context: Context) -> AsyncIterator[bytes]:
             try:
@@ -110,6 +117,16 @@ class Gate:
             principal = self._let_in(caller.presented, caller.call)
             if principal.id != caller.principal.id:
                 raise UnauthenticatedError("the credential proves somebody else by now", hint="Open the stream again")
+
+    def enter(self, call: str, presented: Presented, peer: str, patience: Patience) -> Caller:
+        """Let somebody in who calls within the process, by the same credentials and roles as over the wire.
+
+        Raises:
+            UnauthenticatedError: what is presented proves nobody.
+            NotPermittedError: the roles do not include the call.
+        """
+        with self._noting(call, peer):
+            return Caller(self._let_in(presented, call), presented, patience.value[0], call, peer)
 
     def _caller(self, call: str, context: Context, patience: Patience) -> Caller:
         peer = peer_of(context)

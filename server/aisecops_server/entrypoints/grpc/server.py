@@ -21,6 +21,8 @@ from grpc_reflection.v1alpha import reflection
 
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.entrypoints.grpc.health_service import SERVICE as HEALTH_SERVICE
+from aisecops_server.entrypoints.grpc.local_calls import LocalCalls
+from aisecops_server.entrypoints.grpc.methods import Gate
 from aisecops_server.entrypoints.grpc.services import Served, handlers
 from aisecops_server.entrypoints.grpc.tls import server_credentials
 from aisecops_server.ports import TlsSource
@@ -70,10 +72,14 @@ class Listening:
 
 @dataclass(frozen=True, slots=True)
 class RunningServer:
-    """A server that answers. ``ports`` are those of its TCP listeners, in their order."""
+    """A server that answers, over the wire and, by ``calls``, within the process.
+
+    ``ports`` are those of its TCP listeners, in their order.
+    """
 
     servers: tuple[grpc.aio.Server, ...]
     socket: Path | None
+    calls: LocalCalls
     ports: tuple[int, ...] = ()
 
     async def stop(self, grace_seconds: float) -> None:
@@ -92,7 +98,8 @@ async def serve(served: Served, listening: Listening) -> RunningServer:
     if listening.socket is None and not listening.tcp:
         raise InvalidRequestError("there is nothing to listen on", hint="Set a socket or an address", field="listen")
     # Made once, so that what is in flight is counted over all listeners.
-    answering = handlers(served)
+    gate = Gate(served.authenticator, served.note_refusal)
+    answering = handlers(served, gate)
     names = served.service_names
     servers: list[grpc.aio.Server] = []
     ports = []
@@ -106,7 +113,7 @@ async def serve(served: Served, listening: Listening) -> RunningServer:
         servers.append(server)
     for server in servers:
         await server.start()
-    return RunningServer(tuple(servers), listening.socket, tuple(ports))
+    return RunningServer(tuple(servers), listening.socket, LocalCalls(gate), tuple(ports))
 
 
 def _server(

@@ -107,9 +107,8 @@ class Served:
         )
 
 
-def handlers(served: Served) -> tuple[grpc.GenericRpcHandler, ...]:
-    """Return everything that a server must answer."""
-    gate = Gate(served.authenticator, served.note_refusal)
+def handlers(served: Served, gate: Gate) -> tuple[grpc.GenericRpcHandler, ...]:
+    """Return everything that a server must answer, each method behind ``gate``."""
     health = HealthService(served.readiness, frozenset(served.service_names))
     return (
         grpc.method_handlers_generic_handler(_DECISION, _decision_methods(served, gate)),
@@ -149,6 +148,7 @@ def _bundle_methods(served: Served, gate: Gate) -> Methods:
     return {
         "ListRevisions": gate.unary(f"{place}/ListRevisions", service.list_revisions, Patience.WORK),
         "GetRevision": gate.unary(f"{place}/GetRevision", service.revision, Patience.WORK),
+        "GetPolicyFile": gate.unary(f"{place}/GetPolicyFile", service.policy_file, Patience.WORK),
         "GetStatus": gate.unary(f"{place}/GetStatus", service.status, Patience.WORK),
         "Activate": gate.unary(f"{place}/Activate", service.activate, Patience.WORK),
         "Rollback": gate.unary(f"{place}/Rollback", service.rollback, Patience.WORK),

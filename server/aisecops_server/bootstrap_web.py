@@ -1,0 +1,122 @@
+"""The composition root of the UI: pages over the calls of a control plane that serves.
+
+Needs what the extra `ui` installs; without it a control plane serves its API alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from aisecops_server.adapters.identity.sign_in_links import SignInLinks
+from aisecops_server.adapters.system import RandomIds, SystemClock
+from aisecops_server.bootstrap import ControlPlane
+from aisecops_server.domain.errors import InvalidRequestError
+from aisecops_server.entrypoints.grpc.server import RunningServer, is_loopback
+from aisecops_server.settings import Settings
+
+ADDRESS_FILE = "ui.address"
+_NEEDED = ("jinja2", "starlette", "uvicorn")
+
+
+def links_of(settings: Settings) -> SignInLinks:
+    """Return the one-time links into the UI of the control plane whose settings these are."""
+    return SignInLinks(settings.state_dir / "run" / "ui-links", SystemClock(), RandomIds())
+
+
+def missing() -> list[str]:
+    """Return which packages of the UI are not installed."""
+    return [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+
+
+def origin_of(settings: Settings, address: str = "") -> str:
+    """Return where people open the UI: the origin that is set, or that of ``address`` or of the one that serves now.
+
+    Raises:
+        InvalidRequestError: no UI is served.
+    """
+    if settings.ui_origin:
+        return settings.ui_origin.rstrip("/")
+    try:
+        served = address or _address_file(settings).read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise InvalidRequestError(
+            "no UI is served from this state directory", hint="Start one with 'aisecops serve'", field="ui_address"
+        ) from error
+    return f"{'http' if is_loopback(served) else 'https'}://{served}"
+
+
+def link(settings: Settings, token: str, *, to: str = "/", address: str = "") -> str:
+    """Return a link that opens the UI once, signed in with ``token``, on the page ``to``.
+
+    Raises:
+        InvalidRequestError: no UI is served.
+    """
+    from urllib.parse import urlencode  # noqa: PLC0415
+
+    origin = origin_of(settings, address)
+    return f"{origin}/sign-in?{urlencode({'code': links_of(settings).leave(token), 'next': to})}"
+
+
+@contextlib.asynccontextmanager
+async def web(settings: Settings, plane: ControlPlane, running: RunningServer) -> AsyncIterator[str]:
+    """Serve the UI of a control plane that runs; gives its ``host:port``, empty when none is wanted or installed.
+
+    Raises:
+        InvalidRequestError: it may not or cannot be listened on.
+    """
+    if not settings.ui_address or missing():
+        yield ""
+        return
+    from aisecops_server.entrypoints.web.app import Ui, application  # noqa: PLC0415
+    from aisecops_server.entrypoints.web.listener import WebListening, listening  # noqa: PLC0415
+    from aisecops_server.entrypoints.web.screens import bar, screens  # noqa: PLC0415
+    from aisecops_server.entrypoints.web.sessions import Sessions  # noqa: PLC0415
+
+    beyond = not is_loopback(settings.ui_address)
+    if beyond:
+        _require_credentials(settings)
+    where = WebListening(
+        settings.ui_address,
+        settings.tls_certificate if beyond else None,
+        settings.tls_key if beyond else None,
+        fallback="ui_address" not in settings.model_fields_set,
+    )
+    ui = Ui(
+        calls=running.calls,
+        sessions=Sessions(RandomIds()),
+        take_link=links_of(settings).take,
+        bar=bar(plane.problem),
+        screens=screens(plane.clock),
+        hosts=_hosts(settings),
+        secure=beyond or settings.ui_origin.startswith("https:"),
+    )
+    path = _address_file(settings)
+    async with listening(application(ui), where) as address:
+        path.write_text(address, encoding="ascii")
+        try:
+            yield address
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _require_credentials(settings: Settings) -> None:
+    if not (settings.tls_certificate and settings.tls_key and settings.token_keys):
+        raise InvalidRequestError(
+            f"{settings.ui_address} is beyond this machine, and who comes from elsewhere has no credentials",
+            hint="Set tls_certificate, tls_key and token_keys (those of your identity provider), or serve the UI on"
+            " 127.0.0.1",
+            field="ui_address",
+        )
+
+
+def _hosts(settings: Settings) -> frozenset[str]:
+    named = [settings.ui_origin.partition("://")[2], settings.ui_address]
+    hosts = (text.rpartition(":")[0] if text.rpartition(":")[2].isdigit() else text for text in named)
+    return frozenset(host.lower() for host in hosts if host)
+
+
+def _address_file(settings: Settings) -> Path:
+    return settings.state_dir / "run" / ADDRESS_FILE

@@ -1,0 +1,310 @@
+"""The UI as one application: routes, who may come in, and how an error looks.
+
+Ordering rules: the host is checked first, then who asks, then the form's origin and key; only then a page is made.
+Every page answers at its address and, with ``.json`` behind it, with the same data for programs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, quote
+
+import grpc
+from jinja2 import Environment
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
+
+from aisecops_server.domain.errors import (
+    AisecopsError,
+    InvalidRequestError,
+    NotFoundError,
+    NotPermittedError,
+    UnauthenticatedError,
+)
+from aisecops_server.domain.identity import Presented
+from aisecops_server.entrypoints.grpc import status
+from aisecops_server.entrypoints.grpc.local_calls import LocalCalls
+from aisecops_server.entrypoints.web.headers import Guarded
+from aisecops_server.entrypoints.web.rendering import Assets, environment, twin
+from aisecops_server.entrypoints.web.sessions import Session, Sessions
+from aisecops_server.entrypoints.web.visitor import Away, Page, Visitor
+
+Show = Callable[[Visitor], Awaitable[Page]]
+Do = Callable[[Visitor], Awaitable[Away | Response]]
+FORM_BYTES = 64 * 1024
+_FORM_FIELDS = 64
+_FOR_EVER = "public, max-age=31536000, immutable"
+_TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
+_STATUS: Mapping[grpc.StatusCode, int] = {
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.ALREADY_EXISTS: 409,
+    grpc.StatusCode.ABORTED: 409,
+    grpc.StatusCode.FAILED_PRECONDITION: 409,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.UNAVAILABLE: 503,
+}
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Screens:
+    """What the application shows and does, by address."""
+
+    pages: Mapping[str, Show]
+    actions: Mapping[str, Do]
+
+
+@dataclass(frozen=True)
+class Ui:
+    """What every request needs. ``take_link`` gives the token of a one-time link; ``bar`` what the top bar says."""
+
+    calls: LocalCalls
+    sessions: Sessions
+    take_link: Callable[[str], str]
+    bar: Callable[[Visitor], Awaitable[Mapping[str, Any]]]
+    screens: Screens
+    hosts: Collection[str] = ()
+    secure: bool = False
+    assets: Assets = field(default_factory=Assets)
+
+    @property
+    def cookie(self) -> str:
+        """Return the name of the session's cookie; over TLS one that only this host can have set."""
+        return "__Host-aisecops" if self.secure else "aisecops"
+
+
+def application(ui: Ui) -> ASGIApp:
+    """Return the application."""
+    pages = environment(ui.assets)
+    doors = _Doors(ui, pages)
+    routes: list[BaseRoute] = [
+        Route("/assets/{build}/{name}", doors.asset),
+        Route("/sign-in", doors.sign_in_page, methods=["GET"]),
+        Route("/sign-in", doors.sign_in, methods=["POST"]),
+        Route("/sign-out", doors.sign_out, methods=["POST"]),
+        Route("/preferences", doors.preferences, methods=["POST"]),
+    ]
+    for path, do in ui.screens.actions.items():
+        routes.append(Route(path, doors.action(do), methods=["POST"]))
+    for path, show in ui.screens.pages.items():
+        routes.append(Route("/index.json" if path == "/" else f"{path}.json", doors.page(show, as_json=True)))
+        routes.append(Route(path, doors.page(show, as_json=False)))
+    app = Starlette(routes=routes, exception_handlers={404: doors.nothing})
+    return Guarded(app, hosts=ui.hosts)
+
+
+@dataclass(frozen=True)
+class _Doors:
+    ui: Ui
+    templates: Environment
+
+    async def asset(self, request: Request) -> Response:
+        """Answer with a file that pages load."""
+        name = request.path_params["name"]
+        content = self.ui.assets.files.get(name)
+        if content is None:
+            return PlainTextResponse("no such file\n", 404)
+        kept = _FOR_EVER if request.path_params["build"] == self.ui.assets.build else "no-store"
+        kind = _TYPES.get(name.rpartition(".")[2], "application/octet-stream")
+        return Response(content, headers={"Cache-Control": kept, "Content-Type": kind})
+
+    async def nothing(self, request: Request, _error: Exception) -> Response:
+        """Answer where no page is."""
+        missing = NotFoundError("there is no such page", hint="Begin at the list of traces")
+        return await self._failed(request, missing, as_json=request.url.path.endswith(".json"))
+
+    def page(self, show: Show, *, as_json: bool) -> Callable[[Request], Awaitable[Response]]:
+        """Return what answers with a page or its data."""
+
+        async def answer(request: Request) -> Response:
+            try:
+                visitor = self._visitor(request)
+                page = await show(visitor)
+                if as_json:
+                    return Response(twin(page.data), page.status, media_type="application/json")
+                return await self._rendered(visitor, page)
+            except Exception as error:  # noqa: BLE001 - every error becomes a page here
+                return await self._failed(request, status.as_known(error), as_json=as_json)
+
+        return answer
+
+    def action(self, do: Do) -> Callable[[Request], Awaitable[Response]]:
+        """Return what answers a form: it is done, and the browser is sent to where its effect is seen."""
+
+        async def answer(request: Request) -> Response:
+            try:
+                visitor = self._visitor(request, await self._form(request))
+                self._require_own_form(visitor)
+                done = await do(visitor)
+            except Exception as error:  # noqa: BLE001 - every error becomes a page here
+                return await self._failed(request, status.as_known(error), as_json=False)
+            return RedirectResponse(_local(done.to), 303) if isinstance(done, Away) else done
+
+        return answer
+
+    async def sign_in_page(self, request: Request) -> Response:
+        """Show how to sign in; a link's code is used up only by the button, which no preview presses."""
+        view = {"code": request.query_params.get("code", ""), "next": _local(request.query_params.get("next", "/"))}
+        return self._bare(request, "sign_in.html", {**view, "problem": ""})
+
+    async def sign_in(self, request: Request) -> Response:
+        """Begin a session for whoever brings a link's code or a token."""
+        try:
+            _require_own_origin(request)
+            form = await self._form(request)
+            token = self.ui.take_link(form["code"]) if form.get("code") else form.get("token", "").strip()
+            if not token:
+                raise UnauthenticatedError(
+                    "this link was used already, or its time is over", hint="Make another: aisecops ui link"
+                )
+            presented = Presented(token=token)
+            self.ui.calls.whoever(presented)
+        except AisecopsError as error:
+            view = {"code": "", "next": "/", "problem": error.diagnostics()}
+            return self._bare(request, "sign_in.html", view, _STATUS.get(status.code_of(error), 500))
+        session = self.ui.sessions.begin(presented)
+        answer = RedirectResponse(_local(form.get("next", "/")), 303)
+        answer.set_cookie(self.ui.cookie, session.id, httponly=True, samesite="strict", secure=self.ui.secure)
+        return answer
+
+    async def sign_out(self, request: Request) -> Response:
+        """End the session."""
+        try:
+            self._require_own_form(self._visitor(request, await self._form(request)))
+        except AisecopsError as error:
+            return await self._failed(request, error, as_json=False)
+        self.ui.sessions.end(request.cookies.get(self.ui.cookie, ""))
+        answer = RedirectResponse("/sign-in", 303)
+        answer.delete_cookie(self.ui.cookie, httponly=True, samesite="strict", secure=self.ui.secure)
+        return answer
+
+    async def preferences(self, request: Request) -> Response:
+        """Remember how the reader likes pages to look."""
+        try:
+            _require_own_origin(request)
+            form = await self._form(request)
+        except AisecopsError as error:
+            return await self._failed(request, error, as_json=False)
+        answer = RedirectResponse(_local(form.get("next", "/")), 303)
+        theme = form.get("theme", "")
+        if theme in ("light", "dark"):
+            answer.set_cookie("theme", theme, max_age=31_536_000, samesite="strict", secure=self.ui.secure)
+        else:
+            answer.delete_cookie("theme", samesite="strict", secure=self.ui.secure)
+        return answer
+
+    async def _form(self, request: Request) -> Mapping[str, str]:
+        body = b""
+        async for part in request.stream():
+            body += part
+            if len(body) > FORM_BYTES:
+                raise InvalidRequestError(f"the form has more than {FORM_BYTES} bytes", field="form")
+        try:
+            return dict(
+                parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=False, max_num_fields=_FORM_FIELDS)
+            )
+        except ValueError as error:
+            raise InvalidRequestError("the form cannot be read", field="form") from error
+
+    def _visitor(self, request: Request, form: Mapping[str, str] | None = None) -> Visitor:
+        session = self._session(request)
+        presented = session.presented if session else _borne(request)
+        if presented is None:
+            raise UnauthenticatedError("nobody is signed in", hint="Sign in by a link: aisecops ui link")
+        principal = self.ui.calls.whoever(presented)
+        key = session.form_key if session else self.ui.sessions.form_key(principal.thumbprint)
+        return Visitor(request, self.ui.calls, presented, principal, key, form or {})
+
+    def _session(self, request: Request) -> Session | None:
+        return self.ui.sessions.find(request.cookies.get(self.ui.cookie, ""))
+
+    def _require_own_form(self, visitor: Visitor) -> None:
+        _require_own_origin(visitor.request)
+        session = self._session(visitor.request)
+        of = session.id if session else visitor.principal.thumbprint
+        if not self.ui.sessions.is_form_key(visitor.form.get("key", ""), of):
+            raise NotPermittedError("the form is not of this session", hint="Load the page again and repeat it")
+
+    async def _rendered(self, visitor: Visitor, page: Page) -> Response:
+        context = {
+            **page.view,
+            **_looks(visitor.request),
+            "title": page.title,
+            "section": page.section,
+            "who": visitor.principal,
+            "form_key": visitor.form_key,
+            "may": visitor.may,
+            "bar": await self.ui.bar(visitor),
+        }
+        return _html(self.templates.get_template(page.template).render(context), page.status)
+
+    def _bare(self, request: Request, template: str, view: Mapping[str, object], code: int = 200) -> Response:
+        context = {**view, **_looks(request), "section": ""}
+        return _html(self.templates.get_template(template).render(context), code)
+
+    async def _failed(self, request: Request, error: AisecopsError, *, as_json: bool) -> Response:
+        code = _STATUS.get(status.code_of(error), 500)
+        if as_json:
+            told = {"reason": error.reason, "message": error.message, "hint": error.hint, "metadata": error.metadata()}
+            return Response(twin({"error": told}), code, media_type="application/json")
+        if isinstance(error, UnauthenticatedError) and request.method == "GET":
+            here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+            return RedirectResponse(f"/sign-in?next={quote(here, safe='/')}", 303)
+        return self._bare(request, "error.html", {"error": error, "code": code, "title": "Not shown"}, code)
+
+
+def _looks(request: Request) -> dict[str, Any]:
+    theme = request.cookies.get("theme", "")
+    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return {"theme": theme if theme in ("light", "dark") else "", "here": here, "twin": _twin_of(request)}
+
+
+def _twin_of(request: Request) -> str:
+    path = "/index" if request.url.path == "/" else request.url.path
+    return f"{path}.json" + (f"?{request.url.query}" if request.url.query else "")
+
+
+def _html(text: str, code: int) -> Response:
+    return Response(text, code, media_type="text/html", headers={"Vary": "Cookie"})
+
+
+def _borne(request: Request) -> Presented | None:
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    return Presented(token=token.strip()) if kind.lower() == "bearer" and token.strip() else None
+
+
+def _require_own_origin(request: Request) -> None:
+    """Refuse a form that a page of somebody else sent, as the browser itself says."""
+    site = request.headers.get("sec-fetch-site", "same-origin")
+    origin = request.headers.get("origin", "")
+    host = request.headers.get("host", "")
+    if site not in ("same-origin", "none") or (origin and origin.partition("://")[2] != host):
+        raise NotPermittedError("the form was sent from another site", hint="Open the page here and repeat it")
+
+
+def _local(address: str) -> str:
+    """Return an address of this site; anything else leads to its first page."""
+    is_own = address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable()
+    return address if is_own else "/"
+
+
+def sections() -> Sequence[tuple[str, str, str]]:
+    """Return the sections of the top bar: name, address and the key that goes there."""
+    return (
+        ("Traces", "/traces", "t"),
+        ("Replays", "/replays", "r"),
+        ("Approvals", "/approvals", "a"),
+        ("Policy", "/revisions", "b"),
+        ("Agents", "/agents", "g"),
+        ("Metrics", "/metrics", "m"),
+        ("System", "/system", "s"),
+    )

@@ -1,0 +1,96 @@
+// Draws only the rows of a trace that are on the screen. The first of them came with the page; the rest are columns.
+import { rowing } from "./ui.js";
+
+const table = document.querySelector("table[data-columns]");
+const HEIGHT = 29, SPARE = 8;
+
+if (table && Number(table.dataset.kept) > table.tBodies[0].rows.length) start(table).catch(() => {});
+
+async function start(table) {
+  const answer = await fetch(table.dataset.columns);
+  if (!answer.ok) return;
+  const data = await answer.json();
+  const body = table.tBodies[0];
+  const pattern = body.rows[0].cloneNode(true);
+  const [above, below] = [spacer(), spacer()];
+  const pool = [];
+  const count = data.at.length;
+  const wanted = location.hash.startsWith("#s") ? Number(location.hash.slice(2)) : -1;
+  let first = -1;
+  document.querySelector(".pager")?.remove();
+  body.replaceChildren(above.row, below.row);
+
+  function draw() {
+    const top = Math.max(0, -above.row.getBoundingClientRect().top);
+    const begin = Math.max(0, Math.min(count - 1, Math.floor(top / HEIGHT) - SPARE));
+    const room = Math.min(count - begin, Math.ceil(innerHeight / HEIGHT) + 2 * SPARE);
+    if (begin === first && room === pool.filter((one) => one.isConnected).length) return;
+    first = begin;
+    while (pool.length < room) pool.push(pattern.cloneNode(true));
+    for (let at = 0; at < room; at++) fill(pool[at], begin + at);
+    above.set(begin * HEIGHT);
+    below.set((count - begin - room) * HEIGHT);
+    body.replaceChildren(above.row, ...pool.slice(0, room), below.row);
+    const lens = document.querySelector("#lens");
+    lens?.setAttribute("x", String(begin * 1000 / count));
+    lens?.setAttribute("width", String(Math.max(2, room * 1000 / count)));
+  }
+
+  function fill(row, at) {
+    const cells = row.cells;
+    const strip = data.strips[data.strip[at]];
+    row.id = `s${data.at[at]}`;
+    row.dataset.index = at;
+    row.classList.toggle("at", row.id === location.hash.slice(1));
+    row.toggleAttribute("data-stopped", /[be]/.test(strip));
+    cells[0].textContent = data.plan[at];
+    const open = cells[1].querySelector("a");
+    open.textContent = data.step[at];
+    open.href = `/traces/${table.dataset.trace}/events/${data.event[at]}`;
+    cells[2].textContent = data.tools[data.tool[at]];
+    const [tone, glyph, word] = data.signs[data.sign[at]];
+    const sign = cells[3].firstElementChild;
+    sign.className = `sign ${tone}`;
+    sign.firstElementChild.textContent = glyph;
+    sign.lastChild.textContent = ` ${word}`;
+    [...cells[4].querySelectorAll("i")].forEach((cell, gate) => { cell.className = `c${strip[gate]}`; });
+    cells[4].querySelector(".sr").textContent = data.words[data.strip[at]];
+    const trust = data.trusts[data.trust[at]];
+    cells[5].firstElementChild.className = `trust t-${trust}`;
+    cells[5].firstElementChild.textContent = trust;
+    cells[6].textContent = data.ms[at].toFixed(1);
+  }
+
+  rowing.move = (row, by, stopped) => {
+    let at = row?.isConnected ? Number(row.dataset.index) : by > 0 ? first - 1 : first + 1;
+    do at += by; while (stopped && at >= 0 && at < count && !/[be]/.test(data.strips[data.strip[at]]));
+    return at < 0 || at >= count ? null : show(at);
+  };
+
+  function show(at) {
+    const place = body.getBoundingClientRect().top + scrollY + at * HEIGHT;
+    if (place < scrollY || place > scrollY + innerHeight - 2 * HEIGHT) scrollTo(0, place - innerHeight / 2);
+    draw();
+    return pool.find((row) => Number(row.dataset.index) === at);
+  }
+
+  document.querySelector(".minimap")?.addEventListener("click", (event) => {
+    const box = event.currentTarget.getBoundingClientRect();
+    show(Math.min(count - 1, Math.floor((event.clientX - box.left) / box.width * count)));
+  });
+  addEventListener("scroll", () => requestAnimationFrame(draw), { passive: true });
+  addEventListener("resize", () => requestAnimationFrame(draw));
+  draw();
+  const at = wanted >= 0 ? data.at.indexOf(wanted) : -1;
+  if (at >= 0) show(at)?.classList.add("at");
+  table.dataset.ready = "";
+}
+
+function spacer() {
+  const row = document.createElement("tr");
+  const cell = row.insertCell();
+  row.className = "spacer";
+  row.setAttribute("aria-hidden", "true");
+  cell.colSpan = 7;
+  return { row, set: (height) => { cell.style.height = `${height}px`; } };
+}

@@ -1,0 +1,146 @@
+"""One event: why, the evidence as it is stored, where every word came from, the rule's own text, and the proof."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from aisecops.v1 import (
+    bundle_service_pb2,
+    decision_pb2,
+    decision_service_pb2,
+    transparency_service_pb2,
+)
+from aisecops.v1.event_pb2 import Event, Stage
+
+from aisecops_server.domain.canonical import digest
+from aisecops_server.domain.errors import InvalidRequestError, NotFoundError
+from aisecops_server.domain.words import bare
+from aisecops_server.entrypoints.web.arguments import Argument, arguments
+from aisecops_server.entrypoints.web.markup import json_lines
+from aisecops_server.entrypoints.web.strips import trust_name
+from aisecops_server.entrypoints.web.trace_page import read_trace
+from aisecops_server.entrypoints.web.visitor import Page, Visitor
+
+TABS = ("why", "evidence", "provenance", "rego", "integrity")
+_CONTEXT_LINES = 400
+_Explained = decision_service_pb2.ExplainResponse
+
+
+async def event_page(visitor: Visitor) -> Page:
+    """Show one event of a trace."""
+    tab = visitor.query("tab") or "why"
+    if tab not in TABS:
+        raise InvalidRequestError(f"tab is one of {', '.join(TABS)}", field="tab")
+    trace = await read_trace(visitor, visitor.path("trace"))
+    event, before, after = _found(trace.events, visitor.path("event"))
+    decision = next((one for one in trace.decisions if one.decision_id == event.decision_id), None)
+    explained, why_not = await _explained(visitor, decision)
+    document = orjson.loads(explained.document_json) if explained else {}
+    view = {
+        "trace_id": visitor.path("trace"),
+        "event": event,
+        "stage": bare(Stage.Name(event.stage)).lower(),
+        "before": before,
+        "after": after,
+        "tab": tab,
+        "tabs": TABS,
+        "decision": explained.decision if explained else decision,
+        "explained": explained,
+        "why_not": why_not,
+        "reproduced": explained.replay if explained else None,
+        "body": orjson.loads(event.body_json),
+        "json": json_lines,
+        "steps": _steps(document, decision) if tab == "provenance" else (),
+        "sources": {str(source["id"]): source for source in document.get("sources", [])},
+        "rego": await _rego(visitor, explained) if tab == "rego" else (),
+        "integrity": await _integrity(visitor, event) if tab == "integrity" else None,
+    }
+    data = {"event": event, "explanation": explained, "document": document}
+    return Page("event.html", event.type, view, data, "Traces")
+
+
+def _found(events: Sequence[Event], event_id: str) -> tuple[Event, str, str]:
+    for at, event in enumerate(events):
+        if event.event_id == event_id:
+            before = events[at - 1].event_id if at else ""
+            return event, before, events[at + 1].event_id if at + 1 < len(events) else ""
+    raise NotFoundError("the trace has no such event", hint="Open the trace and choose one", id=event_id)
+
+
+async def _explained(visitor: Visitor, decision: decision_pb2.Decision | None) -> tuple[_Explained | None, str]:
+    if decision is None:
+        return None, "the event belongs to no decision"
+    request = decision_service_pb2.ExplainRequest(decision_id=decision.decision_id)
+    return await visitor.attempt("DecisionService/Explain", request, _Explained)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    id: str
+    tool: str
+    influenced_by: Sequence[str]
+    arguments: Sequence[Argument]
+
+
+def _steps(document: Mapping[str, Any], decision: decision_pb2.Decision | None) -> list[_Step]:
+    trust_of = {source.source_id: trust_name(source.trust) for source in decision.sources} if decision else {}
+    return [
+        _Step(str(step["id"]), str(step["tool"]), step["influenced_by"], arguments(step, trust_of))
+        for step in document.get("plan", {}).get("steps", [])
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleText:
+    """A rule's file at the revision that decided; ``begin`` is the line at which the rule stands."""
+
+    rule: str
+    file: str
+    begin: int
+    lines: Sequence[str]
+    problem: str
+    facts: Sequence[decision_pb2.Fact]
+
+
+async def _rego(visitor: Visitor, explained: _Explained | None) -> list[RuleText]:
+    if explained is None:
+        return []
+    found: dict[str, RuleText] = {}
+    for finding in explained.decision.findings:
+        if finding.rule not in found:
+            found[finding.rule] = await _rule_text(visitor, finding, explained.decision.bundle_revision)
+    return list(found.values())
+
+
+async def _rule_text(visitor: Visitor, finding: decision_pb2.Finding, revision: str) -> RuleText:
+    file, line = finding.location.file, finding.location.line
+    request = bundle_service_pb2.GetPolicyFileRequest(revision=revision, path=file)
+    answer, problem = await visitor.attempt(
+        "BundleService/GetPolicyFile", request, bundle_service_pb2.GetPolicyFileResponse
+    )
+    lines = answer.content.decode("utf-8", "replace").splitlines()[:_CONTEXT_LINES] if answer else []
+    return RuleText(finding.rule, file, line, lines, problem, finding.facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Integrity:
+    """What was recomputed of an event, just now: its leaf from its bytes, and the proof of its place in the log."""
+
+    recomputed: str
+    matches: bool
+    proof: str
+    problem: str
+
+
+async def _integrity(visitor: Visitor, event: Event) -> Integrity:
+    # RFC 6962: a leaf is hashed with a zero byte before it.
+    recomputed = digest(b"\x00" + event.body_json)
+    request = transparency_service_pb2.ProveInclusionRequest(log_index=event.log_index)
+    found, problem = await visitor.attempt(
+        "TransparencyService/ProveInclusion", request, transparency_service_pb2.ProveInclusionResponse
+    )
+    same = found is None or found.body_json == event.body_json
+    return Integrity(recomputed, recomputed == event.leaf_hash and same, found.proof if found else "", problem)

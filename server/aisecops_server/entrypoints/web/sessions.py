@@ -1,0 +1,64 @@
+"""Who is signed in: a cookie that names a session, and the credential that the session presents for its holder.
+
+Sessions live in memory and end with the process. The credential is authenticated again for every call, so a session
+ends when its token does, or when it is withdrawn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from aisecops_server.domain.identity import Presented
+from aisecops_server.ports import Ids
+
+MOST_SESSIONS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One person in one browser. ``form_key`` stands in every form of theirs and nowhere else."""
+
+    id: str
+    presented: Presented
+    form_key: str
+
+
+@dataclass(slots=True)
+class Sessions:
+    """All sessions; the oldest one goes when there are too many."""
+
+    ids: Ids
+    _by_id: OrderedDict[str, Session] = field(default_factory=OrderedDict)
+    _secret: bytes = b""
+
+    def __post_init__(self) -> None:
+        """Take a secret that no other process has."""
+        self._secret = self.ids.nonce().encode()
+
+    def begin(self, presented: Presented) -> Session:
+        """Return a fresh session."""
+        session_id = self.ids.nonce()
+        session = Session(session_id, presented, self.form_key(session_id))
+        self._by_id[session_id] = session
+        while len(self._by_id) > MOST_SESSIONS:
+            self._by_id.popitem(last=False)
+        return session
+
+    def find(self, session_id: str) -> Session | None:
+        """Return a session, or ``None``."""
+        return self._by_id.get(session_id)
+
+    def end(self, session_id: str) -> None:
+        """Forget a session."""
+        self._by_id.pop(session_id, None)
+
+    def form_key(self, of: str) -> str:
+        """Return what a form must carry that comes from a page of this session or credential."""
+        return hmac.new(self._secret, of.encode(), hashlib.sha256).hexdigest()
+
+    def is_form_key(self, given: str, of: str) -> bool:
+        """Return whether a form came from one of our own pages."""
+        return hmac.compare_digest(given.encode("utf-8", "replace"), self.form_key(of).encode())

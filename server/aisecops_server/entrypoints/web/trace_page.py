@@ -1,0 +1,197 @@
+"""One trace: its steps with their gate strips, its events, its story, and the questions that an investigation asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aisecops.v1 import audit_service_pb2 as api
+from aisecops.v1 import decision_pb2, decision_service_pb2, evidence_service_pb2
+from starlette.responses import Response
+
+from aisecops_server.domain.errors import InvalidRequestError
+from aisecops_server.domain.words import ALLOWED, BLOCKED, ESCALATED, NOT_REACHED, counted
+from aisecops_server.entrypoints.web.minimap import minimap
+from aisecops_server.entrypoints.web.questions import answers
+from aisecops_server.entrypoints.web.rendering import address, tone
+from aisecops_server.entrypoints.web.story import story
+from aisecops_server.entrypoints.web.strips import INCIDENT, SIGNS, STAGES, StepRow, step_rows
+from aisecops_server.entrypoints.web.visitor import Page, Visitor
+
+PAGE = 40
+VIEWS = ("steps", "events", "story")
+SIEVES: Mapping[str, str] = {
+    "": "all",
+    "stopped": "not allowed",
+    "untrusted": "untrusted source",
+    "ran": "ran",
+    "incident": "incident",
+}
+_UNTRUSTED = ("external", "unverified")
+
+
+async def trace_page(visitor: Visitor) -> Page:
+    """Show a trace."""
+    trace_id = visitor.path("trace")
+    trace = await read_trace(visitor, trace_id)
+    shown = _Shown.of(visitor)
+    rows = step_rows(trace)
+    kept = [row for row in rows if _keeps(row, shown.only) and (not shown.find or row.holds(shown.find.lower()))]
+    decision = deciding(trace)
+    explained = await _explained(visitor, decision)
+    view = {
+        "trace": trace,
+        "trace_id": trace_id,
+        "shown": shown,
+        "decision": decision,
+        "stages": STAGES,
+        "signs": SIGNS,
+        "not_reached": NOT_REACHED,
+        "rows": kept[shown.start : shown.start + PAGE],
+        "all_rows": len(rows),
+        "kept": len(kept),
+        "map": minimap(rows, first=min(shown.start, max(0, len(rows) - 1)), count=PAGE),
+        "sieves": _sieves(shown, trace_id, rows),
+        "views": [(name, shown.to(trace_id, view=name)) for name in VIEWS],
+        "events": trace.events[shown.start : shown.start + PAGE] if shown.view == "events" else (),
+        "story": story(trace)[shown.start : shown.start + PAGE] if shown.view == "story" else (),
+        "pages": _pages(shown, trace_id, len(trace.decisions if shown.view == "story" else _items(shown, trace, kept))),
+        "answers": await answers(visitor, trace, decision, explained),
+        "counts": _counts(rows),
+        "data_address": shown.to(trace_id, at="/rows.json", view="", start=0),
+    }
+    return Page("trace.html", f"Trace {trace_id[:12]}…", view, {"trace": trace, "explanation": explained}, "Traces")
+
+
+async def trace_rows(visitor: Visitor) -> Page:
+    """Give the rows of a trace as columns, for the list that draws only what is on the screen."""
+    rows = step_rows(await read_trace(visitor, visitor.path("trace")))
+    shown = _Shown.of(visitor)
+    kept = [row for row in rows if _keeps(row, shown.only) and (not shown.find or row.holds(shown.find.lower()))]
+    tools = list(dict.fromkeys(row.tool for row in kept))
+    strips = list(dict.fromkeys(row.codes for row in kept))
+    trusts = list(dict.fromkeys(row.trust for row in kept))
+    signs = list(dict.fromkeys(row.sign for row in kept))
+    data = {
+        "signs": [[tone(sign), sign.glyph, sign.word] for sign in signs],
+        "sign": [signs.index(row.sign) for row in kept],
+        "words": list({row.codes: row.words() for row in kept}.values()),
+        "tools": tools,
+        "strips": strips,
+        "trusts": trusts,
+        "at": [row.at for row in kept],
+        "plan": [row.plan for row in kept],
+        "step": [row.step_id for row in kept],
+        "event": [row.event_id for row in kept],
+        "tool": [tools.index(row.tool) for row in kept],
+        "strip": [strips.index(row.codes) for row in kept],
+        "trust": [trusts.index(row.trust) for row in kept],
+        "ms": [round(row.milliseconds, 1) for row in kept],
+    }
+    return Page("rows.html", "Rows", {"kept": len(kept)}, data, "Traces")
+
+
+async def evidence(visitor: Visitor) -> Response:
+    """Give the evidence package of a trace, as the command line makes it."""
+    request = evidence_service_pb2.ExportEvidenceRequest(trace_ids=[visitor.path("trace")])
+    parts = visitor.stream("EvidenceService/ExportEvidence", request, evidence_service_pb2.ExportEvidenceResponse)
+    content = b"".join([part.content async for part in parts])
+    name = f"evidence-{visitor.path('trace')}.tar.gz"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(content, media_type="application/gzip", headers=headers)
+
+
+async def read_trace(visitor: Visitor, trace_id: str) -> api.GetTraceResponse:
+    """Return a whole trace.
+
+    Raises:
+        AisecopsError: there is none, or the visitor may not read it.
+    """
+    return await visitor.ask("AuditService/GetTrace", api.GetTraceRequest(trace_id=trace_id), api.GetTraceResponse)
+
+
+def deciding(trace: api.GetTraceResponse) -> decision_pb2.Decision | None:
+    """Return the decision that makes the trace what it is: the first of its most restrictive ones."""
+    wanted = trace.summary.outcome
+    return next(
+        (found for found in trace.decisions if decision_pb2.Outcome.Name(found.outcome) == f"OUTCOME_{wanted}"),
+        trace.decisions[0] if trace.decisions else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """The state of the page, all of which stands in its address."""
+
+    view: str
+    only: str
+    find: str
+    start: int
+
+    @classmethod
+    def of(cls, visitor: Visitor) -> _Shown:
+        view, only = visitor.query("view") or "steps", visitor.query("only")
+        if view not in VIEWS or only not in SIEVES:
+            raise InvalidRequestError(f"view is one of {', '.join(VIEWS)}", field="view")
+        return cls(view, only, visitor.query("find"), visitor.number("start"))
+
+    def to(self, trace_id: str, *, at: str = "", **changes: Any) -> str:
+        """Return the address of the page with some of its state changed."""
+        state = {"view": self.view, "only": self.only, "find": self.find, "start": 0, **changes}
+        state["view"] = "" if state["view"] == "steps" else state["view"]
+        return address(f"/traces/{trace_id}{at}", **state)
+
+
+async def _explained(
+    visitor: Visitor, decision: decision_pb2.Decision | None
+) -> decision_service_pb2.ExplainResponse | None:
+    if decision is None:
+        return None
+    request = decision_service_pb2.ExplainRequest(decision_id=decision.decision_id)
+    found, _ = await visitor.attempt("DecisionService/Explain", request, decision_service_pb2.ExplainResponse)
+    return found
+
+
+def _keeps(row: StepRow, only: str) -> bool:
+    match only:
+        case "stopped":
+            return row.sign in (BLOCKED, ESCALATED)
+        case "untrusted":
+            return row.trust in _UNTRUSTED
+        case "ran":
+            return row.cells[8] in (ALLOWED, INCIDENT)
+        case "incident":
+            return INCIDENT in row.cells
+        case _:
+            return True
+
+
+def _sieves(shown: _Shown, trace_id: str, rows: Sequence[StepRow]) -> list[tuple[str, str, int, bool]]:
+    """Return the pills: word, address, how many rows it keeps, whether it is chosen."""
+    return [
+        (word, shown.to(trace_id, only=name), sum(1 for row in rows if _keeps(row, name)), name == shown.only)
+        for name, word in SIEVES.items()
+    ]
+
+
+def _items(shown: _Shown, trace: api.GetTraceResponse, kept: Sequence[StepRow]) -> Sequence[object]:
+    return trace.events if shown.view == "events" else kept
+
+
+def _pages(shown: _Shown, trace_id: str, count: int) -> dict[str, Any]:
+    last = shown.start + PAGE
+    return {
+        "said": f"{min(shown.start + 1, count)}–{min(last, count)} of {count:,}",
+        "before": shown.to(trace_id, start=max(0, shown.start - PAGE)) if shown.start else "",
+        "after": shown.to(trace_id, start=last) if last < count else "",
+        "starts": shown.start,
+        "needed": count > PAGE,
+    }
+
+
+def _counts(rows: Sequence[StepRow]) -> str:
+    tally: dict[str, int] = {}
+    for row in rows:
+        tally[row.sign.word] = tally.get(row.sign.word, 0) + 1
+    return ", ".join([counted(len(rows), "step"), *(f"{count:,} {word}" for word, count in tally.items())])

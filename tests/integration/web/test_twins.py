@@ -1,0 +1,72 @@
+"""The data behind every page is the API's own, and says the same as the page and as the API."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+from google.protobuf.json_format import MessageToDict
+
+from tests.ui_scene import Scene
+
+
+async def _trace(scene: Scene, trace_id: str):
+    async with scene.client() as client:
+        return await client.trace(trace_id)
+
+
+def test_the_twin_of_a_trace_is_what_the_api_answers(scene: Scene) -> None:
+    for trace_id in scene.traces.values():
+        found = json.loads(scene.get(f"/traces/{trace_id}.json")[2])
+        asked = scene.run(_trace(scene, trace_id))
+        assert found["trace"] == MessageToDict(asked, always_print_fields_with_no_presence=True)
+
+
+def test_an_event_is_shown_byte_for_byte(scene: Scene) -> None:
+    asked = scene.run(_trace(scene, scene.traces["swapped-account"]))
+    for event in asked.events:
+        address = f"/traces/{event.trace_id}/events/{event.event_id}"
+        found = json.loads(scene.get(f"{address}.json")[2])["event"]
+        assert base64.b64decode(found["bodyJson"]) == event.body_json
+        assert found["leafHash"] in scene.get(f"{address}?tab=integrity")[2].decode()
+
+
+def test_the_list_holds_every_trace_and_a_query_narrows_it(scene: Scene) -> None:
+    every = json.loads(scene.get("/traces.json")[2])["page"]["traces"]
+    blocked = json.loads(scene.get("/traces.json?q=outcome:blocked")[2])["page"]["traces"]
+    assert {trace["traceId"] for trace in every} == set(scene.traces.values())
+    assert {trace["traceId"] for trace in blocked} == {
+        trace["traceId"] for trace in every if trace["outcome"] == "DENY"
+    }
+    assert 0 < len(blocked) < len(every)
+
+
+def test_a_query_that_cannot_be_read_shows_nothing_and_names_the_word(scene: Scene) -> None:
+    status, _, body = scene.get("/traces.json?q=outcom:blocked")
+    found = json.loads(body)
+    assert status == 400
+    assert "outcom:blocked" in found["problem"]
+    assert found["page"]["traces"] == []
+    assert "outcom:blocked" in scene.get("/traces?q=outcom:blocked")[2].decode()
+
+
+def test_the_columns_of_a_trace_say_what_its_rows_say(scene: Scene) -> None:
+    trace_id = scene.traces["ticket-asks-for-customers"]
+    data = json.loads(scene.get(f"/traces/{trace_id}/rows.json")[2])
+    page = scene.get(f"/traces/{trace_id}")[2].decode()
+    assert data["step"]
+    for step, tool, strip in zip(data["step"], data["tool"], data["strip"], strict=True):
+        assert step in page
+        assert data["tools"][tool] in page
+        assert data["words"][strip].replace("'", "&#39;") in page
+
+
+def test_a_trace_that_is_not_there_is_not_found(scene: Scene) -> None:
+    missing = "0" * 32
+    assert scene.get(f"/traces/{missing}")[0] == 404
+    assert scene.get(f"/traces/{missing}.json")[0] == 404
+    assert scene.get("/traces/nonsense")[0] == 400
+    trace_id = scene.traces["answer-ticket"]
+    assert scene.get(f"/traces/{trace_id}/events/evt-nothing")[0] == 404
+    assert scene.get(f"/traces/{trace_id}?view=nothing")[0] == 400
+    assert scene.get(f"/traces/{trace_id}?start=-1")[0] == 400
