@@ -230,15 +230,7 @@ async def compose(
                 pack=pack,
             ),
             screen=Screen(live, log, clock, ids, settings.deadline_seconds, controls=(approvals,)),
-            policy=PolicyUseCases(
-                activate=activate,
-                rollback=Rollback(switch),
-                sync=sync,
-                list_revisions=ListRevisions(repository, builder, live),
-                show_revision=ShowRevision(repository, builder, live),
-                status=live.status,
-                read_file=ReadPolicyFile(repository),
-            ),
+            policy=_policy_use_cases(switch, activate, sync),
             agents=ReadAgents(lambda: live.current().bundle, log.agents),
             # Replays are composed apart from everything that acts.
             maturity=partial(
@@ -409,6 +401,19 @@ async def _publishing(settings: Settings, log: SqliteEventLog, closing: contextl
 def _granting(log: SqliteEventLog, state: Path, clock: Clock, ids: Ids) -> GrantUseCases:
     settlements = Settlements(log.budgets, ids)
     return grant_use_cases(log.grants, grant_key(state / "keys"), log, settlements=settlements, clock=clock, ids=ids)
+
+
+def _policy_use_cases(switch: PolicySwitch, activate: Activate, sync: Sync) -> PolicyUseCases:
+    repository, builder, live = switch.repository, switch.builder, switch.live
+    return PolicyUseCases(
+        activate=activate,
+        rollback=Rollback(switch),
+        sync=sync,
+        list_revisions=ListRevisions(repository, builder, live),
+        show_revision=ShowRevision(repository, builder, live),
+        status=live.status,
+        read_file=ReadPolicyFile(repository),
+    )
 
 
 def _budget_use_cases(log: SqliteEventLog, clock: Clock, ids: Ids) -> BudgetUseCases:
