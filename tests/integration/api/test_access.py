@@ -38,6 +38,7 @@ EXPECTED = {
     "ExecutionService/StreamIncidents": READERS,
     "AgentService/ListAgents": READERS,
     "AgentService/GetAgent": READERS,
+    "AgentService/GetMaturity": READERS,
     "AuditService/GetTrace": READERS,
     "AuditService/ListTraces": READERS,
     "AuditService/StreamEvents": READERS,

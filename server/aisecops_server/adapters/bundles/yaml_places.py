@@ -34,7 +34,7 @@ def line_of(content: bytes, *keys: str) -> int:
     """
     wanted = ".".join(keys)
     best, line = -1, 1
-    for path, at in _key_lines(content).items():
+    for path, at in key_lines(content).items():
         told = ".".join(path)
         if (wanted == told or wanted.startswith(f"{told}.")) and len(told) > best:
             best, line = len(told), at
