@@ -79,7 +79,7 @@ class PolicySwitch:
         self.clock = clock
         self.pool = pool
         self.lock = asyncio.Lock()
-        self._builder = builder
+        self.builder = builder
         self._log = log
         self._ids = ids
         self._under_way: set[asyncio.Task[Any]] = set()
@@ -98,7 +98,7 @@ class PolicySwitch:
             BundleRejectedError: it cannot be built, the engine refuses it, or it answers a probe wrongly.
             EngineUnavailableError: no engine could be started.
         """
-        engine = await self.pool.acquire(await bundle_of(commit_id, self.repository, self._builder))
+        engine = await self.pool.acquire(await bundle_of(commit_id, self.repository, self.builder))
         await _probe(engine)
         return engine
 
