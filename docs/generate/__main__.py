@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from docs.generate import api, commands, errors, roles, rules, schemas, settings, verifier
+from docs.generate import api, commands, errors, events, frameworks, roles, rules, schemas, settings, verifier
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -21,6 +21,8 @@ PAGES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "error-reasons.md": ("error_reason.proto, the error classes and the table of status codes", errors.page),
     "settings.md": ("the settings model", settings.page),
     "cli.md": ("the command tree", commands.page),
+    "frameworks.md": ("the mappings in bundles/default/compliance and the METADATA of the rules", frameworks.page),
+    "events.md": ("the list of kinds of events", events.page),
     "rules.md": ("the METADATA of the rules", rules.page),
     "input-document.md": ("the models of the input document", schemas.input_document),
     "screen-document.md": ("the models of the document about texts, and the detectors", schemas.screen_document),

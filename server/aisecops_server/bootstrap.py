@@ -11,7 +11,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from aisecops_server.adapters.system import RandomChance, RandomIds, SystemClock
 from aisecops_server.adapters.webhooks.courier import WebhookCourier
 from aisecops_server.adapters.webhooks.endpoint import read_endpoint
 from aisecops_server.adapters.witness.http_witness import read_witness
+from aisecops_server.bootstrap_assurance import Watched, compliance_of
 from aisecops_server.bootstrap_authentication import authenticating, listeners
 from aisecops_server.bootstrap_replay import BUNDLE_KEY, replaying, repository_of
 from aisecops_server.domain.compiled_tables import compile_tables
@@ -266,6 +267,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
     async with compose(settings) as plane, replaying(settings) as replays:
         await _begin(plane)
         refusals = RecordRefusals(plane.log, plane.clock, plane.ids)
+        compliance = compliance_of(settings, replays, _watched(plane))
         running = await serve(
             Served(
                 decide=plane.decide,
@@ -279,8 +281,9 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
                 budgets=plane.budgets,
                 log=plane.log,
                 publish=plane.publish,
-                export=plane.export,
+                export=replace(plane.export, mapped=compliance.check.decided),
                 replays=ReplayUseCases(replays.runs, replays.reads, replays.why),
+                compliance=compliance,
                 authenticator=plane.authenticator,
                 note_refusal=refusals.note,
                 ids=plane.ids,
@@ -396,6 +399,10 @@ async def _publishing(settings: Settings, log: SqliteEventLog, closing: contextl
         # The log is sealed now; it can be read, and every plan is refused with this reason.
         _logger.error("%s", error.diagnostics())  # noqa: TRY400 - no fault of the program
     return publish
+
+
+def _watched(plane: ControlPlane) -> Watched:
+    return Watched(plane.log, plane.publish, lambda: plane.live.current().bundle)
 
 
 def _granting(log: SqliteEventLog, state: Path, clock: Clock, ids: Ids) -> GrantUseCases:

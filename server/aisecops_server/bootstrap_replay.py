@@ -21,13 +21,13 @@ from aisecops_server.adapters.opa import binary
 from aisecops_server.adapters.opa.engines import NICENESS, OpaEngines
 from aisecops_server.adapters.opa.profile import Trust
 from aisecops_server.adapters.signing.keys import open_key
-from aisecops_server.adapters.sqlite.history import open_history
+from aisecops_server.adapters.sqlite.history import SqliteHistory, open_history
 from aisecops_server.adapters.sqlite.replay_store import SqliteReplayStore
 from aisecops_server.adapters.system import SystemClock
 from aisecops_server.domain.compiled_tables import compile_tables
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.ports import Clock, Signer
-from aisecops_server.ports.replay import History, ReplayStore
+from aisecops_server.ports.replay import ReplayStore
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.attribute_change import AttributeChange
 from aisecops_server.usecases.check_fidelity import CheckFidelity
@@ -51,12 +51,13 @@ _PATIENCE = 10
 class Replaying:
     """Everything about replay that a process can do, composed. ``given_engine`` names the binary that was given."""
 
-    history: History
+    history: SqliteHistory
     runs: RunReplays
     reads: ReadReplays
     why: ExplainChange
     policies: ResolvePolicy
     engines: OpaEngines
+    fidelity: CheckFidelity
     given_engine: str = ""
 
 
@@ -121,7 +122,7 @@ async def replaying(
         closing.push_async_callback(runs.close)
         reads = ReadReplays(store, runs)
         why = ExplainChange(history, store, reads, judges, _seeking(judges, clock), repository)
-        yield Replaying(history, runs, reads, why, policies, engines, given)
+        yield Replaying(history, runs, reads, why, policies, engines, judges.fidelity, given)
 
 
 def _judges(policies: ResolvePolicy, store: ReplayStore, deadline_seconds: float) -> Judges:

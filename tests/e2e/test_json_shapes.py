@@ -79,6 +79,7 @@ def test_every_shape_on_the_page_is_the_one_that_is_printed(served: Served) -> N
         "bundle diff": ("bundle", "diff", inner["bundleRevision"], "HEAD"),
         "dev ca": ("dev", "ca", str(served.terminal.home / "ca")),
         "agent show": ("agent", "show", SUPPORT),
+        "compliance show": ("compliance", "show", "owasp-llm-2025"),
         "dev token": ("dev", "token", "--agent", SUPPORT),
         "an error": ("trace", "show", "f" * 32),
     }

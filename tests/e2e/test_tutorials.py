@@ -19,6 +19,7 @@ PAGES = [
     HOW_TO / "export-evidence.md",
     HOW_TO / "govern-a-python-agent.md",
     HOW_TO / "measure-adoption.md",
+    HOW_TO / "show-auditors-the-controls.md",
     HOW_TO / "verify-grants-in-a-tool-server.md",
     HOW_TO / "screen-prompts-and-outputs.md",
     HOW_TO / "write-a-rule.md",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.policy_cases import cases, document_of, tables
+from aisecops_server.domain.golden_case import GoldenCase, asked
+
+from tests.policy_cases import cases, tables
 from tests.rego_contract import REGO, run_opa
 
 # What the batch itself evaluates: its own lines once, and two for each document.
@@ -15,14 +16,14 @@ OWN, FOR_EACH = 10, 4
 
 
 def test_a_batch_evaluates_nothing_twice(tmp_path: Path) -> None:
-    documents = [document_of(case) for case in _one_of_each_outcome()]
+    documents = [json.loads(asked(case, tables()).document) for case in _one_of_each_outcome()]
     alone = sum(_expressions("data.aisecops.decision.decision", document, tmp_path) for document in documents)
     together = _expressions("data.aisecops.batch.decisions", {"items": documents}, tmp_path)
     assert alone <= together <= alone + OWN + FOR_EACH * len(documents)
 
 
-def _one_of_each_outcome() -> list[Mapping[str, Any]]:
-    return list({case["expect"].get("outcome"): case for case in cases()}.values())
+def _one_of_each_outcome() -> list[GoldenCase]:
+    return list({case.expect.outcome: case for case in cases()}.values())
 
 
 def _expressions(query: str, document: Any, scratch: Path) -> int:

@@ -34,11 +34,13 @@ from aisecops_server.domain.usage import subjects_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.policy_cases import AGENT, NOW_NS, tables
+from tests.policy_cases import tables
 from tests.rego_contract import REGO, run_opa
 
 STRICTNESS = {Outcome.ALLOW: 0, Outcome.REQUIRE_APPROVAL: 1, Outcome.DENY: 2}
 TABLES = tables()
+AGENT = "spiffe://corp.example/agent/"
+NOW_NS = 1_767_225_600_000_000_000
 AGENTS = sorted(TABLES["agents"])
 PROMPT = "Send ann@cust.example a mail that order O-55120 has shipped, and refund 42 EUR for order O-55120 to C-77812"
 TEXTS = (

@@ -39,6 +39,9 @@ ENTRIES = {
     "replay": Entry(f"{_HERE}.replay:replay", "Decide history again on another policy, and see what flips."),
     "log": Entry(f"{_HERE}.log:log", "Read and verify the audit log."),
     "evidence": Entry(f"{_HERE}.evidence:evidence", "Make and verify packages that prove what was decided."),
+    "compliance": Entry(
+        f"{_HERE}.compliance:compliance", "See which requirements of which frameworks hold, by scenarios decided now."
+    ),
     "witness": Entry(f"{_HERE}.witness:witness", "Run a witness, which signs only what extends what it signed before."),
     "ui": Entry(f"{_HERE}.ui:ui", "Open the UI: make a link that signs you in."),
     "engine": Entry(f"{_HERE}.engine:engine", "Get and check the policy engine (OPA)."),

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aisecops_server.domain.canonical import JsonValue, canonical_bytes, digest
+from aisecops_server.domain.compliance_page import page as compliance_page
 from aisecops_server.domain.event import StoredEvent
 
 FORMAT = "aisecops-evidence/2"
@@ -26,6 +27,8 @@ PROOFS = "proofs.json"
 PAYLOADS = "payloads.json"
 SUMMARY = "summary.md"
 PAGE = "summary.html"
+COMPLIANCE = "compliance.json"
+COMPLIANCE_PAGE = "compliance.html"
 README = "README.md"
 
 _README = """# Evidence package
@@ -45,6 +48,8 @@ another way than this package. `--reproduce` makes every decision again with a s
 | proofs.json | where each stands in the log, and its audit path (RFC 6962) |
 | checkpoint.note | the log's signed head, with the signatures of its witnesses (C2SP signed note) |
 | documents/ | what each decision was made on, byte for byte; the name is the SHA-256 |
+| compliance.json | what each policy commit maps to which framework, and what of it its scenarios show |
+| compliance.html | the same, for reading |
 | bundles/ | the policies that decided, as built from their commits; the name is the digest of the content |
 | manifest.json | the SHA-256 of every file, and the keys |
 | statement.dsse.json | the signed statement about the manifest (in-toto, DSSE) |
@@ -72,7 +77,7 @@ class Collected:
     """What was collected for a package.
 
     Events stand in log order, and so do ``decisions``, the details of those of them that conclude one; documents and
-    bundles are named by their digest.
+    bundles are named by their digest. ``compliance`` are the reports on the commits that decided.
     """
 
     selection: Mapping[str, JsonValue]
@@ -81,6 +86,7 @@ class Collected:
     documents: Mapping[str, bytes]
     bundles: Mapping[str, bytes]
     checkpoint: str
+    compliance: Sequence[Mapping[str, JsonValue]] = ()
 
 
 def evidence_files(collected: Collected, *, summary: bytes, page: bytes) -> dict[str, bytes]:
@@ -101,9 +107,16 @@ def evidence_files(collected: Collected, *, summary: bytes, page: bytes) -> dict
         PROOFS: canonical_bytes(proofs),
         PAYLOADS: canonical_bytes(payloads),
         CHECKPOINT: collected.checkpoint.encode(),
+        **_compliance(collected.compliance),
         **{f"documents/{name}.json": content for name, content in collected.documents.items()},
         **{f"bundles/{name}.tar.gz": content for name, content in collected.bundles.items()},
     }
+
+
+def _compliance(reports: Sequence[Mapping[str, JsonValue]]) -> dict[str, bytes]:
+    if not reports:
+        return {}
+    return {COMPLIANCE: canonical_bytes(list(reports)), COMPLIANCE_PAGE: compliance_page(reports).encode()}
 
 
 def manifest_of(files: Mapping[str, bytes], collected: Collected, keys: EvidenceKeys) -> bytes:

@@ -1,7 +1,7 @@
-"""Golden cases: a plan, or the document of a real decision, with the decision that its author expects.
+"""Golden cases: a plan, a text, or the document of a real decision, with the decision that its author expects.
 
-A plan is grounded and built as the control plane does it; a document is taken as it stands. Expectations leave out
-remarks (``warn``), because these change no outcome.
+A plan is grounded and built, and a text read, as the control plane does it; a document is taken as it stands.
+Expectations leave out remarks (``warn``), because these change no outcome.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError, model_validator
 
 from aisecops_server.domain.budget import Usage
-from aisecops_server.domain.canonical import JsonValue, canonical_bytes
+from aisecops_server.domain.canonical import JsonValue, canonical_bytes, digest
 from aisecops_server.domain.decision import Conclusion, Effect, Mode, Outcome
 from aisecops_server.domain.errors import AisecopsError, BundleRejectedError
 from aisecops_server.domain.grounding import ground
@@ -31,6 +31,14 @@ from aisecops_server.domain.plan_builder import (
     plan_hash,
 )
 from aisecops_server.domain.provenance import SourceKind
+from aisecops_server.domain.screen_document import build_screen_document, screen_hash
+from aisecops_server.domain.screening.text_parts import (
+    PartDraft,
+    ScreeningDraft,
+    TextDirection,
+    build_screening,
+    read_part,
+)
 from aisecops_server.domain.usage import subjects_of
 
 # 2026-01-01: a case says nothing of the time, so it is always the same one.
@@ -45,10 +53,10 @@ class _Entry(BaseModel):
 
 
 class CaseSource(_Entry):
-    """Something that influenced the plan."""
+    """Something that influenced the plan. Without `content` only a digest of it is known."""
 
     kind: SourceKind
-    content: str
+    content: str | None = None
     tool: str = Field(default="", description="Whose result it is.")
 
 
@@ -58,6 +66,14 @@ class CaseStep(_Entry):
     tool: Name
     arguments: dict[str, Any] = Field(default_factory=dict)
     capability: str = ""
+
+
+class CaseText(_Entry):
+    """One text to screen, and which way it goes."""
+
+    direction: TextDirection
+    content: str
+    tool: str = Field(default="", description="Whose result it is.")
 
 
 class Expectation(_Entry):
@@ -82,6 +98,7 @@ class GoldenCase(_Entry):
     agent: str = Field(default="", description="The agent's id, or its last part.")
     sources: list[CaseSource] = Field(default_factory=list)
     steps: list[CaseStep] = Field(default_factory=list)
+    text: CaseText | None = Field(default=None, description="A text that is screened, instead of steps.")
     environment: str = "production"
     delegation: list[str] = Field(default_factory=list, description="Ids of the agents above, outermost first.")
     verified: bool = Field(default=True, description="Whether the log shows the delegation.")
@@ -92,8 +109,9 @@ class GoldenCase(_Entry):
 
     @model_validator(mode="after")
     def _is_one_kind(self) -> GoldenCase:
-        if (self.document is None) == (not self.agent or not self.steps):
-            raise ValueError("give either an agent with steps, or a document")
+        asks = bool(self.steps) + (self.text is not None) + (self.document is not None)
+        if asks != 1 or (self.document is None and not self.agent):
+            raise ValueError("give either an agent with steps, or an agent with a text, or a document")
         return self
 
 
@@ -134,14 +152,16 @@ def asked(case: GoldenCase, tables: Mapping[str, JsonValue]) -> Asked:
     """Return what the engine is asked for a case, with ``tables`` as rules see them.
 
     Raises:
-        InvalidPlanError: the plan is none.
+        InvalidPlanError, InvalidRequestError: the plan or the text is none.
         ValueError: the case's document has no canonical form.
     """
     if case.document is not None:
         steps = case.document.get("plan", {}).get("steps", [])
         return Asked(case, canonical_bytes(case.document), tuple(StepId(str(step.get("id", ""))) for step in steps))
-    plan = _plan(case, tables)
     principal = Principal(PrincipalId(_agent(case.agent, tables)), "mtls", frozenset({Role.AGENT}))
+    if case.text is not None:
+        return _text(case, case.text, principal)
+    plan = _plan(case, tables)
     circumstances = Circumstances(
         mode=Mode.ENFORCE,
         principal=principal,
@@ -194,11 +214,27 @@ def _plan(case: GoldenCase, tables: Mapping[str, JsonValue]) -> ExecutionPlan:
             )
             for number, step in enumerate(case.steps, 1)
         ),
-        sources=tuple(
-            SourceDraft(id=f"source-{number}", kind=source.kind, content=source.content.encode(), tool=source.tool)
-            for number, source in enumerate(case.sources, 1)
-        ),
+        sources=tuple(_source(f"source-{number}", source) for number, source in enumerate(case.sources, 1)),
         environment=case.environment,
         delegation=tuple(DelegateDraft(agent_id=_agent(agent, tables)) for agent in case.delegation),
     )
     return build_plan(draft, Fresh(_TRACE, PlanId("plan-1")))
+
+
+def _source(id: str, source: CaseSource) -> SourceDraft:
+    if source.content is None:
+        return SourceDraft(id=id, kind=source.kind, digest=digest(id.encode()), tool=source.tool)
+    return SourceDraft(id=id, kind=source.kind, content=source.content.encode(), tool=source.tool)
+
+
+def _text(case: GoldenCase, text: CaseText, principal: Principal) -> Asked:
+    part = PartDraft("s1", text.content, tool=text.tool)
+    screening = build_screening(ScreeningDraft(text.direction, (part,)), _TRACE)
+    parts = tuple(read_part(each) for each in screening.parts)
+    document = build_screen_document(
+        screening,
+        parts,
+        hash=screen_hash(screening, parts, principal.id),
+        circumstances=Circumstances(mode=Mode.ENFORCE, principal=principal, now_ns=NOW_NS),
+    )
+    return Asked(case, document, tuple(StepId(each.id) for each in screening.parts))

@@ -9,7 +9,7 @@ MAX_TREE_BYTES = 32 * 1024 * 1024
 MAX_ENTRIES = 4096
 MAX_PATH_BYTES = 512
 
-POLICY_DIRECTORIES = ("rego", "data", "cases", "conftest")
+POLICY_DIRECTORIES = ("rego", "data", "cases", "compliance", "conftest")
 # What says which policy this is, and what its own gates let pass. Only the first is part of a bundle.
 ACCEPTED_FLIPS, GATES, WAIVERS = "accepted-flips.yaml", "gates.yaml", "waivers.yaml"
 POLICY_FILES = ("bundle.yaml", ACCEPTED_FLIPS, GATES, WAIVERS)

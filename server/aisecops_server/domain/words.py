@@ -60,6 +60,12 @@ _STATES = {
     "FAILED": BLOCKED,
     "EXPIRED_UNKNOWN": ESCALATED,
 }
+_REQUIREMENTS = {
+    "HOLDS": Sign("holds", "✓", "+", ALLOWED.light, ALLOWED.dark),
+    "FAILS": Sign("fails", "✕", "x", BLOCKED.light, BLOCKED.dark),
+    "NOT_CHECKED": Sign("not checked", "·", ".", NOT_REACHED.light, NOT_REACHED.dark),
+    "NOT_COVERED": Sign("not covered", "–", "-", NOT_REACHED.light, NOT_REACHED.dark),
+}
 _SEVERITIES = {"critical": BLOCKED, "high": BLOCKED, "medium": ESCALATED, "low": WARNED}
 
 # Most restrictive first: the order in which people want to see them.
@@ -131,6 +137,11 @@ def state_sign(state: str) -> Sign:
 def severity_sign(severity: str) -> Sign:
     """Return the sign of a severity, with its word."""
     return replace(_SEVERITIES.get(severity, ERROR), word=severity)
+
+
+def requirement_sign(state: str) -> Sign:
+    """Return the sign of what became of a requirement."""
+    return _REQUIREMENTS.get(state, ERROR)
 
 
 def effect_sign(effect: str) -> Sign:

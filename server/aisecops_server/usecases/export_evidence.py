@@ -6,7 +6,7 @@ complete per trace: every event that the log holds under its id.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from aisecops_server.domain.bundle import CommitId
@@ -34,9 +34,13 @@ from aisecops_server.usecases.checkpoint import PublishCheckpoint
 
 MOST_TRACES = 5_000
 MOST_BYTES = 256 * 1024 * 1024
+# Reports on the commits that decided last; each takes all their scenarios.
+MOST_REPORTS = 4
 _PAGE = 500
 
 Pack = Callable[[Mapping[str, bytes]], bytes]
+# What holds at a commit, as JSON.
+Mapped = Callable[[str], Awaitable[Mapping[str, JsonValue]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ class ExportEvidence:
     clock: Clock
     ids: Ids
     pack: Pack
+    mapped: Mapped | None = None
 
     async def __call__(self, request: EvidenceRequest, *, principal: Principal) -> EvidencePackage:
         """Return the package of what ``request`` selects.
@@ -123,6 +128,7 @@ class ExportEvidence:
             documents={digest(decision.document): decision.document for decision in decisions},
             bundles=await self._bundles(traces),
             checkpoint=note.written(),
+            compliance=await self._compliance(traces),
         )
         return self._signed(collected), len(stored)
 
@@ -145,6 +151,12 @@ class ExportEvidence:
                 )
             found[wanted] = bundle.archive.read_bytes()
         return found
+
+    async def _compliance(self, traces: Sequence[StoredTrace]) -> list[Mapping[str, JsonValue]]:
+        decisions = (decision.details for trace in traces for decision in trace.decisions)
+        last = {str(details["bundle_revision"]): str(details["decided_at_micros"]) for details in decisions}
+        revisions = sorted(sorted(last, key=lambda revision: last[revision])[-MOST_REPORTS:])
+        return [await self.mapped(revision) for revision in revisions] if self.mapped else []
 
     def _signed(self, collected: Collected) -> bytes:
         files = evidence_files(collected, summary=markdown(collected), page=page(collected))

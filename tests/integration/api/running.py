@@ -53,6 +53,7 @@ from tests.fakes.approvals import NoApprovals
 from tests.fakes.budgets import MemoryLedger
 from tests.fakes.checkpoints import publishing
 from tests.fakes.clock import FakeClock
+from tests.fakes.compliance import no_compliance
 from tests.fakes.event_log import MemoryEventLog
 from tests.fakes.grants import NoGrants
 from tests.fakes.policy_engine import REVISION, RULE, FakeEngine
@@ -200,6 +201,7 @@ def served_by(
         log=log,
         publish=publish,
         replays=no_replays(),
+        compliance=no_compliance(),
         export=ExportEvidence(
             log, publish, bundles=NoBundles(), signer=publish.keys.signer, clock=clock, ids=ids, pack=pack
         ),

@@ -28,7 +28,7 @@ _TEST_SUFFIX = "_test.rego"
 _OWN = ("system", "aisecops/batch")
 _TABLE_SUFFIXES = (".yaml", ".yml", ".json")
 # Files that a repository may carry for its own checks and that the product supplies itself.
-_LEFT_OUT = ("rego/schemas/", "rego/capabilities.json", "rego/system/authz.rego", "rego/aisecops/batch/", "cases/")
+_LEFT_OUT = ("rego/schemas/", "rego/capabilities.json", "rego/system/authz.rego", "rego/aisecops/batch/")
 
 CompileTables = Callable[[Mapping[str, JsonValue]], Mapping[str, JsonValue]]
 

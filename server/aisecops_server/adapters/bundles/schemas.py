@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from aisecops_server.adapters.bundles.ownership import OwnerEntry
 from aisecops_server.domain.accepted_flips import AcceptedFlips, Gates
 from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.compliance import FrameworkFile
 from aisecops_server.domain.golden_case import GoldenCases
 from aisecops_server.domain.policy_paths import ACCEPTED_FLIPS, GATES, WAIVERS
 from aisecops_server.domain.policy_tables import PolicyTables
@@ -36,6 +37,7 @@ def schema_files() -> dict[str, bytes]:
         **{name: _model(name) for name in PolicyTables.model_fields},
         "bundle": Manifest,
         "cases": GoldenCases,
+        "framework": FrameworkFile,
         "accepted-flips": AcceptedFlips,
         "gates": Gates,
         "waivers": Waivers,
@@ -60,6 +62,8 @@ def _schema_of(path: str) -> str:
         return name
     if folder == "cases":
         return "cases"
+    if folder == "compliance":
+        return "framework"
     return name if path in ("bundle.yaml", ACCEPTED_FLIPS, GATES, WAIVERS) else ""
 
 

@@ -22,6 +22,7 @@ from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES
 from aisecops_server.adapters.sqlite.statements import Row
 from aisecops_server.adapters.sqlite.trace_index import Term, bits_of
 from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.compliance_state import Sighting
 from aisecops_server.domain.decision import Outcome
 from aisecops_server.domain.document_drift import is_masked
 from aisecops_server.domain.errors import LogUnavailableError, NotFoundError
@@ -111,10 +112,23 @@ class SqliteHistory:
             )
         return _recorded(row)
 
+    async def kinds(self, *, most: int) -> tuple[int, list[Sighting]]:
+        """Return how many of the latest events were read, at most ``most``, and what kinds were among them."""
+        return await self._readers.run(partial(_kinds, most=most))
+
     async def close(self) -> None:
         """Wait for running queries and close the connections."""
         self._readers.refuse()
         self._readers.close()
+
+
+def _kinds(connection: apsw.Connection, most: int) -> tuple[int, list[Sighting]]:
+    query = (
+        "SELECT type, count(*), max(idx) FROM event WHERE idx > (SELECT max(idx) FROM event) - ?"
+        " GROUP BY type ORDER BY type"
+    )
+    found = [Sighting(*row) for row in connection.execute(query, (most,))]
+    return sum(sighting.count for sighting in found), found
 
 
 def _read(connection: apsw.Connection, indexes: Sequence[int]) -> list[RecordedDecision]:

@@ -14,6 +14,7 @@ from aisecops.v1 import (
     audit_service_pb2,
     budget_service_pb2,
     bundle_service_pb2,
+    compliance_service_pb2,
     decision_service_pb2,
     evidence_service_pb2,
     execution_service_pb2,
@@ -30,6 +31,7 @@ from aisecops_server.entrypoints.grpc.approval_service import ApprovalService, A
 from aisecops_server.entrypoints.grpc.audit_service import AuditService
 from aisecops_server.entrypoints.grpc.budget_service import BudgetService, BudgetUseCases
 from aisecops_server.entrypoints.grpc.bundle_service import BundleService, PolicyUseCases
+from aisecops_server.entrypoints.grpc.compliance_service import ComplianceService, ComplianceUseCases
 from aisecops_server.entrypoints.grpc.decision_service import DecisionService
 from aisecops_server.entrypoints.grpc.evidence_service import EvidenceService
 from aisecops_server.entrypoints.grpc.execution_service import ExecutionService, GrantUseCases
@@ -49,6 +51,7 @@ from aisecops_server.usecases.read_agents import ReadAgents
 from aisecops_server.usecases.read_maturity import ReadMaturity
 from aisecops_server.usecases.screen import Screen
 
+_COMPLIANCE = compliance_service_pb2.DESCRIPTOR.services_by_name["ComplianceService"].full_name
 _DECISION = decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"].full_name
 _BUNDLE = bundle_service_pb2.DESCRIPTOR.services_by_name["BundleService"].full_name
 _AGENT = agent_service_pb2.DESCRIPTOR.services_by_name["AgentService"].full_name
@@ -82,6 +85,7 @@ class Served:
     publish: PublishCheckpoint
     export: ExportEvidence
     replays: ReplayUseCases
+    compliance: ComplianceUseCases
     authenticator: Authenticator
     note_refusal: Callable[[Refusal], None]
     ids: Ids
@@ -104,6 +108,7 @@ class Served:
             _REPLAY,
             _AGENT,
             _SCREEN,
+            _COMPLIANCE,
         )
 
 
@@ -123,6 +128,7 @@ def handlers(served: Served, gate: Gate) -> tuple[grpc.GenericRpcHandler, ...]:
         grpc.method_handlers_generic_handler(_APPROVAL, _approval_methods(served, gate)),
         grpc.method_handlers_generic_handler(_INVESTIGATION, _investigation_methods(served, gate)),
         grpc.method_handlers_generic_handler(_REPLAY, _replay_methods(served, gate)),
+        grpc.method_handlers_generic_handler(_COMPLIANCE, _compliance_methods(served, gate)),
         health.handler(),
     )
 
@@ -256,4 +262,14 @@ def _replay_methods(served: Served, gate: Gate) -> Methods:
         "ListReplayResults": gate.unary(f"{place}/ListReplayResults", service.list_results, Patience.WORK),
         "CancelReplay": gate.unary(f"{place}/CancelReplay", service.cancel, Patience.WORK),
         "ExplainChange": gate.unary(f"{place}/ExplainChange", service.explain_change, Patience.WORK),
+    }
+
+
+def _compliance_methods(served: Served, gate: Gate) -> Methods:
+    service = ComplianceService(served.compliance)
+    place = f"/{_COMPLIANCE}"
+    return {
+        "ListFrameworks": gate.unary(f"{place}/ListFrameworks", service.frameworks, Patience.WORK),
+        "GetFramework": gate.unary(f"{place}/GetFramework", service.framework, Patience.WORK),
+        "CheckCompliance": gate.unary(f"{place}/CheckCompliance", service.check, Patience.WORK),
     }

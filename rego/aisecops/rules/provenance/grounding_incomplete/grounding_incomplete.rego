@@ -9,7 +9,7 @@
 #   severity: medium
 #   owner: platform-security
 #   remedy: Send the content of every source, not only its digest, and keep plans within the limits.
-#   mappings: [owasp-llm-2025:LLM01, owasp-agentic-2026:ASI01]
+#   mappings: [owasp-llm-2025:LLM01, owasp-llm-2025:LLM08, owasp-agentic-2026:ASI01, owasp-agentic-2026:ASI06]
 package aisecops.rules.provenance.grounding_incomplete
 
 import data.aisecops.lib

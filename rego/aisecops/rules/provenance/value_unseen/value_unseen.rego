@@ -9,7 +9,7 @@
 #   severity: medium
 #   owner: platform-security
 #   remedy: Look the value up in a record, or let the human name it.
-#   mappings: [owasp-llm-2025:LLM01, owasp-agentic-2026:ASI01]
+#   mappings: [owasp-llm-2025:LLM01, owasp-llm-2025:LLM09, owasp-agentic-2026:ASI01]
 package aisecops.rules.provenance.value_unseen
 
 import data.aisecops.lib.provenance

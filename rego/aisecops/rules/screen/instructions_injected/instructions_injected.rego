@@ -9,7 +9,7 @@
 #   severity: high
 #   owner: platform-security
 #   remedy: Remove the marked places. If the text only talks about such instructions, say so around them, or ask for a review.
-#   mappings: [owasp-llm-2025:LLM01, owasp-agentic-2026:ASI01]
+#   mappings: [owasp-llm-2025:LLM01, owasp-llm-2025:LLM07, owasp-agentic-2026:ASI01]
 package aisecops.rules.screen.instructions_injected
 
 import data.aisecops.screen
