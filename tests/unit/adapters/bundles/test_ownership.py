@@ -12,7 +12,7 @@ from aisecops_server.domain.policy_tables import TABLE_NAMES
 
 from tests.policy_cases import BUNDLE
 
-PATHS = [*(f"data/{name}.yaml" for name in TABLE_NAMES), "rego", "cases", "bundle.yaml"]
+PATHS = [*(f"data/{name}.yaml" for name in TABLE_NAMES), "rego", "cases", "compliance", "bundle.yaml"]
 
 
 @pytest.fixture(scope="module")
