@@ -231,7 +231,7 @@ async def compose(
                 pack=pack,
             ),
             screen=Screen(live, log, clock, ids, settings.deadline_seconds, controls=(approvals,)),
-            policy=_policy_use_cases(switch, activate, sync),
+            policy=_policy_use_cases(builder, switch, activate, sync),
             agents=ReadAgents(lambda: live.current().bundle, log.agents),
             # Replays are composed apart from everything that acts.
             maturity=partial(
@@ -410,8 +410,10 @@ def _granting(log: SqliteEventLog, state: Path, clock: Clock, ids: Ids) -> Grant
     return grant_use_cases(log.grants, grant_key(state / "keys"), log, settlements=settlements, clock=clock, ids=ids)
 
 
-def _policy_use_cases(switch: PolicySwitch, activate: Activate, sync: Sync) -> PolicyUseCases:
-    repository, builder, live = switch.repository, switch.builder, switch.live
+def _policy_use_cases(
+    builder: OpaBundleBuilder, switch: PolicySwitch, activate: Activate, sync: Sync
+) -> PolicyUseCases:
+    repository, live = switch.repository, switch.live
     return PolicyUseCases(
         activate=activate,
         rollback=Rollback(switch),
