@@ -38,6 +38,20 @@ class ExecutionCost:
         return {metric: amount for metric, amount in told.items() if amount > 0}
 
 
+# What a report says of a call, in its event.
+_REPORTED = (
+    "tool",
+    "outcome",
+    "arguments_sha256",
+    "result_sha256",
+    "tokens",
+    "micro_usd",
+    "wall_milliseconds",
+    "started_at_seconds",
+    "failure",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class ExecutionReport:
     """What ran: the tool, digests of the arguments and of the result, and what it cost.
@@ -76,6 +90,11 @@ class ExecutionReport:
             "started_at_seconds": self.started_at_seconds,
             "failure": self.failure,
         }
+
+
+def report_digest(details: Mapping[str, JsonValue]) -> str:
+    """Return the digest of the report that an event's ``details`` carry."""
+    return digest(canonical_bytes({name: details[name] for name in _REPORTED}))
 
 
 def deviations(stored: StoredGrant, report: ExecutionReport, *, now_seconds: int) -> Iterator[Incident]:

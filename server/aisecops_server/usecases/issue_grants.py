@@ -58,6 +58,7 @@ class GrantControl:
             details={
                 "bundle_revision": decision.bundle_revision,
                 "grants": [claims_of(grant) for grant in grants],
+                "report_seconds": self.report_seconds,
             },
         )
         return Commitment((IssueGrants(grants, self.report_seconds),), (event,))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from aisecops_server.domain.canonical import digest
 from aisecops_server.domain.errors import GrantNotUsableError
 from aisecops_server.domain.execution import grant_event
 from aisecops_server.domain.grant import Grant
@@ -84,7 +85,15 @@ class Redeem:
         grant = await self._genuine(command, now)
         for refusal in _refusals(grant, command, now_seconds=now // 1_000_000_000):
             raise await self._recorded(refusal, grant, command, now)
-        event = grant_event(grant, id=self.ids.event_id(), type="grant.redeemed", now_ns=now, by=command.caller)
+        event = grant_event(
+            grant,
+            id=self.ids.event_id(),
+            type="grant.redeemed",
+            now_ns=now,
+            by=command.caller,
+            # The key itself would let a reader of the log retry the call.
+            details={"redemption_sha256": digest(command.key.encode())},
+        )
         try:
             await self.log.append_change(ChangeRecord((event,), (RedeemGrant(grant, command.key),)))
         except GrantNotUsableError as error:

@@ -14,8 +14,10 @@ import orjson
 
 from aisecops_server.adapters.sqlite.agent_activity import check_agents
 from aisecops_server.adapters.sqlite.append import load_frontier
+from aisecops_server.adapters.sqlite.approval_verification import check_approvals
 from aisecops_server.adapters.sqlite.budget_verification import check_books
 from aisecops_server.adapters.sqlite.fault import Fault
+from aisecops_server.adapters.sqlite.grant_verification import check_grants
 from aisecops_server.adapters.sqlite.schema import SUBTREE_LEAVES
 from aisecops_server.adapters.sqlite.statements import Row
 from aisecops_server.adapters.sqlite.trace_verification import check_traces
@@ -89,6 +91,10 @@ _DERIVED = (
     "budget_period",
     "reservation",
     "budget_adjustment",
+    "approval",
+    "vote",
+    "notice",
+    "execution_grant",
 )
 
 _LEAVES_PER_REPORT = 16 * SUBTREE_LEAVES
@@ -210,6 +216,8 @@ class Verification:
         check_traces(self._connection)
         check_agents(self._connection)
         check_books(self._connection)
+        check_approvals(self._connection)
+        check_grants(self._connection)
         self._progress(size, size)
 
     def _compare(self, stored: Frontier) -> None:
