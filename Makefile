@@ -73,8 +73,8 @@ bench: setup engine ## measure against the peers, on this machine, now; TRACES=f
 
 .PHONY: lock
 lock: setup ## resolve the requirements anew; with UPGRADE=1 to their newest versions
-	$(LOCK) $(if $(UPGRADE),--upgrade) --extra server --extra ui --output-file requirements/server.lock
-	$(LOCK) $(if $(UPGRADE),--upgrade) --extra server --extra ui --extra dev --constraint requirements/server.lock \
+	$(LOCK) $(if $(UPGRADE),--upgrade) --extra server --extra ui --extra mcp --output-file requirements/server.lock
+	$(LOCK) $(if $(UPGRADE),--upgrade) --extra server --extra ui --extra mcp --extra dev --constraint requirements/server.lock \
 	  --output-file requirements/dev.lock
 
 .PHONY: clean

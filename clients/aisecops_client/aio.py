@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import grpc
 from aisecops.v1 import (
+    agent_service_pb2,
     audit_service_pb2,
     bundle_pb2,
     bundle_service_pb2,
     decision_service_pb2,
     execution_service_pb2,
 )
+from aisecops.v1.agent_service_pb2_grpc import AgentServiceStub
 from aisecops.v1.approval_pb2 import Approval
 from aisecops.v1.audit_service_pb2_grpc import AuditServiceStub
 from aisecops.v1.bundle_service_pb2_grpc import BundleServiceStub
@@ -33,6 +35,7 @@ from aisecops_client.screening import Screened, Texts, screen_request, screened
 from aisecops_client.transport import PLAIN_OPTIONS, TLS_OPTIONS, require_plain
 
 if TYPE_CHECKING:
+    from aisecops.v1.agent_service_pb2_grpc import AgentServiceAsyncStub
     from aisecops.v1.audit_service_pb2_grpc import AuditServiceAsyncStub
     from aisecops.v1.bundle_service_pb2_grpc import BundleServiceAsyncStub
     from aisecops.v1.decision_service_pb2_grpc import DecisionServiceAsyncStub
@@ -55,6 +58,7 @@ class AsyncClient:
     _screening: ScreenServiceAsyncStub = field(init=False, repr=False)
     _audit: AuditServiceAsyncStub = field(init=False, repr=False)
     _executions: ExecutionServiceAsyncStub = field(init=False, repr=False)
+    _agents: AgentServiceAsyncStub = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Make the stubs, once for all calls."""
@@ -63,6 +67,7 @@ class AsyncClient:
         self._screening = ScreenServiceStub(self.channel)
         self._audit = AuditServiceStub(self.channel)
         self._executions = ExecutionServiceStub(self.channel)
+        self._agents = AgentServiceStub(self.channel)
 
     @classmethod
     def connect(cls, address: str, token: str = "", *, credentials: grpc.ChannelCredentials | None = None) -> Self:
@@ -206,6 +211,15 @@ class AsyncClient:
         )
         response = await self._call(self._screening.Screen, request, self.timeout_seconds)
         return screened(response, [part.part_id for part in request.parts])
+
+    async def tools(self, *, environment: str, server: str = "") -> agent_service_pb2.ListToolsResponse:
+        """Return the tools that the caller may ask for in an environment, of one server or of all.
+
+        Raises:
+            AisecopsClientError: it cannot be told.
+        """
+        request = agent_service_pb2.ListToolsRequest(environment=environment, server=server)
+        return await self._call(self._agents.ListTools, request, self.timeout_seconds)
 
     async def explain(self, decision_id: str, *, full: bool = False) -> decision_service_pb2.ExplainResponse:
         """Return why a stored decision came out as it did.

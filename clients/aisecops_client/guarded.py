@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -139,7 +139,10 @@ Steps = Generator[Ask, Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How calls are guarded. ``asks_people`` says that it is waited for approvals where policy wants them."""
+    """How calls are guarded. ``asks_people`` says that it is waited for approvals where policy wants them.
+
+    ``passed_on`` makes of a result what may be passed on under the obligations of its call.
+    """
 
     attempts: int
     asks_people: bool
@@ -148,16 +151,17 @@ class Rules:
     new_key: Callable[[], str]
     clock: Callable[[], float]
     stopwatch: Callable[[], float]
+    passed_on: Callable[[Any, Sequence[Duty]], Any] = result_under
 
 
-def decided(plan: ExecutionPlan, rules: Rules) -> Steps:
-    """Return the answer that allows ``plan``.
+def decided(plan: ExecutionPlan, rules: Rules, *, approval_id: str = "") -> Steps:
+    """Return the answer that allows ``plan``; ``approval_id`` is the approval that people gave for exactly it.
 
     Raises:
         CallDeniedError: it is not allowed.
         AisecopsClientError: there is no decision.
     """
-    answer: Answer = yield from _persistent(Decide(plan, rules.new_key()), rules)
+    answer: Answer = yield from _persistent(Decide(plan, rules.new_key(), approval_id), rules)
     if answer.waits_for_people and rules.asks_people and (yield AskPeople(answer)):
         again = Decide(in_trace(plan, answer), rules.new_key(), answer.approval_id)
         answer = yield from _persistent(again, rules)
@@ -265,7 +269,7 @@ def _ran(call: GrantedCall, rules: Rules) -> Steps:
         yield from _told(report(api.EXECUTION_OUTCOME_FAILED, failure=type(error).__name__), rules)
         raise
     try:
-        passed_on = result_under(result, call.duties)
+        passed_on = rules.passed_on(result, call.duties)
     except ObligationUnmetError:
         yield from _told(report(api.EXECUTION_OUTCOME_EXECUTED), rules)
         raise

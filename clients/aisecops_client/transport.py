@@ -9,9 +9,11 @@ from typing import Any
 import grpc
 
 _ANSWER_BYTES = ("grpc.max_receive_message_length", 64 * 1024 * 1024)
+# A control plane that comes back is found again in seconds, and not in the minutes that are gRPC's habit.
+_RECONNECT = ("grpc.max_reconnect_backoff_ms", 5_000)
 # Over a Unix socket there is no host name to send. With TLS the address is the name that the certificate must have.
-PLAIN_OPTIONS: tuple[tuple[str, Any], ...] = (_ANSWER_BYTES, ("grpc.default_authority", "localhost"))
-TLS_OPTIONS: tuple[tuple[str, Any], ...] = (_ANSWER_BYTES,)
+PLAIN_OPTIONS: tuple[tuple[str, Any], ...] = (_ANSWER_BYTES, _RECONNECT, ("grpc.default_authority", "localhost"))
+TLS_OPTIONS: tuple[tuple[str, Any], ...] = (_ANSWER_BYTES, _RECONNECT)
 _SCHEMES = ("ipv4:", "ipv6:", "dns:///", "dns:")
 
 

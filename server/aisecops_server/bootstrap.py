@@ -232,11 +232,11 @@ async def compose(
             ),
             screen=Screen(live, log, clock, ids, settings.deadline_seconds, controls=(approvals,)),
             policy=_policy_use_cases(builder, switch, activate, sync),
-            agents=ReadAgents(lambda: live.current().bundle, log.agents),
             # Replays are composed apart from everything that acts.
             maturity=partial(
                 ReadMaturity, lambda: live.current().bundle, log.adoption, TreePlaces(repository), publish
             ),
+            agents=ReadAgents(lambda: live.current().bundle, log.agents, clock),
             approvals=ApprovalUseCases(
                 vote=CastVotes(log, log.approvals, lambda: live.current().bundle.tables, proofs, clock, ids),
                 read=ReadApprovals(log, log.approvals, clock),

@@ -77,7 +77,14 @@ def test_the_wheel_carries_client_server_policy_and_nothing_of_the_tests(tmp_pat
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     ours = {name.partition("/")[0] for name in names if ".dist-info" not in name}
-    assert ours == {"aisecops", "aisecops_client", "aisecops_grant", "aisecops_server", "aisecops_verify"}
+    assert ours == {
+        "aisecops",
+        "aisecops_client",
+        "aisecops_grant",
+        "aisecops_mcp",
+        "aisecops_server",
+        "aisecops_verify",
+    }
     share = "aisecops_server/share"
     needed = {f"{share}/rego/aisecops/decision/decision.rego", f"{share}/bundles/default/bundle.yaml"}
     assert needed <= set(names)

@@ -181,6 +181,8 @@ def _usage_problem(words: tuple[str, ...]) -> str:
         if found is None:
             return f"no command {rest[0]}"
         command, rest = found, rest[1:]
+    # What stands behind it is another program's.
+    rest = rest[: rest.index("--")] if "--" in rest else rest
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     known |= {option for parameter in cli.params for option in parameter.opts} | {"--help"}
     unknown = [word for word in rest if word.startswith("-") and word.partition("=")[0] not in known and word != "-"]

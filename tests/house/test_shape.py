@@ -71,8 +71,9 @@ def test_no_file_or_folder_is_named_for_having_no_subject() -> None:
 
 
 def test_every_package_that_is_shipped_says_that_it_is_typed() -> None:
-    for package in (tree.SERVER, "clients/aisecops_client", "clients/aisecops_grant", "clients/aisecops_verify"):
-        assert f"{package}/py.typed" in tree.files()
+    for package in ("client", "grant", "mcp", "verify"):
+        assert f"clients/aisecops_{package}/py.typed" in tree.files()
+    assert f"{tree.SERVER}/py.typed" in tree.files()
 
 
 def test_no_function_or_class_is_there_for_nobody() -> None:

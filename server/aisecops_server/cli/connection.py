@@ -9,6 +9,7 @@ import os
 from typing import Any
 
 import grpc
+from aisecops_client.aio import AsyncClient
 from aisecops_client.client import Client
 from aisecops_client.transport import is_local, tls
 from google.protobuf.json_format import MessageToDict
@@ -40,6 +41,17 @@ def connect(*, agent: str = "") -> Client:
     client = Client.connect(address, credential(agent), credentials=credentials)
     client.timeout_seconds = DECISION_SECONDS
     return client
+
+
+def connect_async(*, agent: str = "") -> AsyncClient:
+    """Return a client for asyncio; unlike ``connect`` it is one too where no control plane is there yet.
+
+    Raises:
+        NotPermittedError: no credential can be found.
+        InvalidRequestError: what was given for TLS does not fit together, or is needed and was not given.
+    """
+    address = server_address()
+    return AsyncClient.connect(address, credential(agent), credentials=_tls(address))
 
 
 def server_address() -> str:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from aisecops_server.domain.agent import Agent, Registration, entries, entry_of
 from aisecops_server.domain.bundle import Bundle
 from aisecops_server.domain.errors import NotFoundError
+from aisecops_server.domain.usable_tools import UsableTools, usable_tools
+from aisecops_server.ports import Clock
 from aisecops_server.ports.agents import AgentActivity
 
 
@@ -39,6 +41,7 @@ class ReadAgents:
 
     live: Callable[[], Bundle]
     activity: AgentActivity
+    clock: Clock
 
     async def page(self, narrow: AgentFilter, *, after: str, limit: int) -> AgentPage:
         """Return the agents behind ``after``.
@@ -70,6 +73,16 @@ class ReadAgents:
                 f"there is no agent {agent_id}", hint="'aisecops agent list' shows those that there are", id=agent_id
             )
         return agent
+
+    def tools(self, agent_id: str, environment: str) -> tuple[UsableTools, str]:
+        """Return which tools an agent may ask for in an environment now, and the revision that says so.
+
+        Raises:
+            NoLiveRevisionError: nothing is live.
+        """
+        bundle = self.live()
+        now_seconds = self.clock.now_ns() // 1_000_000_000
+        return usable_tools(bundle.tables, agent_id, environment, now_seconds=now_seconds), bundle.revision
 
     async def _found(self, bundle: Bundle, narrow: AgentFilter, after: str, limit: int) -> list[Agent]:
         known = entries(bundle.tables)

@@ -182,8 +182,8 @@ def served_by(
         explain=Explain(engine, log, deadline_seconds=1.0),
         screen=Screen(engine, log, clock, ids, deadline_seconds=1.0),
         policy=(policy or FakePolicy()).use_cases(),
-        agents=ReadAgents(lambda: engine.bundle, NoActivity()),
         maturity=ReadMaturity(lambda: engine.bundle, FixedRecords(), FixedPlaces(), publish, no_replays().reads, clock),
+        agents=ReadAgents(lambda: engine.bundle, NoActivity(), clock),
         approvals=ApprovalUseCases(
             vote=CastVotes(log, none, lambda: engine.bundle.tables, proofs, clock, ids),
             read=ReadApprovals(log, none, clock),

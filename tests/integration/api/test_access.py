@@ -50,6 +50,7 @@ EXPECTED = {
     "BudgetService/GetHistory": {Role.AGENT, Role.APP} | READERS,
     "BudgetService/AdjustBudget": {Role.SECURITY, Role.PLATFORM},
     "BudgetService/ReleaseReservation": {Role.SECURITY, Role.PLATFORM},
+    "AgentService/ListTools": {Role.AGENT},
     "ReplayService/StartReplay": REPLAYERS,
     "ReplayService/CancelReplay": REPLAYERS,
     "ReplayService/WatchReplay": READERS | REPLAYERS,

@@ -27,7 +27,7 @@ from aisecops.v1 import maturity_pb2 as aisecops_dot_v1_dot_maturity__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61isecops/v1/agent_service.proto\x12\x0b\x61isecops.v1\x1a\x17\x61isecops/v1/agent.proto\x1a\x1a\x61isecops/v1/maturity.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"_\n\x11ListAgentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x14\n\x0cregistration\x18\x03 \x01(\t\x12\r\n\x05owner\x18\x04 \x01(\t\"\x8d\x01\n\x12ListAgentsResponse\x12\"\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x12.aisecops.v1.Agent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\nregistered\x18\x03 \x01(\x03\x12\x14\n\x0cunregistered\x18\x04 \x01(\x03\x12\x10\n\x08revision\x18\x05 \x01(\t\"#\n\x0fGetAgentRequest\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\"5\n\x10GetAgentResponse\x12!\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x12.aisecops.v1.Agent\"&\n\x12GetMaturityRequest\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\"\xb4\x01\n\x13GetMaturityResponse\x12&\n\x07overall\x18\x01 \x01(\x0b\x32\x15.aisecops.v1.Maturity\x12%\n\x06\x61gents\x18\x02 \x03(\x0b\x32\x15.aisecops.v1.Maturity\x12\x10\n\x08revision\x18\x03 \x01(\t\x12)\n\x05since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tdecisions\x18\x05 \x01(\x03\x32\xf8\x01\n\x0c\x41gentService\x12M\n\nListAgents\x12\x1e.aisecops.v1.ListAgentsRequest\x1a\x1f.aisecops.v1.ListAgentsResponse\x12G\n\x08GetAgent\x12\x1c.aisecops.v1.GetAgentRequest\x1a\x1d.aisecops.v1.GetAgentResponse\x12P\n\x0bGetMaturity\x12\x1f.aisecops.v1.GetMaturityRequest\x1a .aisecops.v1.GetMaturityResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61isecops/v1/agent_service.proto\x12\x0b\x61isecops.v1\x1a\x17\x61isecops/v1/agent.proto\x1a\x1a\x61isecops/v1/maturity.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"_\n\x11ListAgentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x14\n\x0cregistration\x18\x03 \x01(\t\x12\r\n\x05owner\x18\x04 \x01(\t\"\x8d\x01\n\x12ListAgentsResponse\x12\"\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x12.aisecops.v1.Agent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\nregistered\x18\x03 \x01(\x03\x12\x14\n\x0cunregistered\x18\x04 \x01(\x03\x12\x10\n\x08revision\x18\x05 \x01(\t\"#\n\x0fGetAgentRequest\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\"5\n\x10GetAgentResponse\x12!\n\x05\x61gent\x18\x01 \x01(\x0b\x32\x12.aisecops.v1.Agent\"&\n\x12GetMaturityRequest\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\"\xb4\x01\n\x13GetMaturityResponse\x12&\n\x07overall\x18\x01 \x01(\x0b\x32\x15.aisecops.v1.Maturity\x12%\n\x06\x61gents\x18\x02 \x03(\x0b\x32\x15.aisecops.v1.Maturity\x12\x10\n\x08revision\x18\x03 \x01(\t\x12)\n\x05since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tdecisions\x18\x05 \x01(\x03\"7\n\x10ListToolsRequest\x12\x13\n\x0b\x65nvironment\x18\x01 \x01(\t\x12\x0e\n\x06server\x18\x02 \x01(\t\"_\n\x11ListToolsResponse\x12&\n\x05tools\x18\x01 \x03(\x0b\x32\x17.aisecops.v1.UsableTool\x12\x10\n\x08unlisted\x18\x02 \x01(\x08\x12\x10\n\x08revision\x18\x03 \x01(\t\"@\n\nUsableTool\x12\x0c\n\x04tool\x18\x01 \x01(\t\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x02 \x01(\t\x12\x14\n\x0cresult_trust\x18\x03 \x01(\t2\xc4\x02\n\x0c\x41gentService\x12M\n\nListAgents\x12\x1e.aisecops.v1.ListAgentsRequest\x1a\x1f.aisecops.v1.ListAgentsResponse\x12G\n\x08GetAgent\x12\x1c.aisecops.v1.GetAgentRequest\x1a\x1d.aisecops.v1.GetAgentResponse\x12P\n\x0bGetMaturity\x12\x1f.aisecops.v1.GetMaturityRequest\x1a .aisecops.v1.GetMaturityResponse\x12J\n\tListTools\x12\x1d.aisecops.v1.ListToolsRequest\x1a\x1e.aisecops.v1.ListToolsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,6 +46,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETMATURITYREQUEST']._serialized_end=505
   _globals['_GETMATURITYRESPONSE']._serialized_start=508
   _globals['_GETMATURITYRESPONSE']._serialized_end=688
-  _globals['_AGENTSERVICE']._serialized_start=691
-  _globals['_AGENTSERVICE']._serialized_end=939
+  _globals['_LISTTOOLSREQUEST']._serialized_start=690
+  _globals['_LISTTOOLSREQUEST']._serialized_end=745
+  _globals['_LISTTOOLSRESPONSE']._serialized_start=747
+  _globals['_LISTTOOLSRESPONSE']._serialized_end=842
+  _globals['_USABLETOOL']._serialized_start=844
+  _globals['_USABLETOOL']._serialized_end=908
+  _globals['_AGENTSERVICE']._serialized_start=911
+  _globals['_AGENTSERVICE']._serialized_end=1235
 # @@protoc_insertion_point(module_scope)

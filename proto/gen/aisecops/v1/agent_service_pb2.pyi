@@ -206,3 +206,91 @@ class GetMaturityResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetMaturityResponse: _TypeAlias = GetMaturityResponse  # noqa: Y015
+
+@_typing.final
+class ListToolsRequest(_message.Message):
+    """ListToolsRequest asks for the caller's own tools."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    SERVER_FIELD_NUMBER: _builtins.int
+    environment: _builtins.str
+    """Environment is where they would be called."""
+    server: _builtins.str
+    """Server narrows the list to one server; empty does not narrow."""
+    def __init__(
+        self,
+        *,
+        environment: _builtins.str = ...,
+        server: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "server", b"server"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListToolsRequest: _TypeAlias = ListToolsRequest  # noqa: Y015
+
+@_typing.final
+class ListToolsResponse(_message.Message):
+    """ListToolsResponse is what the live policy opens to the caller."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOOLS_FIELD_NUMBER: _builtins.int
+    UNLISTED_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    unlisted: _builtins.bool
+    """Unlisted is true when tools that policy does not describe may be asked for too, as in observation."""
+    revision: _builtins.str
+    """Revision is the policy commit that says so."""
+    @_builtins.property
+    def tools(self) -> _containers.RepeatedCompositeFieldContainer[Global___UsableTool]:
+        """Tools stand by name."""
+
+    def __init__(
+        self,
+        *,
+        tools: _abc.Iterable[Global___UsableTool] | None = ...,
+        unlisted: _builtins.bool = ...,
+        revision: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision", "tools", b"tools", "unlisted", b"unlisted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListToolsResponse: _TypeAlias = ListToolsResponse  # noqa: Y015
+
+@_typing.final
+class UsableTool(_message.Message):
+    """UsableTool is a tool that the caller may ask for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOOL_FIELD_NUMBER: _builtins.int
+    EFFECT_FIELD_NUMBER: _builtins.int
+    RESULT_TRUST_FIELD_NUMBER: _builtins.int
+    tool: _builtins.str
+    """Tool is the qualified name `server/tool`."""
+    effect: _builtins.str
+    """Effect is the worst that a call does, such as `read` or `spend`."""
+    result_trust: _builtins.str
+    """Result_trust is how far its results may steer the agent."""
+    def __init__(
+        self,
+        *,
+        tool: _builtins.str = ...,
+        effect: _builtins.str = ...,
+        result_trust: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "result_trust", b"result_trust", "tool", b"tool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsableTool: _TypeAlias = UsableTool  # noqa: Y015

@@ -50,6 +50,11 @@ class AgentServiceStub:
                 request_serializer=aisecops_dot_v1_dot_agent__service__pb2.GetMaturityRequest.SerializeToString,
                 response_deserializer=aisecops_dot_v1_dot_agent__service__pb2.GetMaturityResponse.FromString,
                 _registered_method=True)
+        self.ListTools = channel.unary_unary(
+                '/aisecops.v1.AgentService/ListTools',
+                request_serializer=aisecops_dot_v1_dot_agent__service__pb2.ListToolsRequest.SerializeToString,
+                response_deserializer=aisecops_dot_v1_dot_agent__service__pb2.ListToolsResponse.FromString,
+                _registered_method=True)
 
 
 class AgentServiceServicer:
@@ -77,6 +82,13 @@ class AgentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListTools(self, request, context):
+        """ListTools lists the tools that the caller may ask for; whether a call of one may run is decided when it is asked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AgentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +106,11 @@ def add_AgentServiceServicer_to_server(servicer, server):
                     servicer.GetMaturity,
                     request_deserializer=aisecops_dot_v1_dot_agent__service__pb2.GetMaturityRequest.FromString,
                     response_serializer=aisecops_dot_v1_dot_agent__service__pb2.GetMaturityResponse.SerializeToString,
+            ),
+            'ListTools': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTools,
+                    request_deserializer=aisecops_dot_v1_dot_agent__service__pb2.ListToolsRequest.FromString,
+                    response_serializer=aisecops_dot_v1_dot_agent__service__pb2.ListToolsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +195,33 @@ class AgentService:
             '/aisecops.v1.AgentService/GetMaturity',
             aisecops_dot_v1_dot_agent__service__pb2.GetMaturityRequest.SerializeToString,
             aisecops_dot_v1_dot_agent__service__pb2.GetMaturityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTools(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aisecops.v1.AgentService/ListTools',
+            aisecops_dot_v1_dot_agent__service__pb2.ListToolsRequest.SerializeToString,
+            aisecops_dot_v1_dot_agent__service__pb2.ListToolsResponse.FromString,
             options,
             channel_credentials,
             insecure,

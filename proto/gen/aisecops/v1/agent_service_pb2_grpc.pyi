@@ -39,6 +39,8 @@ class AgentServiceStub:
     """GetAgent shows one agent."""
     GetMaturity: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.GetMaturityRequest, _agent_service_pb2.GetMaturityResponse]
     """GetMaturity says how far adoption is, with evidence for each criterion: overall, and agent by agent."""
+    ListTools: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.ListToolsRequest, _agent_service_pb2.ListToolsResponse]
+    """ListTools lists the tools that the caller may ask for; whether a call of one may run is decided when it is asked."""
 
 @_typing.type_check_only
 class AgentServiceAsyncStub(AgentServiceStub):
@@ -51,6 +53,8 @@ class AgentServiceAsyncStub(AgentServiceStub):
     """GetAgent shows one agent."""
     GetMaturity: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.GetMaturityRequest, _agent_service_pb2.GetMaturityResponse]  # type: ignore[assignment]
     """GetMaturity says how far adoption is, with evidence for each criterion: overall, and agent by agent."""
+    ListTools: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.ListToolsRequest, _agent_service_pb2.ListToolsResponse]  # type: ignore[assignment]
+    """ListTools lists the tools that the caller may ask for; whether a call of one may run is decided when it is asked."""
 
 class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
     """AgentService says which agents there are. They are registered in the policy repository, and nowhere else."""
@@ -78,5 +82,13 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_agent_service_pb2.GetMaturityResponse, _abc.Awaitable[_agent_service_pb2.GetMaturityResponse]]:
         """GetMaturity says how far adoption is, with evidence for each criterion: overall, and agent by agent."""
+
+    @_abc_1.abstractmethod
+    def ListTools(
+        self,
+        request: _agent_service_pb2.ListToolsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agent_service_pb2.ListToolsResponse, _abc.Awaitable[_agent_service_pb2.ListToolsResponse]]:
+        """ListTools lists the tools that the caller may ask for; whether a call of one may run is decided when it is asked."""
 
 def add_AgentServiceServicer_to_server(servicer: AgentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

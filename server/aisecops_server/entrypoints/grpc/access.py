@@ -47,6 +47,7 @@ ROLES_OF_CALL: Mapping[str, frozenset[Role]] = {
     "/aisecops.v1.AgentService/ListAgents": _READERS,
     "/aisecops.v1.AgentService/GetAgent": _READERS,
     "/aisecops.v1.AgentService/GetMaturity": _READERS,
+    "/aisecops.v1.AgentService/ListTools": _DECIDERS,
     "/aisecops.v1.AuditService/GetTrace": _READERS,
     "/aisecops.v1.AuditService/ListTraces": _READERS,
     "/aisecops.v1.AuditService/StreamEvents": _READERS,

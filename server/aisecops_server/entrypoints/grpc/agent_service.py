@@ -64,6 +64,20 @@ class AgentService:
             decisions=report.decisions,
         )
 
+    async def tools(self, request: bytes, caller: Caller) -> api.ListToolsResponse:
+        """Answer ListTools, about the caller and nobody else."""
+        asked = read_message(api.ListToolsRequest, request)
+        found, revision = self.agents.tools(caller.principal.id, asked.environment)
+        return api.ListToolsResponse(
+            tools=[
+                api.UsableTool(tool=tool.name, effect=tool.effect, result_trust=tool.result_trust)
+                for tool in found.tools
+                if asked.server in ("", tool.name.partition("/")[0])
+            ],
+            unlisted=found.unlisted,
+            revision=revision,
+        )
+
 
 def _filter(asked: api.ListAgentsRequest) -> AgentFilter:
     if len(asked.owner) > _OWNER_CHARACTERS:

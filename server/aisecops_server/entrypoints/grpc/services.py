@@ -184,6 +184,7 @@ def _agent_methods(served: Served, gate: Gate) -> Methods:
         "ListAgents": gate.unary(f"{place}/ListAgents", service.list_agents, Patience.WORK),
         "GetAgent": gate.unary(f"{place}/GetAgent", service.agent, Patience.WORK),
         "GetMaturity": gate.unary(f"{place}/GetMaturity", service.how_far, Patience.WORK),
+        "ListTools": gate.unary(f"{place}/ListTools", service.tools, Patience.DECISION),
     }
 
 

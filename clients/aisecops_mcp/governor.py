@@ -1,0 +1,226 @@
+"""One call of a tool under the control plane: decided, granted, redeemed, made, and what came of it told.
+
+The steps are those of every guard (``aisecops_client.guarded``). What is particular to MCP: a call that waits for
+people ends at once and is taken up again when the client makes the same call again, and what came of a call is told
+while its result is on its way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import itertools
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import grpc
+from aisecops.v1 import approval_pb2
+from aisecops.v1.agent_service_pb2 import ListToolsResponse
+from aisecops.v1.execution_service_pb2 import CompleteRequest, CompleteResponse
+from aisecops.v1.plan_pb2 import ExecutionPlan, Step
+from aisecops_client import (
+    AccessRefusedError,
+    AisecopsClientError,
+    ApprovalRequiredError,
+    AsyncGuard,
+    CallRefusedError,
+    FaultError,
+    RetryLaterError,
+)
+from aisecops_client.guarded import Ask, Complete, GrantedCall, Rules, Run, Steps, decided, executed
+from aisecops_client.obligations import keeps_content
+from aisecops_grant.arguments import canonical_arguments
+
+from aisecops_mcp.jsonrpc import Message
+from aisecops_mcp.results import passed_on, reads
+from aisecops_mcp.session import Session, Waiting
+from aisecops_mcp.talk import Say, say
+
+Forward = Callable[[GrantedCall], Awaitable[Message]]
+_PAUSE_SECONDS = 0.5
+_T = TypeVar("_T")
+
+
+class ApprovalRefusedError(CallRefusedError):
+    """People were asked about the call, and did not approve it."""
+
+    def __init__(self, approval_id: str) -> None:
+        super().__init__(
+            f"people did not approve the call (request {approval_id})",
+            grpc.StatusCode.PERMISSION_DENIED,
+            "NOT_APPROVED",
+        )
+
+
+class ToolFailedError(Exception):
+    """The server answered that the call failed; ``answer`` says how."""
+
+    def __init__(self, answer: Message) -> None:
+        super().__init__("the tool failed")
+        self.answer = answer
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A call that somebody wants to be made; ``forward`` makes it."""
+
+    session: Session
+    tool: str
+    arguments: Mapping[str, Any]
+    forward: Forward
+
+
+@dataclass(slots=True)
+class _UnderWay:
+    """A call that is being made, and how it was answered."""
+
+    forward: Forward
+    call: GrantedCall | None = None
+    answer: Message | None = None
+
+
+@dataclass
+class Governor(AsyncGuard):
+    """Governs the calls of any number of sessions of one agent.
+
+    ``renew`` gives a new token when the control plane does not take the old one any more.
+    """
+
+    renew: Callable[[], str] = str
+    say: Say = say
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1), init=False, repr=False)
+    _under_way: dict[str, _UnderWay] = field(default_factory=dict, init=False, repr=False)
+    _telling: set[asyncio.Task[None]] = field(default_factory=set, init=False, repr=False)
+
+    def session(self) -> Session:
+        """Return a new session."""
+        return Session(self.environment, id=f"mcp-{self.new_key()}", numbers=self._numbers)
+
+    async def tools(self, server: str) -> ListToolsResponse:
+        """Return which tools of a server the agent may ask for.
+
+        Raises:
+            AisecopsClientError: it cannot be told.
+        """
+        return await self._fresh(lambda: self.client.tools(environment=self.environment, server=server))
+
+    async def call(self, asked: Asked) -> bytes:
+        """Return the answer to a call, as it may be passed on, after making it.
+
+        Raises:
+            CallDeniedError: policy denies it, or people have to approve it first.
+            AisecopsClientError: it was not made for another reason.
+            ServerGoneError: it was made, and there is no answer to it.
+            TypeError, ValueError: the arguments have no exact form.
+        """
+        session = asked.session
+        key = (asked.tool, canonical_arguments(asked.arguments))
+        approval_id = await self._approved(session, key)
+        waited = session.waiting.pop(key, None)
+        plan, step = session.proposal(asked.tool, asked.arguments, step_id=waited.step_id if waited else "")
+        try:
+            return await self._made(asked, plan, step, approval_id=approval_id)
+        except ApprovalRequiredError as error:
+            session.joined(error.answer)
+            session.waiting[key] = Waiting(step.step_id, error.answer)
+            raise
+        except (RetryLaterError, FaultError):
+            # There was no decision, so what people agreed to was not used.
+            if waited is not None:
+                session.waiting[key] = waited
+            raise
+
+    async def settle(self) -> None:
+        """Return when what came of every call is told, or cannot be."""
+        while self._telling:
+            await asyncio.gather(*self._telling, return_exceptions=True)
+
+    async def _approved(self, session: Session, key: tuple[str, bytes]) -> str:
+        """Return the approval that people gave for a call by now; empty if they were not asked, or it has ended.
+
+        Raises:
+            ApprovalRequiredError: they have not answered yet.
+            ApprovalRefusedError: they said no.
+        """
+        waiting = session.waiting.get(key)
+        if waiting is None:
+            return ""
+        approval_id = waiting.answer.approval_id
+        shown = await self._fresh(lambda: self.client.approvals.show(approval_id))
+        state = shown.approval.state
+        if state == approval_pb2.APPROVAL_STATE_GRANTED:
+            return approval_id
+        if state == approval_pb2.APPROVAL_STATE_REQUESTED:
+            raise ApprovalRequiredError(waiting.answer)
+        del session.waiting[key]
+        if state in (approval_pb2.APPROVAL_STATE_EXPIRED, approval_pb2.APPROVAL_STATE_CONSUMED):
+            return ""
+        raise ApprovalRefusedError(approval_id)
+
+    async def _made(self, asked: Asked, plan: ExecutionPlan, step: Step, *, approval_id: str) -> bytes:
+        under_way = self._under_way[step.step_id] = _UnderWay(asked.forward)
+        try:
+            data: bytes = await self._drive(self._steps(asked.session, plan, step, approval_id))
+        except ToolFailedError as failed:
+            data = passed_on(failed.answer, under_way.call.duties if under_way.call else ())
+        finally:
+            del self._under_way[step.step_id]
+            if under_way.call is not None and under_way.answer is not None:
+                found = list(reads(under_way.answer))
+                asked.session.ran(step, found, keeps_content=keeps_content(under_way.call.duties))
+        return data
+
+    def _steps(self, session: Session, plan: ExecutionPlan, step: Step, approval_id: str) -> Steps:
+        rules = self._rules()
+        answer = yield from decided(plan, rules, approval_id=approval_id)
+        session.joined(answer)
+        data, _ = yield from executed(step, answer, rules, redeems=True)
+        return data
+
+    def _rules(self) -> Rules:
+        return dataclasses.replace(super()._rules(), passed_on=passed_on)
+
+    async def _run(self, ask: Run) -> Message:
+        under_way = self._under_way[ask.call.step_id]
+        under_way.call = ask.call
+        answer = under_way.answer = await under_way.forward(ask.call)
+        if answer.error is not None or answer.result.get("isError") is True:
+            raise ToolFailedError(answer)
+        return answer
+
+    async def _perform(self, ask: Ask) -> Any:
+        if isinstance(ask, Complete):
+            telling = asyncio.create_task(self._tell(ask.request))
+            self._telling.add(telling)
+            telling.add_done_callback(self._telling.discard)
+            return CompleteResponse()
+        perform = super()._perform
+        return await self._fresh(lambda: perform(ask))
+
+    async def _tell(self, request: CompleteRequest) -> None:
+        for attempt in range(1, self.attempts + 1):
+            try:
+                answer = await self._fresh(lambda: self.client.complete(request))
+            except AisecopsClientError as error:
+                if not isinstance(error, RetryLaterError) or attempt == self.attempts:
+                    self.say(f"what came of the grant {request.grant_id} could not be told: {error}")
+                    return
+                await self.pause(_PAUSE_SECONDS * attempt)
+            else:
+                for kind in answer.incidents:
+                    self.say(f"the call by grant {request.grant_id} is an incident: {kind}")
+                return
+
+    async def _fresh(self, work: Callable[[], Awaitable[_T]]) -> _T:
+        """Do something with a token that counts: where it does not any more, once again with a new one."""
+        try:
+            return await work()
+        except AccessRefusedError as error:
+            if error.code is not grpc.StatusCode.UNAUTHENTICATED:
+                raise
+            token = await asyncio.to_thread(self.renew)
+            if not token or token == self.client.token:
+                raise
+            self.client.token = token
+            return await work()

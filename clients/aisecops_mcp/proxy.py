@@ -1,0 +1,293 @@
+"""Between one client and its servers: every message is passed on as it came, or decided first, or refused.
+
+Ordering: what a server sends on its own (progress, log lines) reaches the client before the answer that comes after it.
+A request is forwarded once, with its own id, so that cancellation and progress mean the same on both sides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aisecops_client import AisecopsClientError
+from aisecops_client.guarded import GrantedCall
+
+from aisecops_mcp import jsonrpc, telling
+from aisecops_mcp.governor import Asked, Governor
+from aisecops_mcp.joint import Joint
+from aisecops_mcp.jsonrpc import MalformedError, Message, MessageId
+from aisecops_mcp.listing import LISTS, REQUESTS, Access
+from aisecops_mcp.naming import Naming
+from aisecops_mcp.server_process import ServerGoneError, ServerProcess
+from aisecops_mcp.session import Session, ToldWronglyError
+from aisecops_mcp.talk import Say
+
+# What only manages the connection; it is passed on undecided.
+PASSED = frozenset({"initialize", "ping", "logging/setLevel", "resources/unsubscribe", "server/discover"})
+_NOTIFICATIONS = frozenset(
+    {
+        "notifications/initialized",
+        "notifications/cancelled",
+        "notifications/progress",
+        "notifications/roots/list_changed",
+    }
+)
+_CANCELLED = "notifications/cancelled"
+_OWN_ID = "aisecops-"
+
+
+@dataclass(slots=True)
+class Proxy:
+    """One client's connection. ``send`` gives it a message.
+
+    ``call_seconds`` is how long a server may take for one request.
+    """
+
+    servers: Mapping[str, ServerProcess]
+    governor: Governor
+    send: Callable[[bytes], None]
+    say: Say
+    call_seconds: float
+    session: Session = field(init=False)
+    naming: Naming = field(init=False)
+    joint: Joint = field(init=False)
+    _answering: dict[MessageId, asyncio.Task[None]] = field(default_factory=dict, init=False)
+    _forwarded: dict[MessageId, ServerProcess] = field(default_factory=dict, init=False)
+    _asking: dict[MessageId, asyncio.Future[Message]] = field(default_factory=dict, init=False)
+    _working: set[asyncio.Task[None]] = field(default_factory=set, init=False)
+
+    def __post_init__(self) -> None:
+        """Begin a session."""
+        self.session = self.governor.session()
+        self.naming = Naming(tuple(self.servers))
+        self.joint = Joint(self.servers, self.naming, self.say)
+
+    # --- from the client ---------------------------------------------------------------------------------------
+
+    def from_client(self, raw: bytes) -> None:
+        """Take a message of the client."""
+        try:
+            message = jsonrpc.read(raw)
+        except MalformedError as error:
+            self.send(jsonrpc.failure(error.id, error.code, str(error)))
+            return
+        if message.is_answer:
+            self._answered(message)
+        elif message.id is None:
+            self._work(self._notified(message))
+        elif message.id in self._answering or str(message.id).startswith(_OWN_ID):
+            self.send(
+                jsonrpc.failure(message.id, jsonrpc.INVALID_REQUEST, "the id is in use; give each request its own")
+            )
+        else:
+            task = asyncio.create_task(self._answer(message))
+            self._answering[message.id] = task
+
+    async def close(self) -> None:
+        """Give up what is under way, end the servers, and have told what came of every call."""
+        under_way = [*self._answering.values(), *self._working]
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+        await asyncio.gather(*(server.stop() for server in self.servers.values()))
+        await self.governor.settle()
+
+    async def _answer(self, message: Message) -> None:
+        try:
+            raw = await self._reply(message)
+        except ServerGoneError as error:
+            raw = jsonrpc.failure(message.id, jsonrpc.SERVER_FAILED, str(error))
+        except LookupError as error:
+            raw = jsonrpc.failure(message.id, jsonrpc.INVALID_PARAMS, str(error))
+        except (AisecopsClientError, ToldWronglyError, TypeError, ValueError) as error:
+            raw = telling.refusal(message, error)
+        finally:
+            self._answering.pop(message.id, None)  # type: ignore[arg-type]
+        self.send(raw)
+
+    async def _reply(self, message: Message) -> bytes:
+        if message.method == "tools/call":
+            return await self._called(message)
+        if message.method in REQUESTS:
+            return await self._requested(message)
+        if message.method in LISTS:
+            return await self._listed(message)
+        if message.method not in PASSED:
+            why = f"{message.method} is not let through: it is not known what it does"
+            return jsonrpc.failure(message.id, jsonrpc.METHOD_NOT_FOUND, why)
+        if self.naming.is_joint:
+            return await self.joint.reply(message, self._ask)
+        [server] = self.servers.values()
+        return (await self._ask(server, message, message.raw)).raw
+
+    async def _called(self, message: Message) -> bytes:
+        shown, arguments = message.params.get("name"), message.params.get("arguments", {})
+        if not isinstance(shown, str) or not isinstance(arguments, dict):
+            return jsonrpc.failure(message.id, jsonrpc.INVALID_PARAMS, "a call has a name and an object of arguments")
+        name, bare = self.naming.split(shown)
+        server = self.servers[name]
+
+        async def forward(call: GrantedCall) -> Message:
+            changed: dict[str, Any] = {"name": bare}
+            # What is sent is what was granted, and not what it was read from.
+            if "arguments" in message.params or json.loads(call.arguments):
+                changed["arguments"] = json.loads(call.arguments)
+            return await self._ask(server, message, _with_params(message, changed))
+
+        return await self._governed(message, f"{name}/{bare}", arguments, forward)
+
+    async def _requested(self, message: Message) -> bytes:
+        server, params = self.joint.route(message)
+        arguments = {name: value for name, value in message.params.items() if name != "_meta"}
+
+        async def forward(call: GrantedCall) -> Message:
+            granted = json.loads(call.arguments)
+            return await self._ask(server, message, _with_params(message, {**granted, **params}))
+
+        return await self._governed(
+            message, f"{server.name}/{message.method.replace('/', '.')}", {**arguments, **params}, forward
+        )
+
+    async def _governed(
+        self,
+        message: Message,
+        tool: str,
+        arguments: Mapping[str, Any],
+        forward: Callable[[GrantedCall], Awaitable[Message]],
+    ) -> bytes:
+        meta = message.params.get("_meta")
+        if isinstance(meta, Mapping) and telling.SOURCES in meta:
+            self.session.told(meta[telling.SOURCES])
+        return await self.governor.call(Asked(self.session, tool, arguments, forward))
+
+    async def _listed(self, message: Message) -> bytes:
+        access = {name: Access.of(name, await self.governor.tools(name)) for name in self.servers}
+        if self.naming.is_joint:
+            return await self.joint.listed(message, access, self._ask)
+        [server] = self.servers.values()
+        answer = await self._ask(server, message, message.raw)
+        member, _ = LISTS[message.method]
+        entries = answer.result.get(member)
+        if answer.error is not None or not isinstance(entries, list):
+            return answer.raw
+        kept = access[server.name].kept(message.method, entries)
+        # What this agent may see is not what another may.
+        changed = {"cacheScope": "private"} if "cacheScope" in answer.result else {}
+        if len(kept) == len(entries) and all(answer.result[key] == value for key, value in changed.items()):
+            return answer.raw
+        return jsonrpc.renamed(answer, result={**answer.result, member: kept, **changed})
+
+    async def _ask(self, server: ServerProcess, message: Message, raw: bytes) -> Message:
+        """Forward a request of the client and return the answer to it.
+
+        Raises:
+            ServerGoneError: there is none, or not in time.
+        """
+        assert message.id is not None  # noqa: S101 - requests only
+        self._forwarded[message.id] = server
+        try:
+            async with asyncio.timeout(self.call_seconds):
+                return await server.ask(message.id, raw)
+        except TimeoutError as error:
+            told = {"requestId": message.id, "reason": "no answer in time"}
+            await server.tell(jsonrpc.notification(_CANCELLED, told))
+            raise ServerGoneError(f"the server {server.name} gave no answer in {self.call_seconds:g} s") from error
+        finally:
+            self._forwarded.pop(message.id, None)
+
+    async def _notified(self, message: Message) -> None:
+        if message.method not in _NOTIFICATIONS:
+            self.say(f"the client's {message.method} is not let through: it is not known what it does")
+            return
+        servers = list(self.servers.values())
+        if message.method == _CANCELLED:
+            servers = self._cancelled(message.params.get("requestId"))
+        for server in servers:
+            with contextlib.suppress(ServerGoneError):
+                await server.tell(message.raw)
+
+    def _cancelled(self, id: Any) -> list[ServerProcess]:
+        """Give a request up, and return who else has to know."""
+        if not isinstance(id, str | int):
+            return []
+        known = [self._forwarded[id]] if id in self._forwarded else []
+        if id in self._answering:
+            self._answering[id].cancel()
+        return known
+
+    # --- from a server -----------------------------------------------------------------------------------------
+
+    def from_server(self, server: ServerProcess, message: Message) -> None:
+        """Take a request or a notification of a server."""
+        if message.id is not None:
+            self._work(self._serve(server, message))
+        elif message.method.startswith("notifications/"):
+            self.send(message.raw)
+        else:
+            self.say(f"the server {server.name} said {message.method!r}, which is no notification")
+
+    async def _serve(self, server: ServerProcess, message: Message) -> None:
+        """Let the client answer a request of a server, if the agent may have the server ask it."""
+        try:
+            raw = await self._served(server, message)
+        except (AisecopsClientError, TypeError, ValueError) as error:
+            raw = telling.refusal(message, error)
+        except ServerGoneError as error:
+            raw = jsonrpc.failure(message.id, jsonrpc.SERVER_FAILED, str(error))
+        with contextlib.suppress(ServerGoneError):
+            await server.tell(raw)
+
+    async def _served(self, server: ServerProcess, message: Message) -> bytes:
+        if message.method == "ping":
+            return (await self._ask_client(server, message)).raw
+        if message.method not in REQUESTS:
+            why = f"{message.method} is not let through: it is not known what it does"
+            return jsonrpc.failure(message.id, jsonrpc.METHOD_NOT_FOUND, why)
+
+        async def forward(_call: GrantedCall) -> Message:
+            return await self._ask_client(server, message)
+
+        arguments = {name: value for name, value in message.params.items() if name != "_meta"}
+        tool = f"{server.name}/{message.method.replace('/', '.')}"
+        return await self.governor.call(Asked(self.session, tool, arguments, forward))
+
+    async def _ask_client(self, server: ServerProcess, message: Message) -> Message:
+        # Servers choose ids without knowing of each other.
+        own = f"{_OWN_ID}{server.name}-{json.dumps(message.id)}"
+        waiting = self._asking[own] = asyncio.get_running_loop().create_future()
+        try:
+            self.send(jsonrpc.renamed(message, id=own))
+            async with asyncio.timeout(self.call_seconds):
+                answer = await waiting
+        except TimeoutError as error:
+            raise ServerGoneError("the client gave no answer") from error
+        finally:
+            del self._asking[own]
+        return jsonrpc.read(jsonrpc.renamed(answer, id=message.id))
+
+    def _answered(self, message: Message) -> None:
+        waiting = self._asking.get(message.id) if message.id is not None else None
+        if waiting is not None and not waiting.done():
+            waiting.set_result(message)
+        else:
+            self.say(f"the client answered {message.id!r}, which nobody asks")
+
+    def _work(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
+
+
+def _with_params(message: Message, changed: Mapping[str, Any]) -> bytes:
+    """Return a request with some parameters changed and without what is for the proxy only."""
+    params = {**message.params, **changed}
+    meta = params.get("_meta")
+    if isinstance(meta, Mapping):
+        params["_meta"] = {name: value for name, value in meta.items() if not name.startswith(telling.OWN_META)}
+        if not params["_meta"]:
+            del params["_meta"]
+    return jsonrpc.renamed(message, params=params)

@@ -1,0 +1,159 @@
+"""The commands of ``aisecops mcp``, and ``aisecops guard``."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+import click
+
+from aisecops_server.cli.exit_codes import ExitCode
+from aisecops_server.cli.invocation import command
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aisecops_mcp.server_process import Command
+
+_ENVIRONMENT = click.option(
+    "--environment", default="production", show_default=True, help="Where the effects of calls land."
+)
+_AGENT = click.option("--agent", default="", help="Be this agent, with a token of the local issuer.")
+_SECONDS = click.option(
+    "--call-seconds", type=click.FloatRange(min=0.1), default=300.0, show_default=True, help="How long a call may take."
+)
+_BYTES = click.option(
+    "--message-bytes",
+    type=click.IntRange(min=1024),
+    default=16 * 1024 * 1024,
+    show_default=True,
+    help="The longest message that is taken from either side.",
+)
+
+
+@command(
+    "proxy",
+    examples="""
+    aisecops mcp proxy --name filesystem -- npx -y @modelcontextprotocol/server-filesystem .
+    aisecops mcp proxy --servers claude_desktop_config.json
+                                            several servers as one; their tools are called server__tool
+    """,
+)
+@click.option("--name", default="", help="What policy calls the server of the command line.")
+@click.option(
+    "--servers",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="A client's configuration file whose servers are run instead.",
+)
+@_ENVIRONMENT
+@_AGENT
+@_SECONDS
+@_BYTES
+@click.argument("line", nargs=-1, type=click.UNPROCESSED, help="The server's command line, behind --.")
+def proxy(
+    *,
+    name: str,
+    servers: Path | None,
+    environment: str,
+    agent: str,
+    call_seconds: float,
+    message_bytes: int,
+    line: tuple[str, ...],
+) -> ExitCode:
+    """Stand between an MCP client and its servers, and decide every call.
+
+    The client runs this instead of the server, and speaks to it over standard input and output. Each call of a tool is
+    decided before the server sees it, and the tools that the agent may not use are not listed. Who the agent is says
+    its token or certificate.
+    """
+    from aisecops_mcp.server_process import Command  # noqa: PLC0415
+
+    if bool(line) == (servers is not None):
+        raise click.UsageError("give either a server's command line behind --, or --servers FILE")
+    if servers is not None:
+        from aisecops_mcp.client_config import ConfigError, commands_in  # noqa: PLC0415
+
+        try:
+            commands = commands_in(servers.read_bytes())
+        except ConfigError as error:
+            raise click.UsageError(f"{servers}: {error}") from error
+    elif not name:
+        raise click.UsageError("--name: say what policy calls the server, or use 'aisecops guard'")
+    else:
+        commands = {name: Command(line)}
+    return _serve(
+        commands, environment=environment, agent=agent, call_seconds=call_seconds, message_bytes=message_bytes
+    )
+
+
+@command(
+    "guard",
+    examples="""
+    aisecops guard -- npx -y @modelcontextprotocol/server-filesystem .   policy calls it filesystem
+    aisecops guard --name notes -- python notes_server.py
+    """,
+)
+@click.option("--name", default="", help="What policy calls the server; else it is read off the command.")
+@_ENVIRONMENT
+@_AGENT
+@_SECONDS
+@_BYTES
+@click.argument("line", nargs=-1, required=True, type=click.UNPROCESSED, help="The server's command line, behind --.")
+def guard(
+    *, name: str, environment: str, agent: str, call_seconds: float, message_bytes: int, line: tuple[str, ...]
+) -> ExitCode:
+    """Run an MCP server so that every call of it is decided first.
+
+    Whoever starts this speaks to it as to the server itself. It is 'aisecops mcp proxy' for one server.
+    """
+    from aisecops_mcp.server_process import Command  # noqa: PLC0415
+
+    return _serve(
+        {name or name_of(line): Command(line)},
+        environment=environment,
+        agent=agent,
+        call_seconds=call_seconds,
+        message_bytes=message_bytes,
+    )
+
+
+def name_of(line: tuple[str, ...]) -> str:
+    """Return what a server is called that a command line starts: its package, else its program, without the ornaments.
+
+    Raises:
+        click.UsageError: no name can be read off it.
+    """
+    words = [word for word in line if not word.startswith("-")]
+    wanted = next((word for word in words if "server" in word or "mcp" in word), words[0] if words else "")
+    name = PurePath(wanted).name.removesuffix(".py").removesuffix(".js").split("@")[0].replace("_", "-")
+    for ornament in ("mcp-server-", "server-", "mcp-"):
+        name = name.removeprefix(ornament)
+    for ornament in ("-mcp-server", "-server", "-mcp"):
+        name = name.removesuffix(ornament)
+    if not name:
+        raise click.UsageError(f"no name can be read off {' '.join(line)!r}; give one with --name")
+    return name
+
+
+def _serve(
+    commands: Mapping[str, Command], *, environment: str, agent: str, call_seconds: float, message_bytes: int
+) -> ExitCode:
+    import asyncio  # noqa: PLC0415
+
+    from aisecops_mcp.governor import Governor  # noqa: PLC0415
+    from aisecops_mcp.stdio import Bounds, serve  # noqa: PLC0415
+    from aisecops_mcp.talk import say  # noqa: PLC0415
+
+    from aisecops_server.cli.connection import connect_async  # noqa: PLC0415
+    from aisecops_server.cli.credentials import credential  # noqa: PLC0415
+
+    async def run() -> None:
+        async with connect_async(agent=agent) as client:
+            governor = Governor(client, environment=environment, renew=lambda: credential(agent))
+            await serve(commands, governor, say, Bounds(message_bytes, call_seconds))
+
+    try:
+        asyncio.run(run())
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    return ExitCode.OK
