@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,6 +17,8 @@ from aisecops_client.messages import bearer
 
 _R = TypeVar("_R")
 _MOST_RESULTS = 500
+
+Advance = Callable[[int, int], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +41,8 @@ class Replays:
         Raises:
             AisecopsClientError: there is no such replay, or it may not be read any further.
         """
-        call = self._stub.WatchReplay(api.WatchReplayRequest(replay_id=replay_id), metadata=bearer(self.client.token))
-        try:
-            for response in call:
-                yield response.replay
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from error
-        finally:
-            call.cancel()
+        watched = self._stream(self._stub.WatchReplay, api.WatchReplayRequest(replay_id=replay_id))
+        yield from (response.replay for response in watched)
 
     def replay(self, replay_id: str) -> replay_pb2.Replay:
         """Return a replay with its report.
@@ -104,6 +100,34 @@ class Replays:
             asked.trace_id = trace_id
         return self._call(self._stub.ExplainChange, asked)
 
+    def matrix(
+        self, trace_ids: Sequence[str], revisions: Sequence[str], advance: Advance = lambda _done, _total: None
+    ) -> replay_pb2.RevisionMatrix:
+        """Return what the decisions of traces would be on several revisions; ``advance`` is told how far it is.
+
+        Raises:
+            AisecopsClientError: there is no such trace or revision, or nothing can be evaluated.
+        """
+        asked = api.CompareRevisionsRequest(trace_ids=trace_ids, revisions=revisions)
+        last = api.CompareRevisionsResponse()
+        for last in self._stream(self._stub.CompareRevisions, asked):
+            advance(last.done, last.total)
+        return last.matrix
+
+    def bisect(
+        self, trace_id: str, *, good: str = "", bad: str = "", advance: Advance = lambda _done, _total: None
+    ) -> replay_pb2.DecisionBisection:
+        """Return which commits made the decisions of a trace others; ``advance`` is told how far it is.
+
+        Raises:
+            AisecopsClientError: there is no such trace or revision, or no line of commits between the two.
+        """
+        asked = api.BisectDecisionsRequest(trace_id=trace_id, good=good, bad=bad)
+        last = api.BisectDecisionsResponse()
+        for last in self._stream(self._stub.BisectDecisions, asked):
+            advance(last.asked, last.expected)
+        return last.found
+
     @property
     def _stub(self) -> ReplayServiceStub:
         return ReplayServiceStub(self.client.channel)
@@ -113,3 +137,12 @@ class Replays:
             return method(request, metadata=bearer(self.client.token), timeout=2 * self.client.work_seconds)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
+
+    def _stream(self, method: Callable[..., Any], request: Any) -> Iterator[Any]:
+        call = method(request, metadata=bearer(self.client.token))
+        try:
+            yield from call
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from error
+        finally:
+            call.cancel()

@@ -47,7 +47,6 @@ from aisecops_server.entrypoints.grpc.approval_service import ApprovalUseCases
 from aisecops_server.entrypoints.grpc.budget_service import BudgetUseCases
 from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
 from aisecops_server.entrypoints.grpc.execution_service import GrantUseCases
-from aisecops_server.entrypoints.grpc.replay_service import ReplayUseCases
 from aisecops_server.entrypoints.grpc.server import RunningServer, serve
 from aisecops_server.entrypoints.grpc.services import Served
 from aisecops_server.ports import Authenticator, Clock, EventLog, Ids
@@ -282,7 +281,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
                 log=plane.log,
                 publish=plane.publish,
                 export=replace(plane.export, mapped=compliance.check.decided),
-                replays=ReplayUseCases(replays.runs, replays.reads, replays.why),
+                replays=replays.use_cases,
                 compliance=compliance,
                 authenticator=plane.authenticator,
                 note_refusal=refusals.note,

@@ -26,12 +26,15 @@ from aisecops_server.adapters.sqlite.replay_store import SqliteReplayStore
 from aisecops_server.adapters.system import SystemClock
 from aisecops_server.domain.compiled_tables import compile_tables
 from aisecops_server.domain.errors import InvalidRequestError
+from aisecops_server.entrypoints.grpc.replay_service import ReplayUseCases
 from aisecops_server.ports import Clock, Signer
 from aisecops_server.ports.replay import ReplayStore
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.attribute_change import AttributeChange
+from aisecops_server.usecases.bisect_decisions import BisectDecisions
 from aisecops_server.usecases.check_fidelity import CheckFidelity
 from aisecops_server.usecases.compare_policies import CompareMeanings
+from aisecops_server.usecases.compare_revisions import CompareRevisions
 from aisecops_server.usecases.evaluate_documents import EvaluateDocuments
 from aisecops_server.usecases.explain_change import ExplainChange, Judges, SeekOtherwise
 from aisecops_server.usecases.judge_decisions import JudgeDecisions
@@ -55,10 +58,17 @@ class Replaying:
     runs: RunReplays
     reads: ReadReplays
     why: ExplainChange
+    compare: CompareRevisions
+    bisect: BisectDecisions
     policies: ResolvePolicy
     engines: OpaEngines
     fidelity: CheckFidelity
     given_engine: str = ""
+
+    @property
+    def use_cases(self) -> ReplayUseCases:
+        """Return what the API offers of it."""
+        return ReplayUseCases(self.runs, self.reads, self.why, self.compare, self.bisect)
 
 
 @contextlib.asynccontextmanager
@@ -94,9 +104,7 @@ async def replaying(
             niceness=niceness,
         )
         closing.push_async_callback(engines.close)
-        given = ""
-        if engine is not None:
-            given = engines.add(await asyncio.to_thread(binary.examine, engine, source="given path"))
+        given = engines.add(await asyncio.to_thread(binary.examine, engine, source="given path")) if engine else ""
         store = SqliteReplayStore(state / "replay" / "replay.db")
         closing.push_async_callback(store.close)
         repository = repository_of(settings)
@@ -122,7 +130,9 @@ async def replaying(
         closing.push_async_callback(runs.close)
         reads = ReadReplays(store, runs)
         why = ExplainChange(history, store, reads, judges, _seeking(judges, clock), repository)
-        yield Replaying(history, runs, reads, why, policies, engines, judges.fidelity, given)
+        compare = CompareRevisions(history, policies, judges.judge)
+        bisect = BisectDecisions(compare, repository, judges.meanings)
+        yield Replaying(history, runs, reads, why, compare, bisect, policies, engines, judges.fidelity, given)
 
 
 def _judges(policies: ResolvePolicy, store: ReplayStore, deadline_seconds: float) -> Judges:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from aisecops_server.adapters.sqlite.replay_store import SqliteReplayStore
 from aisecops_server.domain.errors import NotFoundError, UnknownRevisionError
@@ -63,4 +64,5 @@ def no_replays() -> ReplayUseCases:
         replay=None,  # type: ignore[arg-type]
         clock=FakeClock(),
     )
-    return ReplayUseCases(runs, ReadReplays(store, runs), why=None)  # type: ignore[arg-type]
+    nothing: Any = None
+    return ReplayUseCases(runs, ReadReplays(store, runs), nothing, nothing, nothing)

@@ -15,8 +15,10 @@ from tests.house import tree
 USECASES = f"{tree.SERVER}/usecases/"
 REPLAY = (
     "attribute_change",
+    "bisect_decisions",
     "check_fidelity",
     "compare_policies",
+    "compare_revisions",
     "evaluate_documents",
     "explain_change",
     "judge_decisions",

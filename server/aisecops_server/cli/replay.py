@@ -5,6 +5,7 @@ from __future__ import annotations
 from aisecops_server.cli.tree import Entry, group
 
 _HERE = "aisecops_server.cli.replay_commands"
+_TRACES = "aisecops_server.cli.replay_traces"
 
 replay = group(
     "replay",
@@ -13,6 +14,8 @@ replay = group(
         "run": Entry(f"{_HERE}:run", "Replay history and say what flips."),
         "show": Entry(f"{_HERE}:show_replay", "Show a replay and the decisions that changed."),
         "why": Entry(f"{_HERE}:why", "Say why a decision flips, and what would have to be otherwise."),
+        "matrix": Entry(f"{_TRACES}:matrix", "Show what the decisions of traces would be on several revisions."),
+        "bisect": Entry(f"{_TRACES}:bisect", "Name the commit that made a decision another one."),
         "list": Entry(f"{_HERE}:list_replays", "List replays, newest first."),
         "cancel": Entry(f"{_HERE}:cancel", "Stop a replay; what it found is kept."),
     },

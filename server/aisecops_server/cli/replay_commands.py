@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _FLIPS = ("looser", "stricter")
 FAIL_ON = ("changed", "looser", "stricter", "risky", "never")
 _CLASSES = ("outcome-flip", "reason-only", "obligation-change", "error", "indeterminate")
-_LOCAL = "Work in this process on the state directory, with or without a control plane beside it."
+LOCAL = "Work in this process on the state directory, with or without a control plane beside it."
 _SHOWN_RESULTS = 20
 
 
@@ -55,7 +55,7 @@ _SHOWN_RESULTS = 20
 @click.option(
     "--fail-on", type=click.Choice(FAIL_ON), default="changed", show_default=True, help="What exit code 5 is for."
 )
-@click.option("--local", is_flag=True, help=_LOCAL)
+@click.option("--local", is_flag=True, help=LOCAL)
 def run(**asked: Any) -> ExitCode:
     """Replay history and say what flips.
 
@@ -63,7 +63,7 @@ def run(**asked: Any) -> ExitCode:
     again on its own policy and engine; then a sample of every kind of decision answers, then all of them. Ctrl-C stops
     it, and the same line goes on where it was. Exit code 5 when decisions changed, 9 when the replay cannot be trusted.
     """
-    place = _place(local=asked["local"], engine=asked["engine"])
+    place = place_of(local=asked["local"], engine=asked["engine"])
     request = _request(asked)
     with progress("replaying", "decisions") as advance:
         done = place.run(request, _told(advance))
@@ -85,10 +85,10 @@ def run(**asked: Any) -> ExitCode:
 @click.option("--rule", default="", help="Keep decisions on which a rule fires now or no longer.")
 @click.option("--agent", default="", help="Keep decisions of one agent.")
 @click.option("--tool", default="", help="Keep decisions on plans with a tool.")
-@click.option("--local", is_flag=True, help=_LOCAL)
+@click.option("--local", is_flag=True, help=LOCAL)
 def show_replay(*, replay: str, local: bool, **narrow: Any) -> ExitCode:
     """Show a replay and the decisions that changed. Exit codes as for 'replay run'."""
-    place = _place(local=local)
+    place = place_of(local=local)
     found = place.replay(replay)
     _show(place, found, _result_filter(narrow))
     return _exit_code(found.report, "changed") if found.HasField("report") else ExitCode.OK
@@ -103,7 +103,7 @@ def show_replay(*, replay: str, local: bool, **narrow: Any) -> ExitCode:
 )
 @click.argument("replay", help="A replay's id, as 'replay run' prints it.")
 @click.argument("subject", metavar="DECISION|TRACE", help="A decision's id, or a trace's for all its decisions.")
-@click.option("--local", is_flag=True, help=_LOCAL)
+@click.option("--local", is_flag=True, help=LOCAL)
 def why(*, replay: str, subject: str, local: bool) -> ExitCode:
     """Say why a decision flips, and what would have to be otherwise.
 
@@ -113,7 +113,7 @@ def why(*, replay: str, subject: str, local: bool) -> ExitCode:
     """
     from aisecops_server.cli.connection import to_json  # noqa: PLC0415
 
-    explained = to_json(_place(local=local).why(replay, subject))
+    explained = to_json(place_of(local=local).why(replay, subject))
 
     def draw(console: Console) -> None:
         from aisecops_server.terminal.flips import change_block  # noqa: PLC0415
@@ -127,12 +127,12 @@ def why(*, replay: str, subject: str, local: bool) -> ExitCode:
 @command("list", examples="aisecops replay list --limit 5")
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="Replays on a page.")
 @click.option("--page", default="", help="The nextPageToken of the page before.")
-@click.option("--local", is_flag=True, help=_LOCAL)
+@click.option("--local", is_flag=True, help=LOCAL)
 def list_replays(*, limit: int, page: str, local: bool) -> ExitCode:
     """List replays, newest first."""
     from aisecops_server.cli.connection import to_json  # noqa: PLC0415
 
-    found = to_json(_place(local=local).replays(page_size=limit, page_token=page))
+    found = to_json(place_of(local=local).replays(page_size=limit, page_token=page))
 
     def draw(console: Console) -> None:
         from aisecops_server.terminal.replays import replay_table  # noqa: PLC0415
@@ -159,7 +159,8 @@ def cancel(*, replay: str) -> ExitCode:
     return ExitCode.OK
 
 
-def _place(*, local: bool, engine: str = "") -> Place:
+def place_of(*, local: bool, engine: str = "") -> Place:
+    """Return where to ask: a control plane, or this process."""
     from aisecops_server.cli.replay_places import ControlPlane, Here  # noqa: PLC0415
 
     # A path is a program of this machine, so it is run here; nobody else is told to run it.

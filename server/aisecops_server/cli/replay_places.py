@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from aisecops.v1 import replay_pb2
 from aisecops.v1 import replay_service_pb2 as api
-from aisecops_client.replays import Replays
+from aisecops_client.replays import Advance, Replays
 
 from aisecops_server.bootstrap_replay import Replaying, replaying
 from aisecops_server.cli.configuration import settings
 from aisecops_server.cli.connection import connect
 from aisecops_server.domain.replay import ReplayId
 from aisecops_server.entrypoints.grpc.replay_codec import (
+    bisection_message,
     command_of,
     explain_change_message,
+    matrix_message,
     replay_message,
+    require_trace_ids,
     result_filter_of,
     result_message,
 )
@@ -51,6 +54,14 @@ class Place(Protocol):
 
     def why(self, replay_id: str, subject: str) -> api.ExplainChangeResponse:
         """Return why a decision, or those of a trace, are made differently."""
+        ...
+
+    def matrix(self, traces: Sequence[str], revisions: Sequence[str], advance: Advance) -> replay_pb2.RevisionMatrix:
+        """Return what the decisions of traces would be on several revisions."""
+        ...
+
+    def bisect(self, trace: str, *, good: str, bad: str, advance: Advance) -> replay_pb2.DecisionBisection:
+        """Return which commits made the decisions of a trace others."""
         ...
 
 
@@ -90,6 +101,16 @@ class ControlPlane:
         """Return why a decision, or those of a trace, are made differently."""
         with connect() as client:
             return Replays(client).why(replay_id, **_subject(subject))
+
+    def matrix(self, traces: Sequence[str], revisions: Sequence[str], advance: Advance) -> replay_pb2.RevisionMatrix:
+        """Return what the decisions of traces would be on several revisions."""
+        with connect() as client:
+            return Replays(client).matrix(traces, revisions, advance)
+
+    def bisect(self, trace: str, *, good: str, bad: str, advance: Advance) -> replay_pb2.DecisionBisection:
+        """Return which commits made the decisions of a trace others."""
+        with connect() as client:
+            return Replays(client).bisect(trace, good=good, bad=bad, advance=advance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +175,32 @@ class Here:
             return explain_change_message(await made.why(ReplayId(replay_id), **_subject(subject)))
 
         return self._within(why)
+
+    def matrix(self, traces: Sequence[str], revisions: Sequence[str], advance: Advance) -> replay_pb2.RevisionMatrix:
+        """Return what the decisions of traces would be on several revisions."""
+        require_trace_ids(traces, "trace_ids")
+
+        async def matrix(made: Replaying) -> replay_pb2.RevisionMatrix:
+            last = api.CompareRevisionsResponse()
+            async for grown in made.compare(traces, revisions):
+                last = matrix_message(grown)
+                advance(last.done, last.total)
+            return last.matrix
+
+        return self._within(matrix)
+
+    def bisect(self, trace: str, *, good: str, bad: str, advance: Advance) -> replay_pb2.DecisionBisection:
+        """Return which commits made the decisions of a trace others."""
+        require_trace_ids([trace], "trace_id")
+
+        async def bisect(made: Replaying) -> replay_pb2.DecisionBisection:
+            last = api.BisectDecisionsResponse()
+            async for step in made.bisect(trace, good=good, bad=bad):
+                last = bisection_message(step)
+                advance(last.asked, last.expected)
+            return last.found
+
+        return self._within(bisect)
 
     def _within(self, work: Callable[[Replaying], Coroutine[Any, Any, _R]]) -> _R:
         async def run() -> _R:

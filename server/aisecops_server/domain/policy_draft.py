@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from aisecops_server.domain.bundle import CommitId, PolicyTree
 from aisecops_server.domain.canonical import JsonValue, canonical_bytes
@@ -107,11 +106,16 @@ def _with_value(part: JsonValue, path: Sequence[str], value: JsonValue, *, remov
     return inner
 
 
-def _named(files: Mapping[str, bytes], drafted: frozenset[str]) -> PolicyTree:
+def content_name(files: Mapping[str, bytes]) -> CommitId:
+    """Return the name that policy files have by their content, in the form of a commit id."""
     whole = hashlib.sha256(_CONTEXT)
     for path in sorted(files):
         whole.update(f"{hashlib.sha256(files[path]).hexdigest()}  {path}\n".encode())
-    return replace(PolicyTree(CommitId(""), files, drafted), commit=CommitId(whole.hexdigest()[:_COMMIT_CHARACTERS]))
+    return CommitId(whole.hexdigest()[:_COMMIT_CHARACTERS])
+
+
+def _named(files: Mapping[str, bytes], drafted: frozenset[str]) -> PolicyTree:
+    return PolicyTree(content_name(files), files, drafted)
 
 
 def _path_of(tree: PolicyTree, table: str) -> str:

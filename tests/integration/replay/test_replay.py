@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -217,6 +220,33 @@ async def test_a_selection_narrows_to_exactly_what_it_says(
     assert all(holds(decision.details) for decision in expected)
     assert done.report is not None
     assert done.report["compared"] == len(expected)
+
+
+async def test_a_replay_that_is_killed_goes_on_where_it_was_and_says_the_same(tmp_path: Path) -> None:
+    recorded = await record(tmp_path / "k", times=4, only=("answer-ticket", "refund-lost-parcel", "release"))
+    recorded.edit_limits()
+    apart = copy_of(recorded, tmp_path / "apart")
+    program = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.interrupted_replay", str(recorded.root), "2"),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert program.stdout is not None
+    async for line in program.stdout:
+        if int(line) >= 4:
+            program.kill()
+            break
+    assert await program.wait() == -signal.SIGKILL
+    async with open_replaying(recorded, part_decisions=2) as again:
+        [left] = (await again.reads.page(page_size=5, page_token="")).replays
+        resumed = await replayed(again, WantedPolicy(revision="main"))
+    async with open_replaying(apart, part_decisions=2) as whole:
+        straight = await replayed(whole, WantedPolicy(revision="main"))
+    assert left.state is ReplayState.INTERRUPTED
+    assert resumed.id == left.id == straight.id
+    assert (resumed.state, resumed.progress.evaluated) == (ReplayState.DONE, 0)
+    assert canonical_bytes(resumed.report) == canonical_bytes(straight.report)
+    assert canonical_bytes(resumed.early) == canonical_bytes(straight.early)
 
 
 async def test_a_cancelled_replay_keeps_what_it_found_and_goes_on_from_there(tmp_path: Path) -> None:

@@ -332,6 +332,45 @@ async def test_why_is_the_same_by_rpc_by_the_command_line_and_by_the_library(his
     assert missing[0] == ExitCode.NOT_FOUND
 
 
+async def test_a_trace_on_revisions_and_along_history_is_the_same_by_rpc_and_on_the_command_line(
+    history: Recorded,
+) -> None:
+    trace = str(history.decided["refund-lost-parcel"].details["trace_id"])
+    async with serving(history.settings):
+
+        def ask(replays: Replays) -> tuple[Any, Any, list[int]]:
+            told: list[int] = []
+            matrix = replays.matrix([trace], [history.first, "main"], lambda done, _total: told.append(done))
+            return matrix, replays.bisect(trace), told
+
+        matrix, bisected, told = await as_role(history, ask, Role.AUDITOR)
+
+        def refused(replays: Replays) -> list[str]:
+            reasons = []
+            for work in (lambda: replays.matrix([trace], ["main"]), lambda: replays.bisect(trace)):
+                with pytest.raises(AisecopsClientError) as error:
+                    work()
+                reasons.append(error.value.reason)
+            with pytest.raises(AisecopsClientError):
+                replays.bisect("no trace")
+            return reasons
+
+        assert await as_role(history, refused, Role.APP, subject=SUPPORT) == ["NOT_PERMITTED"] * 2
+    assert told == [0, 1, 2]
+    asked = ("--against", history.first, "--against", "main", "--local")
+    code, out, err = await program(history, "replay", "matrix", trace, *asked, "-o", "json")
+    assert (code, json.loads(out)) == (ExitCode.OK, shown(matrix)), err
+    drawn = (await program(history, "replay", "matrix", trace, *asked))[1]
+    assert [word in drawn for word in ("✓ allowed", "▲ escalated  flips", history.first[:8])] == [True] * 3, drawn
+    code, out, err = await program(history, "replay", "bisect", trace, "--local", "-o", "json")
+    assert (code, json.loads(out)) == (ExitCode.REPLAY_CHANGED, shown(bisected)), err
+    drawn = (await program(history, "replay", "bisect", trace, "--local"))[1]
+    for part in ("Look at refunds over 50", "✓ allowed → ▲ escalated", "it changed once, and every commit was asked"):
+        assert part in drawn
+    same = await program(history, "replay", "bisect", trace, "--bad", history.first, "--local")
+    assert (same[0], "one commit" in same[2]) == (ExitCode.USAGE, True)
+
+
 async def test_a_person_sees_what_flips_and_why(history: Recorded) -> None:
     code, out, err = await program(history, "replay", "run", "--against", "main", "--local")
     assert code == ExitCode.REPLAY_CHANGED

@@ -1443,3 +1443,289 @@ class ChangeExplanation(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ChangeExplanation: _TypeAlias = ChangeExplanation  # noqa: Y015
+
+@_typing.final
+class MatrixRevision(_message.Message):
+    """MatrixRevision is one column of a matrix."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name is what was asked for."""
+    revision: _builtins.str
+    """Revision is the commit."""
+    problem: _builtins.str
+    """Problem says why it cannot be built; empty when it can."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        revision: _builtins.str = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "problem", b"problem", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MatrixRevision: _TypeAlias = MatrixRevision  # noqa: Y015
+
+@_typing.final
+class MatrixRow(_message.Message):
+    """MatrixRow is one recorded decision on every revision."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECISION_ID_FIELD_NUMBER: _builtins.int
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    RECORDED_FIELD_NUMBER: _builtins.int
+    BUNDLE_REVISION_FIELD_NUMBER: _builtins.int
+    CELLS_FIELD_NUMBER: _builtins.int
+    decision_id: _builtins.str
+    """Decision_id is the decision."""
+    trace_id: _builtins.str
+    """Trace_id is its trace."""
+    recorded: _decision_pb2.Outcome.ValueType
+    """Recorded is the outcome on record."""
+    bundle_revision: _builtins.str
+    """Bundle_revision is the policy that decided."""
+    @_builtins.property
+    def cells(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplayResult]:
+        """Cells are what it would be, one for each revision in their order."""
+
+    def __init__(
+        self,
+        *,
+        decision_id: _builtins.str = ...,
+        trace_id: _builtins.str = ...,
+        recorded: _decision_pb2.Outcome.ValueType = ...,
+        bundle_revision: _builtins.str = ...,
+        cells: _abc.Iterable[Global___ReplayResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_revision", b"bundle_revision", "cells", b"cells", "decision_id", b"decision_id", "recorded", b"recorded", "trace_id", b"trace_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MatrixRow: _TypeAlias = MatrixRow  # noqa: Y015
+
+@_typing.final
+class RevisionMatrix(_message.Message):
+    """RevisionMatrix is decisions against revisions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISIONS_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def revisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___MatrixRevision]:
+        """Revisions are the columns."""
+
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___MatrixRow]:
+        """Rows are the decisions, in the order of their traces."""
+
+    def __init__(
+        self,
+        *,
+        revisions: _abc.Iterable[Global___MatrixRevision] | None = ...,
+        rows: _abc.Iterable[Global___MatrixRow] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revisions", b"revisions", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevisionMatrix: _TypeAlias = RevisionMatrix  # noqa: Y015
+
+@_typing.final
+class PolicyCommit(_message.Message):
+    """PolicyCommit is one commit of the policy repository."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMIT_FIELD_NUMBER: _builtins.int
+    AUTHOR_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    COMMITTED_AT_FIELD_NUMBER: _builtins.int
+    LINK_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    commit: _builtins.str
+    """Commit is its id."""
+    author: _builtins.str
+    """Author is who wrote it."""
+    summary: _builtins.str
+    """Summary is its first line."""
+    link: _builtins.str
+    """Link shows it in a browser, where the repository has a page on the web."""
+    problem: _builtins.str
+    """Problem says why it cannot be built; empty when it can."""
+    @_builtins.property
+    def committed_at(self) -> _timestamp_pb2.Timestamp:
+        """Committed_at is when."""
+
+    def __init__(
+        self,
+        *,
+        commit: _builtins.str = ...,
+        author: _builtins.str = ...,
+        summary: _builtins.str = ...,
+        committed_at: _timestamp_pb2.Timestamp | None = ...,
+        link: _builtins.str = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["committed_at", b"committed_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "commit", b"commit", "committed_at", b"committed_at", "link", b"link", "problem", b"problem", "summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PolicyCommit: _TypeAlias = PolicyCommit  # noqa: Y015
+
+@_typing.final
+class DecisionStep(_message.Message):
+    """DecisionStep is what became of one decision from one commit to another."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECISION_ID_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    decision_id: _builtins.str
+    """Decision_id is the decision."""
+    before: _decision_pb2.Outcome.ValueType
+    """Before is the outcome on the older commit."""
+    after: _decision_pb2.Outcome.ValueType
+    """After is the outcome on the newer commit."""
+    def __init__(
+        self,
+        *,
+        decision_id: _builtins.str = ...,
+        before: _decision_pb2.Outcome.ValueType = ...,
+        after: _decision_pb2.Outcome.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "decision_id", b"decision_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecisionStep: _TypeAlias = DecisionStep  # noqa: Y015
+
+@_typing.final
+class HistoryFlip(_message.Message):
+    """HistoryFlip is a place in history at which decisions became others."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMIT_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    EXACT_FIELD_NUMBER: _builtins.int
+    BETWEEN_FIELD_NUMBER: _builtins.int
+    DECISIONS_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    exact: _builtins.bool
+    """Exact is true when no commit lies between the two."""
+    between: _builtins.int
+    """Between counts commits between the two, which were not asked or cannot be built."""
+    @_builtins.property
+    def commit(self) -> Global___PolicyCommit:
+        """Commit is the first one that decides otherwise."""
+
+    @_builtins.property
+    def before(self) -> Global___PolicyCommit:
+        """Before is the last one that was asked and decides as before."""
+
+    @_builtins.property
+    def decisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___DecisionStep]:
+        """Decisions are those that became others."""
+
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyChange]:
+        """Changes are the differences in meaning between the two."""
+
+    def __init__(
+        self,
+        *,
+        commit: Global___PolicyCommit | None = ...,
+        before: Global___PolicyCommit | None = ...,
+        exact: _builtins.bool = ...,
+        between: _builtins.int = ...,
+        decisions: _abc.Iterable[Global___DecisionStep] | None = ...,
+        changes: _abc.Iterable[Global___PolicyChange] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["before", b"before", "commit", b"commit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before", b"before", "between", b"between", "changes", b"changes", "commit", b"commit", "decisions", b"decisions", "exact", b"exact"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HistoryFlip: _TypeAlias = HistoryFlip  # noqa: Y015
+
+@_typing.final
+class DecisionBisection(_message.Message):
+    """DecisionBisection says which commits made the decisions of a trace others."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    GOOD_FIELD_NUMBER: _builtins.int
+    BAD_FIELD_NUMBER: _builtins.int
+    BY_FIELD_NUMBER: _builtins.int
+    FLIPS_FIELD_NUMBER: _builtins.int
+    MONOTONE_FIELD_NUMBER: _builtins.int
+    COMMITS_FIELD_NUMBER: _builtins.int
+    ASKED_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
+    trace_id: _builtins.str
+    """Trace_id is the trace."""
+    good: _builtins.str
+    """Good is the commit from which it was looked for."""
+    bad: _builtins.str
+    """Bad is the commit up to which."""
+    by: _builtins.str
+    """By is `outcome`, or `reasons` when no outcome differs between the two."""
+    monotone: _builtins.bool
+    """Monotone is false when history changed its mind, as far as commits were asked."""
+    commits: _builtins.int
+    """Commits counts those from one to the other."""
+    asked: _builtins.int
+    """Asked counts those that were asked."""
+    complete: _builtins.bool
+    """Complete is true when every commit was asked or cannot be built."""
+    @_builtins.property
+    def flips(self) -> _containers.RepeatedCompositeFieldContainer[Global___HistoryFlip]:
+        """Flips are the places, seen from good to bad; more than one when history changed its mind."""
+
+    @_builtins.property
+    def skipped(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyCommit]:
+        """Skipped are those that cannot be built."""
+
+    def __init__(
+        self,
+        *,
+        trace_id: _builtins.str = ...,
+        good: _builtins.str = ...,
+        bad: _builtins.str = ...,
+        by: _builtins.str = ...,
+        flips: _abc.Iterable[Global___HistoryFlip] | None = ...,
+        monotone: _builtins.bool = ...,
+        commits: _builtins.int = ...,
+        asked: _builtins.int = ...,
+        complete: _builtins.bool = ...,
+        skipped: _abc.Iterable[Global___PolicyCommit] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "bad", b"bad", "by", b"by", "commits", b"commits", "complete", b"complete", "flips", b"flips", "good", b"good", "monotone", b"monotone", "skipped", b"skipped", "trace_id", b"trace_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecisionBisection: _TypeAlias = DecisionBisection  # noqa: Y015

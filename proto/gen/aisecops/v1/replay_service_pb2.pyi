@@ -448,3 +448,127 @@ class ExplainChangeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainChangeResponse: _TypeAlias = ExplainChangeResponse  # noqa: Y015
+
+@_typing.final
+class CompareRevisionsRequest(_message.Message):
+    """CompareRevisionsRequest asks what decisions would be on several revisions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRACE_IDS_FIELD_NUMBER: _builtins.int
+    REVISIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def trace_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Trace_ids are the traces, at most 50 with at most 500 decisions."""
+
+    @_builtins.property
+    def revisions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Revisions are commits, branches, tags or proposals, at most 50."""
+
+    def __init__(
+        self,
+        *,
+        trace_ids: _abc.Iterable[_builtins.str] | None = ...,
+        revisions: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revisions", b"revisions", "trace_ids", b"trace_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareRevisionsRequest: _TypeAlias = CompareRevisionsRequest  # noqa: Y015
+
+@_typing.final
+class CompareRevisionsResponse(_message.Message):
+    """CompareRevisionsResponse is how far it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DONE_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    MATRIX_FIELD_NUMBER: _builtins.int
+    done: _builtins.int
+    """Done counts revisions that were asked."""
+    total: _builtins.int
+    """Total counts revisions to ask."""
+    @_builtins.property
+    def matrix(self) -> _replay_pb2.RevisionMatrix:
+        """Matrix is there at the end."""
+
+    def __init__(
+        self,
+        *,
+        done: _builtins.int = ...,
+        total: _builtins.int = ...,
+        matrix: _replay_pb2.RevisionMatrix | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["matrix", b"matrix"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "matrix", b"matrix", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareRevisionsResponse: _TypeAlias = CompareRevisionsResponse  # noqa: Y015
+
+@_typing.final
+class BisectDecisionsRequest(_message.Message):
+    """BisectDecisionsRequest asks which commit made the decisions of a trace others."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    GOOD_FIELD_NUMBER: _builtins.int
+    BAD_FIELD_NUMBER: _builtins.int
+    trace_id: _builtins.str
+    """Trace_id is the trace."""
+    good: _builtins.str
+    """Good is the revision to begin with; empty for the one that decided."""
+    bad: _builtins.str
+    """Bad is the revision to end with; empty for the head of the followed branch."""
+    def __init__(
+        self,
+        *,
+        trace_id: _builtins.str = ...,
+        good: _builtins.str = ...,
+        bad: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bad", b"bad", "good", b"good", "trace_id", b"trace_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BisectDecisionsRequest: _TypeAlias = BisectDecisionsRequest  # noqa: Y015
+
+@_typing.final
+class BisectDecisionsResponse(_message.Message):
+    """BisectDecisionsResponse is how far it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASKED_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
+    FOUND_FIELD_NUMBER: _builtins.int
+    asked: _builtins.int
+    """Asked counts commits that were asked."""
+    expected: _builtins.int
+    """Expected is about how many will be."""
+    @_builtins.property
+    def found(self) -> _replay_pb2.DecisionBisection:
+        """Found is there at the end."""
+
+    def __init__(
+        self,
+        *,
+        asked: _builtins.int = ...,
+        expected: _builtins.int = ...,
+        found: _replay_pb2.DecisionBisection | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["found", b"found"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "expected", b"expected", "found", b"found"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BisectDecisionsResponse: _TypeAlias = BisectDecisionsResponse  # noqa: Y015

@@ -70,6 +70,16 @@ class ReplayServiceStub:
                 request_serializer=aisecops_dot_v1_dot_replay__service__pb2.ExplainChangeRequest.SerializeToString,
                 response_deserializer=aisecops_dot_v1_dot_replay__service__pb2.ExplainChangeResponse.FromString,
                 _registered_method=True)
+        self.CompareRevisions = channel.unary_stream(
+                '/aisecops.v1.ReplayService/CompareRevisions',
+                request_serializer=aisecops_dot_v1_dot_replay__service__pb2.CompareRevisionsRequest.SerializeToString,
+                response_deserializer=aisecops_dot_v1_dot_replay__service__pb2.CompareRevisionsResponse.FromString,
+                _registered_method=True)
+        self.BisectDecisions = channel.unary_stream(
+                '/aisecops.v1.ReplayService/BisectDecisions',
+                request_serializer=aisecops_dot_v1_dot_replay__service__pb2.BisectDecisionsRequest.SerializeToString,
+                response_deserializer=aisecops_dot_v1_dot_replay__service__pb2.BisectDecisionsResponse.FromString,
+                _registered_method=True)
 
 
 class ReplayServiceServicer:
@@ -126,6 +136,20 @@ class ReplayServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CompareRevisions(self, request, context):
+        """CompareRevisions says what the decisions of traces would be on several revisions, and meanwhile how far it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BisectDecisions(self, request, context):
+        """BisectDecisions names the commits that made the decisions of a trace others, and meanwhile says how far it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ReplayServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -163,6 +187,16 @@ def add_ReplayServiceServicer_to_server(servicer, server):
                     servicer.ExplainChange,
                     request_deserializer=aisecops_dot_v1_dot_replay__service__pb2.ExplainChangeRequest.FromString,
                     response_serializer=aisecops_dot_v1_dot_replay__service__pb2.ExplainChangeResponse.SerializeToString,
+            ),
+            'CompareRevisions': grpc.unary_stream_rpc_method_handler(
+                    servicer.CompareRevisions,
+                    request_deserializer=aisecops_dot_v1_dot_replay__service__pb2.CompareRevisionsRequest.FromString,
+                    response_serializer=aisecops_dot_v1_dot_replay__service__pb2.CompareRevisionsResponse.SerializeToString,
+            ),
+            'BisectDecisions': grpc.unary_stream_rpc_method_handler(
+                    servicer.BisectDecisions,
+                    request_deserializer=aisecops_dot_v1_dot_replay__service__pb2.BisectDecisionsRequest.FromString,
+                    response_serializer=aisecops_dot_v1_dot_replay__service__pb2.BisectDecisionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -355,6 +389,60 @@ class ReplayService:
             '/aisecops.v1.ReplayService/ExplainChange',
             aisecops_dot_v1_dot_replay__service__pb2.ExplainChangeRequest.SerializeToString,
             aisecops_dot_v1_dot_replay__service__pb2.ExplainChangeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareRevisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/aisecops.v1.ReplayService/CompareRevisions',
+            aisecops_dot_v1_dot_replay__service__pb2.CompareRevisionsRequest.SerializeToString,
+            aisecops_dot_v1_dot_replay__service__pb2.CompareRevisionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BisectDecisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/aisecops.v1.ReplayService/BisectDecisions',
+            aisecops_dot_v1_dot_replay__service__pb2.BisectDecisionsRequest.SerializeToString,
+            aisecops_dot_v1_dot_replay__service__pb2.BisectDecisionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

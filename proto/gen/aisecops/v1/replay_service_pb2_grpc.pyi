@@ -49,6 +49,10 @@ class ReplayServiceStub:
     """ExplainChange says why a decision, or those of a trace, are made differently in a replay, and what would have to be
     otherwise.
     """
+    CompareRevisions: _grpc.UnaryStreamMultiCallable[_replay_service_pb2.CompareRevisionsRequest, _replay_service_pb2.CompareRevisionsResponse]
+    """CompareRevisions says what the decisions of traces would be on several revisions, and meanwhile how far it is."""
+    BisectDecisions: _grpc.UnaryStreamMultiCallable[_replay_service_pb2.BisectDecisionsRequest, _replay_service_pb2.BisectDecisionsResponse]
+    """BisectDecisions names the commits that made the decisions of a trace others, and meanwhile says how far it is."""
 
 @_typing.type_check_only
 class ReplayServiceAsyncStub(ReplayServiceStub):
@@ -71,6 +75,10 @@ class ReplayServiceAsyncStub(ReplayServiceStub):
     """ExplainChange says why a decision, or those of a trace, are made differently in a replay, and what would have to be
     otherwise.
     """
+    CompareRevisions: _aio.UnaryStreamMultiCallable[_replay_service_pb2.CompareRevisionsRequest, _replay_service_pb2.CompareRevisionsResponse]  # type: ignore[assignment]
+    """CompareRevisions says what the decisions of traces would be on several revisions, and meanwhile how far it is."""
+    BisectDecisions: _aio.UnaryStreamMultiCallable[_replay_service_pb2.BisectDecisionsRequest, _replay_service_pb2.BisectDecisionsResponse]  # type: ignore[assignment]
+    """BisectDecisions names the commits that made the decisions of a trace others, and meanwhile says how far it is."""
 
 class ReplayServiceServicer(metaclass=_abc_1.ABCMeta):
     """ReplayService decides recorded decisions again, on another policy or another engine. It acts on nothing."""
@@ -132,5 +140,21 @@ class ReplayServiceServicer(metaclass=_abc_1.ABCMeta):
         """ExplainChange says why a decision, or those of a trace, are made differently in a replay, and what would have to be
         otherwise.
         """
+
+    @_abc_1.abstractmethod
+    def CompareRevisions(
+        self,
+        request: _replay_service_pb2.CompareRevisionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_replay_service_pb2.CompareRevisionsResponse], _abc.AsyncIterator[_replay_service_pb2.CompareRevisionsResponse]]:
+        """CompareRevisions says what the decisions of traces would be on several revisions, and meanwhile how far it is."""
+
+    @_abc_1.abstractmethod
+    def BisectDecisions(
+        self,
+        request: _replay_service_pb2.BisectDecisionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_replay_service_pb2.BisectDecisionsResponse], _abc.AsyncIterator[_replay_service_pb2.BisectDecisionsResponse]]:
+        """BisectDecisions names the commits that made the decisions of a trace others, and meanwhile says how far it is."""
 
 def add_ReplayServiceServicer_to_server(servicer: ReplayServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

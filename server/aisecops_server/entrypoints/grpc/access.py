@@ -65,6 +65,8 @@ ROLES_OF_CALL: Mapping[str, frozenset[Role]] = {
     "/aisecops.v1.ReplayService/ListReplayResults": _READERS | _REPLAYERS,
     # It tells what would get past a rule, so it is not for those who read only their own.
     "/aisecops.v1.ReplayService/ExplainChange": _READERS,
+    "/aisecops.v1.ReplayService/CompareRevisions": _READERS,
+    "/aisecops.v1.ReplayService/BisectDecisions": _READERS,
     "/aisecops.v1.ScreenService/Screen": _DECIDERS,
     "/aisecops.v1.TransparencyService/GetCheckpoint": _EXPLAINERS,
     "/aisecops.v1.TransparencyService/ProveInclusion": _READERS,

@@ -20,6 +20,8 @@ from aisecops_server.domain.identifiers import is_trace_id
 from aisecops_server.domain.replay import Direction, ReplayRecord, ReplayState, Selection, VerdictClass
 from aisecops_server.entrypoints.grpc.audit_service import filter_text, filter_time
 from aisecops_server.entrypoints.grpc.decision_codec import timestamp
+from aisecops_server.usecases.bisect_decisions import Bisected
+from aisecops_server.usecases.compare_revisions import Matrix
 from aisecops_server.usecases.judge_decisions import Thoroughness
 from aisecops_server.usecases.read_replays import ResultFilter
 from aisecops_server.usecases.resolve_policy import WantedPolicy
@@ -46,11 +48,7 @@ def selection_of(asked: replay_pb2.ReplaySelection) -> Selection:
     """
     if len(asked.trace_ids) > MOST_TRACES:
         raise InvalidRequestError(f"selection.trace_ids: more than {MOST_TRACES}", field="selection.trace_ids")
-    for trace_id in asked.trace_ids:
-        if not is_trace_id(trace_id):
-            raise InvalidRequestError(
-                "selection.trace_ids: not 32 lower-case hexadecimal digits", field="selection.trace_ids"
-            )
+    require_trace_ids(asked.trace_ids, "selection.trace_ids")
     texts = {name: filter_text(name, getattr(asked, name), place="selection") for name in _TEXTS}
     # `from` is a keyword of the language, so the field has no attribute.
     begins: Timestamp = getattr(asked, "from")
@@ -62,6 +60,27 @@ def selection_of(asked: replay_pb2.ReplaySelection) -> Selection:
     )
 
 
+def require_trace_ids(trace_ids: Iterable[str], field: str) -> None:
+    """Refuse what is no trace's id.
+
+    Raises:
+        InvalidRequestError: one is none.
+    """
+    for trace_id in trace_ids:
+        if not is_trace_id(trace_id):
+            raise InvalidRequestError(f"{field}: not 32 lower-case hexadecimal digits", field=field)
+
+
+def require_name(name: str, field: str) -> None:
+    """Refuse the name of a revision that is too long to be one.
+
+    Raises:
+        InvalidRequestError: it is.
+    """
+    if len(name) > _CHARACTERS:
+        raise InvalidRequestError(f"{field}: too long", field=field)
+
+
 def policy_of(asked: replay_pb2.ReplayPolicy, name: str) -> WantedPolicy:
     """Return which policy is meant; ``name`` is that of the field.
 
@@ -69,8 +88,7 @@ def policy_of(asked: replay_pb2.ReplayPolicy, name: str) -> WantedPolicy:
         InvalidRequestError: a field does not fit.
     """
     for field in ("revision", "engine"):
-        if len(getattr(asked, field)) > _CHARACTERS:
-            raise InvalidRequestError(f"{name}.{field}: too long", field=f"{name}.{field}")
+        require_name(getattr(asked, field), f"{name}.{field}")
     files = {file.path: file.content for file in asked.files.files}
     if len(files) != len(asked.files.files):
         raise InvalidRequestError(f"{name}.files: a path stands there twice", field=f"{name}.files")
@@ -165,6 +183,43 @@ def explain_change_message(told: Mapping[str, Any]) -> api.ExplainChangeResponse
         ParseDict(fields, explained)
         explained.result.CopyFrom(result_message(change["result"]))
     return made
+
+
+def matrix_message(matrix: Matrix) -> api.CompareRevisionsResponse:
+    """Return how far a comparison of revisions is; the matrix itself only when it is whole."""
+    made = api.CompareRevisionsResponse(done=len(matrix.columns), total=matrix.total)
+    if not matrix.is_whole:
+        return made
+    told: Mapping[str, Any] = matrix.as_json()
+    made.matrix.SetInParent()
+    for revision in told["revisions"]:
+        made.matrix.revisions.add(**revision)
+    for row in told["rows"]:
+        texts = {name: row[name] for name in ("decision_id", "trace_id", "bundle_revision")}
+        recorded = decision_pb2.Outcome.Value(f"OUTCOME_{_word('after', row['recorded'])}")
+        made.matrix.rows.add(**texts, recorded=recorded, cells=[result_message(cell) for cell in row["cells"]])
+    return made
+
+
+def bisection_message(step: Bisected) -> api.BisectDecisionsResponse:
+    """Return how far a bisection is, and what it found when it is over."""
+    made = api.BisectDecisionsResponse(asked=step.asked, expected=step.expected)
+    if step.found is not None:
+        told: Mapping[str, Any] = step.found
+        flips = [
+            {**flip, "commit": _commit(flip["commit"]), "before": _commit(flip["before"])} for flip in told["flips"]
+        ]
+        skipped = [_commit(commit) for commit in told["skipped"]]
+        for flip in flips:
+            flip["decisions"] = [dict(_on_the_wire(entry.items())) for entry in flip["decisions"]]
+        ParseDict({**told, "flips": flips, "skipped": skipped}, made.found)
+    return made
+
+
+def _commit(fields: Mapping[str, Any]) -> dict[str, Any]:
+    told = {name: value for name, value in fields.items() if name != "committed_at_seconds"}
+    seconds = int(fields["committed_at_seconds"])
+    return {**told, "committed_at": timestamp(seconds * 1_000_000_000).ToJsonString()}
 
 
 def _smallest(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,9 +5,10 @@ Who may not read everything asks about their own decisions only, on revisions th
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from aisecops.v1 import replay_service_pb2 as api
 
@@ -17,12 +18,18 @@ from aisecops_server.entrypoints.grpc import access
 from aisecops_server.entrypoints.grpc.methods import Caller, Gate, read_message
 from aisecops_server.entrypoints.grpc.paging import page_size
 from aisecops_server.entrypoints.grpc.replay_codec import (
+    bisection_message,
     command_of,
     explain_change_message,
+    matrix_message,
     replay_message,
+    require_name,
+    require_trace_ids,
     result_filter_of,
     result_message,
 )
+from aisecops_server.usecases.bisect_decisions import BisectDecisions
+from aisecops_server.usecases.compare_revisions import CompareRevisions
 from aisecops_server.usecases.explain_change import ExplainChange
 from aisecops_server.usecases.read_replays import ReadReplays
 from aisecops_server.usecases.run_replays import ReplayCommand, RunReplays
@@ -30,6 +37,7 @@ from aisecops_server.usecases.run_replays import ReplayCommand, RunReplays
 _MAX_REPLAYS = 100
 _MAX_RESULTS = 500
 _ID_CHARACTERS = 64
+_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +47,10 @@ class ReplayUseCases:
     runs: RunReplays
     reads: ReadReplays
     why: ExplainChange
+    compare: CompareRevisions
+    bisect: BisectDecisions
+    # Each takes engines of its own, one after the other.
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +130,29 @@ class ReplayService:
                 raise InvalidRequestError(f"{name}: not an id", field=name)
         told = await self.replays.why(_id(asked.replay_id), decision_id=asked.decision_id, trace_id=asked.trace_id)
         return explain_change_message(told)
+
+    async def compare_revisions(self, request: bytes, caller: Caller) -> AsyncIterator[api.CompareRevisionsResponse]:
+        """Answer CompareRevisions; the matrix comes at the end."""
+        asked = read_message(api.CompareRevisionsRequest, request)
+        require_trace_ids(asked.trace_ids, "trace_ids")
+        for name in asked.revisions:
+            require_name(name, "revisions")
+        async with self.replays.turns, aclosing(self.replays.compare(asked.trace_ids, asked.revisions)) as steps:
+            async for matrix in steps:
+                self.gate.still(caller)
+                yield matrix_message(matrix)
+
+    async def bisect_decisions(self, request: bytes, caller: Caller) -> AsyncIterator[api.BisectDecisionsResponse]:
+        """Answer BisectDecisions; what was found comes at the end."""
+        asked = read_message(api.BisectDecisionsRequest, request)
+        require_trace_ids([asked.trace_id], "trace_id")
+        require_name(asked.good, "good")
+        require_name(asked.bad, "bad")
+        search = self.replays.bisect(asked.trace_id, good=asked.good, bad=asked.bad)
+        async with self.replays.turns, aclosing(search) as steps:
+            async for step in steps:
+                self.gate.still(caller)
+                yield bisection_message(step)
 
 
 def _only_of(caller: Caller) -> str:

@@ -263,6 +263,8 @@ def _replay_methods(served: Served, gate: Gate) -> Methods:
         "ListReplayResults": gate.unary(f"{place}/ListReplayResults", service.list_results, Patience.WORK),
         "CancelReplay": gate.unary(f"{place}/CancelReplay", service.cancel, Patience.WORK),
         "ExplainChange": gate.unary(f"{place}/ExplainChange", service.explain_change, Patience.WORK),
+        "CompareRevisions": gate.stream(f"{place}/CompareRevisions", service.compare_revisions),
+        "BisectDecisions": gate.stream(f"{place}/BisectDecisions", service.bisect_decisions),
     }
 
 
