@@ -2,8 +2,9 @@
 
     python -m benchmarks.grants [--rounds 400]
 
-Three targets, called in turns in one run: `decide` is a control plane that gives no grants, `issue` one that does,
-`redeem` the same with the redemption of the grant in a second call. Each is measured right after a decision of the same
+Four targets, called in turns in one run: `decide` is a control plane that gives no grants, `issue` one that does,
+`at once` the same with the redemption in the same call (`redemption_key`), as the guard asks for it, and `redeem` with
+the redemption in a second call. Each is measured right after a decision of the same
 process that is not, so that none of them is colder than the others. Beside them, `verify` is what a tool server spends
 that asks nobody. Ratios are of medians of the same run. Bar: issue and redeem add at most a quarter to the median.
 """
@@ -74,9 +75,15 @@ def _timed(plain: Settings, granting: Settings, rounds: int) -> dict[str, list[f
                 )
             )
 
+        def used() -> None:
+            [grant] = client.decide(_plan(), redemption_key=secrets.token_hex(16)).grants
+            if not grant.redeemed:
+                raise SystemExit("the grant was not used up with its decision")
+
         calls: dict[str, tuple[Client, Callable[[], object]]] = {
             "decide": (without, lambda: without.decide(_plan())),
             "issue": (client, lambda: client.decide(_plan())),
+            "at once": (client, used),
             "redeem": (client, redeemed),
         }
         taken: dict[str, list[float]] = {name: [] for name in (*calls, "verify")}
@@ -108,12 +115,13 @@ def _report(taken: dict[str, list[float]]) -> None:
     for name, median in medians.items():
         print(f"{name:<8} p50 {median:.3f} ms")
     base = medians["decide"]
-    issue, online = (medians[name] / base - 1 for name in ("issue", "redeem"))
+    issue, at_once, online = (medians[name] / base - 1 for name in ("issue", "at once", "redeem"))
     offline = (medians["issue"] + medians["verify"]) / base - 1
     for what, added in (
         ("issue alone", issue),
+        ("issue, redeemed in the same call", at_once),
         ("issue, verified by the tool server", offline),
-        ("issue, redeemed with the control plane", online),
+        ("issue, redeemed in a call of its own", online),
     ):
         print(f"{what} adds {added:+.0%} to the p50 of a decision ({'within' if added <= BAR else 'above'} {BAR:.0%})")
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-READY_SECONDS = 15.0
+READY_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ def wait_for_socket(path: Path) -> float:
     """Wait until somebody listens on ``path`` and return how long that took, in seconds.
 
     Raises:
-        LoadFailedError: nobody does within a minute.
+        LoadFailedError: nobody does within five minutes.
     """
     began = time.perf_counter()
     while time.perf_counter() - began < READY_SECONDS:

@@ -82,13 +82,20 @@ class Workshop:
         )
         self.expire = ExpireGrants(self.store, self.log, self.clock, IDS, settlements)
         controls = [GrantControl(IDS, GRANT_SECONDS, REPORT_SECONDS)]
-        self._decide = Decide(FakeEngine(), self.log, self.clock, IDS, deadline_seconds=1.0, controls=controls)
+        self.engine = FakeEngine()
+        self._decide = Decide(self.engine, self.log, self.clock, IDS, deadline_seconds=1.0, controls=controls)
 
     async def decided(
-        self, *steps: StepDraft, by: Principal = AGENT, mode: Mode = Mode.ENFORCE, key: str = "", trace_id: str = ""
+        self,
+        *steps: StepDraft,
+        by: Principal = AGENT,
+        mode: Mode = Mode.ENFORCE,
+        key: str = "",
+        trace_id: str = "",
+        redeem: str = "",
     ) -> tuple[Decided, tuple[SignedGrant, ...]]:
         plan = build_plan(PlanDraft(steps=steps, trace_id=trace_id), Fresh(IDS.trace_id(), IDS.plan_id()))
-        decided = await self._decide(DecideCommand(by, plan, mode, key, "digest"))
+        decided = await self._decide(DecideCommand(by, plan, mode, key, f"digest {redeem}", redemption_key=redeem))
         return decided, await self.use.hand_out(decided, by)
 
     async def granted(self, *steps: StepDraft, by: Principal = AGENT) -> tuple[SignedGrant, ...]:

@@ -109,14 +109,24 @@ class AsyncClient:
         message: ToolCallMessage | None = None,
         idempotency_key: str = "",
         approval_id: str = "",
+        redemption_key: str = "",
     ) -> Answer:
         """Return the decision on one plan; ``approval_id`` is the approval that people gave for exactly this one.
+
+        With a fresh ``redemption_key`` the call is made right away: grants that nothing has to precede are used up
+        with the decision, and say so (``redeemed``).
 
         Raises:
             ApprovalNotUsableError: the approval does not stand for this plan now.
             AisecopsClientError: there is no decision; do not act.
         """
-        request = decide_request(plan, message=message, idempotency_key=idempotency_key, approval_id=approval_id)
+        request = decide_request(
+            plan,
+            message=message,
+            idempotency_key=idempotency_key,
+            approval_id=approval_id,
+            redemption_key=redemption_key,
+        )
         return answer_of(await self._call(self._decisions.Decide, request, self.timeout_seconds))
 
     async def wait_for_approval(self, answer: Answer, *, seconds: float = WAIT_SECONDS) -> Approval:

@@ -166,7 +166,7 @@ class GuardOf(Generic[_C]):
         task = self._task.get() or Task(PlanBuilder(environment=self.environment, session_id=self.session_id))
         plan, step = task.proposal(tool.name, tool.arguments(args, kwargs))
         rules = self._rules()
-        answer: Answer = yield from decided(plan, rules)
+        answer: Answer = yield from decided(plan, rules, at_once=tool.redeems)
         task.joined(answer)
         result, call = yield from executed(step, answer, rules, redeems=tool.redeems)
         task.ran(step, result, call.duties)
@@ -238,7 +238,12 @@ class Guard(GuardOf[Client]):
         given: Any = None
         match ask:
             case Decide():
-                given = self.client.decide(ask.plan, idempotency_key=ask.key, approval_id=ask.approval_id)
+                given = self.client.decide(
+                    ask.plan,
+                    idempotency_key=ask.key,
+                    approval_id=ask.approval_id,
+                    redemption_key=ask.redemption_key,
+                )
             case AskPeople():
                 waited = self.client.wait_for_approval(ask.answer, seconds=self.approval_seconds)
                 given = waited.state == GRANTED

@@ -71,7 +71,12 @@ class AsyncGuard(GuardOf[AsyncClient]):
         given: Any = None
         match ask:
             case Decide():
-                given = await self.client.decide(ask.plan, idempotency_key=ask.key, approval_id=ask.approval_id)
+                given = await self.client.decide(
+                    ask.plan,
+                    idempotency_key=ask.key,
+                    approval_id=ask.approval_id,
+                    redemption_key=ask.redemption_key,
+                )
             case AskPeople():
                 waited = await self.client.wait_for_approval(ask.answer, seconds=self.approval_seconds)
                 given = waited.state == GRANTED

@@ -75,11 +75,15 @@ class GrantedCall:
 
 @dataclass(frozen=True, slots=True)
 class Decide:
-    """Ask whether a plan may run; ``approval_id`` is the approval that people gave for exactly this one."""
+    """Ask whether a plan may run; ``approval_id`` is the approval that people gave for exactly this one.
+
+    ``redemption_key`` uses up what is called right away.
+    """
 
     plan: ExecutionPlan
     key: str
     approval_id: str = ""
+    redemption_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,16 +158,20 @@ class Rules:
     passed_on: Callable[[Any, Sequence[Duty]], Any] = result_under
 
 
-def decided(plan: ExecutionPlan, rules: Rules, *, approval_id: str = "") -> Steps:
+def decided(plan: ExecutionPlan, rules: Rules, *, approval_id: str = "", at_once: bool = False) -> Steps:
     """Return the answer that allows ``plan``; ``approval_id`` is the approval that people gave for exactly it.
+
+    ``at_once`` when its one call is made right away.
 
     Raises:
         CallDeniedError: it is not allowed.
         AisecopsClientError: there is no decision.
     """
-    answer: Answer = yield from _persistent(Decide(plan, rules.new_key(), approval_id), rules)
+    used = rules.new_key() if at_once else ""
+    answer: Answer = yield from _persistent(Decide(plan, rules.new_key(), approval_id, used), rules)
     if answer.waits_for_people and rules.asks_people and (yield AskPeople(answer)):
-        again = Decide(in_trace(plan, answer), rules.new_key(), answer.approval_id)
+        used = rules.new_key() if at_once else ""
+        again = Decide(in_trace(plan, answer), rules.new_key(), answer.approval_id, used)
         answer = yield from _persistent(again, rules)
     if answer.allowed:
         return answer
@@ -183,7 +191,7 @@ def executed(step: Step, answer: Answer, rules: Rules, *, redeems: bool) -> Step
             yield Meet(call, duty)
         elif duty.kind == CONFIRM and not (yield Confirm(call, duty.parameters)):
             raise ConfirmationDeclinedError(call.tool)
-    if redeems:
+    if redeems and not grant.redeemed:
         yield from _redeemed(call, rules)
     _require_granted(step, grant, call, rules)
     result = yield from _ran(call, rules)

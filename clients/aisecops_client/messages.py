@@ -25,11 +25,20 @@ def tool_call_message(shape: str, payload: bytes | str, *, server: str = "") -> 
 
 
 def decide_request(
-    plan: Plan, *, message: ToolCallMessage | None = None, idempotency_key: str = "", approval_id: str = ""
+    plan: Plan,
+    *,
+    message: ToolCallMessage | None = None,
+    idempotency_key: str = "",
+    approval_id: str = "",
+    redemption_key: str = "",
 ) -> decision_service_pb2.DecideRequest:
     """Return the request for one plan."""
     return decision_service_pb2.DecideRequest(
-        plan=built(plan), message=message, idempotency_key=idempotency_key, approval_id=approval_id
+        plan=built(plan),
+        message=message,
+        idempotency_key=idempotency_key,
+        approval_id=approval_id,
+        redemption_key=redemption_key,
     )
 
 

@@ -136,6 +136,13 @@ def grant_event(
     )
 
 
+def redeemed_event(grant: Grant, key: str, *, id: EventId, now_ns: int, by: str) -> Event:
+    """Return the event that tells that a grant was used up by the call of ``key``."""
+    # The key itself would let a reader of the log retry the call.
+    told = {"redemption_sha256": digest(key.encode())}
+    return grant_event(grant, id=id, type="grant.redeemed", now_ns=now_ns, by=by, details=told)
+
+
 def _began_late(stored: StoredGrant, report: ExecutionReport, now_seconds: int) -> bool:
     # A redemption before the end is our own record of when it began; all else is the reporter's word, which can
     # only make things worse for it.

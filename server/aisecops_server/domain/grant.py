@@ -22,6 +22,8 @@ from aisecops_server.domain.plan import ExecutionPlan, PlanId, Step, StepId, Tra
 GrantId = NewType("GrantId", str)
 
 ISSUER = "aisecops"
+# Obligations that are met on the arguments or the result; all others may take their time before the call.
+_SETTLED_BY_THE_CALL = frozenset({"redact", "limit", "log_digest_only"})
 # The confirmation method (RFC 7800): the SHA-256 of the certificate or token that its bearer must present.
 _CREDENTIAL = "credential#S256"
 
@@ -66,6 +68,11 @@ class Grant:
     reservation: str
     issued_at_seconds: int
     expires_at_seconds: int
+
+    @property
+    def may_be_used_at_once(self) -> bool:
+        """Return whether nothing has to come between its decision and its call: no other step, and nobody's answer."""
+        return not self.depends_on and _SETTLED_BY_THE_CALL.issuperset(item.kind for item in self.obligations)
 
     @property
     def audience(self) -> str:

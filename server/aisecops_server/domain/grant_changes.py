@@ -17,10 +17,14 @@ KIND = "grant"
 
 @dataclass(frozen=True, slots=True)
 class IssueGrants(Change):
-    """Keep ``grants``; who was given one has until ``report_seconds`` after its end to say what came of it."""
+    """Keep ``grants``; who was given one has until ``report_seconds`` after its end to say what came of it.
+
+    ``claims`` are those of each grant in canonical form, which its row and its signature share.
+    """
 
     kind: ClassVar[str] = KIND
     grants: tuple[Grant, ...]
+    claims: tuple[bytes, ...]
     report_seconds: int
 
 

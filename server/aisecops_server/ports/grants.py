@@ -11,8 +11,11 @@ from aisecops_server.domain.incident import IncidentFilter, IncidentPage
 class GrantSigner(Protocol):
     """Makes grants what a tool can verify, and knows its own again."""
 
-    def sign(self, grant: Grant) -> str:
-        """Return the grant as a compact JWS; the same grant always gives the same one."""
+    def sign(self, grant: Grant, claims: bytes = b"") -> str:
+        """Return the grant as a compact JWS; the same grant always gives the same one.
+
+        ``claims`` are its claims in canonical form, if they were made before.
+        """
         ...
 
     def read(self, token: str) -> Grant:

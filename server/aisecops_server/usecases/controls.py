@@ -31,7 +31,8 @@ from aisecops_server.domain.plan import ExecutionPlan
 class Asked:
     """One attempt to decide one plan. ``bundle`` is that of the engine which will be asked, and holds its tables.
 
-    ``approval_id`` names the approval that the plan is asked with, if any.
+    ``approval_id`` names the approval that the plan is asked with, if any; ``redemption_key`` is the caller's who calls
+    right away.
     """
 
     principal: Principal
@@ -41,6 +42,7 @@ class Asked:
     now_ns: int
     bundle: Bundle
     approval_id: str = ""
+    redemption_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

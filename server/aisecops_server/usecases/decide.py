@@ -73,7 +73,8 @@ class EngineSource(Protocol):
 class DecideCommand:
     """One plan to decide. ``revision`` is empty for the live one; another is for dry runs only.
 
-    ``approval_id`` names the approval that people gave for it, if any.
+    ``approval_id`` names the approval that people gave for it, if any. With a ``redemption_key`` the caller calls right
+    away, and grants that nothing has to precede are used up with the decision.
     """
 
     principal: Principal
@@ -83,15 +84,20 @@ class DecideCommand:
     request_digest: str
     revision: str = ""
     approval_id: str = ""
+    redemption_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A recorded decision: ``details`` are exactly what the log holds, ``changes`` what it changed just now."""
+    """A recorded decision: ``details`` are exactly what the log holds, ``changes`` what it changed just now.
+
+    ``redeems`` says of a retry that its request used grants up.
+    """
 
     details: Mapping[str, JsonValue]
     receipt: Receipt
     changes: tuple[Change, ...] = ()
+    redeems: bool = False
 
     @property
     def outcome(self) -> Outcome:
@@ -307,6 +313,7 @@ class Decide:
             now_ns=now,
             bundle=engine.bundle,
             approval_id=command.approval_id,
+            redemption_key=command.redemption_key,
         )
         known = Circumstances(
             mode=command.mode,
@@ -443,7 +450,7 @@ def _as_retry(stored: StoredDecision, command: DecideCommand) -> Decided:
         request_digest=command.request_digest,
         stored_digest=stored.request_digest,
     )
-    return Decided(stored.details, receipt)
+    return Decided(stored.details, receipt, redeems=bool(command.redemption_key))
 
 
 def _lowest_trust(decision: Decision) -> TrustLevel:

@@ -6,13 +6,15 @@ do not come back, and nobody gets them but the holder of the credential they wer
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aisecops_server.domain.canonical import JsonValue, canonical_bytes, digest
 from aisecops_server.domain.decision import Decision, Mode, Outcome
 from aisecops_server.domain.event import Stage, make_event
+from aisecops_server.domain.execution import redeemed_event
 from aisecops_server.domain.grant import Grant, GrantState, StoredGrant, claims_of, issue
-from aisecops_server.domain.grant_changes import IssueGrants
+from aisecops_server.domain.grant_changes import IssueGrants, RedeemGrant
 from aisecops_server.domain.identity import Principal
 from aisecops_server.domain.input_document import Circumstances
 from aisecops_server.domain.plan import ExecutionPlan
@@ -27,7 +29,7 @@ REFUSED_CALLS = "refused_calls"
 
 @dataclass(frozen=True, slots=True)
 class GrantControl:
-    """Implements ``Control``: an allow comes with one grant a step.
+    """Implements ``Control``: an allow comes with one grant a step, used up at once where the caller says so.
 
     ``seconds`` is how long a grant lives; for ``report_seconds`` more it may be told what came of it.
     """
@@ -47,6 +49,7 @@ class GrantControl:
         grants = issue(decision, asked.plan, seconds=self.seconds)
         if not grants:
             return Commitment()
+        claims = [claims_of(grant) for grant in grants]
         event = make_event(
             id=self.ids.event_id(),
             trace_id=decision.trace_id,
@@ -57,19 +60,33 @@ class GrantControl:
             occurred_at_ns=decision.decided_at_ns,
             details={
                 "bundle_revision": decision.bundle_revision,
-                "grants": [claims_of(grant) for grant in grants],
+                "grants": claims,
                 "report_seconds": self.report_seconds,
             },
         )
-        return Commitment((IssueGrants(grants, self.report_seconds),), (event,))
+        issued = IssueGrants(grants, tuple(map(canonical_bytes, claims)), self.report_seconds)
+        return Commitment((issued,), (event,)).joined(self._used(asked, decision, grants))
+
+    def _used(self, asked: Asked, decision: Decision, grants: Sequence[Grant]) -> Commitment:
+        """Use up what the caller calls right away, in the transaction that gives it."""
+        key, now = asked.redemption_key, decision.decided_at_ns
+        used = [grant for grant in grants if key and grant.may_be_used_at_once]
+        return Commitment(
+            tuple(RedeemGrant(grant, key) for grant in used),
+            tuple(
+                redeemed_event(grant, key, id=self.ids.event_id(), now_ns=now, by=decision.principal.id)
+                for grant in used
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class SignedGrant:
-    """A grant with the token that proves it."""
+    """A grant with the token that proves it. ``redeemed`` when the request that gave it has used it up."""
 
     grant: Grant
     token: str
+    redeemed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,20 +101,31 @@ class HandOut:
         """Return the grants that ``holder`` may use, in plan order; none for what is not an enforced allow."""
         if decided.outcome is not Outcome.ALLOW or decided.details["mode"] != Mode.ENFORCE:
             return ()
-        grants = [grant for change in decided.changes if isinstance(change, IssueGrants) for grant in change.grants]
         if decided.receipt.replayed:
-            grants = await self._left(str(decided.details["decision_id"]), holder)
-        return tuple(SignedGrant(grant, self.signer.sign(grant)) for grant in grants)
+            return await self._left(decided, holder)
+        used = {change.grant.id for change in decided.changes if isinstance(change, RedeemGrant)}
+        return tuple(
+            SignedGrant(grant, self.signer.sign(grant, claims), redeemed=grant.id in used)
+            for change in decided.changes
+            if isinstance(change, IssueGrants)
+            for grant, claims in zip(change.grants, change.claims, strict=True)
+        )
 
-    async def _left(self, decision_id: str, holder: Principal) -> list[Grant]:
+    async def _left(self, decided: Decided, holder: Principal) -> tuple[SignedGrant, ...]:
         now = self.clock.now_ns() // 1_000_000_000
-        stored = await self.grants.grants_of(decision_id)
-        return [item.grant for item in stored if _is_usable(item, now) and item.grant.thumbprint == holder.thumbprint]
+        stored = await self.grants.grants_of(str(decided.details["decision_id"]))
+        return tuple(
+            SignedGrant(item.grant, self.signer.sign(item.grant), redeemed=item.state is GrantState.REDEEMED)
+            for item in stored
+            if _is_usable(item, now, retried=decided.redeems) and item.grant.thumbprint == holder.thumbprint
+        )
 
 
-def _is_usable(stored: StoredGrant, now_seconds: int) -> bool:
+def _is_usable(stored: StoredGrant, now_seconds: int, *, retried: bool) -> bool:
+    """Return whether a grant may be given again; ``retried`` by the request that used up what it could at once."""
     in_time = stored.grant.issued_at_seconds <= now_seconds < stored.grant.expires_at_seconds
-    return in_time and stored.state is GrantState.ISSUED and not stored.revoked
+    own = retried and stored.state is GrantState.REDEEMED and stored.grant.may_be_used_at_once
+    return in_time and (own or (stored.state is GrantState.ISSUED and not stored.revoked))
 
 
 def _calls(plan: ExecutionPlan) -> list[JsonValue]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from aisecops_server.domain.canonical import digest
 from aisecops_server.domain.errors import GrantNotUsableError
-from aisecops_server.domain.execution import grant_event
+from aisecops_server.domain.execution import grant_event, redeemed_event
 from aisecops_server.domain.grant import Grant
 from aisecops_server.domain.grant_changes import RedeemGrant
 from aisecops_server.domain.incident import Incident, IncidentKind
@@ -85,15 +84,7 @@ class Redeem:
         grant = await self._genuine(command, now)
         for refusal in _refusals(grant, command, now_seconds=now // 1_000_000_000):
             raise await self._recorded(refusal, grant, command, now)
-        event = grant_event(
-            grant,
-            id=self.ids.event_id(),
-            type="grant.redeemed",
-            now_ns=now,
-            by=command.caller,
-            # The key itself would let a reader of the log retry the call.
-            details={"redemption_sha256": digest(command.key.encode())},
-        )
+        event = redeemed_event(grant, command.key, id=self.ids.event_id(), now_ns=now, by=command.caller)
         try:
             await self.log.append_change(ChangeRecord((event,), (RedeemGrant(grant, command.key),)))
         except GrantNotUsableError as error:

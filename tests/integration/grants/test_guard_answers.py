@@ -65,8 +65,16 @@ def lossy(desk: Desk) -> LossyClient:
     return made
 
 
+def redeems_apart(desk: Desk) -> None:
+    """Put a person between decision and call, so that the grant cannot be used up with the decision."""
+    desk.oblige("confirm")
+    desk.guard.confirm = lambda _call, _parameters: True
+
+
 @pytest.mark.parametrize("name", ["decide", "redeem", "complete"])
 def test_a_lost_answer_is_asked_for_again_and_nothing_happens_twice(desk: Desk, lossy: LossyClient, name: str) -> None:
+    if name == "redeem":
+        redeems_apart(desk)
     lossy.lose[name] = 2
     desk.send("ada")
     assert len(desk.outbox.sent) == 1
@@ -79,6 +87,7 @@ def test_a_lost_answer_is_asked_for_again_and_nothing_happens_twice(desk: Desk, 
 
 @pytest.mark.parametrize("name", ["decide", "redeem"])
 def test_without_an_answer_in_the_end_the_call_is_not_made(desk: Desk, lossy: LossyClient, name: str) -> None:
+    redeems_apart(desk)
     lossy.lose[name] = 3
     with pytest.raises(RetryLaterError):
         desk.send("ada")
@@ -101,7 +110,10 @@ def test_an_allow_without_a_grant_opens_nothing(desk: Desk, lossy: LossyClient) 
     assert (refused.value.metadata["why"], desk.outbox.sent) == ("missing", [])
 
 
-def test_the_grant_of_another_call_opens_nothing(desk: Desk, lossy: LossyClient) -> None:
+@pytest.mark.parametrize("apart", [True, False], ids=["redeemed apart", "redeemed at once"])
+def test_the_grant_of_another_call_opens_nothing(desk: Desk, lossy: LossyClient, *, apart: bool) -> None:
+    if apart:
+        redeems_apart(desk)
     other: list[Any] = []
 
     def swap(answer: Answer) -> Answer:
@@ -112,9 +124,16 @@ def test_the_grant_of_another_call_opens_nothing(desk: Desk, lossy: LossyClient)
     desk.send("ada")
     with pytest.raises(GrantNotUsableError) as refused:
         desk.send("eve")
-    assert refused.value.metadata["why"] in {"other_arguments", "reused"}
+    assert refused.value.metadata["why"] in ({"other_arguments", "reused"} if apart else {"other_call"})
     assert [mail["to"] for mail in desk.outbox.sent] == ["ada"]
-    assert desk.plane.incidents() == ["other_arguments"]
+    assert desk.plane.incidents() == (["other_arguments"] if apart else [])
+
+
+def test_a_guarded_call_is_decided_and_redeemed_in_one_call(desk: Desk, lossy: LossyClient) -> None:
+    desk.send("ada")
+    desk.send("bob")
+    assert [asked for asked, _ in lossy.asked] == ["decide", "complete"] * 2
+    assert desk.plane.types("grant.") == ["grant.issued", "grant.redeemed"] * 2
 
 
 @pytest.mark.parametrize("field", ["tool", "arguments_sha256"])

@@ -27,7 +27,7 @@ from aisecops.v1 import grant_pb2 as aisecops_dot_v1_dot_grant__pb2
 from aisecops.v1 import plan_pb2 as aisecops_dot_v1_dot_plan__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"aisecops/v1/decision_service.proto\x12\x0b\x61isecops.v1\x1a\x1a\x61isecops/v1/decision.proto\x1a\x17\x61isecops/v1/grant.proto\x1a\x16\x61isecops/v1/plan.proto\"\x96\x01\n\rDecideRequest\x12(\n\x04plan\x18\x01 \x01(\x0b\x32\x1a.aisecops.v1.ExecutionPlan\x12-\n\x07message\x18\x02 \x01(\x0b\x32\x1c.aisecops.v1.ToolCallMessage\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\x12\x13\n\x0b\x61pproval_id\x18\x04 \x01(\t\"\x99\x01\n\x0e\x44\x65\x63ideResponse\x12\'\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x15.aisecops.v1.Decision\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.aisecops.v1.Receipt\x12\"\n\x06grants\x18\x03 \x03(\x0b\x32\x12.aisecops.v1.Grant\x12\x13\n\x0b\x61pproval_id\x18\x04 \x01(\t\"A\n\x12\x44\x65\x63ideBatchRequest\x12+\n\x05items\x18\x01 \x03(\x0b\x32\x1c.aisecops.v1.DecideBatchItem\"g\n\x0f\x44\x65\x63ideBatchItem\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12+\n\x07request\x18\x02 \x01(\x0b\x32\x1a.aisecops.v1.DecideRequest\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"F\n\x13\x44\x65\x63ideBatchResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.aisecops.v1.DecideBatchResult\"\x8f\x01\n\x11\x44\x65\x63ideBatchResult\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12/\n\x08response\x18\x02 \x01(\x0b\x32\x1b.aisecops.v1.DecideResponseH\x00\x12\'\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x16.aisecops.v1.ItemErrorH\x00\x42\x08\n\x06result\"I\n\tItemError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\r\n\x05\x66ield\x18\x04 \x01(\t\"\xaf\x01\n\x0eSessionRequest\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12(\n\x04plan\x18\x02 \x01(\x0b\x32\x1a.aisecops.v1.ExecutionPlan\x12-\n\x07message\x18\x03 \x01(\x0b\x32\x1c.aisecops.v1.ToolCallMessage\x12\x17\n\x0fidempotency_key\x18\x04 \x01(\t\x12\x13\n\x0b\x61pproval_id\x18\x05 \x01(\t\"\x8d\x01\n\x0fSessionResponse\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12/\n\x08response\x18\x02 \x01(\x0b\x32\x1b.aisecops.v1.DecideResponseH\x00\x12\'\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x16.aisecops.v1.ItemErrorH\x00\x42\x08\n\x06result\"N\n\rDryRunRequest\x12+\n\x07request\x18\x01 \x01(\x0b\x32\x1a.aisecops.v1.DecideRequest\x12\x10\n\x08revision\x18\x02 \x01(\t\"`\n\x0e\x44ryRunResponse\x12\'\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x15.aisecops.v1.Decision\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.aisecops.v1.Receipt\"3\n\x0e\x45xplainRequest\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x0c\n\x04\x66ull\x18\x02 \x01(\x08\"\x9a\x02\n\x0f\x45xplainResponse\x12\'\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x15.aisecops.v1.Decision\x12\x15\n\rdocument_json\x18\x02 \x01(\x0c\x12)\n\tinitiator\x18\x03 \x01(\x0b\x32\x16.aisecops.v1.Initiator\x12*\n\ninfluences\x18\x04 \x03(\x0b\x32\x16.aisecops.v1.Influence\x12\x30\n\x0c\x63\x61pabilities\x18\x05 \x03(\x0b\x32\x1a.aisecops.v1.CapabilityUse\x12*\n\x06replay\x18\x06 \x01(\x0b\x32\x1a.aisecops.v1.Replayability\x12\x12\n\ntrace_text\x18\x07 \x01(\t\"\\\n\tInitiator\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12)\n\ndelegation\x18\x03 \x03(\x0b\x32\x15.aisecops.v1.Delegate\"A\n\tInfluence\x12\x0f\n\x07step_id\x18\x01 \x01(\t\x12\x11\n\tsource_id\x18\x02 \x01(\t\x12\x10\n\x08pointers\x18\x03 \x03(\t\"h\n\rCapabilityUse\x12\x0f\n\x07step_id\x18\x01 \x01(\t\x12\x12\n\ncapability\x18\x02 \x01(\t\x12\x0f\n\x07granted\x18\x03 \x01(\x08\x12\x12\n\ngranted_by\x18\x04 \x01(\t\x12\r\n\x05grant\x18\x05 \x01(\t\"3\n\rReplayability\x12\x12\n\nreproduced\x18\x01 \x01(\x08\x12\x0e\n\x06reason\x18\x02 \x01(\t2\xf9\x02\n\x0f\x44\x65\x63isionService\x12\x41\n\x06\x44\x65\x63ide\x12\x1a.aisecops.v1.DecideRequest\x1a\x1b.aisecops.v1.DecideResponse\x12P\n\x0b\x44\x65\x63ideBatch\x12\x1f.aisecops.v1.DecideBatchRequest\x1a .aisecops.v1.DecideBatchResponse\x12H\n\x07Session\x12\x1b.aisecops.v1.SessionRequest\x1a\x1c.aisecops.v1.SessionResponse(\x01\x30\x01\x12\x41\n\x06\x44ryRun\x12\x1a.aisecops.v1.DryRunRequest\x1a\x1b.aisecops.v1.DryRunResponse\x12\x44\n\x07\x45xplain\x12\x1b.aisecops.v1.ExplainRequest\x1a\x1c.aisecops.v1.ExplainResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"aisecops/v1/decision_service.proto\x12\x0b\x61isecops.v1\x1a\x1a\x61isecops/v1/decision.proto\x1a\x17\x61isecops/v1/grant.proto\x1a\x16\x61isecops/v1/plan.proto\"\xae\x01\n\rDecideRequest\x12(\n\x04plan\x18\x01 \x01(\x0b\x32\x1a.aisecops.v1.ExecutionPlan\x12-\n\x07message\x18\x02 \x01(\x0b\x32\x1c.aisecops.v1.ToolCallMessage\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\x12\x13\n\x0b\x61pproval_id\x18\x04 \x01(\t\x12\x16\n\x0eredemption_key\x18\x05 \x01(\t\"\x99\x01\n\x0e\x44\x65\x63ideResponse\x12\'\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x15.aisecops.v1.Decision\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.aisecops.v1.Receipt\x12\"\n\x06grants\x18\x03 \x03(\x0b\x32\x12.aisecops.v1.Grant\x12\x13\n\x0b\x61pproval_id\x18\x04 \x01(\t\"A\n\x12\x44\x65\x63ideBatchRequest\x12+\n\x05items\x18\x01 \x03(\x0b\x32\x1c.aisecops.v1.DecideBatchItem\"g\n\x0f\x44\x65\x63ideBatchItem\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12+\n\x07request\x18\x02 \x01(\x0b\x32\x1a.aisecops.v1.DecideRequest\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"F\n\x13\x44\x65\x63ideBatchResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.aisecops.v1.DecideBatchResult\"\x8f\x01\n\x11\x44\x65\x63ideBatchResult\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12/\n\x08response\x18\x02 \x01(\x0b\x32\x1b.aisecops.v1.DecideResponseH\x00\x12\'\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x16.aisecops.v1.ItemErrorH\x00\x42\x08\n\x06result\"I\n\tItemError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\r\n\x05\x66ield\x18\x04 \x01(\t\"\xaf\x01\n\x0eSessionRequest\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12(\n\x04plan\x18\x02 \x01(\x0b\x32\x1a.aisecops.v1.ExecutionPlan\x12-\n\x07message\x18\x03 \x01(\x0b\x32\x1c.aisecops.v1.ToolCallMessage\x12\x17\n\x0fidempotency_key\x18\x04 \x01(\t\x12\x13\n\x0b\x61pproval_id\x18\x05 \x01(\t\"\x8d\x01\n\x0fSessionResponse\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12/\n\x08response\x18\x02 \x01(\x0b\x32\x1b.aisecops.v1.DecideResponseH\x00\x12\'\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x16.aisecops.v1.ItemErrorH\x00\x42\x08\n\x06result\"N\n\rDryRunRequest\x12+\n\x07request\x18\x01 \x01(\x0b\x32\x1a.aisecops.v1.DecideRequest\x12\x10\n\x08revision\x18\x02 \x01(\t\"`\n\x0e\x44ryRunResponse\x12\'\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x15.aisecops.v1.Decision\x12%\n\x07receipt\x18\x02 \x01(\x0b\x32\x14.aisecops.v1.Receipt\"3\n\x0e\x45xplainRequest\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x0c\n\x04\x66ull\x18\x02 \x01(\x08\"\x9a\x02\n\x0f\x45xplainResponse\x12\'\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x15.aisecops.v1.Decision\x12\x15\n\rdocument_json\x18\x02 \x01(\x0c\x12)\n\tinitiator\x18\x03 \x01(\x0b\x32\x16.aisecops.v1.Initiator\x12*\n\ninfluences\x18\x04 \x03(\x0b\x32\x16.aisecops.v1.Influence\x12\x30\n\x0c\x63\x61pabilities\x18\x05 \x03(\x0b\x32\x1a.aisecops.v1.CapabilityUse\x12*\n\x06replay\x18\x06 \x01(\x0b\x32\x1a.aisecops.v1.Replayability\x12\x12\n\ntrace_text\x18\x07 \x01(\t\"\\\n\tInitiator\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12)\n\ndelegation\x18\x03 \x03(\x0b\x32\x15.aisecops.v1.Delegate\"A\n\tInfluence\x12\x0f\n\x07step_id\x18\x01 \x01(\t\x12\x11\n\tsource_id\x18\x02 \x01(\t\x12\x10\n\x08pointers\x18\x03 \x03(\t\"h\n\rCapabilityUse\x12\x0f\n\x07step_id\x18\x01 \x01(\t\x12\x12\n\ncapability\x18\x02 \x01(\t\x12\x0f\n\x07granted\x18\x03 \x01(\x08\x12\x12\n\ngranted_by\x18\x04 \x01(\t\x12\r\n\x05grant\x18\x05 \x01(\t\"3\n\rReplayability\x12\x12\n\nreproduced\x18\x01 \x01(\x08\x12\x0e\n\x06reason\x18\x02 \x01(\t2\xf9\x02\n\x0f\x44\x65\x63isionService\x12\x41\n\x06\x44\x65\x63ide\x12\x1a.aisecops.v1.DecideRequest\x1a\x1b.aisecops.v1.DecideResponse\x12P\n\x0b\x44\x65\x63ideBatch\x12\x1f.aisecops.v1.DecideBatchRequest\x1a .aisecops.v1.DecideBatchResponse\x12H\n\x07Session\x12\x1b.aisecops.v1.SessionRequest\x1a\x1c.aisecops.v1.SessionResponse(\x01\x30\x01\x12\x41\n\x06\x44ryRun\x12\x1a.aisecops.v1.DryRunRequest\x1a\x1b.aisecops.v1.DryRunResponse\x12\x44\n\x07\x45xplain\x12\x1b.aisecops.v1.ExplainRequest\x1a\x1c.aisecops.v1.ExplainResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,39 +35,39 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'aisecops.v1.decision_servic
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DECIDEREQUEST']._serialized_start=129
-  _globals['_DECIDEREQUEST']._serialized_end=279
-  _globals['_DECIDERESPONSE']._serialized_start=282
-  _globals['_DECIDERESPONSE']._serialized_end=435
-  _globals['_DECIDEBATCHREQUEST']._serialized_start=437
-  _globals['_DECIDEBATCHREQUEST']._serialized_end=502
-  _globals['_DECIDEBATCHITEM']._serialized_start=504
-  _globals['_DECIDEBATCHITEM']._serialized_end=607
-  _globals['_DECIDEBATCHRESPONSE']._serialized_start=609
-  _globals['_DECIDEBATCHRESPONSE']._serialized_end=679
-  _globals['_DECIDEBATCHRESULT']._serialized_start=682
-  _globals['_DECIDEBATCHRESULT']._serialized_end=825
-  _globals['_ITEMERROR']._serialized_start=827
-  _globals['_ITEMERROR']._serialized_end=900
-  _globals['_SESSIONREQUEST']._serialized_start=903
-  _globals['_SESSIONREQUEST']._serialized_end=1078
-  _globals['_SESSIONRESPONSE']._serialized_start=1081
-  _globals['_SESSIONRESPONSE']._serialized_end=1222
-  _globals['_DRYRUNREQUEST']._serialized_start=1224
-  _globals['_DRYRUNREQUEST']._serialized_end=1302
-  _globals['_DRYRUNRESPONSE']._serialized_start=1304
-  _globals['_DRYRUNRESPONSE']._serialized_end=1400
-  _globals['_EXPLAINREQUEST']._serialized_start=1402
-  _globals['_EXPLAINREQUEST']._serialized_end=1453
-  _globals['_EXPLAINRESPONSE']._serialized_start=1456
-  _globals['_EXPLAINRESPONSE']._serialized_end=1738
-  _globals['_INITIATOR']._serialized_start=1740
-  _globals['_INITIATOR']._serialized_end=1832
-  _globals['_INFLUENCE']._serialized_start=1834
-  _globals['_INFLUENCE']._serialized_end=1899
-  _globals['_CAPABILITYUSE']._serialized_start=1901
-  _globals['_CAPABILITYUSE']._serialized_end=2005
-  _globals['_REPLAYABILITY']._serialized_start=2007
-  _globals['_REPLAYABILITY']._serialized_end=2058
-  _globals['_DECISIONSERVICE']._serialized_start=2061
-  _globals['_DECISIONSERVICE']._serialized_end=2438
+  _globals['_DECIDEREQUEST']._serialized_end=303
+  _globals['_DECIDERESPONSE']._serialized_start=306
+  _globals['_DECIDERESPONSE']._serialized_end=459
+  _globals['_DECIDEBATCHREQUEST']._serialized_start=461
+  _globals['_DECIDEBATCHREQUEST']._serialized_end=526
+  _globals['_DECIDEBATCHITEM']._serialized_start=528
+  _globals['_DECIDEBATCHITEM']._serialized_end=631
+  _globals['_DECIDEBATCHRESPONSE']._serialized_start=633
+  _globals['_DECIDEBATCHRESPONSE']._serialized_end=703
+  _globals['_DECIDEBATCHRESULT']._serialized_start=706
+  _globals['_DECIDEBATCHRESULT']._serialized_end=849
+  _globals['_ITEMERROR']._serialized_start=851
+  _globals['_ITEMERROR']._serialized_end=924
+  _globals['_SESSIONREQUEST']._serialized_start=927
+  _globals['_SESSIONREQUEST']._serialized_end=1102
+  _globals['_SESSIONRESPONSE']._serialized_start=1105
+  _globals['_SESSIONRESPONSE']._serialized_end=1246
+  _globals['_DRYRUNREQUEST']._serialized_start=1248
+  _globals['_DRYRUNREQUEST']._serialized_end=1326
+  _globals['_DRYRUNRESPONSE']._serialized_start=1328
+  _globals['_DRYRUNRESPONSE']._serialized_end=1424
+  _globals['_EXPLAINREQUEST']._serialized_start=1426
+  _globals['_EXPLAINREQUEST']._serialized_end=1477
+  _globals['_EXPLAINRESPONSE']._serialized_start=1480
+  _globals['_EXPLAINRESPONSE']._serialized_end=1762
+  _globals['_INITIATOR']._serialized_start=1764
+  _globals['_INITIATOR']._serialized_end=1856
+  _globals['_INFLUENCE']._serialized_start=1858
+  _globals['_INFLUENCE']._serialized_end=1923
+  _globals['_CAPABILITYUSE']._serialized_start=1925
+  _globals['_CAPABILITYUSE']._serialized_end=2029
+  _globals['_REPLAYABILITY']._serialized_start=2031
+  _globals['_REPLAYABILITY']._serialized_end=2082
+  _globals['_DECISIONSERVICE']._serialized_start=2085
+  _globals['_DECISIONSERVICE']._serialized_end=2462
 # @@protoc_insertion_point(module_scope)

@@ -31,10 +31,16 @@ class DecideRequest(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     APPROVAL_ID_FIELD_NUMBER: _builtins.int
+    REDEMPTION_KEY_FIELD_NUMBER: _builtins.int
     idempotency_key: _builtins.str
     """Idempotency_key makes a retry return the stored decision; at most 128 characters."""
     approval_id: _builtins.str
     """Approval_id names the approval that people gave for exactly this plan. One that does not stand for it refuses it."""
+    redemption_key: _builtins.str
+    """Redemption_key uses up, with the decision, the grants whose calls nothing has to precede: no other step, and no
+    person or handler of the enforcement point. It is for who makes the call right away, and is made anew for every
+    call; 16 to 128 of `[A-Za-z0-9_.:-]`. Without it grants are used up by Redeem.
+    """
     @_builtins.property
     def plan(self) -> _plan_pb2.ExecutionPlan:
         """Plan is what the agent proposes. With `message` it carries everything but the steps."""
@@ -50,10 +56,11 @@ class DecideRequest(_message.Message):
         message: _plan_pb2.ToolCallMessage | None = ...,
         idempotency_key: _builtins.str = ...,
         approval_id: _builtins.str = ...,
+        redemption_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "plan", b"plan"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "idempotency_key", b"idempotency_key", "message", b"message", "plan", b"plan"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "idempotency_key", b"idempotency_key", "message", b"message", "plan", b"plan", "redemption_key", b"redemption_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -84,7 +91,7 @@ class DecideResponse(_message.Message):
     @_builtins.property
     def grants(self) -> _containers.RepeatedCompositeFieldContainer[_grant_pb2.Grant]:
         """Grants let the steps run, one for each, when the outcome is ALLOW in mode ENFORCE. A retry gets those that are
-        neither used nor expired.
+        neither used nor expired, and those that its own redemption_key used up and that are not closed.
         """
 
     def __init__(

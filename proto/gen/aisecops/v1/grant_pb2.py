@@ -26,17 +26,17 @@ from aisecops.v1 import decision_pb2 as aisecops_dot_v1_dot_decision__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x61isecops/v1/grant.proto\x12\x0b\x61isecops.v1\x1a\x1a\x61isecops/v1/decision.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe7\x01\n\x05Grant\x12\x10\n\x08grant_id\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\x12\x0f\n\x07step_id\x18\x03 \x01(\t\x12\x12\n\nstep_index\x18\x04 \x01(\x05\x12\x0c\n\x04tool\x18\x05 \x01(\t\x12\x18\n\x10\x61rguments_sha256\x18\x06 \x01(\t\x12\x12\n\ndepends_on\x18\x07 \x03(\t\x12,\n\x0bobligations\x18\x08 \x03(\x0b\x32\x17.aisecops.v1.Obligation\x12.\n\nexpires_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd2\x02\n\x0bGrantStatus\x12\x10\n\x08grant_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12\x10\n\x08trace_id\x18\x03 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x04 \x01(\t\x12\x0f\n\x07step_id\x18\x05 \x01(\t\x12\x12\n\nstep_index\x18\x06 \x01(\x05\x12\x0c\n\x04tool\x18\x07 \x01(\t\x12\x18\n\x10\x61rguments_sha256\x18\x08 \x01(\t\x12&\n\x05state\x18\t \x01(\x0e\x32\x17.aisecops.v1.GrantState\x12\x0f\n\x07revoked\x18\n \x01(\x08\x12\x13\n\x0bwaiting_for\x18\x0b \x03(\t\x12-\n\tissued_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xae\x01\n\nGrantState\x12\x1b\n\x17GRANT_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12GRANT_STATE_ISSUED\x10\x01\x12\x18\n\x14GRANT_STATE_REDEEMED\x10\x02\x12\x18\n\x14GRANT_STATE_EXECUTED\x10\x03\x12\x16\n\x12GRANT_STATE_FAILED\x10\x04\x12\x1f\n\x1bGRANT_STATE_EXPIRED_UNKNOWN\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x61isecops/v1/grant.proto\x12\x0b\x61isecops.v1\x1a\x1a\x61isecops/v1/decision.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf9\x01\n\x05Grant\x12\x10\n\x08grant_id\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\x12\x0f\n\x07step_id\x18\x03 \x01(\t\x12\x12\n\nstep_index\x18\x04 \x01(\x05\x12\x0c\n\x04tool\x18\x05 \x01(\t\x12\x18\n\x10\x61rguments_sha256\x18\x06 \x01(\t\x12\x12\n\ndepends_on\x18\x07 \x03(\t\x12,\n\x0bobligations\x18\x08 \x03(\x0b\x32\x17.aisecops.v1.Obligation\x12.\n\nexpires_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08redeemed\x18\n \x01(\x08\"\xd2\x02\n\x0bGrantStatus\x12\x10\n\x08grant_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12\x10\n\x08trace_id\x18\x03 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x04 \x01(\t\x12\x0f\n\x07step_id\x18\x05 \x01(\t\x12\x12\n\nstep_index\x18\x06 \x01(\x05\x12\x0c\n\x04tool\x18\x07 \x01(\t\x12\x18\n\x10\x61rguments_sha256\x18\x08 \x01(\t\x12&\n\x05state\x18\t \x01(\x0e\x32\x17.aisecops.v1.GrantState\x12\x0f\n\x07revoked\x18\n \x01(\x08\x12\x13\n\x0bwaiting_for\x18\x0b \x03(\t\x12-\n\tissued_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xae\x01\n\nGrantState\x12\x1b\n\x17GRANT_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12GRANT_STATE_ISSUED\x10\x01\x12\x18\n\x14GRANT_STATE_REDEEMED\x10\x02\x12\x18\n\x14GRANT_STATE_EXECUTED\x10\x03\x12\x16\n\x12GRANT_STATE_FAILED\x10\x04\x12\x1f\n\x1bGRANT_STATE_EXPIRED_UNKNOWN\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'aisecops.v1.grant_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GRANTSTATE']._serialized_start=677
-  _globals['_GRANTSTATE']._serialized_end=851
+  _globals['_GRANTSTATE']._serialized_start=695
+  _globals['_GRANTSTATE']._serialized_end=869
   _globals['_GRANT']._serialized_start=102
-  _globals['_GRANT']._serialized_end=333
-  _globals['_GRANTSTATUS']._serialized_start=336
-  _globals['_GRANTSTATUS']._serialized_end=674
+  _globals['_GRANT']._serialized_end=351
+  _globals['_GRANTSTATUS']._serialized_start=354
+  _globals['_GRANTSTATUS']._serialized_end=692
 # @@protoc_insertion_point(module_scope)

@@ -72,6 +72,7 @@ class Grant(_message.Message):
     DEPENDS_ON_FIELD_NUMBER: _builtins.int
     OBLIGATIONS_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    REDEEMED_FIELD_NUMBER: _builtins.int
     grant_id: _builtins.str
     """Grant_id names the grant; it is the token's `jti`."""
     token: _builtins.str
@@ -86,6 +87,8 @@ class Grant(_message.Message):
     """Tool is the qualified name `server/tool`."""
     arguments_sha256: _builtins.str
     """Arguments_sha256 is the SHA-256 of the arguments, after obligations, in canonical form (RFC 8785)."""
+    redeemed: _builtins.bool
+    """Redeemed says that it was used up with the decision, by the request's redemption_key: nothing is left to redeem."""
     @_builtins.property
     def depends_on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Depends_on names the steps that must have been executed before."""
@@ -110,10 +113,11 @@ class Grant(_message.Message):
         depends_on: _abc.Iterable[_builtins.str] | None = ...,
         obligations: _abc.Iterable[_decision_pb2.Obligation] | None = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
+        redeemed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments_sha256", b"arguments_sha256", "depends_on", b"depends_on", "expires_at", b"expires_at", "grant_id", b"grant_id", "obligations", b"obligations", "step_id", b"step_id", "step_index", b"step_index", "token", b"token", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments_sha256", b"arguments_sha256", "depends_on", b"depends_on", "expires_at", b"expires_at", "grant_id", b"grant_id", "obligations", b"obligations", "redeemed", b"redeemed", "step_id", b"step_id", "step_index", b"step_index", "token", b"token", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

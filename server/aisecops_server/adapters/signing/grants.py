@@ -6,6 +6,7 @@ grant, so that what was issued can be handed out again without being kept.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections import OrderedDict
 from pathlib import Path
@@ -15,6 +16,7 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 
 from aisecops_server.adapters.signing.keys import SigningKey, open_key
+from aisecops_server.domain import jws
 from aisecops_server.domain.canonical import canonical_bytes, digest
 from aisecops_server.domain.errors import GrantNotUsableError
 from aisecops_server.domain.grant import Grant, claims_of, grant_of
@@ -38,12 +40,15 @@ class GrantKey:
         self._public = private.public_key()
         raw = self._public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
         self._header = {"alg": _ALGORITHM, "typ": _TYPE, "kid": digest(raw)[:16]}
+        # The same of every token: the header, and the dot behind it.
+        self._prefix = jws.signing_input(b"", type=_TYPE, algorithm=_ALGORITHM, key_id=self._header["kid"])
         self._signed: OrderedDict[str, Grant] = OrderedDict()
 
-    def sign(self, grant: Grant) -> str:
+    def sign(self, grant: Grant, claims: bytes = b"") -> str:
         """Return the grant as a compact JWS."""
-        payload = canonical_bytes(claims_of(grant))
-        token = jwt.api_jws.encode(payload, self._private, algorithm=_ALGORITHM, headers=self._header)
+        payload = base64.urlsafe_b64encode(claims or canonical_bytes(claims_of(grant))).rstrip(b"=")
+        signed = self._prefix + payload
+        token = jws.compact(signed, self._private.sign(signed))
         if len(self._signed) >= _REMEMBERED:
             self._signed.popitem(last=False)
         self._signed[token] = grant

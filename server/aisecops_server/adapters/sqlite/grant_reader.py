@@ -58,7 +58,7 @@ def _incident_page(connection: apsw.Connection, *, narrow: IncidentFilter, page_
     }
     conditions: dict[str, str | int] = {text: value for text, value in wanted.items() if value}
     if before >= 0:
-        conditions["idx < ?"] = before
+        conditions["e.idx < ?"] = before
     found = stored.incidents(connection, conditions, limit=page_size + 1)
     page = tuple(found[:page_size])
     return IncidentPage(page, str(page[-1].index) if len(found) > page_size else "")

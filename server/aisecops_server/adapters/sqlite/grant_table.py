@@ -13,10 +13,9 @@ import apsw
 import orjson
 
 from aisecops_server.adapters.sqlite.statements import Row, insert
-from aisecops_server.domain.canonical import canonical_bytes
 from aisecops_server.domain.change import Change
 from aisecops_server.domain.errors import AisecopsError, ContendedError, GrantNotUsableError, IntegrityError
-from aisecops_server.domain.grant import Grant, GrantId, GrantState, StoredGrant, claims_of, grant_of
+from aisecops_server.domain.grant import Grant, GrantId, GrantState, StoredGrant, grant_of
 from aisecops_server.domain.grant_changes import CloseGrant, IssueGrants, RedeemGrant, RevokeGrants
 from aisecops_server.domain.plan import StepId
 
@@ -30,7 +29,7 @@ class GrantTable:
         """Check and apply one change."""
         match change:
             case IssueGrants():
-                insert(connection, "INSERT INTO execution_grant", [_row(grant, change) for grant in change.grants])
+                insert(connection, "INSERT INTO execution_grant", _rows(change))
                 return None
             case RedeemGrant():
                 return _redeem(connection, change)
@@ -80,10 +79,22 @@ def overdue_grants(connection: apsw.Connection, *, now_seconds: int, limit: int)
     return [_stored(connection, row) for row in connection.execute(query, (now_seconds, limit)).fetchall()]
 
 
-def _row(grant: Grant, change: IssueGrants) -> Row:
-    overdue_at = grant.expires_at_seconds + change.report_seconds
-    facts = (grant.id, grant.trace_id, grant.step_id, grant.agent_id, canonical_bytes(claims_of(grant)), overdue_at)
-    return (*facts, GrantState.ISSUED.value, 0, "", "")
+def _rows(change: IssueGrants) -> list[Row]:
+    return [
+        (
+            grant.id,
+            grant.trace_id,
+            grant.step_id,
+            grant.agent_id,
+            claims,
+            grant.expires_at_seconds + change.report_seconds,
+            GrantState.ISSUED.value,
+            0,
+            "",
+            "",
+        )
+        for grant, claims in zip(change.grants, change.claims, strict=True)
+    ]
 
 
 def _redeem(connection: apsw.Connection, change: RedeemGrant) -> GrantNotUsableError | None:

@@ -23,7 +23,7 @@ from aisecops_server.domain.plan_builder import Fresh, PlanDraft, build_plan
 from aisecops_server.entrypoints.grpc import access, status
 from aisecops_server.entrypoints.grpc.admission import Admission
 from aisecops_server.entrypoints.grpc.decision_codec import decide_response, explain_response
-from aisecops_server.entrypoints.grpc.execution_codec import grant_message
+from aisecops_server.entrypoints.grpc.execution_codec import grant_message, redemption_key
 from aisecops_server.entrypoints.grpc.methods import Caller, Gate, read_message
 from aisecops_server.entrypoints.grpc.plan_codec import draft_of, idempotency_key, request_digest
 from aisecops_server.entrypoints.grpc.session import SessionMemory
@@ -202,6 +202,7 @@ class DecisionService:
             request_digest=request_digest(mode, revision, data),
             revision=revision,
             approval_id=_approval_id(request.approval_id),
+            redemption_key=redemption_key(request.redemption_key) if request.redemption_key else "",
         )
 
     def _fresh(self) -> Fresh:

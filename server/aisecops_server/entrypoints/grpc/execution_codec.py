@@ -55,6 +55,7 @@ def grant_message(signed: SignedGrant) -> grant_pb2.Grant:
             for item in grant.obligations
         ],
         expires_at=timestamp(grant.expires_at_seconds * 1_000_000_000),
+        redeemed=signed.redeemed,
     )
 
 
@@ -99,6 +100,17 @@ def incident_message(stored: StoredEvent) -> execution_service_pb2.Incident:
     )
 
 
+def redemption_key(text: str) -> str:
+    """Return the key by which a redemption is known again.
+
+    Raises:
+        InvalidRequestError: it is none.
+    """
+    if len(text) not in _KEY_CHARACTERS or not _KEY_ALPHABET.issuperset(text):
+        raise _invalid("redemption_key", "must be 16 to 128 of [A-Za-z0-9_.:-]")
+    return text
+
+
 def redeem_command(asked: execution_service_pb2.RedeemRequest, caller: Principal) -> RedeemCommand:
     """Return what a redemption asks for.
 
@@ -107,13 +119,11 @@ def redeem_command(asked: execution_service_pb2.RedeemRequest, caller: Principal
     """
     if not 0 < len(asked.token) <= _TOKEN_CHARACTERS:
         raise _invalid("token", "is not set, or too long")
-    if len(asked.redemption_key) not in _KEY_CHARACTERS or not _KEY_ALPHABET.issuperset(asked.redemption_key):
-        raise _invalid("redemption_key", "must be 16 to 128 of [A-Za-z0-9_.:-]")
     return RedeemCommand(
         caller=caller.id,
         bearer=_bearer(asked, caller),
         token=asked.token,
-        key=asked.redemption_key,
+        key=redemption_key(asked.redemption_key),
         tool=_tool(asked.tool, "tool"),
         arguments_digest=_digest(asked.arguments_sha256, "arguments_sha256"),
     )
