@@ -13,6 +13,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 
 from aisecops_server.adapters.bundles.builder import OpaBundleBuilder
@@ -66,6 +67,7 @@ from aisecops_server.usecases.expire_grants import ExpireGrants
 from aisecops_server.usecases.expire_reservations import ExpireReservations
 from aisecops_server.usecases.explain import Explain
 from aisecops_server.usecases.export_evidence import ExportEvidence
+from aisecops_server.usecases.export_records import ExportRecords
 from aisecops_server.usecases.issue_grants import GrantControl, HandOut
 from aisecops_server.usecases.list_revisions import ListRevisions, ReadPolicyFile, ShowRevision
 from aisecops_server.usecases.live_policy import LivePolicy
@@ -283,6 +285,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
                 export=replace(plane.export, mapped=compliance.check.decided),
                 replays=replays.use_cases,
                 compliance=compliance,
+                records=ExportRecords(plane.log, plane.publish.keys.origin, metadata.version("aisecops")),
                 authenticator=plane.authenticator,
                 note_refusal=refusals.note,
                 ids=plane.ids,

@@ -17,6 +17,7 @@ PAGES = [
     HOW_TO / "authenticate-agents-and-people.md",
     HOW_TO / "control-cost-with-budgets.md",
     HOW_TO / "export-evidence.md",
+    HOW_TO / "export-to-a-siem.md",
     HOW_TO / "govern-a-python-agent.md",
     HOW_TO / "measure-adoption.md",
     HOW_TO / "show-auditors-the-controls.md",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from aisecops.v1.compliance_service_pb2 import CheckComplianceResponse
     from rich.console import Console
 
-_SUFFIXES = (".md", ".html")
+_SUFFIXES = (".md", ".html", ".jsonl")
 _revision = click.option("--revision", default="", help="A commit, branch or tag. Default: what is live.")
 
 
@@ -72,7 +73,10 @@ def show_framework(*, framework: str, revision: str) -> ExitCode:
 @click.option("--framework", default="", help="Only this one.")
 @_revision
 @click.option(
-    "--write", "target", type=click.Path(path_type=Path, dir_okay=False), help="Also write it, as .md or .html."
+    "--write",
+    "target",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write it: as .md, as .html, or as .jsonl for a SIEM (OCSF Compliance Findings).",
 )
 def check(*, framework: str, revision: str, target: Path | None) -> ExitCode:
     """Decide the scenarios of a revision, run the checks of the control plane, and say what holds.
@@ -84,9 +88,7 @@ def check(*, framework: str, revision: str, target: Path | None) -> ExitCode:
     from aisecops_server.cli.connection import connect, to_json  # noqa: PLC0415
 
     if target is not None and target.suffix not in _SUFFIXES:
-        raise InvalidRequestError(
-            f"{target} is neither Markdown nor a page", hint="Call it .md or .html", field="write"
-        )
+        raise InvalidRequestError(f"{target} is of no known form", hint="Call it .md, .html or .jsonl", field="write")
     with connect() as client:
         answer = Compliance(client).check(framework=framework, revision=revision)
     if target is not None:
@@ -110,4 +112,17 @@ def _written(answer: CheckComplianceResponse, suffix: str) -> str:
     from aisecops_server.domain.compliance_page import markdown, page  # noqa: PLC0415
 
     report = MessageToDict(answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    if suffix == ".jsonl":
+        return _findings(report)
     return page([report]) if suffix == ".html" else markdown(report)
+
+
+def _findings(report: dict[str, Any]) -> str:
+    from importlib import metadata  # noqa: PLC0415
+
+    from aisecops_server.adapters.system import SystemClock  # noqa: PLC0415
+    from aisecops_server.domain.exports.ocsf import ocsf_compliance  # noqa: PLC0415
+
+    time_ms = SystemClock().now_ns() // 1_000_000
+    found = ocsf_compliance(report, time_ms=time_ms, producer=metadata.version("aisecops"))
+    return "".join(f"{json.dumps(document)}\n" for document in found)

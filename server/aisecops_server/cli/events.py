@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
+from aisecops.v1.export_service_pb2 import ExportEventsRequest, ExportEventsResponse
 from aisecops_client import Client
 from aisecops_client.errors import AisecopsClientError
+from aisecops_client.exports import Exports
 from google.protobuf.message import Message
 
 from aisecops_server.cli.configuration import settings
@@ -26,6 +28,18 @@ def stream(first: int, *, follow: bool, trace: str) -> Iterator[dict[str, Any]]:
 def incidents(first: int, *, follow: bool) -> Iterator[dict[str, Any]]:
     """Yield incidents in log order from ``first`` on, as the API's JSON."""
     yield from _streamed(lambda client: client.follow_incidents(from_index=first, follow=follow))
+
+
+def exported_events(request: ExportEventsRequest) -> Iterator[ExportEventsResponse]:
+    """Yield what each event makes in the format that is asked for; an interrupt ends it in good order."""
+    with connect() as client, _ended_by_interrupt(client) as interrupted:
+        try:
+            yield from Exports(client).events(request)
+        except AisecopsClientError:
+            if not interrupted.is_set():
+                raise
+        if interrupted.is_set():
+            raise KeyboardInterrupt
 
 
 def _streamed(call: Callable[[Client], Iterator[Message]]) -> Iterator[dict[str, Any]]:

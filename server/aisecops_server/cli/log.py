@@ -6,6 +6,7 @@ from aisecops_server.cli.tree import Entry, group
 
 _HERE = "aisecops_server.cli.log_commands"
 _PROOFS = "aisecops_server.cli.log_proofs"
+_EXPORTS = "aisecops_server.cli.export_commands"
 
 log = group(
     "log",
@@ -17,6 +18,7 @@ log = group(
         "prove": Entry(f"{_PROOFS}:prove", "Prove that event INDEX is in the log."),
         "key": Entry(f"{_PROOFS}:key", "Print the key that the log's checkpoints are verified with."),
         "tail": Entry(f"{_HERE}:tail", "Follow events as they are recorded."),
+        "export": Entry(f"{_EXPORTS}:export_log", "Write events as OCSF, CloudEvents or NDJSON, and go on later."),
     },
     examples="""
     aisecops log verify

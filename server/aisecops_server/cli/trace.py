@@ -16,6 +16,9 @@ trace = group(
         "graph": Entry(f"{_STORY}:graph", "Show how sources became a plan, what decided it, and what came of it."),
         "diff": Entry(f"{_STORY}:diff", "Set what was planned, decided, granted and executed side by side."),
         "tail": Entry(f"{_HERE}.trace_queries:tail_traces", "Follow decisions as they are recorded."),
+        "export": Entry(
+            f"{_HERE}.export_commands:export_traces", "Write traces as OTLP, OCSF, CloudEvents, SARIF or NDJSON."
+        ),
         "import": Entry(f"{_HERE}.trace_files:import_traces", "Read recorded agent traces (OTLP JSON lines)."),
         "evaluate": Entry(f"{_HERE}.trace_files:evaluate_traces", "Decide imported tool calls as a dry run."),
     },

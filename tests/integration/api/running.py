@@ -38,6 +38,7 @@ from aisecops_server.usecases.budgets import Settlements
 from aisecops_server.usecases.decide import Decide
 from aisecops_server.usecases.explain import Explain
 from aisecops_server.usecases.export_evidence import ExportEvidence
+from aisecops_server.usecases.export_records import ExportRecords
 from aisecops_server.usecases.issue_grants import GrantControl
 from aisecops_server.usecases.list_revisions import RevisionPage
 from aisecops_server.usecases.read_agents import ReadAgents
@@ -202,6 +203,7 @@ def served_by(
         publish=publish,
         replays=no_replays(),
         compliance=no_compliance(),
+        records=ExportRecords(log, publish.keys.origin, "0"),
         export=ExportEvidence(
             log, publish, bundles=NoBundles(), signer=publish.keys.signer, clock=clock, ids=ids, pack=pack
         ),

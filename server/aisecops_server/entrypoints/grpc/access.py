@@ -11,6 +11,8 @@ _DECIDERS = frozenset({Role.AGENT})
 _TRIERS = frozenset({Role.AGENT, Role.APP, Role.SECURITY, Role.PLATFORM})
 _CHANGERS = frozenset({Role.SECURITY, Role.PLATFORM})
 _READERS = frozenset({Role.AUDITOR, Role.SECURITY, Role.SECOPS, Role.PLATFORM})
+# Who runs the control plane connects it to other systems, and needs no texts of anybody for that.
+_PAYLOAD_READERS = _READERS - {Role.PLATFORM}
 _ENFORCERS = frozenset({Role.AGENT, Role.TOOL})
 _REVOKERS = _CHANGERS | {Role.SECOPS}
 _EXPLAINERS = _READERS | {Role.AGENT, Role.APP}
@@ -52,6 +54,8 @@ ROLES_OF_CALL: Mapping[str, frozenset[Role]] = {
     "/aisecops.v1.AuditService/ListTraces": _READERS,
     "/aisecops.v1.AuditService/StreamEvents": _READERS,
     "/aisecops.v1.EvidenceService/ExportEvidence": _READERS,
+    "/aisecops.v1.ExportService/ExportEvents": _READERS,
+    "/aisecops.v1.ExportService/ExportTraces": _READERS,
     "/aisecops.v1.ComplianceService/ListFrameworks": _READERS,
     "/aisecops.v1.ComplianceService/GetFramework": _READERS,
     "/aisecops.v1.ComplianceService/CheckCompliance": _READERS,
@@ -91,6 +95,23 @@ def require(principal: Principal, call: str) -> None:
         raise NotPermittedError(
             f"{call.rpartition('/')[2]} needs the role {needs}",
             hint="Ask with a credential that has it",
+            needs=needs,
+            why="role",
+            principal=principal.id,
+        )
+
+
+def require_payload(principal: Principal) -> None:
+    """Let ``principal`` have texts of agents and people handed on to another system, or refuse.
+
+    Raises:
+        NotPermittedError: none of its roles includes that.
+    """
+    if principal.roles.isdisjoint(_PAYLOAD_READERS):
+        needs = ", ".join(sorted(role.value for role in _PAYLOAD_READERS))
+        raise NotPermittedError(
+            f"to export payload needs the role {needs}",
+            hint="Export without payload, or ask with a credential that has it",
             needs=needs,
             why="role",
             principal=principal.id,

@@ -18,6 +18,7 @@ from aisecops.v1 import (
     decision_service_pb2,
     evidence_service_pb2,
     execution_service_pb2,
+    export_service_pb2,
     investigation_service_pb2,
     replay_service_pb2,
     screen_service_pb2,
@@ -35,6 +36,7 @@ from aisecops_server.entrypoints.grpc.compliance_service import ComplianceServic
 from aisecops_server.entrypoints.grpc.decision_service import DecisionService
 from aisecops_server.entrypoints.grpc.evidence_service import EvidenceService
 from aisecops_server.entrypoints.grpc.execution_service import ExecutionService, GrantUseCases
+from aisecops_server.entrypoints.grpc.export_service import ExportService
 from aisecops_server.entrypoints.grpc.health_service import HealthService, Readiness
 from aisecops_server.entrypoints.grpc.investigation_service import InvestigationService
 from aisecops_server.entrypoints.grpc.methods import Gate, Patience
@@ -46,6 +48,7 @@ from aisecops_server.usecases.checkpoint import PublishCheckpoint
 from aisecops_server.usecases.decide import Decide
 from aisecops_server.usecases.explain import Explain
 from aisecops_server.usecases.export_evidence import ExportEvidence
+from aisecops_server.usecases.export_records import ExportRecords
 from aisecops_server.usecases.investigate import Investigate
 from aisecops_server.usecases.read_agents import ReadAgents
 from aisecops_server.usecases.read_maturity import ReadMaturity
@@ -60,6 +63,7 @@ _EXECUTION = execution_service_pb2.DESCRIPTOR.services_by_name["ExecutionService
 _AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name
 _INVESTIGATION = investigation_service_pb2.DESCRIPTOR.services_by_name["InvestigationService"].full_name
 _EVIDENCE = evidence_service_pb2.DESCRIPTOR.services_by_name["EvidenceService"].full_name
+_EXPORT = export_service_pb2.DESCRIPTOR.services_by_name["ExportService"].full_name
 _BUDGET = budget_service_pb2.DESCRIPTOR.services_by_name["BudgetService"].full_name
 _REPLAY = replay_service_pb2.DESCRIPTOR.services_by_name["ReplayService"].full_name
 _SCREEN = screen_service_pb2.DESCRIPTOR.services_by_name["ScreenService"].full_name
@@ -84,6 +88,7 @@ class Served:
     log: EventLog
     publish: PublishCheckpoint
     export: ExportEvidence
+    records: ExportRecords
     replays: ReplayUseCases
     compliance: ComplianceUseCases
     authenticator: Authenticator
@@ -109,6 +114,7 @@ class Served:
             _AGENT,
             _SCREEN,
             _COMPLIANCE,
+            _EXPORT,
         )
 
 
@@ -128,6 +134,7 @@ def handlers(served: Served, gate: Gate) -> tuple[grpc.GenericRpcHandler, ...]:
         grpc.method_handlers_generic_handler(_APPROVAL, _approval_methods(served, gate)),
         grpc.method_handlers_generic_handler(_INVESTIGATION, _investigation_methods(served, gate)),
         grpc.method_handlers_generic_handler(_REPLAY, _replay_methods(served, gate)),
+        grpc.method_handlers_generic_handler(_EXPORT, _export_methods(served, gate)),
         grpc.method_handlers_generic_handler(_COMPLIANCE, _compliance_methods(served, gate)),
         health.handler(),
     )
@@ -275,4 +282,13 @@ def _compliance_methods(served: Served, gate: Gate) -> Methods:
         "ListFrameworks": gate.unary(f"{place}/ListFrameworks", service.frameworks, Patience.WORK),
         "GetFramework": gate.unary(f"{place}/GetFramework", service.framework, Patience.WORK),
         "CheckCompliance": gate.unary(f"{place}/CheckCompliance", service.check, Patience.WORK),
+    }
+
+
+def _export_methods(served: Served, gate: Gate) -> Methods:
+    service = ExportService(served.records, gate)
+    place = f"/{_EXPORT}"
+    return {
+        "ExportEvents": gate.stream(f"{place}/ExportEvents", service.events),
+        "ExportTraces": gate.stream(f"{place}/ExportTraces", service.traces),
     }
