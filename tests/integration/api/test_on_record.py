@@ -12,7 +12,7 @@ import pytest
 from aisecops.v1.audit_service_pb2 import GetTraceResponse
 from aisecops.v1.event_pb2 import Event
 from aisecops_client import PlanBuilder, RequestRefusedError
-from aisecops_server.domain.event import SCHEMA_VERSION
+from aisecops_server.domain.event import PAYLOAD_VERSION, SCHEMA_VERSION
 from aisecops_server.domain.identity import Role
 from aisecops_server.settings import Settings
 
@@ -91,7 +91,7 @@ def test_no_event_of_a_plan_lacks_a_trace_an_event_a_plan_or_a_schema_version(re
     assert incomplete == []
     for event in record.events:
         body = json.loads(event.body_json)
-        assert body["schema_version"] == SCHEMA_VERSION
+        assert body["schema_version"] in (SCHEMA_VERSION, PAYLOAD_VERSION)
         shown = (event.event_id, event.trace_id, event.plan_id, event.decision_id, event.type)
         assert shown == tuple(body[name] for name in ("event_id", "trace_id", "plan_id", "decision_id", "type"))
 
