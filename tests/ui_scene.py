@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
-from aisecops_client import AsyncClient
+from aisecops.v1.replay_pb2 import REPLAY_STATE_DONE, ReplayPolicy
+from aisecops.v1.replay_service_pb2 import StartReplayRequest
+from aisecops_client import AsyncClient, Client
+from aisecops_client.replays import Replays
 from aisecops_server.bootstrap import ControlPlane, issuer, serving
 from aisecops_server.bootstrap_web import link, web
 from aisecops_server.demo.scenario import Scenario, scenarios
@@ -50,9 +53,9 @@ class Scene:
     def link(self, *roles: Role, subject: str = PERSON, to: str = "/") -> str:
         return link(self.settings, self.token(*roles, subject=subject), to=to, address=self.address)
 
-    def run(self, work: Coroutine[Any, Any, _T]) -> _T:
+    def run(self, work: Coroutine[Any, Any, _T], *, seconds: float = _START_SECONDS) -> _T:
         """Do something in the control plane's own loop."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout=_START_SECONDS)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout=seconds)
 
     def get(
         self, path: str, *roles: Role, headers: Mapping[str, str] | None = None
@@ -82,6 +85,17 @@ class Scene:
         status, headers, _ = self.ask("POST", "/sign-in", form={"code": code, "next": "/"})
         assert status == 303
         return headers["set-cookie"].partition(";")[0]
+
+    def replayed(self, changes: str) -> str:
+        """Replay everything with values of tables changed, and return the replay's id when it is done."""
+
+        asked = StartReplayRequest(candidate=ReplayPolicy(changes=[changes]))
+        with Client.connect(self.socket, self.token()) as client:
+            client.timeout_seconds = 60.0
+            replays = Replays(client)
+            replay = [*replays.watch(replays.start(asked).replay_id)][-1]
+        assert replay.state == REPLAY_STATE_DONE, replay.problem
+        return replay.replay_id
 
     async def decide(self, cast: Sequence[Scenario]) -> None:
         """Send the plans of scenarios, each as its agent."""

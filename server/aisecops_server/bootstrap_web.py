@@ -32,27 +32,31 @@ def missing() -> list[str]:
 
 
 def origin_of(settings: Settings, address: str = "") -> str:
-    """Return where people open the UI: the origin that is set, or that of ``address`` or of the one that serves now.
+    """Return where people open the UI: the origin that is set, or that of ``address``, of the one that serves now, or
+    where one would be served.
 
     Raises:
-        InvalidRequestError: no UI is served.
+        InvalidRequestError: no UI is wanted.
     """
     if settings.ui_origin:
         return settings.ui_origin.rstrip("/")
-    try:
-        served = address or _address_file(settings).read_text(encoding="ascii").strip()
-    except OSError as error:
-        raise InvalidRequestError(
-            "no UI is served from this state directory", hint="Start one with 'aisecops serve'", field="ui_address"
-        ) from error
+    served = address or served_at(settings) or settings.ui_address
+    if not served:
+        raise InvalidRequestError("ui_address is empty, so no UI is served", hint="Set it", field="ui_address")
     return f"{'http' if is_loopback(served) else 'https'}://{served}"
+
+
+def served_at(settings: Settings) -> str:
+    """Return the address of the UI that serves from this state directory now, or an empty string."""
+    path = _address_file(settings)
+    return path.read_text(encoding="ascii").strip() if path.is_file() else ""
 
 
 def link(settings: Settings, token: str, *, to: str = "/", address: str = "") -> str:
     """Return a link that opens the UI once, signed in with ``token``, on the page ``to``.
 
     Raises:
-        InvalidRequestError: no UI is served.
+        InvalidRequestError: no UI is wanted.
     """
     from urllib.parse import urlencode  # noqa: PLC0415
 
@@ -89,7 +93,7 @@ async def web(settings: Settings, plane: ControlPlane, running: RunningServer) -
         sessions=Sessions(RandomIds()),
         take_link=links_of(settings).take,
         bar=bar(plane.problem),
-        screens=screens(plane.clock),
+        screens=screens(),
         hosts=_hosts(settings),
         secure=beyond or settings.ui_origin.startswith("https:"),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -34,6 +35,20 @@ def _concluded(scene: Scene) -> str:
     return next(event.event_id for event in trace.events if event.type == "decision.concluded")
 
 
+def _live(scene: Scene) -> str:
+    return scene.plane.live.current().bundle.revision
+
+
+@functools.cache
+def _request(scene: Scene) -> str:
+    return json.loads(scene.get("/approvals.json?state=all")[2])["page"]["approvals"][0]["approvalId"]
+
+
+@functools.cache
+def _replay(scene: Scene) -> str:
+    return scene.replayed("approvals.tools.crm/issue_refund.amount_over=50")
+
+
 async def _read(scene: Scene, trace_id: str):
     async with scene.client() as client:
         return await client.trace(trace_id)
@@ -50,6 +65,20 @@ SCREENS: Mapping[str, Callable[[Scene], str]] = {
     "event-provenance": lambda scene: f"{_event(scene)}?tab=provenance",
     "event-rego": lambda scene: f"{_event(scene)}?tab=rego",
     "event-integrity": lambda scene: f"{_event(scene)}?tab=integrity",
+    "graph": lambda scene: f"{_trace(scene)}/graph",
+    "overview": lambda _: "/",
+    "metrics": lambda _: "/metrics",
+    "system": lambda _: "/system",
+    "policy": lambda _: "/revisions",
+    "revision": lambda scene: f"/revisions/{_live(scene)}",
+    "policy-file": lambda scene: f"/revisions/{_live(scene)}/files/data/approvals.yaml",
+    "agents": lambda _: "/agents",
+    "budgets": lambda _: "/budgets",
+    "approvals": lambda _: "/approvals",
+    "approval": lambda scene: f"/approvals/{_request(scene)}",
+    "replays": lambda _: "/replays",
+    "replay-new": lambda _: "/replays/new",
+    "replay": lambda scene: f"/replays/{_replay(scene)}",
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, Request
 
-from tests.ui_scene import Scene
+from tests.ui_scene import PERSON, Scene
 
 # Rendering on a machine that is busy with the other tests may take a while.
 PATIENCE_MS = 60_000
@@ -52,7 +52,7 @@ class Visit:
 
 
 @contextmanager
-def visiting(browser: Browser, scene: Scene, *, signed_in: bool = True, **options: Any) -> Iterator[Visit]:
+def visiting(browser: Browser, scene: Scene, *, person: str = PERSON, **options: Any) -> Iterator[Visit]:
     """Open a window of its own, signed in by a link."""
     context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
     page = context.new_page()
@@ -63,10 +63,9 @@ def visiting(browser: Browser, scene: Scene, *, signed_in: bool = True, **option
     page.on("request", lambda request: _note_outside(visit, request))
     page.on("requestfinished", lambda request: visit.sizes.append(_size(request)))
     try:
-        if signed_in:
-            page.goto(scene.link(), timeout=PATIENCE_MS)
-            page.get_by_role("button", name="Sign in").click()
-            page.wait_for_load_state("load")
+        page.goto(scene.link(subject=person), timeout=PATIENCE_MS)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_load_state("load")
         yield visit
     finally:
         context.close()

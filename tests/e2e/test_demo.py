@@ -142,9 +142,9 @@ def test_the_demo_does_not_play_over_somebodys_files(kept: Kept, tmp_path: Path)
 
 def test_every_command_that_the_demo_names_works(served: Kept) -> None:
     named = [line.split() for line in served.shown.out.splitlines() if line.startswith("  aisecops ")]
-    assert [words[1] for words in named] == ["serve", "trace", "explain", "decide", "log"]
+    assert [words[1] for words in named] == ["serve", "ui", "trace", "explain", "decide", "log"]
     codes = [served.run(*words[1:]).code for words in named[1:]]
-    assert codes == [ExitCode.DENIED, ExitCode.OK, ExitCode.OK, ExitCode.OK]
+    assert codes == [ExitCode.OK, ExitCode.DENIED, ExitCode.OK, ExitCode.OK, ExitCode.OK]
 
 
 def test_what_the_demo_keeps_is_closed_to_others(kept: Kept) -> None:

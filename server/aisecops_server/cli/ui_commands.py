@@ -40,10 +40,13 @@ def link(*, person: str, roles: tuple[str, ...], minutes: int, to: str) -> ExitC
     runs the control plane can read; where there is an identity provider, sign in with a token of it instead.
     """
     from aisecops_server.bootstrap_web import link as make_link  # noqa: PLC0415
+    from aisecops_server.bootstrap_web import served_at  # noqa: PLC0415
     from aisecops_server.cli.credentials import local_token  # noqa: PLC0415
 
     chosen = tuple(Role(role) for role in roles) or PEOPLE
     made = make_link(settings(), local_token(person, chosen, minutes * 60), to=to)
     show({"link": made, "person": person, "roles": [role.value for role in chosen]}, lambda _: click.echo(made))
     say("good for five minutes and one use")
+    if not served_at(settings()):
+        say("nothing serves it from this state directory now; start 'aisecops serve' first")
     return ExitCode.OK

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.text import Text
 
+from aisecops_server.demo.answers import flips
 from aisecops_server.demo.play import Played, play
 from aisecops_server.demo.scenario import Scenario, scenarios
 from aisecops_server.demo.screen import Screen
@@ -58,10 +59,12 @@ def _finish(screen: Screen, place: Place, played: Played, program: str) -> None:
 def _commands(place: Place, played: Played, program: str) -> list[tuple[str, str]]:
     blocked = next(answer for answer in played.second if answer.outcome == "DENY")
     allowed: Scenario = next(answer.scenario for answer in played.second if answer.outcome == "ALLOW")
+    flipped = flips(played.first, played.second)[0].after.decision["traceId"]
     plan = shlex.quote(str(place.plan_file(allowed)))
     return [
         (f"export AISECOPS_CONFIG={shlex.quote(str(place.settings_file))}", "this demo's policy and state"),
         (f"{program} serve &", "the same control plane again; go on when it says what is live"),
+        (f"{program} ui link --to /traces/{flipped}", "a link that opens the UI on the flip that the change made"),
         (f"{program} trace show {blocked.decision['traceId']}", "every gate that a blocked plan met"),
         (f"{program} explain {blocked.decision['decisionId']}", "who asked, what influenced it, which line decided"),
         (f"{program} decide -f {plan} --agent {allowed.agent}", "be an agent: the exit code is the answer"),

@@ -36,6 +36,7 @@ from aisecops_server.entrypoints.web.sessions import Session, Sessions
 from aisecops_server.entrypoints.web.visitor import Away, Page, Visitor
 
 Show = Callable[[Visitor], Awaitable[Page]]
+Give = Callable[[Visitor], Awaitable[Response]]
 Do = Callable[[Visitor], Awaitable[Away | Response]]
 FORM_BYTES = 64 * 1024
 _FORM_FIELDS = 64
@@ -60,6 +61,7 @@ class Screens:
     """What the application shows and does, by address."""
 
     pages: Mapping[str, Show]
+    files: Mapping[str, Give]
     actions: Mapping[str, Do]
 
 
@@ -95,6 +97,8 @@ def application(ui: Ui) -> ASGIApp:
     ]
     for path, do in ui.screens.actions.items():
         routes.append(Route(path, doors.action(do), methods=["POST"]))
+    for path, give in ui.screens.files.items():
+        routes.append(Route(path, doors.file(give)))
     for path, show in ui.screens.pages.items():
         routes.append(Route("/index.json" if path == "/" else f"{path}.json", doors.page(show, as_json=True)))
         routes.append(Route(path, doors.page(show, as_json=False)))
@@ -134,6 +138,17 @@ class _Doors:
                 return await self._rendered(visitor, page)
             except Exception as error:  # noqa: BLE001 - every error becomes a page here
                 return await self._failed(request, status.as_known(error), as_json=as_json)
+
+        return answer
+
+    def file(self, give: Give) -> Callable[[Request], Awaitable[Response]]:
+        """Return what answers with something to keep."""
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await give(self._visitor(request))
+            except Exception as error:  # noqa: BLE001 - every error becomes a page here
+                return await self._failed(request, status.as_known(error), as_json=False)
 
         return answer
 

@@ -55,6 +55,12 @@ def drawing(parts: Sequence[str]) -> Markup:
     return Markup("".join(parts))  # noqa: S704 - made of numbers, own words and escaped texts only
 
 
+def xml_text(text: object) -> str:
+    """Return foreign text for a drawing: escaped, on one line, with hidden characters as their code points."""
+    line = "".join(plain or f"[{code}]" for plain, code in pieces(str(text)[:FOLDED_CHARACTERS]))
+    return str(escape(" ".join(line.split())))
+
+
 def _chipped(text: str) -> Markup:
     if text.isascii() and text.isprintable():
         return escape(text)

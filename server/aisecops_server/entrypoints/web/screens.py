@@ -7,27 +7,55 @@ from typing import Any
 
 from aisecops.v1 import approval_pb2, approval_service_pb2, bundle_service_pb2
 
+from aisecops_server.entrypoints.web import approvals_page as approvals
+from aisecops_server.entrypoints.web import overview
+from aisecops_server.entrypoints.web import people_pages as people
+from aisecops_server.entrypoints.web import policy_pages as policy
+from aisecops_server.entrypoints.web import replay_pages as replays
 from aisecops_server.entrypoints.web.app import Screens, sections
 from aisecops_server.entrypoints.web.event_page import event_page
+from aisecops_server.entrypoints.web.graph_page import graph_file, graph_page
 from aisecops_server.entrypoints.web.trace_list import trace_list
 from aisecops_server.entrypoints.web.trace_page import evidence, trace_page, trace_rows
 from aisecops_server.entrypoints.web.visitor import Visitor
-from aisecops_server.ports import Clock
 
 _MOST_COUNTED = 100
 
 
-def screens(_clock: Clock) -> Screens:
-    """Return all pages and forms."""
+def screens() -> Screens:
+    """Return all pages, files and forms. Of two addresses that both fit, the earlier answers."""
     return Screens(
         pages={
-            "/": trace_list,
+            "/": overview.home,
             "/traces": trace_list,
             "/traces/{trace}": trace_page,
             "/traces/{trace}/rows": trace_rows,
+            "/traces/{trace}/graph": graph_page,
             "/traces/{trace}/events/{event}": event_page,
+            "/replays": replays.replay_list,
+            "/replays/new": replays.new_replay,
+            "/replays/{replay}": replays.replay_page,
+            "/revisions": policy.revisions,
+            "/revisions/{revision}": policy.revision,
+            "/revisions/{revision}/files/{file:path}": policy.policy_file,
+            "/agents": people.agents,
+            "/budgets": people.budgets,
+            "/metrics": overview.metrics,
+            "/system": overview.system,
+            "/approvals": approvals.inbox,
+            "/approvals/{approval}": approvals.request_page,
         },
-        actions={"/traces/{trace}/evidence": evidence},
+        files={
+            "/traces/{trace}/graph.svg": graph_file,
+            "/replays/{replay}/report.md": replays.replay_markdown,
+        },
+        actions={
+            "/traces/{trace}/evidence": evidence,
+            "/replays/start": replays.start_replay,
+            "/replays/{replay}/cancel": replays.cancel_replay,
+            "/approvals/{approval}/vote": approvals.vote,
+            "/approvals/{approval}/withdraw": approvals.withdraw,
+        },
     )
 
 

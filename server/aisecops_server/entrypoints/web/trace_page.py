@@ -97,9 +97,9 @@ async def evidence(visitor: Visitor) -> Response:
     request = evidence_service_pb2.ExportEvidenceRequest(trace_ids=[visitor.path("trace")])
     parts = visitor.stream("EvidenceService/ExportEvidence", request, evidence_service_pb2.ExportEvidenceResponse)
     content = b"".join([part.content async for part in parts])
-    name = f"evidence-{visitor.path('trace')}.tar.gz"
+    name = f"evidence-{visitor.path('trace')}.zip"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(content, media_type="application/gzip", headers=headers)
+    return Response(content, media_type="application/zip", headers=headers)
 
 
 async def read_trace(visitor: Visitor, trace_id: str) -> api.GetTraceResponse:

@@ -1,0 +1,89 @@
+"""The execution graph of a trace: drawn, as a table, and as a file."""
+
+from __future__ import annotations
+
+import orjson
+from aisecops.v1 import investigation_service_pb2 as api
+from starlette.responses import Response
+
+from aisecops_server.domain.execution_graph import Edge, EdgeKind, Node, NodeKind
+from aisecops_server.domain.graph_layout import layout, neighbours
+from aisecops_server.entrypoints.web.graph_drawing import closure, draw, kind_of, name_of, sign_of
+from aisecops_server.entrypoints.web.rendering import address
+from aisecops_server.entrypoints.web.visitor import Page, Visitor
+
+MOST_NODES = 1500
+
+
+async def graph_page(visitor: Visitor) -> Page:
+    """Show the graph of a trace and of the traces that delegated to it."""
+    trace_id, unfolded, focus = visitor.path("trace"), visitor.query("fold") == "0", visitor.query("focus")
+    answer = await read_graph(visitor, trace_id)
+    nodes, edges = nodes_of(answer), edges_of(answer)
+    found = layout(nodes, edges, fold=not unfolded or len(nodes) > MOST_NODES)
+    drawn = {one.node.id for one in found.placed}
+    only = _around(focus, found.edges) if focus in drawn else frozenset()
+    names = {one.node.id: name_of(one.node) for one in found.placed}
+    view = {
+        "trace_id": trace_id,
+        "drawing": draw(found, only=only),
+        "found": found,
+        "gaps": answer.gaps,
+        "whole": answer.whole,
+        "decisions": answer.decisions,
+        "unfolded": unfolded,
+        "too_many": unfolded and len(nodes) > MOST_NODES,
+        "total": len(nodes),
+        "fold_to": address(f"/traces/{trace_id}/graph", fold="" if unfolded else "0", focus=focus),
+        "focused": names.get(focus, ""),
+        "here": address(f"/traces/{trace_id}/graph", fold="0" if unfolded else ""),
+        "rows": [
+            (one, sign_of(one.node), kind_of(one.node), name_of(one.node), _leads(one.node.id, found.edges, names))
+            for one in found.placed
+        ],
+    }
+    return Page("graph.html", "Execution graph", view, {"graph": answer}, "Traces")
+
+
+async def graph_file(visitor: Visitor) -> Response:
+    """Give the drawing as a file of its own."""
+    answer = await read_graph(visitor, visitor.path("trace"))
+    found = layout(nodes_of(answer), edges_of(answer))
+    name = f'attachment; filename="graph-{visitor.path("trace")}.svg"'
+    return Response(str(draw(found)), media_type="image/svg+xml", headers={"Content-Disposition": name})
+
+
+async def read_graph(visitor: Visitor, trace_id: str) -> api.GetExecutionGraphResponse:
+    """Return the graph as the API has it."""
+    request = api.GetExecutionGraphRequest(trace_id=trace_id)
+    return await visitor.ask("InvestigationService/GetExecutionGraph", request, api.GetExecutionGraphResponse)
+
+
+def nodes_of(answer: api.GetExecutionGraphResponse) -> list[Node]:
+    """Return the nodes of an answer."""
+    return [
+        Node(
+            node.id,
+            NodeKind(node.kind),
+            label=node.label,
+            trace_id=node.trace_id,
+            event_id=node.event_id,
+            facts=orjson.loads(node.facts_json or b"{}"),
+        )
+        for node in answer.nodes
+    ]
+
+
+def edges_of(answer: api.GetExecutionGraphResponse) -> list[Edge]:
+    """Return the edges of an answer."""
+    return [Edge(edge.source_id, edge.target_id, EdgeKind(edge.kind), tuple(edge.pointers)) for edge in answer.edges]
+
+
+def _around(focus: str, edges: tuple[Edge, ...]) -> frozenset[str]:
+    forward = neighbours(edges)
+    back = neighbours(Edge(edge.target, edge.source, edge.kind) for edge in edges)
+    return frozenset(closure(focus, forward) | closure(focus, back))
+
+
+def _leads(node_id: str, edges: tuple[Edge, ...], names: dict[str, str]) -> list[tuple[str, str]]:
+    return [(edge.kind.value.replace("_", " "), names[edge.target]) for edge in edges if edge.source == node_id]

@@ -1,0 +1,47 @@
+"""Policy: the commits, what one of them carries, and its files."""
+
+from __future__ import annotations
+
+from aisecops.v1 import bundle_pb2
+from aisecops.v1 import bundle_service_pb2 as api
+
+from aisecops_server.domain.words import bare
+from aisecops_server.entrypoints.web.rendering import address
+from aisecops_server.entrypoints.web.visitor import Page, Visitor
+
+PAGE = 50
+
+
+async def revisions(visitor: Visitor) -> Page:
+    """Show the commits of the followed branch and which of them decides."""
+    request = api.ListRevisionsRequest(page_size=PAGE, page_token=visitor.query("before"))
+    found = await visitor.ask("BundleService/ListRevisions", request, api.ListRevisionsResponse)
+    status = (await visitor.ask("BundleService/GetStatus", api.GetStatusRequest(), api.GetStatusResponse)).status
+    view = {
+        "revisions": found.revisions,
+        "status": status,
+        "state": _state,
+        "more": address("/revisions", before=found.next_page_token) if found.next_page_token else "",
+    }
+    return Page("revisions.html", "Policy", view, {"page": found, "status": status}, "Policy")
+
+
+async def revision(visitor: Visitor) -> Page:
+    """Show one revision with its catalogue of rules."""
+    request = api.GetRevisionRequest(revision=visitor.path("revision"))
+    found = await visitor.ask("BundleService/GetRevision", request, api.GetRevisionResponse)
+    rules = sorted(found.rules, key=lambda rule: rule.rule)
+    view = {"revision": found.revision, "rules": rules, "state": _state(found.revision)}
+    return Page("revision.html", f"Policy {found.revision.commit[:8]}", view, {"revision": found}, "Policy")
+
+
+async def policy_file(visitor: Visitor) -> Page:
+    """Show a file as it stands in a revision."""
+    request = api.GetPolicyFileRequest(revision=visitor.path("revision"), path=visitor.path("file"))
+    found = await visitor.ask("BundleService/GetPolicyFile", request, api.GetPolicyFileResponse)
+    lines = found.content.decode("utf-8", "replace").splitlines()
+    return Page("policy_file.html", found.path, {"file": found, "lines": lines}, {"file": found}, "Policy")
+
+
+def _state(revision_: bundle_pb2.Revision) -> str:
+    return bare(bundle_pb2.RevisionState.Name(revision_.state)).lower()

@@ -1,0 +1,51 @@
+"""A replay's report as Markdown: what a reviewer of the policy change reads beside the diff."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from aisecops.v1 import replay_pb2
+from aisecops.v1.decision_pb2 import Outcome
+
+from aisecops_server.domain.visible_text import visible
+from aisecops_server.domain.words import outcome_sign
+
+_MOST_GROUPS = 50
+
+
+def markdown(replay: replay_pb2.Replay) -> str:
+    """Return the report; foreign text in it is code, so that it cannot be markup."""
+    report = replay.report
+    fidelity = report.fidelity
+    trust = "can be trusted" if fidelity.trustworthy else "**cannot be trusted**"
+    summary = (
+        f"{report.compared:,} decisions compared: **{report.looser:,} looser** ({report.risky:,} risky), "
+        f"{report.stricter:,} stricter. {fidelity.reproduced:,} of {fidelity.checked:,} came out again on their own "
+        f"policy, so this {trust}."
+    )
+    lines = [
+        f"## Replay on {_code(replay.candidate.name or replay.candidate.revision)}",
+        "",
+        summary,
+        "",
+        "| was | would be | decisions | rules that fire now | rules that fire no longer |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {_word(group.before)} | {_word(group.after)} | {group.count:,} | {_codes(group.fires_now)} "
+        f"| {_codes(group.no_longer)} |"
+        for group in report.groups[:_MOST_GROUPS]
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _word(outcome: Outcome.ValueType) -> str:
+    return outcome_sign(Outcome.Name(outcome)).word
+
+
+def _codes(rules: Iterable[str]) -> str:
+    return ", ".join(_code(rule) for rule in rules) or "–"
+
+
+def _code(text: str) -> str:
+    return "`" + visible(text).replace("`", "'").replace("|", "/").replace("\n", " ") + "`"

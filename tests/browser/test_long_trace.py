@@ -1,0 +1,70 @@
+"""A trace of ten thousand events: it is whole, light, and drawn only as far as it is looked at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from aisecops_client.plan import PlanBuilder
+from aisecops_server.domain.identity import Role
+from playwright.sync_api import Browser, expect
+
+from tests.browser.visits import visiting
+from tests.integration.api.real import AGENT
+from tests.ui_scene import Scene, ui_scene
+
+EVENTS = 10_000
+KILOBYTES = 120
+MOST_NODES = 1500
+BATCH = 100
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+async def _filled(scene: Scene) -> int:
+    plan = PlanBuilder("Look up many orders.", environment="production", trace_id=TRACE, session_id="long")
+    source = plan.source("user_prompt", "Look up customer C-20417.", name="request")
+    plan.step("crm/read_customer", {"customer_id": "C-20417"}, id="look", influenced_by=[source])
+    events = 0
+    async with scene.client(Role.AGENT, subject=AGENT) as client:
+        while events < EVENTS:
+            answers = await client.decide_batch([plan.build()] * BATCH)
+            assert all(hasattr(answer, "decision") for answer in answers), answers[0]
+            events = (await scene.plane.log.head()).size
+    return events
+
+
+@pytest.fixture(scope="module")
+def scene() -> Iterator[Scene]:
+    with ui_scene(populated=False) as served:
+        yield served
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_ten_thousand_events_are_light_and_all_reachable(browser: Browser, scene: Scene) -> None:
+    scene.run(_filled(scene), seconds=400)
+    rows = len(json.loads(scene.get(f"/traces/{TRACE}/rows.json")[2])["at"])
+    with visiting(browser, scene) as visit:
+        visit.forget_everything()
+        visit.go(f"/traces/{TRACE}")
+        expect(visit.page.locator("table[data-ready]")).to_be_attached()
+        assert visit.kilobytes <= KILOBYTES
+        for key in ("End", "Home", "End"):
+            visit.page.keyboard.press(key)
+        expect(visit.page.locator(f"#s{rows - 1}")).to_be_attached()
+        nodes = int(visit.page.evaluate("() => document.querySelectorAll('*').length"))
+        assert nodes <= MOST_NODES
+        visit.go(f"/traces/{TRACE}#s{rows // 2}")
+        expect(visit.page.locator(f"#s{rows // 2}.at")).to_be_visible()
+        visit.shoot("long-trace")
+        assert visit.complaints == []
+
+
+def test_without_scripts_it_comes_in_pages(browser: Browser, scene: Scene) -> None:
+    scene.run(_filled(scene), seconds=400)
+    with visiting(browser, scene, java_script_enabled=False) as visit:
+        visit.go(f"/traces/{TRACE}")
+        first = visit.page.locator("tbody tr").first.get_attribute("id")
+        visit.page.get_by_role("link", name="after").click()
+        assert (first, visit.page.locator("tbody tr").first.get_attribute("id")) == ("s0", "s40")
