@@ -32,8 +32,7 @@ def missing() -> list[str]:
 
 
 def origin_of(settings: Settings, address: str = "") -> str:
-    """Return where people open the UI: the origin that is set, or that of ``address``, of the one that serves now, or
-    where one would be served.
+    """Return where people open the UI: the origin that is set, that of ``address``, or of what serves or would serve.
 
     Raises:
         InvalidRequestError: no UI is wanted.

@@ -49,7 +49,7 @@ BREAKOUTS = (
     "javascript:",
 )
 PAYLOADS: Sequence[str] = tuple(f"{out}{tag}".format(run=RUN) for out in BREAKOUTS for tag in TAGS)
-A_PLAN = 10
+A_PLAN = 20
 HIDDEN = "pay \u202eevil\u202c \u200bnow \U000e0041"
 PAGES = ("", "?view=story", "/graph")
 TABS = ("why", "evidence", "provenance")

@@ -28,7 +28,7 @@ def test_from_a_tool_to_the_trace_the_rule_and_the_source_in_four_clicks(browser
         page.get_by_role("link", name="rule and line").click()
         expect(page.locator("main")).to_contain_text("package aisecops.rules.provenance.destination_dictated")
         expect(page.locator("main")).to_contain_text("destination_dictated.rego:")
-        page.get_by_role("link", name="Provenance").click()
+        page.get_by_role("link", name="Provenance", exact=True).click()
         expect(page.locator("mark.g-external").first).to_contain_text("@")
         expect(page.locator("main")).to_contain_text("tool result · external")
         assert visit.complaints == []
@@ -92,7 +92,7 @@ def waiting(scene: Scene) -> str:
     """Return a request for approval of this test alone."""
     scene.run(scene.decide([one for one in scenarios() if one.id == "release"]))
     found = json.loads(scene.get("/approvals.json?state=requested")[2])["page"]["approvals"]
-    return next(one["approvalId"] for one in found if one["traceId"] == scene.traces["release"])
+    return next(one["approvalId"] for one in found if one["tools"] == ["deploy/release"])
 
 
 def test_a_person_agrees_on_a_phone_and_the_second_answer_comes_too_late(
