@@ -29,7 +29,7 @@ def test_from_a_tool_to_the_trace_the_rule_and_the_source_in_four_clicks(browser
         expect(page.locator("main")).to_contain_text("package aisecops.rules.provenance.destination_dictated")
         expect(page.locator("main")).to_contain_text("destination_dictated.rego:")
         page.get_by_role("link", name="Provenance", exact=True).click()
-        expect(page.locator("mark.g-external").first).to_contain_text("@")
+        expect(page.locator("mark.g-external").last).to_contain_text("@")
         expect(page.locator("main")).to_contain_text("tool result · external")
         assert visit.complaints == []
 
@@ -89,7 +89,7 @@ def test_a_node_of_the_graph_lights_what_led_to_it(browser: Browser, scene: Scen
 
 @pytest.fixture
 def waiting(scene: Scene) -> str:
-    """Return a request for approval of this test alone."""
+    """Return a request for approval that waits."""
     scene.run(scene.decide([one for one in scenarios() if one.id == "release"]))
     found = json.loads(scene.get("/approvals.json?state=requested")[2])["page"]["approvals"]
     return next(one["approvalId"] for one in found if one["tools"] == ["deploy/release"])

@@ -123,7 +123,9 @@ def _can_fail(node: ast.AST, path: str, *, depth: int = 3) -> bool:
         if isinstance(part, ast.Assert | ast.Raise):
             return True
         name = getattr(getattr(part, "func", None), "attr", "") or getattr(getattr(part, "func", None), "id", "")
-        if name in ("raises", "fail") or name.startswith(("assert_", "check_", "expect_", "refuse", "require_")):
+        if name in ("raises", "fail", "expect") or name.startswith(
+            ("assert_", "check_", "expect_", "refuse", "require_")
+        ):
             return True
         if (
             depth
