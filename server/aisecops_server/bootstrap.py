@@ -10,20 +10,19 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
-from aisecops_server.adapters.bundles.builder import OpaBundleBuilder
 from aisecops_server.adapters.bundles.policy_places import TreePlaces
 from aisecops_server.adapters.evidence.archive import pack
-from aisecops_server.adapters.git.create import library_root
 from aisecops_server.adapters.identity.issuer import TokenIssuer, local_issuer
 from aisecops_server.adapters.opa import binary
 from aisecops_server.adapters.opa.pool import OpaEnginePool
-from aisecops_server.adapters.opa.profile import Trust
 from aisecops_server.adapters.records.python_records import python_scalars
 from aisecops_server.adapters.records.yaml_records import yaml_scalars
 from aisecops_server.adapters.signing.grants import grant_key
@@ -39,21 +38,24 @@ from aisecops_server.adapters.webhooks.endpoint import read_endpoint
 from aisecops_server.adapters.witness.http_witness import read_witness
 from aisecops_server.bootstrap_assurance import Watched, compliance_of
 from aisecops_server.bootstrap_authentication import authenticating, listeners
-from aisecops_server.bootstrap_replay import BUNDLE_KEY, replaying, repository_of
-from aisecops_server.domain.compiled_tables import compile_tables
+from aisecops_server.bootstrap_replay import replaying
+from aisecops_server.bootstrap_source import Grounds, Opens, edge_use_cases, repository_policy
 from aisecops_server.domain.errors import AisecopsError, IntegrityError, InvalidRequestError
 from aisecops_server.domain.signed_note import KeyKind, NoteKey, read_key
 from aisecops_server.domain.source_text import Scalar, json_scalars
 from aisecops_server.entrypoints.grpc.approval_service import ApprovalUseCases
 from aisecops_server.entrypoints.grpc.budget_service import BudgetUseCases
 from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
+from aisecops_server.entrypoints.grpc.compliance_service import ComplianceUseCases
+from aisecops_server.entrypoints.grpc.edge_service import EdgeUseCases
 from aisecops_server.entrypoints.grpc.execution_service import GrantUseCases
-from aisecops_server.entrypoints.grpc.server import RunningServer, serve
+from aisecops_server.entrypoints.grpc.replay_service import ReplayUseCases
+from aisecops_server.entrypoints.grpc.server import Listening, RunningServer, serve
 from aisecops_server.entrypoints.grpc.services import Served
 from aisecops_server.ports import Authenticator, Clock, EventLog, Ids
 from aisecops_server.ports.grants import GrantSigner, GrantStore
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.activate import Activate, PolicySwitch, Rollback
+from aisecops_server.usecases.activate import PolicySwitch
 from aisecops_server.usecases.adjust_budget import AdjustBudget
 from aisecops_server.usecases.approval_control import ApprovalControl
 from aisecops_server.usecases.approvals import ReadApprovals, WithdrawApprovals
@@ -69,7 +71,6 @@ from aisecops_server.usecases.explain import Explain
 from aisecops_server.usecases.export_evidence import ExportEvidence
 from aisecops_server.usecases.export_records import ExportRecords
 from aisecops_server.usecases.issue_grants import GrantControl, HandOut
-from aisecops_server.usecases.list_revisions import ListRevisions, ReadPolicyFile, ShowRevision
 from aisecops_server.usecases.live_policy import LivePolicy
 from aisecops_server.usecases.raise_incident import RaiseIncident
 from aisecops_server.usecases.read_agents import ReadAgents
@@ -83,7 +84,7 @@ from aisecops_server.usecases.report_execution import ReportExecution
 from aisecops_server.usecases.revoke_grants import Revoke
 from aisecops_server.usecases.screen import Screen
 from aisecops_server.usecases.send_notices import SendNotices
-from aisecops_server.usecases.sync import Poller, Resume, Sync
+from aisecops_server.usecases.sync import Poller, Resume
 from aisecops_server.usecases.vote import CastVotes
 from aisecops_server.usecases.vote_proofs import VoteProofs
 from aisecops_server.usecases.witness import Cosign
@@ -105,7 +106,7 @@ class ControlPlane:
     settings: Settings
     clock: Clock
     ids: Ids
-    log: EventLog
+    log: SqliteEventLog
     publish: PublishCheckpoint
     live: LivePolicy
     decide: Decide
@@ -135,6 +136,16 @@ class ControlPlane:
             return error.message
 
 
+@dataclass(frozen=True, slots=True)
+class Central:
+    """What a control plane offers that is no edge of another."""
+
+    maturity: ReadMaturity
+    replays: ReplayUseCases
+    compliance: ComplianceUseCases
+    edges: EdgeUseCases
+
+
 def issuer(settings: Settings) -> TokenIssuer:
     """Return the local issuer of tokens, for development and demos."""
     return local_issuer(
@@ -147,11 +158,11 @@ def issuer(settings: Settings) -> TokenIssuer:
 
 @contextlib.asynccontextmanager
 async def compose(
-    settings: Settings, *, clock: Clock | None = None, ids: Ids | None = None
+    settings: Settings, *, clock: Clock | None = None, ids: Ids | None = None, policy: Opens = repository_policy
 ) -> AsyncIterator[ControlPlane]:
     """Compose a control plane over the state directory and take it down again.
 
-    Nothing is live yet: call ``resume`` or ``policy.sync``.
+    Nothing is live yet: call ``resume`` or ``policy.sync``. ``policy`` opens where policy comes from.
 
     Raises:
         InvalidRequestError: a setting does not fit.
@@ -161,33 +172,26 @@ async def compose(
     state = _private(settings.state_dir)
     clock, ids = clock or SystemClock(), ids or RandomIds()
     opa = await asyncio.to_thread(binary.locate, settings.engine_dir, given=settings.engine_path)
-    signer = open_key(_private(state / "keys"), BUNDLE_KEY)
+    _private(state / "keys")
     async with contextlib.AsyncExitStack() as closing:
         log = open_log(settings.log_path)
         closing.push_async_callback(log.close)
         publish = await _publishing(settings, log, closing)
         store = ActivationState(state / "activation.db")
         closing.callback(store.close)
+        source = await closing.enter_async_context(policy(Grounds(settings, opa, log, clock, ids)))
         pool = OpaEnginePool(
             engine=opa,
-            trust=Trust(signer.public_pem),
+            trust=source.trust,
             run_directory=settings.engine_run_dir,
             capacity=settings.max_engines,
         )
         closing.push_async_callback(pool.close)
         callers = closing.enter_context(authenticating(settings, clock))
-        repository = repository_of(settings)
-        builder = OpaBundleBuilder(
-            directory=state / "bundles",
-            library=library_root() / "rego",
-            signer=signer,
-            binary=lambda: opa.path,
-            compile_tables=compile_tables,
-        )
-        live = LivePolicy(repository=repository, builder=builder, pool=pool)
+        live = LivePolicy(repository=source.repository, builder=source.builder, pool=pool)
         switch = PolicySwitch(
-            repository=repository,
-            builder=builder,
+            repository=source.repository,
+            builder=source.builder,
             pool=pool,
             log=log,
             store=store,
@@ -198,8 +202,7 @@ async def compose(
         couriers = _couriers(settings)
         proofs = VoteProofs(SigningVoteKeys(open_key(state / "keys", VOTE_KEY)))
         approvals = ApprovalControl(log.approvals, proofs, ids, tuple(couriers))
-        activate, resume = Activate(switch), Resume(switch)
-        sync = Sync(switch, activate=activate, resume=resume)
+        following = source.follow(switch, live)
         yield ControlPlane(
             settings=settings,
             clock=clock,
@@ -215,6 +218,7 @@ async def compose(
                 deadline_seconds=settings.deadline_seconds,
                 read_records=_records,
                 controls=(
+                    *source.controls,
                     DelegationControl(log),
                     BudgetControl(log.budgets, ids, settings.reservation_seconds),
                     approvals,
@@ -225,17 +229,17 @@ async def compose(
             export=ExportEvidence(
                 log=log,
                 publish=publish,
-                bundles=builder,
+                bundles=source.builder,
                 signer=open_key(state / "keys", EVIDENCE_KEY),
                 clock=clock,
                 ids=ids,
                 pack=pack,
             ),
-            screen=Screen(live, log, clock, ids, settings.deadline_seconds, controls=(approvals,)),
-            policy=_policy_use_cases(builder, switch, activate, sync),
+            screen=Screen(live, log, clock, ids, settings.deadline_seconds, controls=(*source.controls, approvals)),
+            policy=following.use_cases,
             # Replays are composed apart from everything that acts.
             maturity=partial(
-                ReadMaturity, lambda: live.current().bundle, log.adoption, TreePlaces(repository), publish
+                ReadMaturity, lambda: live.current().bundle, log.adoption, TreePlaces(source.repository), publish
             ),
             agents=ReadAgents(lambda: live.current().bundle, log.agents, clock),
             approvals=ApprovalUseCases(
@@ -247,8 +251,8 @@ async def compose(
             notices=SendNotices(log, log.approvals, couriers, clock, ids, RandomChance()),
             grants=_granting(log, state, clock, ids),
             budgets=_budget_use_cases(log, clock, ids),
-            resume=resume,
-            poller=Poller(sync, interval_seconds=settings.poll_seconds),
+            resume=following.resume,
+            poller=Poller(following.sync, interval_seconds=settings.poll_seconds),
             reapers=_reapers(log, clock, ids),
             authenticator=callers,
         )
@@ -266,51 +270,72 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
     """
     listening = listeners(settings, SystemClock())
     async with compose(settings) as plane, replaying(settings) as replays:
-        await _begin(plane)
-        refusals = RecordRefusals(plane.log, plane.clock, plane.ids)
-        compliance = compliance_of(settings, replays, _watched(plane))
-        running = await serve(
-            Served(
-                decide=plane.decide,
-                explain=plane.explain,
-                screen=plane.screen,
-                policy=plane.policy,
-                agents=plane.agents,
-                maturity=plane.maturity(replays.reads, plane.clock),
-                approvals=plane.approvals,
-                grants=plane.grants,
-                budgets=plane.budgets,
-                log=plane.log,
-                publish=plane.publish,
-                export=replace(plane.export, mapped=compliance.check.decided),
-                replays=replays.use_cases,
-                compliance=compliance,
-                records=ExportRecords(plane.log, plane.publish.keys.origin, metadata.version("aisecops")),
-                authenticator=plane.authenticator,
-                note_refusal=refusals.note,
-                ids=plane.ids,
-                readiness=plane.problem,
-                max_in_flight=settings.max_in_flight,
-            ),
-            listening,
+        central = Central(
+            maturity=plane.maturity(replays.reads, plane.clock),
+            replays=replays.use_cases,
+            compliance=compliance_of(settings, replays, _watched(plane)),
+            edges=edge_use_cases(settings, plane.log, plane.live, clock=plane.clock, ids=plane.ids),
         )
-        committer = Committer(plane.publish, interval_seconds=settings.checkpoint_seconds)
-        standing = [
-            asyncio.create_task(plane.poller.run(), name="follow the policy repository"),
-            asyncio.create_task(committer.run(), name="commit to the log"),
-            asyncio.create_task(plane.expire.run(), name="end requests for approval"),
-            asyncio.create_task(plane.notices.run(), name="tell people of requests for approval"),
-            *(asyncio.create_task(reaper.run(), name=f"end overdue {reaper.what}") for reaper in plane.reapers),
-            asyncio.create_task(refusals.run(), name="record who was turned away"),
-        ]
-        try:
-            yield plane, running
-        finally:
-            for task in standing:
-                task.cancel()
-            await asyncio.gather(*standing, return_exceptions=True)
-            await running.stop(GRACE_SECONDS)
-            await refusals.flush()
+        async with running(plane, listening, central=central) as server:
+            yield plane, server
+
+
+@contextlib.asynccontextmanager
+async def running(
+    plane: ControlPlane,
+    listening: Listening,
+    *,
+    central: Central | None = None,
+    readiness: Callable[[], str] | None = None,
+    tasks: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] = MappingProxyType({}),
+) -> AsyncIterator[RunningServer]:
+    """Serve a control plane, with what it does by itself and the given ``tasks`` by name, while the block runs."""
+    await _begin(plane)
+    refusals = RecordRefusals(plane.log, plane.clock, plane.ids)
+    server = await serve(
+        Served(
+            decide=plane.decide,
+            explain=plane.explain,
+            screen=plane.screen,
+            policy=plane.policy,
+            agents=plane.agents,
+            maturity=central.maturity if central else None,
+            approvals=plane.approvals,
+            grants=plane.grants,
+            budgets=plane.budgets,
+            log=plane.log,
+            publish=plane.publish,
+            export=replace(plane.export, mapped=central.compliance.check.decided) if central else plane.export,
+            records=ExportRecords(plane.log, plane.publish.keys.origin, metadata.version("aisecops")),
+            replays=central.replays if central else None,
+            compliance=central.compliance if central else None,
+            authenticator=plane.authenticator,
+            note_refusal=refusals.note,
+            ids=plane.ids,
+            readiness=readiness or plane.problem,
+            max_in_flight=plane.settings.max_in_flight,
+            edges=central.edges if central else None,
+        ),
+        listening,
+    )
+    committer = Committer(plane.publish, interval_seconds=plane.settings.checkpoint_seconds)
+    standing = [
+        asyncio.create_task(plane.poller.run(), name="follow the policy"),
+        asyncio.create_task(committer.run(), name="commit to the log"),
+        asyncio.create_task(plane.expire.run(), name="end requests for approval"),
+        asyncio.create_task(plane.notices.run(), name="tell people of requests for approval"),
+        *(asyncio.create_task(reaper.run(), name=f"end overdue {reaper.what}") for reaper in plane.reapers),
+        asyncio.create_task(refusals.run(), name="record who was turned away"),
+        *(asyncio.create_task(run(), name=name) for name, run in tasks.items()),
+    ]
+    try:
+        yield server
+    finally:
+        for task in standing:
+            task.cancel()
+        await asyncio.gather(*standing, return_exceptions=True)
+        await server.stop(GRACE_SECONDS)
+        await refusals.flush()
 
 
 def witness_key(settings: Settings, name: str) -> NoteKey:
@@ -410,21 +435,6 @@ def _watched(plane: ControlPlane) -> Watched:
 def _granting(log: SqliteEventLog, state: Path, clock: Clock, ids: Ids) -> GrantUseCases:
     settlements = Settlements(log.budgets, ids)
     return grant_use_cases(log.grants, grant_key(state / "keys"), log, settlements=settlements, clock=clock, ids=ids)
-
-
-def _policy_use_cases(
-    builder: OpaBundleBuilder, switch: PolicySwitch, activate: Activate, sync: Sync
-) -> PolicyUseCases:
-    repository, live = switch.repository, switch.live
-    return PolicyUseCases(
-        activate=activate,
-        rollback=Rollback(switch),
-        sync=sync,
-        list_revisions=ListRevisions(repository, builder, live),
-        show_revision=ShowRevision(repository, builder, live),
-        status=live.status,
-        read_file=ReadPolicyFile(repository),
-    )
 
 
 def _budget_use_cases(log: SqliteEventLog, clock: Clock, ids: Ids) -> BudgetUseCases:

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -45,6 +45,28 @@ class Settings(BaseModel):
     engine_dir: Path = Field(default_factory=default_engine_dir, description="Where installed engines live.")
     engine_path: Path | None = Field(default=None, description="An OPA binary to use instead of an installed one.")
     repository: str = Field(default="", description="The policy repository: a path or a URL.")
+    profile: Literal["central", "edge"] = Field(
+        default="central", description="`central`, or `edge`: beside agents, with policy from a centre."
+    )
+    edge_id: str = Field(default="", description="At an edge: the id that its credential proves to the centre.")
+    centre: str = Field(default="", description="At an edge: the `host:port` of its centre.")
+    centre_bundle_key: Path | None = Field(
+        default=None, description="At an edge: the PEM public key that the centre signs with; nothing else counts."
+    )
+    centre_ca: Path | None = Field(
+        default=None, description="At an edge: the PEM authorities that the centre's certificate comes from."
+    )
+    centre_certificate: Path | None = Field(
+        default=None,
+        description="At an edge: the PEM certificate that says to the centre who it is. Read when renewed.",
+    )
+    centre_key: Path | None = Field(default=None, description="At an edge: the PEM private key of it.")
+    centre_token_file: Path | None = Field(
+        default=None, description="At an edge: a file with a token that says who it is. Read at every call."
+    )
+    reconcile_seconds: float = Field(
+        default=5.0, gt=0, le=86_400, description="At an edge: how often the centre is given what was recorded."
+    )
     branch: str = Field(default="main", description="The branch whose head is wanted live.")
     poll_seconds: float = Field(default=10.0, gt=0, le=86_400, description="How often the policy repository is read.")
     fetch_timeout_seconds: float = Field(
@@ -171,6 +193,11 @@ class Settings(BaseModel):
     def log_path(self) -> Path:
         """Return the audit log's file."""
         return self.state_dir / "audit.db"
+
+    @property
+    def edge_path(self) -> Path:
+        """Return the file of what an edge has of its centre."""
+        return self.state_dir / "edge.db"
 
     @property
     def checkpoint_path(self) -> Path:

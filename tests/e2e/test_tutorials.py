@@ -22,6 +22,7 @@ PAGES = [
     HOW_TO / "measure-adoption.md",
     HOW_TO / "show-auditors-the-controls.md",
     HOW_TO / "govern-an-mcp-client.md",
+    HOW_TO / "run-beside-an-agent.md",
     HOW_TO / "verify-grants-in-a-tool-server.md",
     HOW_TO / "screen-prompts-and-outputs.md",
     HOW_TO / "write-a-rule.md",

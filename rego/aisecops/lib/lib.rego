@@ -67,9 +67,10 @@ default mode := "enforce"
 # METADATA
 # description: |
 #   Whether what a rule finds is only observed: as the modes table says of the rule, else of its category, else of the
-#   agent. To observe somebody, policy must know who it is and what is asked.
+#   agent. To observe somebody, policy must know who it is and what is asked, and an edge must have the policy that counts.
 observes(rule) if {
 	not rule in {"plan.malformed", "identity.agent_unregistered"}
+	not startswith(rule, "edge.")
 	mode_of(rule) == "observe"
 	agent
 }

@@ -142,6 +142,8 @@ tables := {
 	"approvals": {"other": approval({}), "tools": {}},
 	"grants": {},
 	"limits": {"agents": {}, "tools": {}},
+	"edges": {},
+	"lease": {"centre_percent": 100},
 	"modes": {"observed": true, "rules": {}},
 	"costs": {
 		"tools": {},

@@ -40,6 +40,7 @@ _PEOPLE = ("ada=security", "grace=platform", "iris=secops", "omar=auditor")
     metavar="NAME=ROLE",
     help="A person or a machine, with one role or several (ada=security,auditor). May be given more than once.",
 )
+@click.option("--edge", "edges", multiple=True, metavar="NAME", help="An edge. May be given more than once.")
 @click.option("--name", "names", multiple=True, help="A host name or address that the server is reached by as well.")
 @click.option("--trust-domain", default="corp.example", show_default=True, help="That of the SPIFFE ids.")
 @click.option("--hours", type=click.IntRange(1, 24), default=12, show_default=True, help="How long they are valid.")
@@ -48,6 +49,7 @@ def ca(
     directory: Path,
     agents: tuple[str, ...],
     people: tuple[str, ...],
+    edges: tuple[str, ...],
     names: tuple[str, ...],
     trust_domain: str,
     hours: int,
@@ -55,8 +57,8 @@ def ca(
     """Make a local authority and certificates, so that a trial has real mutual TLS.
 
     DIR gets the authority (ca.pem, ca.key), the certificates of the control plane (server.pem), of agents
-    (agent/NAME.pem) and of people (person/NAME.pem), each with its key beside it; settings.yaml, with which 'aisecops
-    serve' demands them; and identities.yaml, which says who holds which role.
+    (agent/NAME.pem), of people (person/NAME.pem) and of edges (edge/NAME.pem), each with its key beside it;
+    settings.yaml, with which 'aisecops serve' demands them; and identities.yaml, which says who holds which role.
 
     Run it again to renew everybody; a running control plane takes the new certificates by itself. The authority's
     key lies in DIR, so whoever reads it can be anybody: for a trial on one machine, and nothing else.
@@ -72,6 +74,7 @@ def ca(
         people=dict(_person(text) for text in people or (_PEOPLE if fresh else ())),
         names=("localhost", "127.0.0.1", "::1", *names),
         hours=hours,
+        edges=edges,
     )
     trial = make_trial(directory, wish, SystemClock())
     show(_document(trial), lambda console: _draw(console, trial))

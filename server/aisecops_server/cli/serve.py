@@ -32,14 +32,18 @@ WITHOUT_POOL = "-event_engine_client,-event_engine_listener,-event_engine_for_al
     aisecops serve --repository ./policy
     aisecops serve --repository https://git.example/policy.git --branch main
     aisecops serve --listen-address 127.0.0.1:8443      on a TCP port of this machine as well
+    aisecops serve --profile edge --centre control.example:8443 --edge-id spiffe://corp.example/edge/shop-7
     AISECOPS_CONFIG=ca/settings.yaml aisecops serve --repository ./policy      over TLS, with client certificates
     """,
 )
 @click.option("--repository", help="The policy repository: a path or a URL.")
 @click.option("--branch", help="The branch whose head is wanted live.")
+@click.option("--profile", type=click.Choice(["central", "edge"]), help="What to be: a centre, or an edge of one.")
+@click.option("--centre", metavar="HOST:PORT", help="At an edge: where its centre is.")
+@click.option("--edge-id", metavar="ID", help="At an edge: the id that its credential proves to the centre.")
 @click.option("--listen-address", help="A host:port to serve on as well; beyond this machine it needs TLS.")
 @click.option("--ui-address", help="The host:port of the UI; empty for none.")
-@click.option("--poll-seconds", type=float, help="How often the policy repository is read.")
+@click.option("--poll-seconds", type=float, help="How often the policy repository is read, or the centre is asked.")
 def serve(**options: Any) -> ExitCode:
     """Run the control plane.
 
@@ -48,8 +52,14 @@ def serve(**options: Any) -> ExitCode:
 
     Beyond this machine it serves only over TLS with callers who are authenticated: 'aisecops dev ca' makes what a
     trial of that needs.
+
+    With --profile edge it decides beside agents by the last policy that its centre signed, also while the centre cannot
+    be reached, for as long as that policy allows. It needs no repository, and the centre records its log later.
     """
     settings = loaded(**options).settings
+    if settings.profile == "edge":
+        # The UI looks at what a centre has.
+        settings = settings.model_copy(update={"ui_address": ""})
     level = logging.ERROR if current().quiet else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
     os.environ.setdefault(GRPC_SWITCHES, WITHOUT_POOL)
@@ -58,14 +68,17 @@ def serve(**options: Any) -> ExitCode:
 
 
 async def _serve(settings: Settings) -> None:
-    from aisecops_server.bootstrap import serving  # noqa: PLC0415 - everything is composed, nothing before
+    # Everything is composed there, and nothing before.
+    from aisecops_server.bootstrap import serving  # noqa: PLC0415
+    from aisecops_server.bootstrap_edge import serving_edge  # noqa: PLC0415
     from aisecops_server.bootstrap_web import web  # noqa: PLC0415
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with serving(settings) as (plane, running), web(settings, plane, running) as ui:
+    serves = serving_edge if settings.profile == "edge" else serving
+    async with serves(settings) as (plane, running), web(settings, plane, running) as ui:
         for line in [*_greeting(plane, running), *_about_ui(settings, ui)]:
             say(line)
         await stop.wait()

@@ -17,6 +17,7 @@ from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.compiled_approvals import approvals, people, person_names, tool_demand
 from aisecops_server.domain.compiled_budgets import agent_bounds, costs, limits, tool_bounds
 from aisecops_server.domain.compiled_grants import narrowed_grant
+from aisecops_server.domain.edge_tables import Edges, edges, lease
 from aisecops_server.domain.maturity_table import MaturityTable
 from aisecops_server.domain.policy_tables import (
     OPTIONAL_TABLES,
@@ -68,6 +69,7 @@ def compile_tables(files: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         risk=_parse(RiskTable, "risk", files),
         vocabulary=_parse(Vocabulary, "vocabulary", files),
         screen=_parse(ScreenTable, "screen", files),
+        edges=_parse(Edges, "edges", files),
         maturity=_parse(MaturityTable, "maturity", files) if "maturity" in files else None,
     )
     require_known_names(tables)
@@ -88,6 +90,8 @@ def compile_tables(files: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         "risk": _risk(tables.risk),
         "vocabulary": tables.vocabulary.compiled(),
         "screen": tables.screen.compiled(),
+        "edges": edges(tables.edges),
+        "lease": _lease(tables.edges),
         "maturity": tables.maturity.compiled() if tables.maturity else {},
     }
 
@@ -102,6 +106,13 @@ def _parse(model: type[_Model], table: str, files: Mapping[str, JsonValue]) -> _
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise rejected(table, ".".join(str(part) for part in first["loc"]), told(first)) from error
+
+
+def _lease(table: Edges) -> JsonValue:
+    try:
+        return lease(table)
+    except ValueError as error:
+        raise rejected("edges", "", str(error)) from error
 
 
 def _modes(table: ModesTable) -> dict[str, JsonValue]:

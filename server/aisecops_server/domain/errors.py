@@ -95,6 +95,12 @@ class ApprovalNotUsableError(AisecopsError):
     reason = "APPROVAL_NOT_USABLE"
 
 
+class RecordsRefusedError(AisecopsError):
+    """What an edge sent does not continue what it sent before; ``metadata()["why"]`` says in one word why not."""
+
+    reason = "RECORDS_REFUSED"
+
+
 # The policy author must act.
 
 
@@ -123,6 +129,12 @@ class EngineUnavailableError(AisecopsError):
     """No engine answered in time."""
 
     reason = "ENGINE_UNAVAILABLE"
+
+
+class PolicyStaleError(AisecopsError):
+    """An edge's policy is older than it may be, so nothing is allowed by it; ``metadata()["age"]`` is in seconds."""
+
+    reason = "POLICY_STALE"
 
 
 class NoLiveRevisionError(AisecopsError):

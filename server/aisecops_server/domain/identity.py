@@ -19,6 +19,7 @@ class Role(StrEnum):
     APP = "app"
     AUDITOR = "auditor"
     TOOL = "tool"
+    EDGE = "edge"
 
 
 @dataclass(frozen=True, slots=True)

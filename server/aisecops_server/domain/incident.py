@@ -29,6 +29,8 @@ class IncidentKind(StrEnum):
     GRANT_REUSED = "grant_reused"
     GRANT_FORGED = "grant_forged"
     EXECUTED_AFTER_EXPIRY = "executed_after_expiry"
+    EDGE_HISTORY_REWRITTEN = "edge_history_rewritten"
+    EDGE_FOREIGN_AGENT = "edge_foreign_agent"
 
     @property
     def severity(self) -> Severity:
@@ -46,6 +48,8 @@ _SEVERITIES = {
     IncidentKind.OTHER_TOOL: Severity.CRITICAL,
     IncidentKind.OTHER_CALLER: Severity.CRITICAL,
     IncidentKind.GRANT_FORGED: Severity.CRITICAL,
+    IncidentKind.EDGE_HISTORY_REWRITTEN: Severity.CRITICAL,
+    IncidentKind.EDGE_FOREIGN_AGENT: Severity.CRITICAL,
     IncidentKind.OUT_OF_ORDER: Severity.MEDIUM,
 }
 _MESSAGES = {
@@ -58,6 +62,8 @@ _MESSAGES = {
     IncidentKind.GRANT_REUSED: "A grant was used a second time",
     IncidentKind.GRANT_FORGED: "What was presented as a grant is none that was issued here",
     IncidentKind.EXECUTED_AFTER_EXPIRY: "A call ran after its grant had ended",
+    IncidentKind.EDGE_HISTORY_REWRITTEN: "An edge sent another history than the one it had sent before",
+    IncidentKind.EDGE_FOREIGN_AGENT: "An edge allowed something to an agent that it is not registered for",
 }
 
 

@@ -14,12 +14,14 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic.json_schema import SkipJsonSchema
 
 from aisecops_server.domain.approval import GrantedApproval
 from aisecops_server.domain.budget import Usage
 from aisecops_server.domain.canonical import JsonValue as Json
 from aisecops_server.domain.canonical import canonical_bytes
 from aisecops_server.domain.decision import Mode
+from aisecops_server.domain.edge import EdgeStanding
 from aisecops_server.domain.grounding import Grounding
 from aisecops_server.domain.identity import Principal
 from aisecops_server.domain.plan import ExecutionPlan, ModelUsage, Step, usage_beyond
@@ -232,6 +234,22 @@ class UsagePart(_Part):
     reported: ReportedPart
 
 
+class EdgeBundlePart(_Part):
+    """The centre's last word that this policy is what counts."""
+
+    counter: int = Field(description="How often the centre had changed the live policy by then.")
+    age_seconds: int = Field(description="How long ago that was, counted so that no clock makes it less.")
+    lifetime_seconds: int = Field(description="How long it counts by the centre's signature.")
+
+
+class EdgePart(_Part):
+    """The edge that decides."""
+
+    id: str
+    clock_sound: bool = Field(description="Whether its machine's clock did not go back since that word.")
+    bundle: EdgeBundlePart
+
+
 class InputDocument(_Part):
     """The whole document."""
 
@@ -250,6 +268,9 @@ class InputDocument(_Part):
     history: list[PastStepPart]
     usage: UsagePart
     approvals: list[ApprovalPart]
+    edge: EdgePart | SkipJsonSchema[None] = Field(
+        default=None, description="Only where an edge decides; the centre's documents are without it."
+    )
     salt: str = Field(
         default="", description="Chance, so that the digest of an erased document gives nothing away. No rule reads it."
     )
@@ -272,6 +293,7 @@ class Circumstances:
     verified_links: tuple[bool, ...] = ()
     usage: Usage = field(default_factory=Usage)
     counted: tuple[ModelUsage, ...] = ()
+    edge: EdgeStanding | None = None
     salt: str = ""
 
 
@@ -313,6 +335,7 @@ def build(plan: ExecutionPlan, *, plan_hash: str, grounding: Grounding, circumst
                 "reported": _reported(usage_beyond(plan.model_usage, circumstances.counted)),
             },
             "approvals": [approval_json(approval) for approval in circumstances.approvals],
+            **({"edge": circumstances.edge.facts()} if circumstances.edge else {}),
             **salted(circumstances),
         }
     )

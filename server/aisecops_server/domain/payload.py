@@ -51,6 +51,8 @@ PAYLOAD_OF: Mapping[str, tuple[str, ...]] = {
     "decision.refused": ("plan_hash", "message", "metadata{}", "parts/*/digest"),
     "grant.issued": ("grants/*/plan_hash", "grants/*/arguments_sha256"),
     "grant.refused": ("presented_arguments_sha256",),
+    # What an edge recorded has a payload of its own, which its body commits to.
+    "edge.recorded": ("payload",),
     "execution": _CALL,
     "incident": (*_CALL, "expected", "found", "presented_arguments_sha256"),
 }

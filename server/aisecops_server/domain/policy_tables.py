@@ -12,6 +12,7 @@ from pydantic import Field, RootModel, model_validator
 
 from aisecops_server.domain.approval_tables import ApprovalsTable, PersonEntry
 from aisecops_server.domain.budget_tables import BudgetsTable, CostsTable
+from aisecops_server.domain.edge_tables import Edges
 from aisecops_server.domain.grant_tables import GrantEntry
 from aisecops_server.domain.maturity_table import MaturityTable
 from aisecops_server.domain.screen_table import ScreenTable
@@ -187,12 +188,13 @@ class PolicyTables(Entry):
     risk: RiskTable
     vocabulary: Vocabulary
     screen: ScreenTable = ScreenTable()
+    edges: Edges = Edges()
     maturity: MaturityTable | None = None
 
 
 TABLE_NAMES = tuple(PolicyTables.model_fields)
 # A repository may be without these; what they would say is then the most cautious that they can say.
-OPTIONAL_TABLES = ("screen", "maturity")
+OPTIONAL_TABLES = ("screen", "edges", "maturity")
 
 
 def _require_every(literal: object, given: Iterable[object]) -> None:

@@ -18,6 +18,8 @@ def require_known_names(tables: PolicyTables) -> None:
     _require_agents(tables)
     _require_limits(tables)
     _require_approvals(tables)
+    for name, edge in tables.edges.root.items():
+        _require_known("edges", f"{name}.agents", edge.agents, tables.agents.root)
 
 
 def _require_catalogue(tables: PolicyTables) -> None:

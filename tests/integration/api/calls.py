@@ -17,6 +17,8 @@ STREAMED = {
     "/aisecops.v1.ReplayService/WatchReplay": "answers",
     "/aisecops.v1.ApprovalService/Wait": "answers",
     "/aisecops.v1.ExecutionService/StreamIncidents": "answers",
+    "/aisecops.v1.EdgeService/GetBundle": "answers",
+    "/aisecops.v1.EdgeService/Reconcile": "both",
 }
 # Read off the descriptors of the whole package, so that a call that is new is asked for a credential as well.
 EVERY_CALL = [

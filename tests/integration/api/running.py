@@ -55,6 +55,7 @@ from tests.fakes.budgets import MemoryLedger
 from tests.fakes.checkpoints import publishing
 from tests.fakes.clock import FakeClock
 from tests.fakes.compliance import no_compliance
+from tests.fakes.edges import no_edges
 from tests.fakes.event_log import MemoryEventLog
 from tests.fakes.grants import NoGrants
 from tests.fakes.policy_engine import REVISION, RULE, FakeEngine
@@ -212,6 +213,7 @@ def served_by(
         ids=ids,
         readiness=lambda: reasons[0],
         max_in_flight=max_in_flight,
+        edges=no_edges(engine, COMMIT, open_key(keys.parent, "bundle"), log=log, clock=clock, ids=ids),
     )
 
 

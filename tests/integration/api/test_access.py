@@ -72,6 +72,11 @@ EXPECTED = {
     "ApprovalService/Wait": {Role.AGENT} | READERS,
     "ApprovalService/Vote": {Role.SECOPS, Role.SECURITY},
     "ApprovalService/Withdraw": {Role.AGENT, Role.SECOPS, Role.SECURITY},
+    "EdgeService/GetRelease": {Role.EDGE},
+    "EdgeService/GetBundle": {Role.EDGE},
+    "EdgeService/Enrol": {Role.EDGE},
+    "EdgeService/Reconcile": {Role.EDGE},
+    "EdgeService/ListEdges": READERS,
 }
 
 

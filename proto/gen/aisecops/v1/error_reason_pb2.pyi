@@ -64,6 +64,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ERROR_REASON_APPROVAL_NOT_USABLE: an approval does not stand for the plan, or takes no vote. Metadata: {"why": "expired"}."""
     ERROR_REASON_GRANT_NOT_USABLE: _ErrorReason.ValueType  # 20
     """ERROR_REASON_GRANT_NOT_USABLE: a grant does not open this call. Metadata: {"why": "reused", "grant": "grt-1.0"}."""
+    ERROR_REASON_POLICY_STALE: _ErrorReason.ValueType  # 21
+    """ERROR_REASON_POLICY_STALE: an edge's policy is older than it may be; nothing is allowed. Metadata: {"age": "7201"}."""
+    ERROR_REASON_RECORDS_REFUSED: _ErrorReason.ValueType  # 22
+    """ERROR_REASON_RECORDS_REFUSED: what an edge sent does not continue its log. Metadata: {"why": "gap", "expected": "17"}."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the `reason` of the google.rpc.ErrorInfo that comes with every error; its domain is `aisecops`."""
@@ -110,4 +114,8 @@ ERROR_REASON_APPROVAL_NOT_USABLE: ErrorReason.ValueType  # 19
 """ERROR_REASON_APPROVAL_NOT_USABLE: an approval does not stand for the plan, or takes no vote. Metadata: {"why": "expired"}."""
 ERROR_REASON_GRANT_NOT_USABLE: ErrorReason.ValueType  # 20
 """ERROR_REASON_GRANT_NOT_USABLE: a grant does not open this call. Metadata: {"why": "reused", "grant": "grt-1.0"}."""
+ERROR_REASON_POLICY_STALE: ErrorReason.ValueType  # 21
+"""ERROR_REASON_POLICY_STALE: an edge's policy is older than it may be; nothing is allowed. Metadata: {"age": "7201"}."""
+ERROR_REASON_RECORDS_REFUSED: ErrorReason.ValueType  # 22
+"""ERROR_REASON_RECORDS_REFUSED: what an edge sent does not continue its log. Metadata: {"why": "gap", "expected": "17"}."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -39,7 +39,30 @@ concerned if {
 #   The limits that concern the plan, of which is known what was used and from which it takes something: those of the
 #   agent and those that it shares, those of its session (of which the control plane has its own name), and those of the
 #   tools that it calls.
-limits := array.concat(
+limits := whole_limits if percent == 100
+
+limits := [leased(limit) | some limit in whole_limits] if percent < 100
+
+# METADATA
+# description: |
+#   The share of each limit that may be used here: where edges decide with a ledger of their own, each has the share that
+#   is leased to it, and the centre has what is left.
+default percent := 0
+
+percent := data.tables.edges[input.edge.id].budget_percent if input.edge
+
+percent := data.tables.lease.centre_percent if not input.edge
+
+# METADATA
+# description: The part of a limit that may be used here.
+leased(limit) := object.union(limit, {
+	"ask_above": floor((limit.ask_above * percent) / 100),
+	"charge": {"limit": floor((limit.charge.limit * percent) / 100)},
+})
+
+# METADATA
+# description: Those limits as the tables have them.
+whole_limits := array.concat(
 	[limit |
 		some limit in data.tables.limits.agents[input.principal.id].lasting
 		subjects[limit.charge.subject] == limit.charge.id

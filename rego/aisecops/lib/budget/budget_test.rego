@@ -79,3 +79,33 @@ test_where_budgets_are_observed_charges_refuse_nothing if {
 	found := budget.charges with input as testing.counted(three, {}) with data.tables as tables
 	[each.enforced | some each in found] == [false]
 }
+
+leasing(document, percents) := {each.limit | some each in found} if {
+	tables := object.union(testing.limiting([daily("calls")], {}), percents)
+	found := budget.charges with input as document with data.tables as tables
+}
+
+on_edge(id) := testing.but(testing.counted(three, {}), {"edge": {
+	"id": id,
+	"clock_sound": true,
+	"bundle": {"counter": 1, "age_seconds": 1, "lifetime_seconds": 60},
+}})
+
+shares := {"edges": {"shop": {"budget_percent": 25}}, "lease": {"centre_percent": 70}}
+
+test_an_edge_may_use_what_is_leased_to_it_and_the_centre_what_is_left if {
+	leasing(on_edge("shop"), shares) == {250}
+	leasing(testing.counted(three, {}), shares) == {700}
+}
+
+test_an_edge_to_which_nothing_is_leased_may_use_nothing if {
+	leasing(on_edge("other"), shares) == {0}
+	leasing(on_edge("shop"), {"edges": {"shop": {"budget_percent": 0}}}) == {0}
+}
+
+test_a_share_is_rounded_down if {
+	odd := testing.limiting([testing.limit("agent", "support", "calls", "day", 7)], {})
+	tables := object.union(odd, {"edges": {"shop": {"budget_percent": 50}}})
+	found := budget.limits with input as on_edge("shop") with data.tables as tables
+	[[each.charge.limit, each.ask_above] | some each in found] == [[3, 3]]
+}

@@ -28,7 +28,7 @@ from aisecops_server.ports import Clock
 SETTINGS_FILE = "settings.yaml"
 IDENTITIES_FILE = "identities.yaml"
 ADDRESS = "127.0.0.1:8443"
-_FOLDERS = ("agent", "person")
+_FOLDERS = ("agent", "person", "edge")
 _SETTINGS_NOTE = "# AISECOPS_CONFIG=<this file> aisecops serve ...\n"
 _IDENTITIES_NOTE = """\
 # people     roles by the SPIFFE id of a certificate (security, platform, secops, app, auditor)
@@ -46,6 +46,7 @@ class Wish:
     people: Mapping[str, Sequence[Role]]
     names: Sequence[str]
     hours: int
+    edges: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ def make_trial(directory: Path, wish: Wish, clock: Clock) -> Trial:
     people = dict(identities.get("people") or {}) | {
         str(_spiffe(domain, "person", name)): [role.value for role in roles] for name, roles in wish.people.items()
     }
+    people |= {str(_spiffe(domain, "edge", name)): [Role.EDGE.value] for name in wish.edges}
     authority.issue_server(wish.names, hours=wish.hours)
     callers = _callers(directory, domain, wish)
     holders = tuple(_holder(authority, caller, people.get(str(caller), ()), wish.hours) for caller in callers)
@@ -92,7 +94,7 @@ def make_trial(directory: Path, wish: Wish, clock: Clock) -> Trial:
 
 
 def _callers(directory: Path, domain: str, wish: Wish) -> list[SpiffeId]:
-    asked = {"agent": list(wish.agents), "person": list(wish.people)}
+    asked = {"agent": list(wish.agents), "person": list(wish.people), "edge": list(wish.edges)}
     there = {
         folder: sorted(path.stem for path in (directory / folder).glob("*.pem") if is_path(f"/{path.stem}"))
         for folder in _FOLDERS

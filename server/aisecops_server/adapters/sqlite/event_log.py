@@ -25,6 +25,7 @@ from aisecops_server.adapters.sqlite.approval_table import ApprovalTable
 from aisecops_server.adapters.sqlite.budget_table import MOST_OWNERS, BudgetTable
 from aisecops_server.adapters.sqlite.budgets import SqliteBudgets
 from aisecops_server.adapters.sqlite.changes import StateTable, StateTables
+from aisecops_server.adapters.sqlite.edge_table import EdgeTable, SqliteEdges
 from aisecops_server.adapters.sqlite.grant_reader import SqliteGrants
 from aisecops_server.adapters.sqlite.grant_table import GrantTable
 from aisecops_server.adapters.sqlite.nodes import NodeMemory, NodeReader
@@ -33,7 +34,7 @@ from aisecops_server.adapters.sqlite.readers import Readers
 from aisecops_server.adapters.sqlite.trace_list import trace_page
 from aisecops_server.adapters.sqlite.verification import Verification, startup_problem
 from aisecops_server.adapters.sqlite.writer import MOST_ENTRIES, Writer
-from aisecops_server.domain import approval_changes, budget_changes, grant_changes, notice
+from aisecops_server.domain import approval_changes, budget_changes, edge_log, grant_changes, notice
 from aisecops_server.domain.errors import AisecopsError, IntegrityError, InvalidRequestError, LogUnavailableError
 from aisecops_server.domain.event import Event, StoredEvent
 from aisecops_server.domain.merkle_proofs import consistency_path, inclusion_path, root_at
@@ -94,6 +95,7 @@ class SqliteEventLog:
         self.adoption = SqliteAdoption(readers)
         self.approvals = SqliteApprovals(readers, approvals)
         self.grants = SqliteGrants(readers)
+        self.edges = SqliteEdges(readers)
 
     async def append(self, record: DecisionRecord) -> Receipt:
         """Store one decision; durable when this returns."""
@@ -276,6 +278,7 @@ def open_log(path: Path, options: LogOptions = LogOptions()) -> SqliteEventLog:
         approval_changes.KIND: approvals,
         grant_changes.KIND: GrantTable(),
         notice.KIND: NoticeTable(),
+        edge_log.KIND: EdgeTable(),
     }
     try:
         writer, budgets = _writer(path, options, tables)

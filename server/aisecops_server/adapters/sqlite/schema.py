@@ -230,4 +230,23 @@ MIGRATIONS: tuple[str, ...] = (
     """
     CREATE TABLE payload (idx INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
     """,
+    # Edges: how far each is reconciled, and which bundle they are to have.
+    """
+    CREATE TABLE edge (
+        edge_id       TEXT PRIMARY KEY,
+        log_key       TEXT NOT NULL,
+        grant_keys    BLOB NOT NULL,
+        enrolled_at   INTEGER NOT NULL,
+        reconciled_at INTEGER NOT NULL,
+        size          INTEGER NOT NULL,
+        peaks         BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE edge_release (
+        id       INTEGER PRIMARY KEY CHECK (id = 1),
+        counter  INTEGER NOT NULL,
+        revision TEXT NOT NULL,
+        digest   TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX event_of_edges ON event (idx) WHERE type IN ('bundle.released', 'edge.enrolled', 'edge.recorded');
+    """,
 )

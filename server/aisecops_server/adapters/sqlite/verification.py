@@ -16,6 +16,7 @@ from aisecops_server.adapters.sqlite.agent_activity import check_agents
 from aisecops_server.adapters.sqlite.append import load_frontier
 from aisecops_server.adapters.sqlite.approval_verification import check_approvals
 from aisecops_server.adapters.sqlite.budget_verification import check_books
+from aisecops_server.adapters.sqlite.edge_table import check_edges
 from aisecops_server.adapters.sqlite.fault import Fault
 from aisecops_server.adapters.sqlite.grant_verification import check_grants
 from aisecops_server.adapters.sqlite.schema import SUBTREE_LEAVES
@@ -95,6 +96,7 @@ _DERIVED = (
     "vote",
     "notice",
     "execution_grant",
+    "edge",
 )
 
 _LEAVES_PER_REPORT = 16 * SUBTREE_LEAVES
@@ -218,6 +220,7 @@ class Verification:
         check_books(self._connection)
         check_approvals(self._connection)
         check_grants(self._connection)
+        check_edges(self._connection)
         self._progress(size, size)
 
     def _compare(self, stored: Frontier) -> None:

@@ -17,6 +17,7 @@ _ENFORCERS = frozenset({Role.AGENT, Role.TOOL})
 _REVOKERS = _CHANGERS | {Role.SECOPS}
 _EXPLAINERS = _READERS | {Role.AGENT, Role.APP}
 _REPLAYERS = frozenset({Role.SECURITY, Role.PLATFORM, Role.AUDITOR, Role.APP})
+_EDGES = frozenset({Role.EDGE})
 # Who runs the control plane or writes agents does not also agree to what they do.
 _VOTERS = frozenset({Role.SECOPS, Role.SECURITY})
 
@@ -80,6 +81,11 @@ ROLES_OF_CALL: Mapping[str, frozenset[Role]] = {
     "/aisecops.v1.ApprovalService/Wait": _READERS | {Role.AGENT},
     "/aisecops.v1.ApprovalService/Vote": _VOTERS,
     "/aisecops.v1.ApprovalService/Withdraw": _VOTERS | {Role.AGENT},
+    "/aisecops.v1.EdgeService/GetRelease": _EDGES,
+    "/aisecops.v1.EdgeService/GetBundle": _EDGES,
+    "/aisecops.v1.EdgeService/Enrol": _EDGES,
+    "/aisecops.v1.EdgeService/Reconcile": _EDGES,
+    "/aisecops.v1.EdgeService/ListEdges": _READERS,
 }
 
 

@@ -11,7 +11,7 @@ from aisecops.v1 import agent_pb2
 from aisecops.v1 import agent_service_pb2 as api
 
 from aisecops_server.domain.agent import Activity, Agent, Registration
-from aisecops_server.domain.errors import InvalidRequestError
+from aisecops_server.domain.errors import InvalidRequestError, NotFoundError
 from aisecops_server.domain.identifiers import is_agent_id
 from aisecops_server.entrypoints.grpc.decision_codec import timestamp
 from aisecops_server.entrypoints.grpc.maturity_codec import maturity_message
@@ -29,7 +29,7 @@ class AgentService:
     """The handlers of ``aisecops.v1.AgentService``."""
 
     agents: ReadAgents
-    maturity: ReadMaturity
+    maturity: ReadMaturity | None
 
     async def list_agents(self, request: bytes, _caller: Caller) -> api.ListAgentsResponse:
         """Answer ListAgents."""
@@ -55,6 +55,8 @@ class AgentService:
     async def how_far(self, request: bytes, _caller: Caller) -> api.GetMaturityResponse:
         """Answer GetMaturity."""
         asked = read_message(api.GetMaturityRequest, request)
+        if self.maturity is None:
+            raise NotFoundError("how far adoption is, the centre tells, and this is an edge", hint="Ask there")
         report = await self.maturity(agent_id=_agent_id(asked.agent_id, "agent_id") if asked.agent_id else "")
         return api.GetMaturityResponse(
             overall=maturity_message(report.overall),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from aisecops.v1 import (
     bundle_service_pb2,
     compliance_service_pb2,
     decision_service_pb2,
+    edge_service_pb2,
     evidence_service_pb2,
     execution_service_pb2,
     export_service_pb2,
@@ -34,6 +35,7 @@ from aisecops_server.entrypoints.grpc.budget_service import BudgetService, Budge
 from aisecops_server.entrypoints.grpc.bundle_service import BundleService, PolicyUseCases
 from aisecops_server.entrypoints.grpc.compliance_service import ComplianceService, ComplianceUseCases
 from aisecops_server.entrypoints.grpc.decision_service import DecisionService
+from aisecops_server.entrypoints.grpc.edge_service import EdgeService, EdgeUseCases
 from aisecops_server.entrypoints.grpc.evidence_service import EvidenceService
 from aisecops_server.entrypoints.grpc.execution_service import ExecutionService, GrantUseCases
 from aisecops_server.entrypoints.grpc.export_service import ExportService
@@ -68,20 +70,24 @@ _BUDGET = budget_service_pb2.DESCRIPTOR.services_by_name["BudgetService"].full_n
 _REPLAY = replay_service_pb2.DESCRIPTOR.services_by_name["ReplayService"].full_name
 _SCREEN = screen_service_pb2.DESCRIPTOR.services_by_name["ScreenService"].full_name
 _TRANSPARENCY = transparency_service_pb2.DESCRIPTOR.services_by_name["TransparencyService"].full_name
+_EDGE = edge_service_pb2.DESCRIPTOR.services_by_name["EdgeService"].full_name
 
 Methods = dict[str, "grpc.RpcMethodHandler[Any, Any]"]
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What the API offers: use cases, the log for reading, and who may come in."""
+    """What the API offers: use cases, the log for reading, and who may come in.
+
+    At an edge there is nothing that the centre alone can tell: no maturity, no replays, no compliance, no edges.
+    """
 
     decide: Decide
     explain: Explain
     screen: Screen
     policy: PolicyUseCases
     agents: ReadAgents
-    maturity: ReadMaturity
+    maturity: ReadMaturity | None
     approvals: ApprovalUseCases
     grants: GrantUseCases
     budgets: BudgetUseCases
@@ -89,13 +95,14 @@ class Served:
     publish: PublishCheckpoint
     export: ExportEvidence
     records: ExportRecords
-    replays: ReplayUseCases
-    compliance: ComplianceUseCases
+    replays: ReplayUseCases | None
+    compliance: ComplianceUseCases | None
     authenticator: Authenticator
     note_refusal: Callable[[Refusal], None]
     ids: Ids
     readiness: Readiness
     max_in_flight: int = 256
+    edges: EdgeUseCases | None = None
 
     @property
     def service_names(self) -> tuple[str, ...]:
@@ -110,12 +117,16 @@ class Served:
             _EXECUTION,
             _BUDGET,
             _INVESTIGATION,
-            _REPLAY,
             _AGENT,
             _SCREEN,
-            _COMPLIANCE,
             _EXPORT,
+            *self._central,
         )
+
+    @property
+    def _central(self) -> tuple[str, ...]:
+        offered = {_REPLAY: self.replays, _COMPLIANCE: self.compliance, _EDGE: self.edges}
+        return tuple(name for name, use_cases in offered.items() if use_cases is not None)
 
 
 def handlers(served: Served, gate: Gate) -> tuple[grpc.GenericRpcHandler, ...]:
@@ -133,11 +144,20 @@ def handlers(served: Served, gate: Gate) -> tuple[grpc.GenericRpcHandler, ...]:
         grpc.method_handlers_generic_handler(_EVIDENCE, _evidence_methods(served, gate)),
         grpc.method_handlers_generic_handler(_APPROVAL, _approval_methods(served, gate)),
         grpc.method_handlers_generic_handler(_INVESTIGATION, _investigation_methods(served, gate)),
-        grpc.method_handlers_generic_handler(_REPLAY, _replay_methods(served, gate)),
         grpc.method_handlers_generic_handler(_EXPORT, _export_methods(served, gate)),
-        grpc.method_handlers_generic_handler(_COMPLIANCE, _compliance_methods(served, gate)),
+        *(grpc.method_handlers_generic_handler(name, methods) for name, methods in _central(served, gate)),
         health.handler(),
     )
+
+
+def _central(served: Served, gate: Gate) -> Iterator[tuple[str, Methods]]:
+    """Yield the services that an edge is without."""
+    if served.replays is not None:
+        yield _REPLAY, _replay_methods(served.replays, gate)
+    if served.compliance is not None:
+        yield _COMPLIANCE, _compliance_methods(served.compliance, gate)
+    if served.edges is not None:
+        yield _EDGE, _edge_methods(served.edges, gate)
 
 
 def _decision_methods(served: Served, gate: Gate) -> Methods:
@@ -258,8 +278,8 @@ def _investigation_methods(served: Served, gate: Gate) -> Methods:
     }
 
 
-def _replay_methods(served: Served, gate: Gate) -> Methods:
-    service = ReplayService(served.replays, gate)
+def _replay_methods(replays: ReplayUseCases, gate: Gate) -> Methods:
+    service = ReplayService(replays, gate)
     place = f"/{_REPLAY}"
     return {
         # The candidate may have to be fetched and built first.
@@ -275,8 +295,8 @@ def _replay_methods(served: Served, gate: Gate) -> Methods:
     }
 
 
-def _compliance_methods(served: Served, gate: Gate) -> Methods:
-    service = ComplianceService(served.compliance)
+def _compliance_methods(compliance: ComplianceUseCases, gate: Gate) -> Methods:
+    service = ComplianceService(compliance)
     place = f"/{_COMPLIANCE}"
     return {
         "ListFrameworks": gate.unary(f"{place}/ListFrameworks", service.frameworks, Patience.WORK),
@@ -291,4 +311,16 @@ def _export_methods(served: Served, gate: Gate) -> Methods:
     return {
         "ExportEvents": gate.stream(f"{place}/ExportEvents", service.events),
         "ExportTraces": gate.stream(f"{place}/ExportTraces", service.traces),
+    }
+
+
+def _edge_methods(edges: EdgeUseCases, gate: Gate) -> Methods:
+    service = EdgeService(edges, gate)
+    place = f"/{_EDGE}"
+    return {
+        "GetRelease": gate.unary(f"{place}/GetRelease", service.release, Patience.WORK),
+        "GetBundle": gate.stream(f"{place}/GetBundle", service.bundle),
+        "Enrol": gate.unary(f"{place}/Enrol", service.enrol, Patience.WORK),
+        "Reconcile": gate.session(f"{place}/Reconcile", service.reconcile),
+        "ListEdges": gate.unary(f"{place}/ListEdges", service.list_edges, Patience.WORK),
     }

@@ -1,0 +1,120 @@
+"""Where a control plane gets its policy from and how it follows it: a Git repository, or at an edge the centre.
+
+Also what a centre offers to its edges, which stands on the same parts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+from aisecops_server.adapters.bundles.builder import OpaBundleBuilder
+from aisecops_server.adapters.git.create import library_root
+from aisecops_server.adapters.opa.binary import EngineBinary
+from aisecops_server.adapters.opa.profile import Trust
+from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
+from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
+from aisecops_server.bootstrap_replay import BUNDLE_KEY, repository_of
+from aisecops_server.domain.bundle import BundleStatus
+from aisecops_server.domain.compiled_tables import compile_tables
+from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
+from aisecops_server.entrypoints.grpc.edge_service import EdgeUseCases
+from aisecops_server.ports import BundleBuilder, Clock, Ids, PolicyRepository
+from aisecops_server.settings import Settings
+from aisecops_server.usecases.activate import Activate, PolicySwitch, Rollback
+from aisecops_server.usecases.controls import Control
+from aisecops_server.usecases.list_revisions import ListRevisions, ReadPolicyFile, ShowRevision
+from aisecops_server.usecases.live_policy import LivePolicy
+from aisecops_server.usecases.raise_incident import RaiseIncident
+from aisecops_server.usecases.reconcile_edges import ReconcileEdges
+from aisecops_server.usecases.release_bundle import ReleaseBundles
+from aisecops_server.usecases.sync import Resume, Sync
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """What a control plane stands on before it has a policy."""
+
+    settings: Settings
+    opa: EngineBinary
+    log: SqliteEventLog
+    clock: Clock
+    ids: Ids
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """How policy becomes live and follows its source."""
+
+    resume: Resume
+    sync: Callable[[], Awaitable[BundleStatus]]
+    use_cases: PolicyUseCases
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySource:
+    """Where revisions and bundles come from, whose bundles are believed, and what the source adds to decisions."""
+
+    repository: PolicyRepository
+    builder: BundleBuilder
+    trust: Trust
+    follow: Callable[[PolicySwitch, LivePolicy], Following]
+    controls: tuple[Control, ...] = ()
+
+
+Opens = Callable[[Grounds], contextlib.AbstractAsyncContextManager[PolicySource]]
+
+
+@contextlib.asynccontextmanager
+async def repository_policy(grounds: Grounds) -> AsyncIterator[PolicySource]:
+    """Give the policy repository of the settings, with bundles that are built and signed here.
+
+    Raises:
+        InvalidRequestError: no repository is set.
+    """
+    state, opa = grounds.settings.state_dir, grounds.opa
+    signer = open_key(state / "keys", BUNDLE_KEY)
+    repository = repository_of(grounds.settings)
+    builder = OpaBundleBuilder(
+        directory=state / "bundles",
+        library=library_root() / "rego",
+        signer=signer,
+        binary=lambda: opa.path,
+        compile_tables=compile_tables,
+    )
+
+    def follow(switch: PolicySwitch, live: LivePolicy) -> Following:
+        activate, resume = Activate(switch), Resume(switch)
+        sync = Sync(switch, activate=activate, resume=resume)
+        use_cases = PolicyUseCases(
+            activate=activate,
+            rollback=Rollback(switch),
+            sync=sync,
+            list_revisions=ListRevisions(repository, builder, live),
+            show_revision=ShowRevision(repository, builder, live),
+            status=live.status,
+            read_file=ReadPolicyFile(repository),
+        )
+        return Following(resume, sync, use_cases)
+
+    yield PolicySource(repository, builder, Trust(signer.public_pem), follow)
+
+
+def edge_use_cases(
+    settings: Settings, log: SqliteEventLog, live: LivePolicy, *, clock: Clock, ids: Ids
+) -> EdgeUseCases:
+    """Return what a centre offers to its edges."""
+    signer = open_key(settings.state_dir / "keys", BUNDLE_KEY)
+    return EdgeUseCases(
+        ReleaseBundles(lambda: live.live, log.edges, log, signer, clock, ids),
+        ReconcileEdges(
+            log,
+            log.edges,
+            lambda: live.current().bundle.tables,
+            verifies_ed25519,
+            clock,
+            ids,
+            RaiseIncident(log, clock, ids),
+        ),
+    )
