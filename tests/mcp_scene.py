@@ -110,6 +110,7 @@ APPROVALS = """
   desk/refund:
     always: true
 """
+REPLACED = ("modes",)
 ADDED = {
     "servers": SERVERS,
     "tools": TOOLS,
@@ -214,6 +215,9 @@ def amend(root: Path, *added: dict[str, str]) -> str:
     for part in added:
         for table, text in part.items():
             name = f"data/{table}.yaml"
+            if table in REPLACED:
+                tables[name] = text.encode()
+                continue
             before = tables.get(name) or (root / "policy" / name).read_bytes()
             tables[name] = before.rstrip() + b"\n" + text.encode()
     return commit_files(root / "policy", tables, message="Let MCP servers be used", at_seconds=1_790_000_001)

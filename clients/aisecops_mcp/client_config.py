@@ -1,8 +1,12 @@
-"""The configuration files of MCP clients: which servers they start."""
+"""The configuration files of MCP clients: which servers they start.
+
+Editors allow comments and trailing commas in them, so these are read over.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +14,9 @@ from aisecops_mcp.server_process import Command
 
 # Where the common clients keep their servers: desktop programs, editors.
 _PLACES = (("mcpServers",), ("servers",), ("mcp", "servers"), ("context_servers",))
+
+_SKIPPED = re.compile(r'("(?:[^"\\]|\\.)*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
+_TRAILING = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
 
 
 class ConfigError(Exception):
@@ -22,10 +29,7 @@ def commands_in(data: bytes) -> dict[str, Command]:
     Raises:
         ConfigError: there are none, or one cannot be understood.
     """
-    try:
-        found = json.loads(data)
-    except ValueError as error:
-        raise ConfigError(f"not JSON: {error}") from error
+    found = read_config(data)
     commands = {name: _command(name, entry) for name, entry in servers_in(found).items() if "command" in entry}
     if not commands:
         raise ConfigError(f"no server with a command under {' or '.join('.'.join(place) for place in _PLACES)}")
@@ -41,6 +45,23 @@ def servers_in(config: Any) -> Mapping[str, Mapping[str, Any]]:
         if isinstance(found, Mapping):
             return {name: entry for name, entry in found.items() if isinstance(entry, Mapping)}
     return {}
+
+
+def read_config(data: bytes) -> Any:
+    """Return a configuration, read over comments and trailing commas.
+
+    Raises:
+        ConfigError: it is not JSON besides.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+        return json.loads(_TRAILING.sub(_string_only, _SKIPPED.sub(_string_only, text)))
+    except ValueError as error:
+        raise ConfigError(f"not JSON: {error}") from error
+
+
+def _string_only(found: re.Match[str]) -> str:
+    return found[1] or ""
 
 
 def _command(name: str, entry: Mapping[str, Any]) -> Command:

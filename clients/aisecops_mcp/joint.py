@@ -10,13 +10,15 @@ from importlib import metadata
 from typing import Any
 
 from aisecops_mcp import jsonrpc
+from aisecops_mcp.definitions import Definitions
 from aisecops_mcp.jsonrpc import Message
-from aisecops_mcp.listing import LISTS, Access
+from aisecops_mcp.listing import LISTS, Access, take_in
 from aisecops_mcp.naming import Naming
 from aisecops_mcp.server_process import ServerGoneError, ServerProcess
 from aisecops_mcp.talk import Say
 
 Ask = Callable[[ServerProcess, Message, bytes], Awaitable[Message]]
+ERA = "io.modelcontextprotocol/"
 _PAGES = 100
 _START_SECONDS = 60.0
 
@@ -28,6 +30,7 @@ class Joint:
     servers: Mapping[str, ServerProcess]
     naming: Naming
     say: Say
+    definitions: Mapping[str, Definitions]
     _uris: dict[str, str] = field(default_factory=dict, init=False)
     _numbers: Iterator[int] = field(default_factory=itertools.count, init=False)
 
@@ -74,9 +77,11 @@ class Joint:
     async def listed(self, message: Message, access: Mapping[str, Access], _ask: Ask) -> bytes:
         """Return the lists of all servers as one page."""
         member, _ = LISTS[message.method]
-        pages = await asyncio.gather(*(self._entries(server, message.method) for server in self.servers.values()))
+        pages = await asyncio.gather(*(self.entries(server, message.method) for server in self.servers.values()))
         found: list[dict[str, Any]] = []
         for name, entries in zip(self.servers, pages, strict=True):
+            if message.method == "tools/list":
+                take_in(name, self.definitions[name], entries, self.say)
             for entry in access[name].kept(message.method, entries):
                 if isinstance(entry.get("uri"), str):
                     found.append(dict(entry))
@@ -86,18 +91,27 @@ class Joint:
         kept = [entry for entry in found if self._uris.get(entry.get("uri", ""), "-")]
         return jsonrpc.answer(message.id, {member: kept})
 
+    async def look(self, server: ServerProcess, message: Message) -> None:
+        """Read the definitions of a server's tools, on behalf of a request of the client."""
+        meta = message.params.get("_meta")
+        # Of the era of the request; progress of it is nobody's business.
+        era = {name: value for name, value in meta.items() if name.startswith(ERA)} if isinstance(meta, Mapping) else {}
+        entries = await self.entries(server, "tools/list", {"_meta": era} if era else {})
+        take_in(server.name, self.definitions[server.name], entries, self.say)
+
     def _claim(self, uri: str, server: str) -> None:
         if self._uris.setdefault(uri, server) != server:
             self.say(f"two servers have {uri!r}, so neither is asked for it")
             self._uris[uri] = ""
 
-    async def _entries(self, server: ServerProcess, method: str) -> list[Any]:
+    async def entries(self, server: ServerProcess, method: str, params: Mapping[str, Any] | None = None) -> list[Any]:
+        """Return all pages of a list; what cannot be read is left out and told of."""
         member, _ = LISTS[method]
         found: list[Any] = []
         cursor: Any = None
         for _ in range(_PAGES):
             try:
-                answer = await self._own(server, method, {"cursor": cursor} if cursor else {})
+                answer = await self._own(server, method, {**(params or {}), **({"cursor": cursor} if cursor else {})})
             except ServerGoneError as error:
                 self.say(str(error))
                 return found

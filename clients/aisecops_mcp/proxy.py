@@ -17,10 +17,11 @@ from aisecops_client import AisecopsClientError
 from aisecops_client.guarded import GrantedCall
 
 from aisecops_mcp import jsonrpc, telling
+from aisecops_mcp.definitions import CHANGED, Change, Definitions
 from aisecops_mcp.governor import Asked, Governor
 from aisecops_mcp.joint import Joint
 from aisecops_mcp.jsonrpc import MalformedError, Message, MessageId
-from aisecops_mcp.listing import LISTS, REQUESTS, Access
+from aisecops_mcp.listing import LISTS, REQUESTS, Access, take_in
 from aisecops_mcp.naming import Naming
 from aisecops_mcp.server_process import ServerGoneError, ServerProcess
 from aisecops_mcp.session import Session, ToldWronglyError
@@ -52,9 +53,11 @@ class Proxy:
     send: Callable[[bytes], None]
     say: Say
     call_seconds: float
+    pins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     session: Session = field(init=False)
     naming: Naming = field(init=False)
     joint: Joint = field(init=False)
+    definitions: Mapping[str, Definitions] = field(init=False)
     _answering: dict[MessageId, asyncio.Task[None]] = field(default_factory=dict, init=False)
     _forwarded: dict[MessageId, ServerProcess] = field(default_factory=dict, init=False)
     _asking: dict[MessageId, asyncio.Future[Message]] = field(default_factory=dict, init=False)
@@ -64,7 +67,10 @@ class Proxy:
         """Begin a session."""
         self.session = self.governor.session()
         self.naming = Naming(tuple(self.servers))
-        self.joint = Joint(self.servers, self.naming, self.say)
+        self.definitions = {
+            name: Definitions(dict(self.pins.get(name, {})), strict=bool(self.pins)) for name in self.servers
+        }
+        self.joint = Joint(self.servers, self.naming, self.say, self.definitions)
 
     # --- from the client ---------------------------------------------------------------------------------------
 
@@ -130,6 +136,10 @@ class Proxy:
             return jsonrpc.failure(message.id, jsonrpc.INVALID_PARAMS, "a call has a name and an object of arguments")
         name, bare = self.naming.split(shown)
         server = self.servers[name]
+        if not self.definitions[name].known:
+            await self.joint.look(server, message)
+        if change := self.definitions[name].change_of(bare):
+            await self._accepted(name, change)
 
         async def forward(call: GrantedCall) -> Message:
             changed: dict[str, Any] = {"name": bare}
@@ -139,6 +149,20 @@ class Proxy:
             return await self._ask(server, message, _with_params(message, changed))
 
         return await self._governed(message, f"{name}/{bare}", arguments, forward)
+
+    async def _accepted(self, server: str, change: Change) -> None:
+        """Have a changed definition accepted.
+
+        Raises:
+            CallDeniedError: it is not, or people have to look at it first.
+            AisecopsClientError: there is no decision about it.
+        """
+
+        async def forward(_call: GrantedCall) -> Message:
+            self.definitions[server].accept(change)
+            return jsonrpc.read(jsonrpc.answer(0, {}))
+
+        await self.governor.call(Asked(self.session, f"{server}/{CHANGED}", change.arguments, forward))
 
     async def _requested(self, message: Message) -> bytes:
         server, params = self.joint.route(message)
@@ -165,7 +189,9 @@ class Proxy:
         return await self.governor.call(Asked(self.session, tool, arguments, forward))
 
     async def _listed(self, message: Message) -> bytes:
-        access = {name: Access.of(name, await self.governor.tools(name)) for name in self.servers}
+        access = {
+            name: Access.of(name, await self.governor.tools(name), self.definitions[name]) for name in self.servers
+        }
         if self.naming.is_joint:
             return await self.joint.listed(message, access, self._ask)
         [server] = self.servers.values()
@@ -174,6 +200,8 @@ class Proxy:
         entries = answer.result.get(member)
         if answer.error is not None or not isinstance(entries, list):
             return answer.raw
+        if message.method == "tools/list":
+            take_in(server.name, self.definitions[server.name], entries, self.say)
         kept = access[server.name].kept(message.method, entries)
         # What this agent may see is not what another may.
         changed = {"cacheScope": "private"} if "cacheScope" in answer.result else {}
@@ -226,6 +254,8 @@ class Proxy:
         if message.id is not None:
             self._work(self._serve(server, message))
         elif message.method.startswith("notifications/"):
+            if message.method == "notifications/tools/list_changed":
+                self.definitions[server.name].known = False
             self.send(message.raw)
         else:
             self.say(f"the server {server.name} said {message.method!r}, which is no notification")

@@ -23,10 +23,11 @@ CALL_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """``message_bytes`` is the longest message that is taken from either side."""
+    """``message_bytes`` is the longest message that is taken; ``pins`` are digests by server and tool."""
 
     message_bytes: int = MESSAGE_BYTES
     call_seconds: float = CALL_SECONDS
+    pins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -64,7 +65,7 @@ async def serve(commands: Mapping[str, Command], governor: Governor, say: Say, b
     servers = {
         name: ServerProcess(name, command, heard, say, bounds.message_bytes) for name, command in commands.items()
     }
-    proxy = Proxy(servers, governor, output.send, say, bounds.call_seconds)
+    proxy = Proxy(servers, governor, output.send, say, bounds.call_seconds, bounds.pins)
     for server in servers.values():
         try:
             await server.start()

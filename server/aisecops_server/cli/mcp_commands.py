@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aisecops_mcp.server_process import Command
+    from aisecops_mcp.stdio import Bounds
 
-_ENVIRONMENT = click.option(
+ENVIRONMENT = click.option(
     "--environment", default="production", show_default=True, help="Where the effects of calls land."
 )
-_AGENT = click.option("--agent", default="", help="Be this agent, with a token of the local issuer.")
+AGENT = click.option("--agent", default="", help="Be this agent, with a token of the local issuer.")
 _SECONDS = click.option(
     "--call-seconds", type=click.FloatRange(min=0.1), default=300.0, show_default=True, help="How long a call may take."
 )
@@ -28,6 +29,13 @@ _BYTES = click.option(
     default=16 * 1024 * 1024,
     show_default=True,
     help="The longest message that is taken from either side.",
+)
+
+
+_PINS = click.option(
+    "--pins",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Definitions that hold (see 'aisecops mcp pin'); without it, those that were seen first.",
 )
 
 
@@ -45,8 +53,9 @@ _BYTES = click.option(
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="A client's configuration file whose servers are run instead.",
 )
-@_ENVIRONMENT
-@_AGENT
+@ENVIRONMENT
+@AGENT
+@_PINS
 @_SECONDS
 @_BYTES
 @click.argument("line", nargs=-1, type=click.UNPROCESSED, help="The server's command line, behind --.")
@@ -56,6 +65,7 @@ def proxy(
     servers: Path | None,
     environment: str,
     agent: str,
+    pins: Path | None,
     call_seconds: float,
     message_bytes: int,
     line: tuple[str, ...],
@@ -66,24 +76,11 @@ def proxy(
     decided before the server sees it, and the tools that the agent may not use are not listed. Who the agent is says
     its token or certificate.
     """
-    from aisecops_mcp.server_process import Command  # noqa: PLC0415
-
-    if bool(line) == (servers is not None):
-        raise click.UsageError("give either a server's command line behind --, or --servers FILE")
-    if servers is not None:
-        from aisecops_mcp.client_config import ConfigError, commands_in  # noqa: PLC0415
-
-        try:
-            commands = commands_in(servers.read_bytes())
-        except ConfigError as error:
-            raise click.UsageError(f"{servers}: {error}") from error
-    elif not name:
+    if line and servers is None and not name:
         raise click.UsageError("--name: say what policy calls the server, or use 'aisecops guard'")
-    else:
-        commands = {name: Command(line)}
-    return _serve(
-        commands, environment=environment, agent=agent, call_seconds=call_seconds, message_bytes=message_bytes
-    )
+    commands = commands_of(name, servers, line)
+    bounds = _bounds(message_bytes, call_seconds, pins)
+    return _serve(commands, environment=environment, agent=agent, bounds=bounds)
 
 
 @command(
@@ -94,27 +91,48 @@ def proxy(
     """,
 )
 @click.option("--name", default="", help="What policy calls the server; else it is read off the command.")
-@_ENVIRONMENT
-@_AGENT
+@ENVIRONMENT
+@AGENT
+@_PINS
 @_SECONDS
 @_BYTES
 @click.argument("line", nargs=-1, required=True, type=click.UNPROCESSED, help="The server's command line, behind --.")
 def guard(
-    *, name: str, environment: str, agent: str, call_seconds: float, message_bytes: int, line: tuple[str, ...]
+    *,
+    name: str,
+    environment: str,
+    agent: str,
+    pins: Path | None,
+    call_seconds: float,
+    message_bytes: int,
+    line: tuple[str, ...],
 ) -> ExitCode:
     """Run an MCP server so that every call of it is decided first.
 
     Whoever starts this speaks to it as to the server itself. It is 'aisecops mcp proxy' for one server.
     """
+    commands = commands_of(name or name_of(line), None, line)
+    bounds = _bounds(message_bytes, call_seconds, pins)
+    return _serve(commands, environment=environment, agent=agent, bounds=bounds)
+
+
+def commands_of(name: str, servers: Path | None, line: tuple[str, ...]) -> dict[str, Command]:
+    """Return the servers that a command line names: one by its own command, or those of a client's configuration.
+
+    Raises:
+        click.UsageError: both are given, or none, or a file is no configuration.
+    """
+    from aisecops_mcp.client_config import ConfigError, commands_in  # noqa: PLC0415
     from aisecops_mcp.server_process import Command  # noqa: PLC0415
 
-    return _serve(
-        {name or name_of(line): Command(line)},
-        environment=environment,
-        agent=agent,
-        call_seconds=call_seconds,
-        message_bytes=message_bytes,
-    )
+    if bool(line) == (servers is not None):
+        raise click.UsageError("give either a server's command line behind --, or --servers FILE")
+    if servers is None:
+        return {name: Command(line)}
+    try:
+        return commands_in(servers.read_bytes())
+    except ConfigError as error:
+        raise click.UsageError(f"{servers}: {error}") from error
 
 
 def name_of(line: tuple[str, ...]) -> str:
@@ -135,13 +153,21 @@ def name_of(line: tuple[str, ...]) -> str:
     return name
 
 
-def _serve(
-    commands: Mapping[str, Command], *, environment: str, agent: str, call_seconds: float, message_bytes: int
-) -> ExitCode:
+def _bounds(message_bytes: int, call_seconds: float, pins: Path | None) -> Bounds:
+    from aisecops_mcp.definitions import PinsError, pins_in  # noqa: PLC0415
+    from aisecops_mcp.stdio import Bounds  # noqa: PLC0415
+
+    try:
+        return Bounds(message_bytes, call_seconds, pins_in(pins.read_bytes()) if pins else {})
+    except PinsError as error:
+        raise click.UsageError(f"{pins}: {error}") from error
+
+
+def _serve(commands: Mapping[str, Command], *, environment: str, agent: str, bounds: Bounds) -> ExitCode:
     import asyncio  # noqa: PLC0415
 
     from aisecops_mcp.governor import Governor  # noqa: PLC0415
-    from aisecops_mcp.stdio import Bounds, serve  # noqa: PLC0415
+    from aisecops_mcp.stdio import serve  # noqa: PLC0415
     from aisecops_mcp.talk import say  # noqa: PLC0415
 
     from aisecops_server.cli.connection import connect_async  # noqa: PLC0415
@@ -150,7 +176,7 @@ def _serve(
     async def run() -> None:
         async with connect_async(agent=agent) as client:
             governor = Governor(client, environment=environment, renew=lambda: credential(agent))
-            await serve(commands, governor, say, Bounds(message_bytes, call_seconds))
+            await serve(commands, governor, say, bounds)
 
     try:
         asyncio.run(run())

@@ -7,24 +7,28 @@ import json
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from aisecops_mcp.definitions import digest_of, pins_written
 
 from tests.mcp_scene import DESK_AGENT, ROOT, Scene, scene
-from tests.mcp_servers.hostile import TOOLS
+from tests.mcp_servers.hostile import TOOLS, tool
 from tests.mcp_wire import Wire, wired
 
 pytestmark = pytest.mark.asyncio
 SERVER_FAILED, INVALID_REQUEST, PARSE_ERROR, METHOD_NOT_FOUND = -32011, -32600, -32700, -32601
 HOSTILE = (sys.executable, str(ROOT / "tests/mcp_servers/hostile.py"))
 ENTRY = "{description: Odd., effect: read, reach: internal, result_trust: internal}"
+OPENED = (*TOOLS, "shadow", "tools.changed")
 ODD = {
+    "approvals": "  odd/tools.changed: {always: true}\n",
     "servers": "\nodd: {description: Odd., owner: nobody, environments: [production], tools: catalogued}\n",
-    "tools": "".join(f"\nodd/{name}: {ENTRY}" for name in (*TOOLS, "shadow")) + "\n",
+    "tools": "".join(f"\nodd/{name}: {ENTRY}" for name in OPENED) + "\n",
     "capabilities": "\nodd.use:\n  description: Odd.\n  owner: nobody\n  risk: low\n  tools: ["
-    + ", ".join(f"odd/{name}" for name in (*TOOLS, "shadow"))
+    + ", ".join(f"odd/{name}" for name in OPENED)
     + "]\n",
     "agents": "    odd.use: {granted_by: nobody}\n",
 }
@@ -38,7 +42,7 @@ def odd() -> Iterator[Scene]:
 
 @pytest_asyncio.fixture
 async def wire(odd: Scene) -> AsyncIterator[Wire]:
-    async with wired(odd.proxy(*HOSTILE, name="odd", options=("--call-seconds", "5"))) as ends:
+    async with wired(odd.proxy(*HOSTILE, name="odd", options=("--call-seconds", "10"))) as ends:
         await ends.begin()
         yield ends
 
@@ -57,7 +61,7 @@ async def test_fifty_megabytes_are_withheld_and_the_next_call_works(wire: Wire) 
 async def test_a_server_that_hangs_costs_its_own_call_only(wire: Wire) -> None:
     wire.say({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "silent"}})
     assert said(await wire.call(2, "fine")) == "fine"
-    assert "gave no answer in 5 s" in (await wire.answer(1))["error"]["message"]
+    assert "gave no answer in 10 s" in (await wire.answer(1))["error"]["message"]
 
 
 async def test_a_server_that_dies_is_told_of_and_the_agent_survives(wire: Wire) -> None:
@@ -86,7 +90,32 @@ async def test_what_a_server_asks_for_that_nobody_knows_is_refused_to_it(wire: W
 
 async def test_a_name_that_two_tools_have_or_that_is_ours_is_shown_to_nobody(wire: Wire) -> None:
     answer = await wire.ask(1, "tools/list")
-    assert {tool["name"] for tool in answer["result"]["tools"]} == set(TOOLS)
+    assert {found["name"] for found in answer["result"]["tools"]} == set(TOOLS)
+
+
+async def test_a_definition_that_changes_is_kept_back_until_people_approve_it(odd: Scene, wire: Wire) -> None:
+    listed = await wire.ask(1, "tools/list")
+    assert "morphs" in {found["name"] for found in listed["result"]["tools"]}
+    assert said(await wire.call(2, "morphs")) == "morphed 1 times"
+    # Nobody listed anew, and the server has said that something changed: the next call knows already.
+    pending = await wire.call(3, "morphs")
+    assert "people have to approve" in said(pending)
+    assert "morphs" not in {found["name"] for found in (await wire.ask(4, "tools/list"))["result"]["tools"]}
+    await odd.answer(pending["result"]["_meta"]["aisecops/decision"]["approvalId"])
+    assert said(await wire.call(5, "morphs")) == "morphed 2 times"
+    asked = await odd.events("grant.redeemed")
+    assert "odd/tools.changed" in {event["details"]["tool"] for event in asked}
+
+
+async def test_with_a_file_of_pins_only_what_is_in_it_is_shown(odd: Scene, tmp_path: Path) -> None:
+    pins = tmp_path / "pins.json"
+    wanted = {"fine": digest_of(tool("fine")), "dies": "0" * 64}
+    pins.write_text(pins_written({"odd": wanted}), encoding="utf-8")
+    async with wired(odd.proxy(*HOSTILE, name="odd", options=("--pins", str(pins)))) as ends:
+        await ends.begin()
+        assert said(await ends.call(1, "fine")) == "fine"
+        assert "people have to approve" in said(await ends.call(2, "dies"))
+        assert [found["name"] for found in (await ends.ask(3, "tools/list"))["result"]["tools"]] == ["fine"]
 
 
 async def test_instructions_in_an_error_are_passed_on_as_data(wire: Wire) -> None:
@@ -144,10 +173,10 @@ async def test_a_client_that_hangs_up_leaves_no_process_behind(odd: Scene) -> No
     async with wired(odd.proxy(*HOSTILE, name="odd")) as ends:
         await ends.begin()
         ends.say({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "silent"}})
-        assert said(await ends.call(2, "fine")) == "fine"
+        assert (await ends.hear())["method"] == "notifications/message"
     assert ends.process.returncode == 0
-    expected = (await odd.events("execution.failed"))[-1]
-    assert expected["details"]["failure"] == "CancelledError"
+    # It was told of the call that nobody waits for any more.
+    assert (await odd.events("execution.failed"))[-1]["details"]["tool"] == "odd/silent"
 
 
 async def test_a_proxy_that_is_asked_to_end_ends_well(odd: Scene) -> None:
