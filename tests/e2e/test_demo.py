@@ -82,6 +82,16 @@ def test_the_demo_ends_well_and_shows_every_decision(kept: Kept) -> None:
         assert part in kept.shown.out
 
 
+def test_the_demo_governs_a_real_mcp_server_that_knows_nothing_of_it(kept: Kept) -> None:
+    flat = " ".join(kept.shown.out.split())
+    for part in (
+        "✓ an MCP client is shown the tools read, comment its server has purge as well",
+        "✓ read and comment were decided, granted and made tickets/read, tickets/comment",
+        "✕ purge never reached the server",
+    ):
+        assert part in flat
+
+
 def test_the_demo_shows_who_how_much_with_whose_consent_and_that_exactly_that_is_done(kept: Kept) -> None:
     flat = " ".join(kept.shown.out.split())
     for part in (

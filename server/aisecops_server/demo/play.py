@@ -19,6 +19,7 @@ from aisecops_server.demo.controls import play_controls
 from aisecops_server.demo.scenario import Scenario
 from aisecops_server.demo.screen import Screen
 from aisecops_server.demo.stage import Stage
+from aisecops_server.demo.tool_server import play_tool_server
 from aisecops_server.domain.words import counted, short_revision
 
 
@@ -42,7 +43,7 @@ async def play(screen: Screen, stage: Stage, cast: Sequence[Scenario]) -> Played
         first = await _first_round(screen, agents, cast)
         screen.summary(first)
         screen.act(3, "Runtime controls: who, how much, with whose consent")
-        controlled = await play_controls(screen, stage)
+        controlled = [*await play_controls(screen, stage), *await play_tool_server(screen, stage)]
         screen.act(4, "A person changes one table of the policy")
         changed = await _change(screen, stage)
         screen.act(5, "The same plans again")

@@ -142,6 +142,13 @@ class Stage:
         path.chmod(0o600)
         return path
 
+    def agent_token_file(self, agent: str) -> Path:
+        """Return a file with a token of an agent."""
+        path = self.place.root / f"{agent.rpartition('/')[2]}.token"
+        _write(path, self.token(agent))
+        path.chmod(0o600)
+        return path
+
     @asynccontextmanager
     async def agents(self, names: Iterable[str]) -> AsyncIterator[Mapping[str, AsyncClient]]:
         """Yield a client for each agent, each with a token of its own."""
