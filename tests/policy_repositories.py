@@ -73,6 +73,13 @@ class Clone:
         shutil.rmtree(first.path)
         return cls(remote, cls._cloned(remote, root / "clone"))
 
+    @classmethod
+    def of(cls, repository: Path, root: Path) -> Clone:
+        """Make a bare remote of what a repository has, and a clone of it."""
+        remote = root / "remote.git"
+        Remote(repository).git("clone", "--quiet", "--bare", str(repository), str(remote))
+        return cls(remote, cls._cloned(remote, root / "clone"))
+
     @staticmethod
     def _cloned(remote: Path, path: Path) -> Remote:
         path.mkdir(parents=True)

@@ -82,9 +82,11 @@ def settings_in(root: Path, engine: Path | None = None) -> Settings:
     )
 
 
-async def record(root: Path, *, times: int = 1, only: Sequence[str] = ()) -> Recorded:
-    """Decide the demo's plans, ``times`` over, on the shipped policy, and stop the control plane again."""
-    first = create_policy_repository(root / "policy", at_seconds=AT)
+async def record(
+    root: Path, *, times: int = 1, only: Sequence[str] = (), files: Mapping[str, bytes] | None = None
+) -> Recorded:
+    """Decide the demo's plans, ``times`` over, on the shipped policy or ``files``, and stop the control plane again."""
+    first = create_policy_repository(root / "policy", at_seconds=AT, files=files)
     recorded = Recorded(root, settings_in(root), first)
     cast = [scenario for scenario in scenarios() if not only or scenario.id in only]
     async with compose(recorded.settings) as plane:

@@ -51,6 +51,6 @@ def compliance_of(settings: Settings, replays: Replaying, watched: Watched) -> C
         parse=parse_yaml,
         checks=LIVE_CHECKS,
         run_checks=checks,
-        kinds=replays.history,
+        kinds=replays.log,
     )
     return ComplianceUseCases(check, watched.live)

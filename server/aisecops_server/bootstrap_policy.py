@@ -16,18 +16,20 @@ from importlib import metadata
 from pathlib import Path
 
 from aisecops_server.adapters.bundles.checks.build_check import BuildCheck
-from aisecops_server.adapters.bundles.checks.changes_check import ChangesCheck
+from aisecops_server.adapters.bundles.checks.changes_check import ChangesCheck, facts_of_rules
 from aisecops_server.adapters.bundles.checks.code_owners import PLACES
 from aisecops_server.adapters.bundles.checks.compile_check import CompileCheck
 from aisecops_server.adapters.bundles.checks.conftest_check import ConftestCheck
+from aisecops_server.adapters.bundles.checks.cost import MeasureCost
 from aisecops_server.adapters.bundles.checks.format_check import FormatCheck
 from aisecops_server.adapters.bundles.checks.golden_check import GoldenCheck
 from aisecops_server.adapters.bundles.checks.lint_check import LintCheck
 from aisecops_server.adapters.bundles.checks.memory import FileMemory
+from aisecops_server.adapters.bundles.checks.rule_reader import ReadRules
 from aisecops_server.adapters.bundles.checks.rules_check import RulesCheck
 from aisecops_server.adapters.bundles.checks.test_check import TestCheck
 from aisecops_server.adapters.bundles.checks.workshop import Workshops
-from aisecops_server.adapters.bundles.layout import Library
+from aisecops_server.adapters.bundles.layout import Library, table_files
 from aisecops_server.adapters.bundles.opa_cli import OpaCli
 from aisecops_server.adapters.bundles.policy_reader import OpaPolicyReader
 from aisecops_server.adapters.bundles.working_copy import read_working_copy
@@ -37,11 +39,13 @@ from aisecops_server.adapters.git.create import library_root, shipped_policy
 from aisecops_server.adapters.opa import binary
 from aisecops_server.adapters.signing.keys import open_key
 from aisecops_server.adapters.system import SystemClock
+from aisecops_server.domain.accepted_flips import Accepted, AcceptedFlips, Gates
 from aisecops_server.domain.bundle import PolicyTree
 from aisecops_server.domain.compiled_tables import compile_tables
 from aisecops_server.domain.dated_entry import read_entries
+from aisecops_server.domain.impact import Policies
 from aisecops_server.domain.policy_draft import drafted_tree
-from aisecops_server.domain.policy_paths import WAIVERS
+from aisecops_server.domain.policy_paths import ACCEPTED_FLIPS, GATES, WAIVERS
 from aisecops_server.domain.waivers import Waiver, Waivers
 from aisecops_server.ports import Clock
 from aisecops_server.ports.checking import CheckedPolicy
@@ -51,6 +55,8 @@ from aisecops_server.usecases.compare_policies import CompareMeanings
 
 CONFTEST = "conftest"
 _KEY = "check"
+# Tests of a whole library, on a machine that does other things too.
+_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,8 @@ class Checking:
     check: CheckPolicy
     formatter: FormatCheck
     build: BuildCheck
+    cost: MeasureCost
+    rules: ReadRules
     clock: Clock
 
     @property
@@ -79,7 +87,7 @@ async def checking(
         RepositoryUnavailableError: the installation carries no policy library.
     """
     opa = (await asyncio.to_thread(binary.locate, settings.engine_dir, given=settings.engine_path)).path
-    cli, root = OpaCli(lambda: opa), library_root()
+    cli, root = OpaCli(lambda: opa, timeout_seconds=_SECONDS), library_root()
     library = Library.load(root / "rego")
     workshops = Workshops(library)
     formatter, lint = FormatCheck(cli, workshops), LintCheck(cli, workshops, library=library)
@@ -104,7 +112,10 @@ async def checking(
     memory = FileMemory(remember or settings.engine_dir.parent / "checks")
     product = f"{metadata.version('aisecops')} {library.digest} {await asyncio.to_thread(_identity, opa)}"
     try:
-        yield Checking(CheckPolicy(checks, memory, made, product), formatter, build, made)
+        cost = MeasureCost(cli, library=library, compile_tables=compile_tables)
+        yield Checking(
+            CheckPolicy(checks, memory, made, product), formatter, build, cost, ReadRules(cli, workshops), made
+        )
     finally:
         await workshops.close()
 
@@ -155,6 +166,42 @@ def waivers_of(tree: PolicyTree) -> tuple[Waiver, ...]:
         return ()
     content = parse_yaml(WAIVERS, tree.files[WAIVERS])
     return tuple(read_entries(WAIVERS, content if content is not None else [], Waivers).root)
+
+
+def gates_of(tree: PolicyTree) -> Gates:
+    """Return the gates of a policy; one without any has the cautious ones.
+
+    Raises:
+        BundleRejectedError: they cannot be read.
+    """
+    content = parse_yaml(GATES, tree.files[GATES]) if GATES in tree.files else {}
+    return read_entries(GATES, content, Gates)
+
+
+def accepted_of(tree: PolicyTree, base: PolicyTree) -> Accepted:
+    """Return the flips that a policy accepts, and those that its base has already.
+
+    Raises:
+        BundleRejectedError: they cannot be read.
+    """
+    found = []
+    for each in (tree, base):
+        content = parse_yaml(ACCEPTED_FLIPS, each.files[ACCEPTED_FLIPS]) if ACCEPTED_FLIPS in each.files else []
+        found.append(tuple(read_entries(ACCEPTED_FLIPS, content, AcceptedFlips).root))
+    return Accepted(*found)
+
+
+def policies_of(base: PolicyTree) -> Policies:
+    """Return what is known of a base without evaluating: severities of its rules, tenants of its agents, its gates.
+
+    Raises:
+        BundleRejectedError: its files cannot be read.
+    """
+    agents = next((parse_yaml(path, base.files[path]) for name, path in table_files(base) if name == "agents"), {})
+    listed = agents.items() if isinstance(agents, dict) else ()
+    tenants = {str(agent): str(entry.get("tenant", "default")) for agent, entry in listed if isinstance(entry, dict)}
+    severities = {rule: facts.severity for rule, facts in facts_of_rules(base).items()}
+    return Policies(severities, tenants, gates_of(base))
 
 
 def _is_own(path: str, text: bytes, shipped: dict[str, bytes]) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from aisecops_server.adapters.bundles.builder import OpaBundleBuilder
 from aisecops_server.adapters.bundles.opa_cli import OpaCli
 from aisecops_server.adapters.bundles.policy_reader import OpaPolicyReader
+from aisecops_server.adapters.corpus.corpus_file import CorpusHistory
 from aisecops_server.adapters.git.create import library_root
 from aisecops_server.adapters.git.mirror import GitRepository
 from aisecops_server.adapters.opa import binary
@@ -27,7 +28,7 @@ from aisecops_server.adapters.system import SystemClock
 from aisecops_server.domain.compiled_tables import compile_tables
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.entrypoints.grpc.replay_service import ReplayUseCases
-from aisecops_server.ports import Clock, Signer
+from aisecops_server.ports import Clock, PolicyRepository, Signer
 from aisecops_server.ports.replay import ReplayStore
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.attribute_change import AttributeChange
@@ -37,6 +38,7 @@ from aisecops_server.usecases.compare_policies import CompareMeanings
 from aisecops_server.usecases.compare_revisions import CompareRevisions
 from aisecops_server.usecases.evaluate_documents import EvaluateDocuments
 from aisecops_server.usecases.explain_change import ExplainChange, Judges, SeekOtherwise
+from aisecops_server.usecases.export_corpus import ExportCorpus
 from aisecops_server.usecases.judge_decisions import JudgeDecisions
 from aisecops_server.usecases.offer_grant import OfferGrant
 from aisecops_server.usecases.read_replays import ReadReplays
@@ -52,9 +54,12 @@ _PATIENCE = 10
 
 @dataclass(frozen=True, slots=True)
 class Replaying:
-    """Everything about replay that a process can do, composed. ``given_engine`` names the binary that was given."""
+    """Everything about replay that a process can do, composed. ``given_engine`` names the binary that was given.
 
-    history: SqliteHistory
+    ``log`` is the history when it is a log's, and no corpus's.
+    """
+
+    history: SqliteHistory | CorpusHistory
     runs: RunReplays
     reads: ReadReplays
     why: ExplainChange
@@ -64,6 +69,16 @@ class Replaying:
     engines: OpaEngines
     fidelity: CheckFidelity
     given_engine: str = ""
+
+    @property
+    def log(self) -> SqliteHistory | None:
+        """Return the history when it is a log's, and no corpus's."""
+        return self.history if isinstance(self.history, SqliteHistory) else None
+
+    @property
+    def export(self) -> ExportCorpus:
+        """Return what takes recorded decisions along."""
+        return ExportCorpus(self.history, self.policies, self.engines, self.why.judges.evaluate)
 
     @property
     def use_cases(self) -> ReplayUseCases:
@@ -79,17 +94,20 @@ async def replaying(
     niceness: int = NICENESS,
     engine: Path | None = None,
     part_decisions: int = PART_DECISIONS,
+    corpus: CorpusHistory | None = None,
+    repository: PolicyRepository | None = None,
 ) -> AsyncIterator[Replaying]:
     """Compose replay over the state directory of ``settings`` and take it down again.
 
-    ``engine`` is a binary that may be asked for besides the installed ones, by the name that it gets.
+    ``engine`` is a binary that may be asked for besides the installed ones, by the name that it gets. A ``corpus`` is
+    replayed instead of the log, and a ``repository`` read instead of that of ``settings``.
 
     Raises:
         InvalidRequestError: a setting does not fit.
         EngineUnavailableError: there is no usable engine.
         LogUnavailableError: there is no log to read.
     """
-    history = open_history(settings.log_path)
+    history = corpus or open_history(settings.log_path)
     async with contextlib.AsyncExitStack() as closing:
         closing.push_async_callback(history.close)
         state = settings.state_dir
@@ -107,7 +125,7 @@ async def replaying(
         given = engines.add(await asyncio.to_thread(binary.examine, engine, source="given path")) if engine else ""
         store = SqliteReplayStore(state / "replay" / "replay.db")
         closing.push_async_callback(store.close)
-        repository = repository_of(settings)
+        repository = repository or repository_of(settings)
         policies = ResolvePolicy(
             repository=repository,
             builder=_builder(state / "bundles", signer, opa.path),

@@ -15,6 +15,7 @@ PAGES = [
     *sorted((ROOT / "docs/tutorials").glob("*.md")),
     HOW_TO / "audit-the-log.md",
     HOW_TO / "authenticate-agents-and-people.md",
+    HOW_TO / "change-policy-in-a-pull-request.md",
     HOW_TO / "control-cost-with-budgets.md",
     HOW_TO / "export-evidence.md",
     HOW_TO / "export-to-a-siem.md",

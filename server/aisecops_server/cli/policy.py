@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aisecops_server.cli.tree import Entry, group
 
+_HERE = "aisecops_server.cli"
 _CHECKS = "aisecops_server.cli.policy_checks"
 _FILES = "aisecops_server.cli.policy_files"
 
@@ -21,7 +22,11 @@ policy = group(
         "conftest": Entry(f"{_CHECKS}:conftest", "Check the conditions over tables and manifests."),
         "test": Entry(f"{_CHECKS}:test", "Run the tests, and see which lines none runs."),
         "rules": Entry(f"{_CHECKS}:rules", "Check that tests notice when a rule never or always fires."),
-        "golden": Entry(f"{_CHECKS}:golden", "Decide the golden cases."),
+        "impact": Entry(f"{_HERE}.policy_impact:impact", "Say what a change would have done to recorded decisions."),
+        "corpus": Entry(f"{_HERE}.policy_corpus:corpus", "Take recorded decisions along, without their private words."),
+        "golden": Entry(f"{_HERE}.policy_golden:golden", "Decide golden cases, and make them of real decisions."),
+        "why": Entry(f"{_HERE}.policy_rules:why", "Say what a rule is for, who owns it, and how often it was found."),
+        "catalogue": Entry(f"{_HERE}.policy_rules:catalogue", "Write pages of all rules of a revision."),
         "build": Entry(f"{_CHECKS}:build", "Build and sign the bundle, and keep it."),
         "changes": Entry(f"{_CHECKS}:changes", "Say what changed in meaning, and what was taken away."),
     },

@@ -12,6 +12,7 @@ import click
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.invocation import Command, command
 from aisecops_server.cli.output import say, show
+from aisecops_server.cli.spelling import camel_case
 from aisecops_server.domain.policy_check import CheckName
 
 if TYPE_CHECKING:
@@ -78,19 +79,19 @@ def fmt(*, write: bool, **asked: Any) -> ExitCode:
     """Check that Rego is formatted as the engine formats it. Exit code 3 when it is not."""
     if not write:
         return _checked([CheckName.FORMAT], asked)
-    written = _run(lambda checking: _formatted(checking, asked["directory"]))
+    written = run_checking(lambda checking: _formatted(checking, asked["directory"]))
     show({"written": written}, lambda console: console.print("\n".join(written) or "nothing to format"))
     return ExitCode.OK
 
 
-def _verb(name: str, check_name: CheckName, text: str) -> Command:
+def _verb(name: str, check_name: CheckName, text: str, group: str = "policy") -> Command:
     """Return the command that runs one check alone."""
 
     def run(**asked: Any) -> ExitCode:
         return _checked([check_name], asked)
 
     run.__doc__ = f"{text} {_CODES}"
-    return command(name, examples=f"aisecops policy {name}")(_common(run))
+    return command(name, examples=f"aisecops {group} {name}")(_common(run))
 
 
 compile_ = _verb("compile", CheckName.COMPILE, "Check that tables fit their models and Rego compiles.")
@@ -98,7 +99,7 @@ lint = _verb("lint", CheckName.LINT, "Check what rules say of themselves, what t
 conftest = _verb("conftest", CheckName.CONFTEST, "Check the conditions over tables, manifest and gates.")
 test = _verb("test", CheckName.TEST, "Run the tests of the policy's own rules, and see which lines none runs.")
 rules = _verb("rules", CheckName.RULES, "Check that tests notice when a rule never fires, or always does.")
-golden = _verb("golden", CheckName.GOLDEN, "Decide the golden cases.")
+golden = _verb("run", CheckName.GOLDEN, "Decide the golden cases.", group="policy golden")
 changes = _verb("changes", CheckName.CHANGES, "Say what changed in meaning since --base, and what was taken away.")
 
 
@@ -112,7 +113,7 @@ def build(*, file: Path | None, **asked: Any) -> ExitCode:
     """
     code = _checked([CheckName.COMPILE, CheckName.BUILD], asked)
     if file is not None and code is ExitCode.OK:
-        archive = _run(lambda checking: _built(checking, asked["directory"]))
+        archive = run_checking(lambda checking: _built(checking, asked["directory"]))
         file.write_bytes(archive)
         say(f"wrote {file}")
     return code
@@ -120,7 +121,9 @@ def build(*, file: Path | None, **asked: Any) -> ExitCode:
 
 def _checked(only: Sequence[CheckName], asked: dict[str, Any]) -> ExitCode:
     reports = [_report(text) for text in asked["reports"]]
-    report = _run(lambda checking: _reported(checking, only, asked), remember=asked["remember"], anew=asked["anew"])
+    report = run_checking(
+        lambda checking: _reported(checking, only, asked), remember=asked["remember"], anew=asked["anew"]
+    )
     _show(report, quiet=any(file is None for _, file in reports))
     for name, file in reports:
         _write(report, name, file)
@@ -134,7 +137,7 @@ def _show(report: CheckReport, *, quiet: bool) -> None:
         console.print(check_block(console, report))
 
     if not quiet:
-        show(report.as_json(), draw)
+        show(camel_case(report.as_json()), draw)
 
 
 def _report(text: str) -> tuple[str, Path | None]:
@@ -155,7 +158,8 @@ def _write(report: CheckReport, name: str, file: Path | None) -> None:
         say(f"wrote {file}")
 
 
-def _run(work: Callable[[Checking], Any], *, remember: Path | None = None, anew: bool = False) -> Any:
+def run_checking(work: Callable[[Checking], Any], *, remember: Path | None = None, anew: bool = False) -> Any:
+    """Do some work with the checks composed, and return what it gives."""
     import tempfile  # noqa: PLC0415
 
     from aisecops_server.bootstrap_policy import checking  # noqa: PLC0415

@@ -67,7 +67,7 @@ def run(**asked: Any) -> ExitCode:
     request = _request(asked)
     with progress("replaying", "decisions") as advance:
         done = place.run(request, _told(advance))
-    _require_done(done)
+    require_done(done)
     _show(place, done, _result_filter({}))
     return _exit_code(done.report, asked["fail_on"])
 
@@ -218,7 +218,7 @@ def _early(report: replay_pb2.ReplayReport) -> str:
     return early_line(to_json(report))
 
 
-def _require_done(done: replay_pb2.Replay) -> None:
+def require_done(done: replay_pb2.Replay) -> None:
     """Raise what went wrong with a replay that has no report."""
     from aisecops.v1 import replay_pb2  # noqa: PLC0415
 

@@ -12,6 +12,8 @@ from aisecops.v1 import replay_pb2
 from aisecops.v1 import replay_service_pb2 as api
 from aisecops_client.replays import Advance, Replays
 
+from aisecops_server.adapters.corpus.corpus_file import read_corpus
+from aisecops_server.adapters.git.checkout import CheckoutRepository
 from aisecops_server.bootstrap_replay import Replaying, replaying
 from aisecops_server.cli.configuration import settings
 from aisecops_server.cli.connection import connect
@@ -115,9 +117,16 @@ class ControlPlane:
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """Replays in this process, on the state directory; a control plane may run beside. ``engine`` is a binary."""
+    """Replays in this process, on the state directory; a control plane may run beside. ``engine`` is a binary.
+
+    With a ``corpus`` nothing of a control plane is needed: policy comes from the checkout in ``repository``, and what
+    is found is kept in ``state``.
+    """
 
     engine: Path | None = None
+    corpus: Path | None = None
+    repository: Path | None = None
+    state: Path | None = None
 
     def run(self, request: api.StartReplayRequest, told: Told) -> replay_pb2.Replay:
         """Replay to the end."""
@@ -203,8 +212,16 @@ class Here:
         return self._within(bisect)
 
     def _within(self, work: Callable[[Replaying], Coroutine[Any, Any, _R]]) -> _R:
+        configured = settings()
+        if self.state is not None:
+            configured = configured.model_copy(update={"state_dir": self.state})
+        corpus = read_corpus(self.corpus) if self.corpus else None
+        repository = CheckoutRepository(self.repository) if self.repository else None
+
         async def run() -> _R:
-            async with replaying(settings(), niceness=0, engine=self.engine) as made:
+            async with replaying(
+                configured, niceness=0, engine=self.engine, corpus=corpus, repository=repository
+            ) as made:
                 return await work(made)
 
         return asyncio.run(run())

@@ -16,7 +16,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field, RootModel
 
-from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.dated_entry import DatedEntry
 from aisecops_server.domain.policy_check import Level, Problem
 from aisecops_server.domain.policy_paths import ACCEPTED_FLIPS, GATES
@@ -51,36 +50,21 @@ class Gates(Entry):
     most_indeterminate_percent: Percent = Field(
         default=10, description="The share of decisions of which nobody can know what would become of them."
     )
-    most_slower_percent: Count = Field(default=50, description="By how much the median evaluation may take longer.")
+    most_costlier_percent: Count = Field(
+        default=50,
+        description="By how much more an evaluation may allocate; unlike time, that is always the same.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """One recorded decision whose outcome flips: which way, by which rules, and what it was."""
+    """One recorded decision whose outcome flips: which way, by which rules, and whether a denial became an allow."""
 
     decision_id: str
     trace_id: str
     direction: str
     risky: bool
     rules: tuple[str, ...]
-
-    @classmethod
-    def of(cls, result: Mapping[str, JsonValue]) -> Flip | None:
-        """Return the flip that a replay's result is, if it is one."""
-        direction = str(result.get("direction", "")).lower()
-        if direction not in ("looser", "stricter"):
-            return None
-        fired = result.get("no_longer" if direction == "looser" else "fires_now")
-        listed = fired if isinstance(fired, list) else []
-        # A remark changes no outcome.
-        rules = {str(each["rule"]) for each in listed if isinstance(each, Mapping) and each.get("effect") != "warn"}
-        return cls(
-            decision_id=str(result.get("decision_id", "")),
-            trace_id=str(result.get("trace_id", "")),
-            direction=direction,
-            risky=bool(result.get("risky")),
-            rules=tuple(sorted(rules)) or (NO_RULE,),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +82,23 @@ class Accepted:
                 found[entry.rule, entry.direction] += entry.max_count
         return dict(found)
 
+    def covered(self, flips: Sequence[Flip], today: date) -> frozenset[tuple[str, str]]:
+        """Return the rules and directions whose flips are all accepted."""
+        counts = Counter((rule, flip.direction) for flip in flips for rule in flip.rules)
+        return frozenset(key for key, most in self.usable(today).items() if counts[key] <= most)
+
+    def count(self, flips: Sequence[Flip], today: date) -> int:
+        """Return how many flips are accepted."""
+        covered = self.covered(flips, today)
+        return sum(any((rule, flip.direction) in covered for rule in flip.rules) for flip in flips)
+
 
 def judged(
     flips: Sequence[Flip], gates: Gates, accepted: Accepted, *, severities: Mapping[str, str], today: date
 ) -> tuple[Problem, ...]:
     """Return why a pull request may not be merged as it is; ``severities`` are those of the base's rules."""
     counts = Counter((rule, flip.direction) for flip in flips for rule in flip.rules)
-    usable = accepted.usable(today)
-    covered = {key for key, most in usable.items() if counts[key] <= most}
+    usable, covered = accepted.usable(today), accepted.covered(flips, today)
     problems = [
         *_entries(accepted, counts, usable, today),
         *_risky(flips, gates, covered, severities),
@@ -116,7 +109,7 @@ def judged(
 
 
 def _risky(
-    flips: Sequence[Flip], gates: Gates, covered: set[tuple[str, str]], severities: Mapping[str, str]
+    flips: Sequence[Flip], gates: Gates, covered: frozenset[tuple[str, str]], severities: Mapping[str, str]
 ) -> Iterator[Problem]:
     least = _SEVERITIES.index(gates.severity)
     counts: Counter[str] = Counter()
@@ -136,7 +129,7 @@ def _risky(
         )
 
 
-def _too_many(flips: Sequence[Flip], gates: Gates, covered: set[tuple[str, str]]) -> Iterator[Problem]:
+def _too_many(flips: Sequence[Flip], gates: Gates, covered: frozenset[tuple[str, str]]) -> Iterator[Problem]:
     left = [flip for flip in flips if not any((rule, flip.direction) in covered for rule in flip.rules)]
     if len(left) <= gates.most_flips:
         return

@@ -45,7 +45,7 @@ def markdown(report: CheckReport) -> str:
     """Return the report as a comment of a pull request, within the size that Git hosts take."""
     lines = [f"## Policy checks: {'passed' if report.passed else 'failed'}", ""]
     lines += ["| check | | |", "| --- | --- | --- |"]
-    lines += [f"| {result.name.value} | {_MARKS[result.state]} | {_cell(_sum(result))} |" for result in report.results]
+    lines += [f"| {result.name.value} | {_MARKS[result.state]} | {cell(_sum(result))} |" for result in report.results]
     for result in report.results:
         lines += _section(result)
     return bounded("\n".join(lines) + "\n")
@@ -117,14 +117,14 @@ def _section(result: CheckResult) -> list[str]:
 
 
 def _point(problem: Problem) -> str:
-    place = f" `{_code(problem.place)}`" if problem.place else ""
-    hint = f" *{_cell(problem.hint)}.*" if problem.hint else ""
-    return f"- **{problem.level.value}** `{_code(problem.code)}`{place}: {_cell(problem.message)}.{hint}"
+    place = f" `{code(problem.place)}`" if problem.place else ""
+    hint = f" *{cell(problem.hint)}.*" if problem.hint else ""
+    return f"- **{problem.level.value}** `{code(problem.code)}`{place}: {cell(problem.message)}.{hint}"
 
 
 def _change(change: Mapping[str, JsonValue]) -> str:
     kind = str(change.get("kind", "")).lower().replace("_", " ")
-    return f"- {kind}: `{_code(str(change.get('subject', '')))}`"
+    return f"- {kind}: `{code(str(change.get('subject', '')))}`"
 
 
 def _sarif(problem: Problem) -> JsonValue:
@@ -175,11 +175,13 @@ def _xml(text: str) -> str:
     return "".join(character if character.isprintable() or character in "\n\t" else "?" for character in text)
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
+    """Return text for a span of code in Markdown, which it cannot end."""
     return "".join(character if character.isprintable() else "?" for character in text).replace("`", "'")
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """Return text for Markdown, also in a table, in which it can begin nothing and mention nobody."""
     plain = "".join(character if character.isprintable() else " " for character in text)
     for sign in "\\`*_[]<>|#":
         plain = plain.replace(sign, f"\\{sign}")

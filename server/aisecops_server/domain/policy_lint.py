@@ -126,6 +126,14 @@ def _is_in_place(module: Module) -> bool:
 
 
 def _of_any(module: Module) -> Iterator[Problem]:
+    if not module.package.startswith("data.aisecops.") or module.package.startswith("data.aisecops.batch"):
+        yield _problem(
+            module,
+            at(module.syntax, "package"),
+            "foreign-package",
+            message=f"the package {module.package.removeprefix('data.')} is not the policy repository's to declare",
+            hint="Packages are called as their directory: aisecops.rules.CATEGORY.RULE",
+        )
     for node in nodes(module.syntax):
         for name in calls(node):
             if name in FORBIDDEN_CALLS:

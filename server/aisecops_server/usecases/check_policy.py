@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from aisecops_server.domain.canonical import JsonValue, canonical_bytes, digest
+from aisecops_server.domain.errors import BundleRejectedError
 from aisecops_server.domain.policy_check import CheckName, CheckReport, CheckResult, CheckState, Problem
 from aisecops_server.domain.waivers import Waiver, problems_of_waivers, waived
 from aisecops_server.ports import Clock
@@ -76,7 +77,11 @@ class CheckPolicy:
         kept = await self.memory.load(key)
         if kept is not None and (remembered := _from_json(check.name, kept)) is not None:
             return replace(remembered, milliseconds=self._since(began), remembered=True)
-        result = await check(policy)
+        try:
+            result = await check(policy)
+        except BundleRejectedError as error:
+            # What the engine was not done with, or could not print, is the policy's fault and no answer.
+            return CheckResult(check.name, (Problem(f"{check.name.value}.broken", error.message, hint=error.hint),))
         if not result.skipped:
             await self.memory.save(key, _as_json(result))
         return replace(result, milliseconds=self._since(began))

@@ -76,7 +76,7 @@ class JudgeDecisions:
                 judged[at] = Judgement(known)
         left = [decisions[at] for at in open_]
         after = await self._answers(left, contest.candidate, contest.thoroughness)
-        before = await self._answers(left, contest.baseline, contest.thoroughness) if contest.baseline else None
+        before = await self._baseline(left, contest)
         for number, at in enumerate(open_):
             judged[at] = self._judged(decisions[at], before[number] if before else None, after[number], contest)
         return [judged[at] for at in range(len(decisions))]
@@ -99,6 +99,18 @@ class JudgeDecisions:
             return Comparison(VerdictClass.SAME)
         outcome = decision.text("outcome")
         return Comparison(VerdictClass.SAME, outcome, outcome)
+
+    async def _baseline(self, decisions: Sequence[RecordedDecision], contest: Contest) -> list[Answer | Doubt] | None:
+        """Return what the baseline says; where it decided itself, on this engine, that is what is on record."""
+        baseline = contest.baseline
+        if baseline is None:
+            return None
+        asked = [decision for decision in decisions if not _is_record_of(decision, contest)]
+        answers = iter(await self._answers(asked, baseline, contest.thoroughness))
+        return [
+            Concluded(b"", None, evaluated=False) if _is_record_of(decision, contest) else next(answers)
+            for decision in decisions
+        ]
 
     async def _answers(
         self, decisions: Sequence[RecordedDecision], policy: ResolvedPolicy, thoroughness: Thoroughness
@@ -127,7 +139,7 @@ class JudgeDecisions:
     def _judged(
         self, decision: RecordedDecision, before: Answer | Doubt | None, after: Answer | Doubt, contest: Contest
     ) -> Judgement:
-        if before is None and isinstance(after, Concluded) and after.conclusion is None:
+        if _as_recorded(before) and isinstance(after, Concluded) and after.conclusion is None:
             outcome = decision.text("outcome")
             return Judgement(Comparison(VerdictClass.SAME, outcome, outcome), after.evaluated)
         was = _conclusion(decision, before) if before is not None else recorded_conclusion(decision)
@@ -155,6 +167,22 @@ class JudgeDecisions:
             texts = (content for path, content in tree.files.items() if path.endswith(".rego"))
             self._names[tree.commit] = frozenset(name.decode() for text in texts for name in _NAME.findall(text))
         return self._names[tree.commit]
+
+
+def _is_record_of(decision: RecordedDecision, contest: Contest) -> bool:
+    """Return whether the baseline made a decision; a replay asks a sample of them again before it relies on it."""
+    baseline = contest.baseline
+    return (
+        baseline is not None
+        and baseline.bundle is not None
+        and contest.thoroughness is Thoroughness.AS_NEEDED
+        and decision.text("bundle_digest") == baseline.bundle.digest
+        and decision.text("engine_version") == baseline.side.engine
+    )
+
+
+def _as_recorded(before: Answer | Doubt | None) -> bool:
+    return before is None or (isinstance(before, Concluded) and before.conclusion is None)
 
 
 def _unjudgeable(decision: RecordedDecision) -> Comparison | None:

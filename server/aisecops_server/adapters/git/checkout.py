@@ -6,12 +6,13 @@ written. Names are those of the checkout, so a branch of its remote counts too, 
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
-from aisecops_server.adapters.git.objects import read_tree
+from aisecops_server.adapters.git.objects import read_commits, read_tree
 from aisecops_server.adapters.git.runner import Bounds, HardenedGit
 from aisecops_server.adapters.git.source import ancestor_name
-from aisecops_server.domain.bundle import CommitId, PolicyTree
+from aisecops_server.domain.bundle import Commit, CommitId, PolicyTree
 from aisecops_server.domain.errors import RepositoryUnavailableError, UnknownRevisionError
 
 _SECONDS = 30.0
@@ -49,21 +50,34 @@ class Checkout:
                 return CommitId(found)
         raise _unknown(name)
 
-    def common(self, name: str) -> CommitId:
-        """Return the commit at which what is checked out parted from ``name``.
+    def common(self, name: str, ours: str = "HEAD") -> CommitId:
+        """Return the commit at which ``ours``, or what is checked out, parted from ``name``.
 
         Raises:
             UnknownRevisionError: nothing has that name, or the two have nothing in common.
         """
-        theirs, ours = self.commit_id(name), self.commit_id("HEAD")
-        done = self._git.run("merge-base", "--end-of-options", theirs, ours, bounds=Bounds(_SECONDS))
+        sides = self.commit_id(name), self.commit_id(ours)
+        done = self._git.run("merge-base", "--end-of-options", *sides, bounds=Bounds(_SECONDS))
         found = done.output.decode("ascii", "replace").strip()
         if done.code != 0 or len(found) != _COMMIT_CHARACTERS:
             raise UnknownRevisionError(
-                f"what is checked out has nothing in common with {name}",
+                f"{ours} has nothing in common with {name}",
                 hint="Fetch the whole history: 'git fetch --unshallow', or fetch-depth: 0 in continuous integration",
             )
         return CommitId(found)
+
+    def commits(self, start: CommitId, limit: int) -> list[Commit]:
+        """Return commits from ``start`` on, newest first.
+
+        Raises:
+            UnknownRevisionError: there is no such commit.
+        """
+        return read_commits(self._git, start, skip=0, limit=limit)
+
+    def is_descendant(self, commit_id: CommitId, of: CommitId) -> bool:
+        """Return whether ``of`` is an ancestor of ``commit_id`` (or is it)."""
+        arguments = ("merge-base", "--is-ancestor", of, commit_id)
+        return self._git.run(*arguments, bounds=Bounds(_SECONDS)).code == 0
 
     def tree(self, commit_id: CommitId) -> PolicyTree:
         """Return the policy files of a commit.
@@ -73,6 +87,59 @@ class Checkout:
             UnknownRevisionError: there is no such commit.
         """
         return read_tree(self._git, commit_id)
+
+
+class CheckoutRepository:
+    """Implements ``PolicyRepository`` over a working copy's own Git, where its remote need not be reached."""
+
+    def __init__(self, directory: Path) -> None:
+        self._checkout = Checkout(directory)
+
+    async def fetch(self, *, proposal: str = "") -> None:
+        """Do nothing: what the checkout has is all that is meant."""
+
+    async def head(self) -> CommitId:
+        """Return the commit that is checked out."""
+        return await asyncio.to_thread(self._checkout.commit_id, "HEAD")
+
+    async def resolve(self, name: str) -> CommitId:
+        """Return the commit that a name means in the checkout.
+
+        Raises:
+            UnknownRevisionError: nothing has that name.
+        """
+        return await asyncio.to_thread(self._checkout.commit_id, name)
+
+    async def commit(self, commit_id: CommitId) -> Commit:
+        """Return one commit.
+
+        Raises:
+            UnknownRevisionError: there is no such commit.
+        """
+        return (await asyncio.to_thread(self._checkout.commits, commit_id, 1))[0]
+
+    async def commits(self, *, after: str, limit: int) -> list[Commit]:
+        """Return commits, newest first, starting below ``after`` (empty: from what is checked out)."""
+        start = CommitId(after) if after else await self.head()
+        found = await asyncio.to_thread(self._checkout.commits, start, limit + 1)
+        return found[1:] if after else found[:limit]
+
+    async def is_descendant(self, commit_id: CommitId, *, of: CommitId) -> bool:
+        """Return whether ``of`` is an ancestor of ``commit_id`` (or is it)."""
+        return await asyncio.to_thread(self._checkout.is_descendant, commit_id, of)
+
+    async def web_page(self) -> str:
+        """Return nothing: a checkout does not tell where people look at it."""
+        return ""
+
+    async def tree(self, commit_id: CommitId) -> PolicyTree:
+        """Return the policy files of a commit.
+
+        Raises:
+            BundleRejectedError: the tree holds something that policy may not hold.
+            UnknownRevisionError: there is no such commit.
+        """
+        return await asyncio.to_thread(self._checkout.tree, commit_id)
 
 
 def _repository(directory: Path) -> Path:

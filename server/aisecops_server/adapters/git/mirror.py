@@ -15,8 +15,8 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from aisecops_server.adapters.git.objects import READ, read_tree, unknown
-from aisecops_server.adapters.git.runner import Bounds, Finished, HardenedGit, printable
+from aisecops_server.adapters.git.objects import READ, read_commits, read_tree, unknown
+from aisecops_server.adapters.git.runner import Bounds, Finished, HardenedGit
 from aisecops_server.adapters.git.source import Source, ancestor_name, parse_source, proposal_ref, ref_name
 from aisecops_server.domain.bundle import Commit, CommitId, PolicyTree
 from aisecops_server.domain.errors import RepositoryUnavailableError, UnknownRevisionError
@@ -24,7 +24,6 @@ from aisecops_server.domain.web_links import web_page
 
 _COMMIT_ID = re.compile(r"[0-9a-f]{40}")
 _ABBREVIATION = re.compile(r"[0-9a-f]{7,39}")
-_FORMAT = "--format=%H%x1f%ct%x1f%an%x1f%s"
 _MAX_PACKS = 50
 _SHOWN_CHARACTERS = 200
 
@@ -217,13 +216,7 @@ class GitRepository:
         return CommitId(found) if finished.code == 0 and _COMMIT_ID.fullmatch(found) else None
 
     def _log(self, start: CommitId, *, skip: int, limit: int) -> list[Commit]:
-        finished = self._run(
-            *("log", "-z", "--first-parent", "--encoding=UTF-8", "--no-notes", "--no-decorate", "--no-mailmap"),
-            *(_FORMAT, f"--skip={skip}", f"--max-count={limit}", "--end-of-options", start),
-        )
-        if finished.code != 0:
-            raise unknown(start)
-        return [_commit(line) for line in finished.output.split(b"\x00") if line]
+        return read_commits(self._git, start, skip=skip, limit=limit)
 
     def _tree(self, commit_id: CommitId) -> PolicyTree:
         return read_tree(self._git, commit_id)
@@ -239,16 +232,6 @@ class GitRepository:
             f"the policy repository {self._source.shown} cannot be read: {why}",
             hint=f"The last good revision stays live; {mend}",
         )
-
-
-def _commit(line: bytes) -> Commit:
-    commit_id, seconds, author, summary = line.decode("utf-8", "replace").split("\x1f", 3)
-    return Commit(
-        CommitId(commit_id.strip()),
-        author=printable(author)[:_SHOWN_CHARACTERS],
-        summary=printable(summary)[:_SHOWN_CHARACTERS],
-        committed_at_seconds=int(seconds),
-    )
 
 
 def _commit_id(text: str) -> CommitId:

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 
 from aisecops_server.adapters.git.runner import Bounds, HardenedGit, OutputTooLongError, printable
 from aisecops_server.adapters.git.tree_rules import MAX_LISTING_BYTES, Entry, policy_entries, unfit
-from aisecops_server.domain.bundle import CommitId, PolicyTree
+from aisecops_server.domain.bundle import Commit, CommitId, PolicyTree
 from aisecops_server.domain.errors import UnknownRevisionError
 from aisecops_server.domain.policy_paths import MAX_TREE_BYTES
 
 READ = Bounds(seconds=20.0)
+_FORMAT = "--format=%H%x1f%ct%x1f%an%x1f%s"
 _SHOWN_CHARACTERS = 200
 
 
@@ -33,6 +34,22 @@ def read_tree(git: HardenedGit, commit_id: CommitId) -> PolicyTree:
         raise unknown(commit_id)
     entries = policy_entries(listing.output, commit=commit_id)
     return PolicyTree(commit_id, dict(_contents(git, entries, commit_id)))
+
+
+def read_commits(git: HardenedGit, start: CommitId, *, skip: int, limit: int) -> list[Commit]:
+    """Return commits of the line that ends at ``start``, newest first.
+
+    Raises:
+        UnknownRevisionError: there is no such commit.
+    """
+    finished = git.run(
+        *("log", "-z", "--first-parent", "--encoding=UTF-8", "--no-notes", "--no-decorate", "--no-mailmap"),
+        *(_FORMAT, f"--skip={skip}", f"--max-count={limit}", "--end-of-options", start),
+        bounds=READ,
+    )
+    if finished.code != 0:
+        raise unknown(start)
+    return [_commit(line) for line in finished.output.split(b"\x00") if line]
 
 
 def unknown(name: str) -> UnknownRevisionError:
@@ -59,6 +76,16 @@ def _contents(git: HardenedGit, entries: list[Entry], commit_id: CommitId) -> It
         if _object_id(content) != entry.object_id:
             raise unfit(commit_id, entry.path, "the object is missing or damaged in the mirror")
         yield entry.path, content
+
+
+def _commit(line: bytes) -> Commit:
+    commit_id, seconds, author, summary = line.decode("utf-8", "replace").split("\x1f", 3)
+    return Commit(
+        CommitId(commit_id.strip()),
+        author=printable(author)[:_SHOWN_CHARACTERS],
+        summary=printable(summary)[:_SHOWN_CHARACTERS],
+        committed_at_seconds=int(seconds),
+    )
 
 
 def _object_id(content: bytes) -> str:

@@ -51,7 +51,7 @@ class BuildCheck:
         try:
             bundle, archive = await self.built(policy.tree)
         except BundleRejectedError as error:
-            return CheckResult(self.name, (table_problem(policy, error),))
+            return CheckResult(self.name, (table_problem(policy, error, code="build.rejected"),))
         except IntegrityError as error:
             return CheckResult(self.name, (Problem("build.unsound", error.message, hint=error.hint),))
         facts: dict[str, JsonValue] = {"digest": bundle.digest, "bytes": len(archive), "rules": len(bundle.rules)}

@@ -44,9 +44,11 @@ class ChangesCheck:
             changed = [change.as_json() for change in await self._meanings(policy.base, policy.tree)]
         except BundleRejectedError as error:
             return CheckResult(self.name, skipped=f"the base cannot be read: {error.message[:200]}")
-        before, after = _facts(policy.base), _facts(policy.tree)
+        before, after = facts_of_rules(policy.base), facts_of_rules(policy.tree)
+        old_cases, old_places = _cases(policy.base)
         cases, places = _cases(policy.tree)
-        problems = [*eroded_rules(before, after), *eroded_cases(_cases(policy.base)[0], cases, places)]
+        found = eroded_cases(old_cases, cases, {**old_places, **places})
+        problems = [*eroded_rules(before, after), *found]
         facts: dict[str, JsonValue] = {
             "changes": list(changed[:_MOST_TOLD]),
             "changes_left_out": max(0, len(changed) - _MOST_TOLD),
@@ -54,7 +56,8 @@ class ChangesCheck:
         return CheckResult(self.name, in_order(problems), facts)
 
 
-def _facts(tree: PolicyTree) -> dict[str, RuleFacts]:
+def facts_of_rules(tree: PolicyTree) -> dict[str, RuleFacts]:
+    """Return what each rule of a policy says of itself, by its name, read without the engine."""
     found = {}
     for path, content in tree.files.items():
         if path.startswith(_RULES) and path.endswith(".rego") and not path.endswith("_test.rego"):

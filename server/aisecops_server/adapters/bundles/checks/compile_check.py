@@ -63,7 +63,7 @@ class CompileCheck:
         return [_problem(error) for error in listed[:_MOST_TOLD]]
 
 
-def table_problem(policy: CheckedPolicy, error: BundleRejectedError) -> Problem:
+def table_problem(policy: CheckedPolicy, error: BundleRejectedError, *, code: str = "compile.table") -> Problem:
     """Return what the makers of bundles complain of as a problem with its place."""
     told = error.metadata()
     path = told.get("file", "")
@@ -74,7 +74,7 @@ def table_problem(policy: CheckedPolicy, error: BundleRejectedError) -> Problem:
         line = line_of(policy.tree.files[path], key)
     message = error.message.removeprefix(f"{path}:{line}: ").removeprefix(f"{path}: ")
     hint = error.hint if not told.get("table") else "The schema of the table lists its fields; your editor shows them"
-    return Problem("compile.table", message, hint=hint, path=path, line=line, subject=told.get("key") or path)
+    return Problem(code, message, hint=hint, path=path, line=line, subject=told.get("key") or path)
 
 
 def _problem(error: Mapping[str, Any]) -> Problem:

@@ -40,27 +40,32 @@ class TestCheck:
         """Return the tests that fail, and the lines that none runs."""
         if not policy.own:
             return CheckResult(self.name, facts={"tests": 0, "covered_percent": 100})
-        chosen = chosen_tests(policy)
-        whole = policy.has_own_library
-        workshop = await (self._workshops.of(policy) if whole else self._workshops.small(policy, _files(policy)))
+        if policy.has_own_library:
+            results = await run_tests(self._opa, await self._workshops.of(policy), chosen=())
+            if isinstance(results, Problem) or any(map(_has_failed, results)):
+                return self._failed(results)
+        workshop = await self._workshops.small(policy, _files(policy))
         try:
-            return await self._result(policy, workshop, chosen)
+            return await self._own(policy, workshop)
         finally:
-            if not whole:
-                await self._workshops.discard(workshop)
+            await self._workshops.discard(workshop)
 
-    async def _result(self, policy: CheckedPolicy, workshop: Workshop, chosen: tuple[str, ...]) -> CheckResult:
+    async def _own(self, policy: CheckedPolicy, workshop: Workshop) -> CheckResult:
+        chosen = own_tests(policy)
         arguments = ["test", "--coverage", "--timeout", _SECONDS, *_only(chosen)]
         code, output, errors = await self._opa.run(*arguments, *REGO, cwd=workshop.root)
         if code == 0:
             return self._covered(policy, orjson.loads(output)["files"])
         # With coverage the engine names one failing test; without it, all of them.
         results = await run_tests(self._opa, workshop, chosen=chosen)
+        told = self._failed(results)
+        return told if told.problems else CheckResult(self.name, (_broken(errors or output),))
+
+    def _failed(self, results: list[Mapping[str, Any]] | Problem) -> CheckResult:
         if isinstance(results, Problem):
             return CheckResult(self.name, (results,))
-        failed = [_failed(result) for result in results if result.get("fail") or result.get("error")]
-        problems = in_order(failed) or (_broken(errors or output),)
-        return CheckResult(self.name, problems, {"tests": len(results)})
+        failed = in_order([_failed(result) for result in results if _has_failed(result)])
+        return CheckResult(self.name, failed, {"tests": len(results)})
 
     def _covered(self, policy: CheckedPolicy, files: Mapping[str, Any]) -> CheckResult:
         missed = [problem for path in sorted(policy.own) for problem in _missed(path, files.get(path))]
@@ -84,12 +89,14 @@ async def run_tests(opa: OpaCli, workshop: Workshop, *, chosen: tuple[str, ...])
     return results
 
 
-def chosen_tests(policy: CheckedPolicy) -> tuple[str, ...]:
-    """Return the packages whose tests say something of what is the policy's own; none for all of them."""
-    if policy.has_own_library:
-        return ()
+def own_tests(policy: CheckedPolicy) -> tuple[str, ...]:
+    """Return the packages whose tests stand beside what is the policy's own."""
     folders = {path.rpartition("/")[0].removeprefix("rego/") for path in policy.own}
     return tuple(sorted(f"data.{folder.replace('/', '.')}_test" for folder in folders))
+
+
+def _has_failed(result: Mapping[str, Any]) -> bool:
+    return bool(result.get("fail") or result.get("error"))
 
 
 def _files(policy: CheckedPolicy) -> list[str]:
@@ -100,8 +107,8 @@ def _files(policy: CheckedPolicy) -> list[str]:
 
 def _count(policy: CheckedPolicy) -> int:
     files = rego_of(policy)
-    tests = set(files) if policy.has_own_library else set(_files(policy))
-    texts = (files[path].decode("utf-8", "replace") for path in tests if path in files and path.endswith("_test.rego"))
+    tests = [path for path in _files(policy) if path in files and path.endswith("_test.rego")]
+    texts = (files[path].decode("utf-8", "replace") for path in tests)
     return sum(len(set(names_of_tests(text))) for text in texts)
 
 
