@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tests.policy_repositories import Clone
+from aisecops_server.domain.policy_check import Problem
+
+from tests.policy_repositories import Clone, checked, errors
 
 Edits = Mapping[str, "str | None"]
 RULES = "rego/aisecops/rules"
@@ -112,3 +114,16 @@ test_a_stranger_is_told_too if {
 def body(extra: str = "") -> str:
     """Return the body of a rule with one more line in it."""
     return BODY.replace("\tEXTRA\n", f"\t{extra}\n" if extra else "")
+
+
+def stopped_by(clone: Clone, bad: PullRequest) -> list[Problem]:
+    """Push a pull request as a branch, check it, and return the problems that are the expected one, at its place."""
+    clone.branch("change")
+    clone.write(bad.edits(clone))
+    clone.commit(bad.name)
+    found = errors(checked(clone.path, base="origin/main"))
+    named = [problem for problem in found if problem.code == bad.code]
+    assert named, [(problem.code, problem.place, problem.message) for problem in found]
+    at_place = [problem for problem in named if problem.path == bad.place and bad.says in problem.message]
+    assert at_place, [(problem.place, problem.message) for problem in named]
+    return at_place

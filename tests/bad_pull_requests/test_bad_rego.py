@@ -17,9 +17,10 @@ from tests.bad_pull_requests.pull_requests import (
     body,
     both,
     rule,
+    stopped_by,
     swapped,
 )
-from tests.policy_repositories import Clone, checked, errors
+from tests.policy_repositories import Clone
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -248,17 +249,6 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.name)
 def test_it_is_stopped_by_the_right_check_with_words_that_help(origin: Clone, tmp_path: Path, bad: PullRequest) -> None:
-    stopped(origin.again(tmp_path / "mine"), bad)
-
-
-def stopped(clone: Clone, bad: PullRequest) -> None:
-    """Push a pull request as a branch, check it, and see what stops it and what that says."""
-    clone.branch("change")
-    clone.write(bad.edits(clone))
-    clone.commit(bad.name)
-    found = errors(checked(clone.path, base="origin/main"))
-    named = [problem for problem in found if problem.code == bad.code]
-    assert named, [(problem.code, problem.place, problem.message) for problem in found]
-    at_place = [problem for problem in named if problem.path == bad.place and bad.says in problem.message]
-    assert at_place, [(problem.place, problem.message) for problem in named]
-    assert all(problem.hint for problem in at_place)
+    stopping = stopped_by(origin.again(tmp_path / "mine"), bad)
+    assert stopping
+    assert all(problem.hint for problem in stopping)

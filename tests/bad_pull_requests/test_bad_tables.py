@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bad_pull_requests.pull_requests import PullRequest, added, swapped
-from tests.bad_pull_requests.test_bad_rego import stopped
+from tests.bad_pull_requests.pull_requests import PullRequest, added, stopped_by, swapped
 from tests.policy_repositories import Clone
 
 pytestmark = pytest.mark.timeout(240)
@@ -257,4 +256,6 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.name)
 def test_it_is_stopped_by_the_right_check_with_words_that_help(origin: Clone, tmp_path: Path, bad: PullRequest) -> None:
-    stopped(origin.again(tmp_path / "mine"), bad)
+    stopping = stopped_by(origin.again(tmp_path / "mine"), bad)
+    assert stopping
+    assert all(problem.hint for problem in stopping)

@@ -15,6 +15,7 @@ from aisecops_server.domain.plan import PlanId, TraceId
 _RANDOM_BYTES = 10
 _DRAWN_AT_ONCE = 256
 _NONCE_BYTES = 16
+_KEY_BYTES = 32
 
 
 class SystemClock:
@@ -84,3 +85,7 @@ class RandomChance:
     def fraction(self) -> float:
         """Return a number from 0 up to, and not including, 1."""
         return int.from_bytes(os.urandom(6)) / (1 << 48)
+
+    def key(self) -> bytes:
+        """Return 256 bits that are kept nowhere."""
+        return os.urandom(_KEY_BYTES)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from aisecops_server.usecases.export_corpus import ExportedCorpus
 
 CASES = "cases/recorded.yaml"
-_KEY_BYTES = 32
 _OUT = click.Path(path_type=Path, dir_okay=False)
 _DIRECTORY = click.Path(path_type=Path, file_okay=False, exists=True)
 
@@ -91,12 +89,13 @@ def add_case(*, trace: str, directory: Path, case: str) -> ExitCode:
 
 
 def _exported(selection: Any, most: int, traces: Sequence[str]) -> ExportedCorpus:
+    from aisecops_server.adapters.system import RandomChance  # noqa: PLC0415
     from aisecops_server.bootstrap_replay import replaying  # noqa: PLC0415
     from aisecops_server.cli.configuration import settings  # noqa: PLC0415
 
     async def run() -> ExportedCorpus:
         async with replaying(settings(), niceness=0) as made:
-            return await made.export(selection, most=most, key=secrets.token_bytes(_KEY_BYTES), always=traces)
+            return await made.export(selection, most=most, key=RandomChance().key(), always=traces)
 
     return asyncio.run(run())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import get_args
 
 import orjson
 from pydantic import BaseModel, Field
@@ -69,9 +70,11 @@ def _schema_of(path: str) -> str:
 
 def _model(table: str) -> type[BaseModel]:
     kind = PolicyTables.model_fields[table].annotation
-    if not isinstance(kind, type) or not issubclass(kind, BaseModel):
-        raise TypeError(f"the table {table} has no model")
-    return kind
+    # A table that may be missing is a model or nothing.
+    for part in (kind, *get_args(kind)):
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            return part
+    raise TypeError(f"the table {table} has no model")
 
 
 def _schema(model: type[BaseModel]) -> JsonValue:
