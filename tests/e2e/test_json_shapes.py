@@ -27,11 +27,13 @@ SHAPES = {
 }
 SUPPORT = "spiffe://corp.example/agent/support-assistant"
 PLAN = {"steps": [{"step_id": "read", "tool": "tickets/read", "arguments": {"ticket_id": "T-1"}}]}
-# Recorded traces, onboarding, budgets that were used and approvals have tests of their own.
+# Recorded traces, onboarding, budgets that were used, approvals and checks of policy have tests of their own.
 ELSEWHERE = {"trace import", "trace evaluate", "dev onboard", "budget show", "budget history"} | {
     "budget adjust",
     "budget release",
     *(f"approvals {word}" for word in ("show", "approve", "deny", "withdraw", "wait", "key")),
+    *(f"policy {word}" for word in ("init", "schemas", "check", "impact", "why", "catalogue", "corpus export")),
+    "policy golden add",
 }
 
 
