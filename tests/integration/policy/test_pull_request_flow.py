@@ -203,7 +203,7 @@ def test_a_change_without_a_meaning_flips_nothing_and_needs_no_evaluation(origin
 
 def test_a_corpus_says_nothing_that_the_policy_does_not_say(origin: Origin) -> None:
     text = json.dumps([each.content for each in origin.exported.decisions])
-    for private in ("lindt", "Lindt", "data-rescue", "C-77812", "INV-2041"):
+    for private in ("lindt", "Lindt", "rescue", "mara", "INV-2041"):
         assert private not in text
     assert "crm/issue_refund" in text
     assert "spiffe://corp.example/agent/support-assistant" in text
