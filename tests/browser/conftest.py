@@ -19,7 +19,8 @@ def chromium() -> str:
     return os.environ.get("AISECOPS_CHROMIUM") or next((found for name in names if (found := shutil.which(name))), "")
 
 
-@pytest.fixture(scope="session")
+# For one file at a time: while it is driven, no other test of this process can run an event loop.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     path = chromium()
     if not path:

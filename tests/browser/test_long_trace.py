@@ -55,6 +55,7 @@ def test_ten_thousand_events_are_light_and_all_reachable(browser: Browser, scene
         expect(visit.page.locator(f"#s{rows - 1}")).to_be_attached()
         nodes = int(visit.page.evaluate("() => document.querySelectorAll('*').length"))
         assert nodes <= MOST_NODES
+        visit.go("/traces")
         visit.go(f"/traces/{TRACE}#s{rows // 2}")
         expect(visit.page.locator(f"#s{rows // 2}.at")).to_be_visible()
         visit.shoot("long-trace")

@@ -61,7 +61,9 @@ def visiting(browser: Browser, scene: Scene, *, person: str = PERSON, **options:
     page.on("console", lambda message: visit.complaints.append(f"{message.type}: {message.text}"))
     page.on("pageerror", lambda error: visit.complaints.append(f"error: {error}"))
     page.on("request", lambda request: _note_outside(visit, request))
-    page.on("requestfinished", lambda request: visit.sizes.append(_size(request)))
+    wire = context.new_cdp_session(page)
+    wire.send("Network.enable")
+    wire.on("Network.loadingFinished", lambda loaded: visit.sizes.append(int(loaded["encodedDataLength"])))
     try:
         page.goto(scene.link(subject=person), timeout=PATIENCE_MS)
         page.get_by_role("button", name="Sign in").click()
@@ -74,8 +76,3 @@ def visiting(browser: Browser, scene: Scene, *, person: str = PERSON, **options:
 def _note_outside(visit: Visit, request: Request) -> None:
     if not request.url.startswith((f"{visit.origin}/", "data:")):
         visit.outside.append(request.url)
-
-
-def _size(request: Request) -> int:
-    sizes = request.sizes()
-    return int(sizes["responseBodySize"]) + int(sizes["responseHeadersSize"])

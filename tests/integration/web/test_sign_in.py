@@ -12,7 +12,7 @@ from aisecops_server.domain.identity import Role
 
 from tests.ui_scene import Scene
 
-KEY = re.compile(rb'name="key" value="([0-9a-f]{64})"')
+KEY = re.compile(rb'name="key" value="([0-9a-f]{128})"')
 
 
 def _code(scene: Scene, *roles: Role) -> str:
@@ -106,6 +106,15 @@ def test_a_form_without_its_key_or_from_another_page_does_nothing(scene: Scene) 
     assert refused[:4] == [403] * 4
     assert refused[4] == 403
     assert scene.ask("POST", path, headers=cookie, form={"key": key})[0] == 200
+
+
+def test_the_key_of_a_form_looks_different_every_time_and_opens_all_the_same(scene: Scene) -> None:
+    cookie = {"Cookie": scene.cookie()}
+    keys = {KEY.search(scene.ask("GET", "/traces", headers=cookie)[2])[1].decode() for _ in range(3)}
+    path = f"/traces/{scene.traces['answer-ticket']}/evidence"
+    assert len(keys) == 3
+    assert {scene.ask("POST", path, headers=cookie, form={"key": key})[0] for key in keys} == {200}
+    assert {scene.ask("POST", path, headers=cookie, form={"key": key[:-2] + "zz"})[0] for key in keys} == {403}
 
 
 def test_only_names_that_are_ours_are_answered(scene: Scene) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, quote
 import grpc
 from jinja2 import Environment
 from starlette.applications import Starlette
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -40,6 +41,9 @@ Give = Callable[[Visitor], Awaitable[Response]]
 Do = Callable[[Visitor], Awaitable[Away | Response]]
 FORM_BYTES = 64 * 1024
 _FORM_FIELDS = 64
+_COMPRESSED_FROM = 1024
+# More makes pages little smaller and much later.
+_COMPRESSION = 5
 _FOR_EVER = "public, max-age=31536000, immutable"
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 _STATUS: Mapping[grpc.StatusCode, int] = {
@@ -103,7 +107,7 @@ def application(ui: Ui) -> ASGIApp:
         routes.append(Route("/index.json" if path == "/" else f"{path}.json", doors.page(show, as_json=True)))
         routes.append(Route(path, doors.page(show, as_json=False)))
     app = Starlette(routes=routes, exception_handlers={404: doors.nothing})
-    return Guarded(app, hosts=ui.hosts)
+    return Guarded(GZipMiddleware(app, minimum_size=_COMPRESSED_FROM, compresslevel=_COMPRESSION), hosts=ui.hosts)
 
 
 @dataclass(frozen=True)
@@ -236,7 +240,7 @@ class _Doors:
         if presented is None:
             raise UnauthenticatedError("nobody is signed in", hint="Sign in by a link: aisecops ui link")
         principal = self.ui.calls.whoever(presented)
-        key = session.form_key if session else self.ui.sessions.form_key(principal.thumbprint)
+        key = self.ui.sessions.form_key(session.id if session else principal.thumbprint)
         return Visitor(request, self.ui.calls, presented, principal, key, form or {})
 
     def _session(self, request: Request) -> Session | None:

@@ -15,15 +15,15 @@ from aisecops_server.domain.identity import Presented
 from aisecops_server.ports import Ids
 
 MOST_SESSIONS = 1000
+_KEY_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One person in one browser. ``form_key`` stands in every form of theirs and nowhere else."""
+    """One person in one browser."""
 
     id: str
     presented: Presented
-    form_key: str
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class Sessions:
     def begin(self, presented: Presented) -> Session:
         """Return a fresh session."""
         session_id = self.ids.nonce()
-        session = Session(session_id, presented, self.form_key(session_id))
+        session = Session(session_id, presented)
         self._by_id[session_id] = session
         while len(self._by_id) > MOST_SESSIONS:
             self._by_id.popitem(last=False)
@@ -56,9 +56,25 @@ class Sessions:
         self._by_id.pop(session_id, None)
 
     def form_key(self, of: str) -> str:
-        """Return what a form must carry that comes from a page of this session or credential."""
-        return hmac.new(self._secret, of.encode(), hashlib.sha256).hexdigest()
+        """Return what a form must carry that comes from a page of this session or credential.
+
+        It looks different every time: pages are compressed, and what repeats in them could be guessed by their length.
+        """
+        mask = hashlib.sha256(self.ids.nonce().encode()).digest()
+        return (mask + _mixed(mask, self._key(of))).hex()
 
     def is_form_key(self, given: str, of: str) -> bool:
         """Return whether a form came from one of our own pages."""
-        return hmac.compare_digest(given.encode("utf-8", "replace"), self.form_key(of).encode())
+        try:
+            data = bytes.fromhex(given)
+        except ValueError:
+            return False
+        mask, mixed = data[:_KEY_BYTES], data[_KEY_BYTES:]
+        return len(mixed) == _KEY_BYTES and hmac.compare_digest(_mixed(mask, mixed), self._key(of))
+
+    def _key(self, of: str) -> bytes:
+        return hmac.new(self._secret, of.encode(), hashlib.sha256).digest()
+
+
+def _mixed(one: bytes, other: bytes) -> bytes:
+    return bytes(left ^ right for left, right in zip(one, other, strict=True))
