@@ -23,6 +23,8 @@ LANES: Sequence[tuple[str, tuple[NodeKind, ...]]] = (
 LANE_OF: Mapping[str, int] = {kind: lane for lane, (_, kinds) in enumerate(LANES) for kind in kinds}
 NODE_WIDTH, NODE_HEIGHT, GAP_X, GAP_Y = 140, 36, 36, 10
 SWEEPS = 24
+# After so many sweeps that made nothing better, none will.
+_PATIENCE = 6
 FOLDED_FROM = 4
 
 
@@ -110,15 +112,18 @@ def _ordered(nodes: Sequence[Node], edges: Sequence[Edge]) -> list[list[Node]]:
     for edge in edges:
         around[edge.source].append(edge.target)
         around[edge.target].append(edge.source)
-    best, least = [list(lane) for lane in lanes], _stretch(lanes, edges)
+    best, least, since = [list(lane) for lane in lanes], _stretch(lanes, edges), 0
     for sweep in range(SWEEPS):
+        if since >= _PATIENCE:
+            break
+        since += 1
         places = _places(lanes)
         for lane in lanes if sweep % 2 == 0 else reversed(lanes):
             lane.sort(key=lambda node: _mean([places[other] for other in around[node.id]], places[node.id]))
             size = max(1, len(lane))
             places |= {node.id: at / size for at, node in enumerate(lane)}
         if (stretch := _stretch(lanes, edges)) < least:
-            best, least = [list(lane) for lane in lanes], stretch
+            best, least, since = [list(lane) for lane in lanes], stretch, 0
     return best
 
 

@@ -57,6 +57,8 @@ def drawing(parts: Sequence[str]) -> Markup:
 
 def xml_text(text: object) -> str:
     """Return foreign text for a drawing: escaped, on one line, with hidden characters as their code points."""
+    if isinstance(text, str) and text.isascii() and text.isprintable() and len(text) <= FOLDED_CHARACTERS:
+        return str(escape(" ".join(text.split())))
     line = "".join(plain or f"[{code}]" for plain, code in pieces(str(text)[:FOLDED_CHARACTERS]))
     return str(escape(" ".join(line.split())))
 
