@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from aisecops.v1 import decision_pb2, decision_service_pb2, grant_pb2
 
@@ -29,6 +30,10 @@ class Answer:
             and self.decision.outcome == decision_pb2.OUTCOME_ALLOW
             and bool(self.receipt.event_id)
         )
+
+    def keep_receipt(self, file: Path) -> None:
+        """Write the receipt that the log signed; with it, the loss of what was acknowledged can be proved."""
+        file.write_text(self.receipt.signed, encoding="utf-8")
 
     @property
     def waits_for_people(self) -> bool:

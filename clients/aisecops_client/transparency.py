@@ -47,6 +47,14 @@ class Transparency:
         """
         return self._call(self._stub.ProveConsistency, api.ProveConsistencyRequest(old_size=old_size, size=size))
 
+    def rotate_key(self, *, reason: str) -> api.RotateLogKeyResponse:
+        """Hand the log over to a new key.
+
+        Raises:
+            AisecopsClientError: it was not.
+        """
+        return self._call(self._stub.RotateLogKey, api.RotateLogKeyRequest(reason=reason))
+
     @property
     def _stub(self) -> TransparencyServiceStub:
         return TransparencyServiceStub(self.client.channel)

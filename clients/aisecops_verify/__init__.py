@@ -56,7 +56,17 @@ from aisecops_verify.record import (
 )
 from aisecops_verify.reproduction import check_revisions, read_bundle, reproduce
 
-__all__ = ["EvidenceError", "NoteKey", "Report", "Trust", "main", "read_note_key", "read_package", "verify"]
+__all__ = [
+    "EvidenceError",
+    "NoteKey",
+    "Report",
+    "Trust",
+    "check_proof",
+    "main",
+    "read_note_key",
+    "read_package",
+    "verify",
+]
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"

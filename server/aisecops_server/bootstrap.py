@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from aisecops_server.adapters.records.python_records import python_scalars
 from aisecops_server.adapters.records.yaml_records import yaml_scalars
 from aisecops_server.adapters.signing.grants import grant_key
 from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
+from aisecops_server.adapters.signing.log_keys import LogKeyFiles
 from aisecops_server.adapters.signing.vote_keys import SigningVoteKeys
 from aisecops_server.adapters.sqlite.activation_state import ActivationState
 from aisecops_server.adapters.sqlite.checkpoint_store import SqliteCheckpointStore
@@ -38,9 +40,10 @@ from aisecops_server.adapters.webhooks.endpoint import read_endpoint
 from aisecops_server.adapters.witness.http_witness import read_witness
 from aisecops_server.bootstrap_assurance import Watched, compliance_of
 from aisecops_server.bootstrap_authentication import authenticating, listeners
-from aisecops_server.bootstrap_replay import replaying
+from aisecops_server.bootstrap_replay import replaying, retention_of
 from aisecops_server.bootstrap_source import Grounds, Opens, edge_use_cases, repository_policy
 from aisecops_server.domain.errors import AisecopsError, IntegrityError, InvalidRequestError
+from aisecops_server.domain.log_keys import earlier_keys
 from aisecops_server.domain.signed_note import KeyKind, NoteKey, read_key
 from aisecops_server.domain.source_text import Scalar, json_scalars
 from aisecops_server.entrypoints.grpc.approval_service import ApprovalUseCases
@@ -50,6 +53,7 @@ from aisecops_server.entrypoints.grpc.compliance_service import ComplianceUseCas
 from aisecops_server.entrypoints.grpc.edge_service import EdgeUseCases
 from aisecops_server.entrypoints.grpc.execution_service import GrantUseCases
 from aisecops_server.entrypoints.grpc.replay_service import ReplayUseCases
+from aisecops_server.entrypoints.grpc.retention_service import RetentionUseCases
 from aisecops_server.entrypoints.grpc.server import Listening, RunningServer, serve
 from aisecops_server.entrypoints.grpc.services import Served
 from aisecops_server.ports import Authenticator, Clock, EventLog, Ids
@@ -70,6 +74,7 @@ from aisecops_server.usecases.expire_reservations import ExpireReservations
 from aisecops_server.usecases.explain import Explain
 from aisecops_server.usecases.export_evidence import ExportEvidence
 from aisecops_server.usecases.export_records import ExportRecords
+from aisecops_server.usecases.investigate import Investigate
 from aisecops_server.usecases.issue_grants import GrantControl, HandOut
 from aisecops_server.usecases.live_policy import LivePolicy
 from aisecops_server.usecases.raise_incident import RaiseIncident
@@ -82,6 +87,7 @@ from aisecops_server.usecases.redeem_grant import Redeem
 from aisecops_server.usecases.release_reservation import ReleaseReservation
 from aisecops_server.usecases.report_execution import ReportExecution
 from aisecops_server.usecases.revoke_grants import Revoke
+from aisecops_server.usecases.rotate_log_key import RotateLogKey
 from aisecops_server.usecases.screen import Screen
 from aisecops_server.usecases.send_notices import SendNotices
 from aisecops_server.usecases.sync import Poller, Resume
@@ -89,7 +95,6 @@ from aisecops_server.usecases.vote import CastVotes
 from aisecops_server.usecases.vote_proofs import VoteProofs
 from aisecops_server.usecases.witness import Cosign
 
-LOG_KEY = "log"
 EVIDENCE_KEY = "evidence"
 WITNESS_KEY = "witness"
 VOTE_KEY = "approval"
@@ -108,6 +113,7 @@ class ControlPlane:
     ids: Ids
     log: SqliteEventLog
     publish: PublishCheckpoint
+    rotate: RotateLogKey
     live: LivePolicy
     decide: Decide
     explain: Explain
@@ -121,6 +127,7 @@ class ControlPlane:
     notices: SendNotices
     grants: GrantUseCases
     budgets: BudgetUseCases
+    retention: RetentionUseCases
     resume: Resume
     poller: Poller
     reapers: tuple[Reaper, ...]
@@ -209,6 +216,7 @@ async def compose(
             ids=ids,
             log=log,
             publish=publish,
+            rotate=RotateLogKey(log, publish, LogKeyFiles(state / "keys"), clock, ids),
             live=live,
             decide=Decide(
                 engines=live,
@@ -234,6 +242,7 @@ async def compose(
                 clock=clock,
                 ids=ids,
                 pack=pack,
+                tell=Investigate(log, json.loads),
             ),
             screen=Screen(live, log, clock, ids, settings.deadline_seconds, controls=(*source.controls, approvals)),
             policy=following.use_cases,
@@ -251,6 +260,7 @@ async def compose(
             notices=SendNotices(log, log.approvals, couriers, clock, ids, RandomChance()),
             grants=_granting(log, state, clock, ids),
             budgets=_budget_use_cases(log, clock, ids),
+            retention=retention_of(log, state, live, clock=clock, ids=ids),
             resume=following.resume,
             poller=Poller(following.sync, interval_seconds=settings.poll_seconds),
             reapers=_reapers(log, clock, ids),
@@ -303,8 +313,10 @@ async def running(
             approvals=plane.approvals,
             grants=plane.grants,
             budgets=plane.budgets,
+            retention=plane.retention,
             log=plane.log,
             publish=plane.publish,
+            rotate=plane.rotate,
             export=replace(plane.export, mapped=central.compliance.check.decided) if central else plane.export,
             records=ExportRecords(plane.log, plane.publish.keys.origin, metadata.version("aisecops")),
             replays=central.replays if central else None,
@@ -411,12 +423,15 @@ async def _publishing(settings: Settings, log: SqliteEventLog, closing: contextl
     """Return what commits to the log, after holding the log against what it committed to last."""
     store = SqliteCheckpointStore(settings.checkpoint_path)
     closing.callback(store.close)
-    signer = open_key(_private(settings.state_dir / "keys"), LOG_KEY)
+    earlier, current = earlier_keys(await log.rotations(), verifies_ed25519)
+    signer = LogKeyFiles(_private(settings.state_dir / "keys")).current(
+        len(earlier), current.public if current else None
+    )
     publish = PublishCheckpoint(
         log=log,
         sealing=log,
         store=store,
-        keys=CheckpointKeys(settings.log_origin or origin_of(await log.identity()), signer),
+        keys=CheckpointKeys(settings.log_origin or origin_of(await log.identity()), signer, earlier),
         witnesses=[read_witness(text) for text in settings.witnesses],
         verify=verifies_ed25519,
     )

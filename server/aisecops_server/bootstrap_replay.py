@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,13 +22,17 @@ from aisecops_server.adapters.opa import binary
 from aisecops_server.adapters.opa.engines import NICENESS, OpaEngines
 from aisecops_server.adapters.opa.profile import Trust
 from aisecops_server.adapters.signing.keys import open_key
+from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
 from aisecops_server.adapters.sqlite.history import SqliteHistory, open_history
+from aisecops_server.adapters.sqlite.replay_copies import ReplayCopies
 from aisecops_server.adapters.sqlite.replay_store import SqliteReplayStore
 from aisecops_server.adapters.system import SystemClock
+from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.compiled_tables import compile_tables
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.entrypoints.grpc.replay_service import ReplayUseCases
-from aisecops_server.ports import Clock, PolicyRepository, Signer
+from aisecops_server.entrypoints.grpc.retention_service import RetentionUseCases
+from aisecops_server.ports import Clock, Ids, PolicyRepository, Signer
 from aisecops_server.ports.replay import ReplayStore
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.attribute_change import AttributeChange
@@ -36,10 +40,13 @@ from aisecops_server.usecases.bisect_decisions import BisectDecisions
 from aisecops_server.usecases.check_fidelity import CheckFidelity
 from aisecops_server.usecases.compare_policies import CompareMeanings
 from aisecops_server.usecases.compare_revisions import CompareRevisions
+from aisecops_server.usecases.erase_payloads import ApplyRetention, EraseTrace
 from aisecops_server.usecases.evaluate_documents import EvaluateDocuments
 from aisecops_server.usecases.explain_change import ExplainChange, Judges, SeekOtherwise
 from aisecops_server.usecases.export_corpus import ExportCorpus
+from aisecops_server.usecases.hold_traces import HoldTraces
 from aisecops_server.usecases.judge_decisions import JudgeDecisions
+from aisecops_server.usecases.live_policy import LivePolicy
 from aisecops_server.usecases.offer_grant import OfferGrant
 from aisecops_server.usecases.read_replays import ReadReplays
 from aisecops_server.usecases.replay import PART_DECISIONS, Replay
@@ -202,4 +209,18 @@ def _builder(directory: Path, signer: Signer, opa: Path) -> OpaBundleBuilder:
         signer=signer,
         binary=lambda: opa,
         compile_tables=compile_tables,
+    )
+
+
+def retention_of(log: SqliteEventLog, state: Path, live: LivePolicy, *, clock: Clock, ids: Ids) -> RetentionUseCases:
+    """Return what erases and holds traces of ``log``; what replays keep of them under ``state`` goes with them."""
+
+    def tables() -> Mapping[str, JsonValue]:
+        return live.current().bundle.tables
+
+    erase = EraseTrace(log, log.keeping, (ReplayCopies(state / "replay" / "replay.db"),), clock, ids)
+    return RetentionUseCases(
+        erase=erase,
+        retention=ApplyRetention(log.keeping, erase, tables, clock),
+        holds=HoldTraces(log, log.keeping, tables, clock, ids),
     )

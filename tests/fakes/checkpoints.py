@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
-from aisecops_server.domain.signed_note import Note
+from aisecops_server.domain.record import LogHead
+from aisecops_server.domain.signed_note import Note, NoteKey
 from aisecops_server.ports import Witness
 from aisecops_server.usecases.checkpoint import CheckpointKeys, PublishCheckpoint
 
@@ -27,6 +28,30 @@ class MemoryCheckpointStore:
 
     async def save(self, note: Note) -> None:
         self.note = note
+
+
+@dataclass
+class MemoryWitnessStore:
+    """Keeps the last head of each log."""
+
+    heads: dict[str, LogHead] = field(default_factory=dict)
+    keys: dict[str, NoteKey] = field(default_factory=dict)
+
+    async def key_of(self, given: NoteKey) -> NoteKey:
+        return self.keys.get(given.text(), given)
+
+    async def follow(self, given: NoteKey, key: NoteKey) -> None:
+        self.keys[given.text()] = key
+
+    async def latest(self, origin: str) -> LogHead | None:
+        return self.heads.get(origin)
+
+    async def advance(self, origin: str, head: LogHead, *, after: int) -> bool:
+        last = self.heads.get(origin)
+        if (last.size if last else 0) != after:
+            return False
+        self.heads[origin] = head
+        return True
 
 
 def publishing(

@@ -130,6 +130,9 @@ class MemoryEventLog:
         except ValueError as error:
             raise InvalidRequestError(str(error), field="size") from error
 
+    async def rotations(self) -> list[StoredEvent]:
+        return [stored for stored in self.stored if stored.event.type == "log.key_rotated"]
+
     def seal(self, why: str) -> None:
         self.sealed = self.sealed or why
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import json
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -128,6 +130,18 @@ def test_the_summary_shows_hostile_text_as_text(case: Case) -> None:
         assert "<script>alert" not in shown
         assert "\u202e" not in shown
     assert "default-src 'none'" in page
+
+
+def test_it_tells_each_trace_as_one_story_and_who_agreed(case: Case) -> None:
+    files = case.files()
+    stories = json.loads(files["traces.json"])
+    assert len(stories) == 2
+    for story in stories:
+        assert {node["kind"] for node in story["graph"]["nodes"]} >= {"identity", "plan", "step", "outcome"}
+        assert story["governance"]["violations"] == []
+    assert json.loads(files["approvals.json"]) == []
+    assert "Approvals" in files["summary.md"].decode()
+    assert "Where records disagree" in files["summary.html"].decode()
 
 
 def test_any_byte_that_is_changed_is_found_out(case: Case) -> None:
@@ -280,6 +294,61 @@ def test_an_archive_that_is_not_plain_is_not_read(case: Case, change: Callable[[
 def test_an_archive_that_is_torn_or_more_than_itself_is_not_read(case: Case, broken: Callable[[bytes], bytes]) -> None:
     with pytest.raises(EvidenceError):
         verify(broken(case.content), case.trust)
+
+
+@pytest.mark.parametrize(
+    ("entry_", "told"),
+    [
+        (("../../escape", b"x", tarfile.REGTYPE), "has an entry"),
+        (("link", b"", tarfile.SYMTYPE), "has an entry"),
+        (("hard", b"", tarfile.LNKTYPE), "has an entry"),
+        (("device", b"", tarfile.CHRTYPE), "has an entry"),
+        ((".manifest", b"{}", tarfile.REGTYPE), "has an entry"),
+        (("more.rego", b"package evil", tarfile.REGTYPE), "other content than its digest"),
+        (("bomb", b"0" * (129 << 20), tarfile.REGTYPE), "other content than its digest|no gzipped tar"),
+    ],
+)
+def test_a_bundle_with_more_in_it_than_its_digest_says_is_refused(
+    case: Case, entry_: tuple[str, bytes, bytes], told: str
+) -> None:
+    files = case.files()
+    name = next(path for path in files if path.startswith("bundles/"))
+    with pytest.raises(EvidenceError, match=told):
+        verify(case.signed_again({**files, name: stuffed(files[name], *entry_)}), case.trust)
+
+
+def stuffed(bundle: bytes, name: str, content: bytes, kind: bytes) -> bytes:
+    """Return a bundle with one more entry."""
+    raw = io.BytesIO(gzip.decompress(bundle))
+    with tarfile.open(fileobj=raw, mode="a") as tar:
+        extra = tarfile.TarInfo(name)
+        extra.type, extra.size, extra.linkname = kind, len(content), "/etc/passwd"
+        tar.addfile(extra, io.BytesIO(content))
+    return gzip.compress(raw.getvalue(), 1)
+
+
+def test_a_package_that_claims_more_than_anybody_reads_is_refused_before_it_is_read(case: Case) -> None:
+    content = bytearray(case.content)
+    # The directory says of the first file that it has four gigabytes.
+    at = content.rindex(b"PK\x01\x02", 0, content.index(b"PK\x05\x06"))
+    content[at + 20 : at + 28] = b"\xfe\xff\xff\xff" * 2
+    with pytest.raises(EvidenceError, match=r"too large|not stored plainly|stands"):
+        verify(bytes(content), case.trust)
+
+
+def test_it_verifies_and_reproduces_without_a_network_or_anything_installed(case: Case, tmp_path: Path) -> None:
+    """With nothing but the file, `cryptography` and the engine, and no network where the system allows that."""
+    script, package = tmp_path / "verify.py", tmp_path / "case.zip"
+    script.write_bytes(Path(aisecops_verify.__file__).with_name("one_file.py").read_bytes())
+    package.write_bytes(case.content)
+    apart = ["unshare", "--user", "--map-root-user", "--net", "--"]
+    if subprocess.run([*apart, "true"], check=False, capture_output=True).returncode:
+        apart = []
+    call = [*apart, sys.executable, "-I", str(script), str(package), "--log-key", case.trust.log_key]
+    call += ["--evidence-key", case.trust.evidence_key, "--reproduce", str(opa_binary())]
+    done = subprocess.run(call, check=False, cwd=tmp_path, env={}, capture_output=True, text=True, encoding="utf-8")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "✓ 2 decisions come out the same" in done.stdout
 
 
 @pytest.mark.asyncio

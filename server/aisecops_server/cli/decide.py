@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -49,6 +50,11 @@ _FORMATS = ("openai", "anthropic", "mcp")
 @click.option("--explain", "explained", is_flag=True, help="Show also what each rule read and who was trusted.")
 @click.option("--key", default="", help="Idempotency key: a retry returns the stored decision.")
 @click.option("--approval", default="", help="The approval that people gave for exactly this plan.")
+@click.option(
+    "--receipt",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Keep the signed receipt in this file; 'log prove --receipt' holds the log to it.",
+)
 @click.option("--wait", is_flag=True, help="If people must agree, wait until they did and decide again.")
 def decide(
     *,
@@ -62,6 +68,7 @@ def decide(
     explained: bool,
     key: str,
     approval: str,
+    receipt: Path | None,
     wait: bool,
 ) -> ExitCode:
     """Ask whether a plan may run.
@@ -95,6 +102,8 @@ def decide(
             answer = client.decide(plan, message=call, idempotency_key=key, approval_id=approval)
         if wait and answer.waits_for_people:
             answer = _after_people(client, plan, call, answer)
+    if receipt is not None:
+        answer.keep_receipt(receipt)
     document = {
         "decision": to_json(answer.decision),
         "receipt": to_json(answer.receipt),

@@ -52,6 +52,7 @@ _OF_REASON = {
     "UNKNOWN_REVISION": ExitCode.NOT_FOUND,
     "NOT_FOUND": ExitCode.NOT_FOUND,
     "APPROVAL_NOT_USABLE": ExitCode.DENIED,
+    "HELD": ExitCode.DENIED,
     "INTEGRITY": ExitCode.UNVERIFIED,
 }
 

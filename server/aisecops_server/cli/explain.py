@@ -10,6 +10,7 @@ import click
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.invocation import command
 from aisecops_server.cli.output import show
+from aisecops_server.domain.errors import NotFoundError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,6 +43,8 @@ def explain(*, decision: str, full: bool, document: bool) -> ExitCode:
         )
     with connect() as client:
         answer = client.explain(decision, full=full)
+    if document and not answer.document_json:
+        raise NotFoundError(f"the document of {decision} is not there: {answer.replay.reason}", id=decision)
     if document:
         sys.stdout.buffer.write(answer.document_json)
         return ExitCode.OK

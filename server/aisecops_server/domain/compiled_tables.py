@@ -37,6 +37,7 @@ from aisecops_server.domain.policy_tables import (
     Trust,
     TrustTable,
 )
+from aisecops_server.domain.retention_table import RetentionTable
 from aisecops_server.domain.screen_table import ScreenTable
 from aisecops_server.domain.table_names import require_known_names
 from aisecops_server.domain.table_rejection import rejected, told
@@ -71,6 +72,7 @@ def compile_tables(files: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         screen=_parse(ScreenTable, "screen", files),
         edges=_parse(Edges, "edges", files),
         maturity=_parse(MaturityTable, "maturity", files) if "maturity" in files else None,
+        retention=_parse(RetentionTable, "retention", files),
     )
     require_known_names(tables)
     return {
@@ -93,6 +95,7 @@ def compile_tables(files: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         "edges": edges(tables.edges),
         "lease": _lease(tables.edges),
         "maturity": tables.maturity.compiled() if tables.maturity else {},
+        "retention": tables.retention.model_dump(mode="json"),
     }
 
 

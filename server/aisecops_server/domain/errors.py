@@ -89,6 +89,12 @@ class ContendedError(AisecopsError):
     reason = "CONTENDED"
 
 
+class HeldError(AisecopsError):
+    """A legal hold forbids what was asked; ``metadata()["hold"]`` names it."""
+
+    reason = "HELD"
+
+
 class ApprovalNotUsableError(AisecopsError):
     """An approval does not stand for the plan, or takes no vote any more; ``metadata()["why"]`` says which and why."""
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from aisecops_server.domain.canonical import JsonValue, canonical_bytes, digest
 from aisecops_server.domain.compliance_page import page as compliance_page
 from aisecops_server.domain.event import StoredEvent
+from aisecops_server.domain.evidence_views import Story, approvals_view, stories_view
 
 FORMAT = "aisecops-evidence/2"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -27,6 +28,7 @@ PROOFS = "proofs.json"
 PAYLOADS = "payloads.json"
 SUMMARY = "summary.md"
 PAGE = "summary.html"
+APPROVALS, STORIES = "approvals.json", "traces.json"
 COMPLIANCE = "compliance.json"
 COMPLIANCE_PAGE = "compliance.html"
 README = "README.md"
@@ -51,6 +53,8 @@ another way than this package. `--reproduce` makes every decision again with a s
 | compliance.json | what each policy commit maps to which framework, and what of it its scenarios show |
 | compliance.html | the same, for reading |
 | bundles/ | the policies that decided, as built from their commits; the name is the digest of the content |
+| approvals.json | each request for approval with its votes, as signed, and how it ended |
+| traces.json | each trace's execution graph, and where its own records disagree |
 | manifest.json | the SHA-256 of every file, and the keys |
 | statement.dsse.json | the signed statement about the manifest (in-toto, DSSE) |
 """
@@ -87,6 +91,7 @@ class Collected:
     bundles: Mapping[str, bytes]
     checkpoint: str
     compliance: Sequence[Mapping[str, JsonValue]] = ()
+    stories: Sequence[Story] = ()
 
 
 def evidence_files(collected: Collected, *, summary: bytes, page: bytes) -> dict[str, bytes]:
@@ -107,6 +112,8 @@ def evidence_files(collected: Collected, *, summary: bytes, page: bytes) -> dict
         PROOFS: canonical_bytes(proofs),
         PAYLOADS: canonical_bytes(payloads),
         CHECKPOINT: collected.checkpoint.encode(),
+        APPROVALS: canonical_bytes(approvals_view(proved.stored for proved in collected.events)),
+        STORIES: canonical_bytes(stories_view(collected.stories)),
         **_compliance(collected.compliance),
         **{f"documents/{name}.json": content for name, content in collected.documents.items()},
         **{f"bundles/{name}.tar.gz": content for name, content in collected.bundles.items()},

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aisecops_server.domain.evidence import Collected
+from aisecops_server.domain.evidence_views import approvals_view
 
 _CELL_CHARACTERS = 300
 _STYLE = (
@@ -75,7 +76,8 @@ def _opening(collected: Collected) -> list[str]:
 
 
 def _tables(collected: Collected) -> list[_Table]:
-    return [_decisions(collected.decisions), _findings(collected.decisions), _events(collected)]
+    tables = [_decisions(collected.decisions), _findings(collected.decisions), _approvals(collected)]
+    return [*tables, _disagreements(collected), _events(collected)]
 
 
 def _decisions(decisions: Sequence[Mapping[str, Any]]) -> _Table:
@@ -106,6 +108,37 @@ def _findings(decisions: Sequence[Mapping[str, Any]]) -> _Table:
         for finding in decision["findings"]
     ]
     return _Table("Findings", ("decision", "step", "rule", "effect", "message"), rows)
+
+
+def _approvals(collected: Collected) -> _Table:
+    found: Sequence[Any] = approvals_view(proved.stored for proved in collected.events)
+    rows = [
+        (
+            _shown(asked["approval_id"]),
+            _shown(asked["request"].get("agent_id", "")),
+            _shown(", ".join(f"{vote['approver']} {vote['choice']}" for vote in asked["votes"]) or "nobody"),
+            _shown(asked["end"] or "open"),
+        )
+        for asked in found
+    ]
+    return _Table("Approvals", ("request", "agent", "votes", "end"), rows)
+
+
+def _disagreements(collected: Collected) -> _Table:
+    rows = [
+        (
+            _shown(story.trace_id),
+            violation.severity.value,
+            violation.kind.value,
+            _shown(violation.step_id),
+            _shown(violation.expected),
+            _shown(violation.actual),
+        )
+        for story in collected.stories
+        for violation in story.diff.violations
+    ]
+    heads = ("trace", "severity", "what", "step", "expected", "found")
+    return _Table("Where records disagree", heads, rows)
 
 
 def _events(collected: Collected) -> _Table:

@@ -142,6 +142,9 @@ def execution_graph(decisions: Sequence[RecordedDecision], events: Sequence[Reco
         wanted = _WHOLE_OF_TEXTS if decision.about_texts else _WHOLE
         missing = [kind.value for kind in wanted if kind not in kinds]
         build.gaps += [f"decision {decision.details['decision_id']} has no {kind}" for kind in missing]
+        if decision.document.get("erased"):
+            build.gaps.append(f"what decision {decision.details['decision_id']} was made on was erased")
+            missing.append(NodeKind.SOURCE.value)
         whole += not missing
     for event in events:
         _add_event(build, event)

@@ -15,6 +15,7 @@ from aisecops_server.domain.budget_tables import BudgetsTable, CostsTable
 from aisecops_server.domain.edge_tables import Edges
 from aisecops_server.domain.grant_tables import GrantEntry
 from aisecops_server.domain.maturity_table import MaturityTable
+from aisecops_server.domain.retention_table import RetentionTable
 from aisecops_server.domain.screen_table import ScreenTable
 from aisecops_server.domain.table_fields import Count, Entry, Role, Text, ToolName
 from aisecops_server.domain.vocabulary import Vocabulary
@@ -190,11 +191,12 @@ class PolicyTables(Entry):
     screen: ScreenTable = ScreenTable()
     edges: Edges = Edges()
     maturity: MaturityTable | None = None
+    retention: RetentionTable = RetentionTable()
 
 
 TABLE_NAMES = tuple(PolicyTables.model_fields)
 # A repository may be without these; what they would say is then the most cautious that they can say.
-OPTIONAL_TABLES = ("screen", "edges", "maturity")
+OPTIONAL_TABLES = ("screen", "edges", "maturity", "retention")
 
 
 def _require_every(literal: object, given: Iterable[object]) -> None:

@@ -82,13 +82,18 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class StoredDecision:
-    """A decision read back: the outcome event's details, the document, and the receipt."""
+    """A decision read back: the outcome event's details, the document (empty where it was erased), and the receipt."""
 
     decision_id: DecisionId
     details: Mapping[str, JsonValue]
     document: bytes
     receipt: Receipt
     request_digest: str
+
+    @property
+    def is_erased(self) -> bool:
+        """Return whether what it was made on is not there any more."""
+        return not self.document
 
 
 @dataclass(frozen=True, slots=True)

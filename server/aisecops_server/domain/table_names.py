@@ -42,6 +42,8 @@ def _require_agents(tables: PolicyTables) -> None:
             _require_known("agents", place, grant.environments or (), agent.environments)
     _require_known("modes", "agents", tables.modes.agents, tables.agents.root)
     _require_known("screen", "agents", tables.screen.agents, tables.agents.root)
+    _require_known("retention", "agents", tables.retention.agents, tables.agents.root)
+    _require_known("retention", "tools", tables.retention.tools, tables.tools.root)
 
 
 def _require_limits(tables: PolicyTables) -> None:

@@ -371,6 +371,10 @@ class ProvenLog(Protocol):
         """
         ...
 
+    async def rotations(self) -> list[StoredEvent]:
+        """Return the events in which its key was followed by another, oldest first."""
+        ...
+
 
 class CheckpointStore(Protocol):
     """The latest checkpoint that was signed, apart from the log, and what each witness has cosigned last."""
@@ -400,9 +404,33 @@ class Witness(Protocol):
         """Return its signature, or why there is none."""
         ...
 
+    async def introduce(self, rotations: Sequence[str]) -> None:
+        """Tell it by which keys the one that it knows was followed, as notes, oldest first."""
+        ...
+
+
+class LogKeyStore(Protocol):
+    """The private keys of a log: the first one, and one after each rotation."""
+
+    def following(self, rotations: int) -> Signer:
+        """Return the key that is to follow after so many rotations, made if it is not there."""
+        ...
+
+    def destroy(self, rotations: int) -> None:
+        """Delete the key of before so many rotations."""
+        ...
+
 
 class WitnessStore(Protocol):
-    """What a witness has signed last, of each log."""
+    """What a witness has signed last, of each log, and by which key a log is known to it."""
+
+    async def key_of(self, given: NoteKey) -> NoteKey:
+        """Return the key that follows, by all that was told, the one that the operator gave."""
+        ...
+
+    async def follow(self, given: NoteKey, key: NoteKey) -> None:
+        """Know the log by ``key`` from now on, durably, as long as the operator gives the same one."""
+        ...
 
     async def latest(self, origin: str) -> LogHead | None:
         """Return the last head that was signed of a log."""

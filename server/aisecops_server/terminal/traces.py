@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -29,7 +29,7 @@ def trace_block(
         Text.assemble(
             ("trace ", FAINT), str(summary.get("traceId", "")), (f"  {when(str(summary.get('startedAt', '')))}", FAINT)
         ),
-        Text(str(summary.get("intent") or "no intent was given"), style="bold"),
+        Text(str(summary.get("intent") or _no_intent(found)), style="bold"),
         Text.assemble(
             ("agent ", FAINT),
             agent_word(str(summary.get("agentId", ""))),
@@ -38,10 +38,28 @@ def trace_block(
             (f"  {counted(int(summary.get('decisions', 0)), 'decision')}", FAINT),
         ),
     ]
+    parts += [Text(told, style="bold") for told in _erasures(found)]
     for decision in found.get("decisions", []):
         parts.append(Text(""))
         parts.append(_decision(console, found, _placed(decision, places)))
     return Group(*parts, Text(""), legend(console))
+
+
+def _no_intent(found: Json) -> str:
+    return "what was written here was erased" if any(_tombstones(found)) else "no intent was given"
+
+
+def _erasures(found: Json) -> Iterator[str]:
+    for event in _tombstones(found):
+        details = json.loads(base64.b64decode(event.get("bodyJson", "")))["details"]
+        yield (
+            f"erased by {details['principal']}: {details['reason']}"
+            f" (event {event.get('logIndex', 0)}, up to event {details['through']}, class {details['class']})"
+        )
+
+
+def _tombstones(found: Json) -> Iterator[Json]:
+    return (event for event in found.get("events", []) if event.get("type") == "payload.erased")
 
 
 def _decision(console: Console, found: Json, decision: Json) -> Group:

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 
 from aisecops_server.domain.checkpoint import Checkpoint, read_checkpoint
 from aisecops_server.domain.errors import AisecopsError, IntegrityError
-from aisecops_server.domain.record import LogHead
+from aisecops_server.domain.log_keys import EarlierKey, receipt_text, signer_of
+from aisecops_server.domain.record import LogHead, Receipt
 from aisecops_server.domain.signed_note import (
     KeyKind,
     Note,
@@ -40,10 +41,11 @@ def origin_of(identity: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointKeys:
-    """The log's name and the key that signs for it."""
+    """The log's name and the key that signs for it, with those that did before."""
 
     origin: str
     signer: Signer
+    earlier: tuple[EarlierKey, ...] = ()
 
     @property
     def public(self) -> NoteKey:
@@ -52,7 +54,22 @@ class CheckpointKeys:
 
     def signed(self, head: LogHead) -> Note:
         """Return the checkpoint of ``head``, signed by the log."""
-        text = Checkpoint(self.origin, head).text()
+        return self._note(Checkpoint(self.origin, head).text())
+
+    def acknowledged(self, receipt: Receipt) -> Note:
+        """Return the receipt, signed by the log: whoever keeps it can prove that the event was lost, should it be."""
+        return self._note(receipt_text(self.origin, receipt))
+
+    def require_own(self, note: Note, *, last: int, verify: Verify) -> None:
+        """Check that the log signed ``note``, whose last place in the log is ``last``.
+
+        Raises:
+            IntegrityError: it did not, or with a key that was not good for that place.
+        """
+        ended = [(earlier.key, earlier.end) for earlier in self.earlier]
+        signer_of(note, [*ended, (self.public, None)], last=last, verify=verify)
+
+    def _note(self, text: str) -> Note:
         key = self.public
         return Note(text, (NoteSignature(key.name, key.id, self.signer.sign(log_message(text))),))
 
@@ -108,10 +125,20 @@ class PublishCheckpoint:
                 await self.store.save(cosigned)
             return cosigned
 
+    def receipt(self, receipt: Receipt) -> str:
+        """Return a receipt that the log signs with the key that is good now."""
+        return self.keys.acknowledged(receipt).written()
+
+    def apart(self) -> asyncio.Lock:
+        """Return what no checkpoint is signed beside."""
+        return self._busy
+
     def _own(self, note: Note) -> LogHead:
-        if self.keys.public.name not in opened(note, [self.keys.public], self.verify):
-            raise IntegrityError("the stored checkpoint was not signed with the log's key")
         checkpoint = read_checkpoint(note.text)
+        try:
+            self.keys.require_own(note, last=checkpoint.head.size - 1, verify=self.verify)
+        except IntegrityError as error:
+            raise IntegrityError(f"the stored checkpoint does not count: {error.message}") from error
         if checkpoint.origin != self.keys.origin:
             raise IntegrityError(f"the stored checkpoint is of another log, {checkpoint.origin}")
         return checkpoint.head
@@ -148,6 +175,10 @@ class PublishCheckpoint:
     async def _asked(self, witness: Witness, note: Note, head: LogHead) -> WitnessAnswer:
         """Ask from size 0; a witness that has signed before says from where it wants the proof."""
         answer = await witness.cosign(note, old_size=0, proof=())
+        if isinstance(answer, Silent) and self.keys.earlier:
+            # It may know only a key of before; it is told by which others that was followed.
+            await witness.introduce([earlier.note for earlier in self.keys.earlier])
+            answer = await witness.cosign(note, old_size=0, proof=())
         if not isinstance(answer, Behind):
             return answer
         if answer.size > head.size:

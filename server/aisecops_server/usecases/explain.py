@@ -56,6 +56,9 @@ class Explain:
         if only_of is not None and not _is_of(stored, only_of):
             # The same answer, after the same work, as for a decision that does not exist: ids cannot be probed.
             raise _unknown(decision_id)
+        if stored.is_erased:
+            why = "what it was decided on was erased, so nobody can decide it again"
+            return Explanation(stored, {}, reproduced=False, why_not=why, trace_text="")
         try:
             engine = await self.engines.engine_at(str(stored.details["bundle_revision"]))
             why_not = await self._difference(engine, stored)

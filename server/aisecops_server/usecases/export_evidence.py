@@ -27,10 +27,12 @@ from aisecops_server.domain.evidence import (
     statement_of,
 )
 from aisecops_server.domain.evidence_summary import markdown, page
+from aisecops_server.domain.evidence_views import Story
 from aisecops_server.domain.identity import Principal
 from aisecops_server.domain.record import Receipt, StoredTrace, TraceFilter
 from aisecops_server.ports import BundleBuilder, Clock, EventLog, Ids, Signer
 from aisecops_server.usecases.checkpoint import PublishCheckpoint
+from aisecops_server.usecases.investigate import Investigate
 
 MOST_TRACES = 5_000
 MOST_BYTES = 256 * 1024 * 1024
@@ -73,6 +75,7 @@ class ExportEvidence:
     clock: Clock
     ids: Ids
     pack: Pack
+    tell: Investigate
     mapped: Mapped | None = None
 
     async def __call__(self, request: EvidenceRequest, *, principal: Principal) -> EvidencePackage:
@@ -120,15 +123,18 @@ class ExportEvidence:
             (decision for trace in traces for decision in trace.decisions),
             key=lambda decision: decision.receipt.log_index,
         )
-        stored = sorted((event for trace in traces for event in trace.events), key=lambda event: event.index)
+        # With the events that hand the log's key over, so that who knows an earlier key can go on from it.
+        listed = [event for trace in traces for event in trace.events] + await self.publish.log.rotations()
+        stored = sorted((event for event in listed if event.index < size), key=lambda event: event.index)
         collected = Collected(
             selection=_selection(request),
             events=[await self._proved(event, size) for event in stored],
             decisions=[decision.details for decision in decisions],
-            documents={digest(decision.document): decision.document for decision in decisions},
+            documents={digest(decision.document): decision.document for decision in decisions if decision.document},
             bundles=await self._bundles(traces),
             checkpoint=note.written(),
             compliance=await self._compliance(traces),
+            stories=[self._story(trace) for trace in traces],
         )
         return self._signed(collected), len(stored)
 
@@ -140,6 +146,7 @@ class ExportEvidence:
             (str(decision.details["bundle_revision"]), str(decision.details["bundle_digest"]))
             for trace in traces
             for decision in trace.decisions
+            if not decision.is_erased
         }
         found: dict[str, bytes] = {}
         for revision, wanted in sorted(named):
@@ -151,6 +158,10 @@ class ExportEvidence:
                 )
             found[wanted] = bundle.archive.read_bytes()
         return found
+
+    def _story(self, trace: StoredTrace) -> Story:
+        trace_id = trace.summary.trace_id
+        return Story(trace_id, self.tell.graph_of(trace), self.tell.diff_of(trace))
 
     async def _compliance(self, traces: Sequence[StoredTrace]) -> list[Mapping[str, JsonValue]]:
         decisions = (decision.details for trace in traces for decision in trace.decisions)

@@ -45,8 +45,15 @@ class Investigate:
         Raises:
             NotFoundError: there is no such trace.
         """
-        traces = [await self.log.trace(trace_id)]
-        return governance_diff(self._decisions(traces), self._events(traces))
+        return self.diff_of(await self.log.trace(trace_id))
+
+    def graph_of(self, trace: StoredTrace) -> ExecutionGraph:
+        """Return the execution graph of a trace that was read, by itself."""
+        return execution_graph(self._decisions([trace]), self._events([trace]))
+
+    def diff_of(self, trace: StoredTrace) -> GovernanceDiff:
+        """Return where the records of a trace that was read disagree."""
+        return governance_diff(self._decisions([trace]), self._events([trace]))
 
     async def _traces(self, trace_id: str) -> list[StoredTrace]:
         """Return a trace and those above it, the topmost first."""
@@ -66,7 +73,11 @@ class Investigate:
 
     def _decisions(self, traces: Sequence[StoredTrace]) -> list[RecordedDecision]:
         return [
-            RecordedDecision(decision.receipt.event_id, decision.details, self.read(decision.document))
+            RecordedDecision(
+                decision.receipt.event_id,
+                decision.details,
+                self.read(decision.document) if decision.document else _left(decision.details, trace),
+            )
             for trace in traces
             for decision in trace.decisions
         ]
@@ -83,6 +94,20 @@ class Investigate:
             for trace in traces
             for stored in trace.events
         ]
+
+
+def _left(details: Mapping[str, Any], trace: StoredTrace) -> Mapping[str, Any]:
+    """Return what the log still tells of an erased document: which steps there were, and of which tools."""
+    if "screening" in details:
+        return {"kind": "screen", "erased": True}
+    told = [
+        stored.event.details().get("steps", [])
+        for stored in trace.events
+        if stored.event.type == "plan.received" and stored.event.decision_id == details["decision_id"]
+    ]
+    unknown: dict[str, list[Any]] = {"depends_on": [], "influenced_by": [], "values": []}
+    steps = [{**unknown, "id": step["id"], "tool": step["tool"]} for part in told for step in part]
+    return {"plan": {"intent": "", "steps": steps}, "erased": True}
 
 
 def _above(trace: StoredTrace) -> list[str]:

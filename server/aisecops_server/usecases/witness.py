@@ -17,6 +17,7 @@ from aisecops_server.domain.errors import (
     NotFoundError,
     NotPermittedError,
 )
+from aisecops_server.domain.log_keys import read_rotation
 from aisecops_server.domain.merkle import is_consistent
 from aisecops_server.domain.record import LogHead
 from aisecops_server.domain.signed_note import (
@@ -60,7 +61,7 @@ class Cosign:
             NotPermittedError: its key did not sign the checkpoint.
             InvalidRequestError: the request makes no sense.
         """
-        head = self._submitted(note)
+        head = await self._submitted(note)
         if not 0 <= old_size <= head.size or len(proof) > MOST_PROOF_HASHES or (old_size == 0 and proof):
             raise InvalidRequestError("the old size does not fit the checkpoint or the proof", field="old")
         origin = read_checkpoint(note.text).origin
@@ -76,17 +77,38 @@ class Cosign:
         at = self.clock.now_ns() // 1_000_000_000
         return witness_signature(self.key, at, self.signer.sign(witness_message(note.text, at)))
 
-    def _submitted(self, note: Note) -> LogHead:
+    async def follow(self, written: str) -> NoteKey:
+        """Know a log by the key that follows the one that it is known by, and return that.
+
+        Raises:
+            IntegrityError: it is no handing over that both keys signed.
+            NotFoundError: the log is none of ours.
+            NotPermittedError: it hands over from another key than the one that is good now.
+        """
+        old, new = read_rotation(written, self.verify)
+        known = await self._known(old.name)
+        if new == known:
+            return new
+        if old != known:
+            raise NotPermittedError("the log is known by another key than the one that is handed over")
+        await self.store.follow(self.logs[old.name], new)
+        return new
+
+    async def _known(self, origin: str) -> NoteKey:
+        given = self.logs.get(origin)
+        if given is None:
+            raise NotFoundError(f"log {origin} is not watched here", id=origin)
+        return await self.store.key_of(given)
+
+    async def _submitted(self, note: Note) -> LogHead:
         checkpoint = read_checkpoint(note.text)
-        key = self.logs.get(checkpoint.origin)
-        if key is None:
-            raise NotFoundError(f"log {checkpoint.origin} is not watched here", id=checkpoint.origin)
+        key = await self._known(checkpoint.origin)
         try:
             is_signed = key.name in opened(note, [key], self.verify)
         except IntegrityError:
             is_signed = False
         if not is_signed:
-            raise NotPermittedError("the log's key did not sign the checkpoint")
+            raise NotPermittedError("the key that the log is known by did not sign the checkpoint")
         return checkpoint.head
 
 

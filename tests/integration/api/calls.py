@@ -19,6 +19,8 @@ STREAMED = {
     "/aisecops.v1.ExecutionService/StreamIncidents": "answers",
     "/aisecops.v1.EdgeService/GetBundle": "answers",
     "/aisecops.v1.EdgeService/Reconcile": "both",
+    "/aisecops.v1.RetentionService/PlanRetention": "answers",
+    "/aisecops.v1.RetentionService/ApplyRetention": "answers",
 }
 # Read off the descriptors of the whole package, so that a call that is new is asked for a credential as well.
 EVERY_CALL = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from aisecops_server.adapters.identity.tokens import TokenAuthenticator
 from aisecops_server.adapters.identity.watched_file import WatchedFile
 from aisecops_server.adapters.signing.grants import grant_key
 from aisecops_server.adapters.signing.keys import open_key
+from aisecops_server.adapters.signing.log_keys import LogKeyFiles
 from aisecops_server.adapters.signing.vote_keys import SigningVoteKeys
 from aisecops_server.adapters.system import RandomIds
 from aisecops_server.bootstrap import grant_use_cases
@@ -39,12 +41,14 @@ from aisecops_server.usecases.decide import Decide
 from aisecops_server.usecases.explain import Explain
 from aisecops_server.usecases.export_evidence import ExportEvidence
 from aisecops_server.usecases.export_records import ExportRecords
+from aisecops_server.usecases.investigate import Investigate
 from aisecops_server.usecases.issue_grants import GrantControl
 from aisecops_server.usecases.list_revisions import RevisionPage
 from aisecops_server.usecases.read_agents import ReadAgents
 from aisecops_server.usecases.read_maturity import ReadMaturity
 from aisecops_server.usecases.record_refusals import RecordRefusals
 from aisecops_server.usecases.release_reservation import ReleaseReservation
+from aisecops_server.usecases.rotate_log_key import RotateLogKey
 from aisecops_server.usecases.screen import Screen
 from aisecops_server.usecases.vote import CastVotes
 from aisecops_server.usecases.vote_proofs import VoteProofs
@@ -58,6 +62,7 @@ from tests.fakes.compliance import no_compliance
 from tests.fakes.edges import no_edges
 from tests.fakes.event_log import MemoryEventLog
 from tests.fakes.grants import NoGrants
+from tests.fakes.keeping import no_retention
 from tests.fakes.policy_engine import REVISION, RULE, FakeEngine
 from tests.fakes.replays import no_replays
 
@@ -202,11 +207,20 @@ def served_by(
         budgets=budget_use_cases(clock, log, ids),
         log=log,
         publish=publish,
+        rotate=RotateLogKey(log, publish, LogKeyFiles(keys.parent), clock, ids),
+        retention=no_retention(log, clock, ids),
         replays=no_replays(),
         compliance=no_compliance(),
         records=ExportRecords(log, publish.keys.origin, "0"),
         export=ExportEvidence(
-            log, publish, bundles=NoBundles(), signer=publish.keys.signer, clock=clock, ids=ids, pack=pack
+            log,
+            publish,
+            bundles=NoBundles(),
+            signer=publish.keys.signer,
+            clock=clock,
+            ids=ids,
+            pack=pack,
+            tell=Investigate(log, json.loads),
         ),
         authenticator=authenticator or CallerAuthenticator(TokenAuthenticator(KeySet(WatchedFile(keys, clock)), clock)),
         note_refusal=(refusals or RecordRefusals(log, clock, ids)).note,

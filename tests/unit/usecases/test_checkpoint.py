@@ -10,32 +10,14 @@ import pytest
 from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
 from aisecops_server.domain.checkpoint import read_checkpoint
 from aisecops_server.domain.errors import IntegrityError
-from aisecops_server.domain.record import LogHead
 from aisecops_server.domain.signed_note import Note, NoteKey, opened
 from aisecops_server.domain.witnessing import Behind, Refused, Silent, WitnessAnswer
 from aisecops_server.usecases.witness import Cosign
 
-from tests.fakes.checkpoints import ORIGIN, MemoryCheckpointStore, publishing
+from tests.fakes.checkpoints import ORIGIN, MemoryCheckpointStore, MemoryWitnessStore, publishing
 from tests.fakes.clock import FakeClock
 from tests.fakes.event_log import MemoryEventLog
 from tests.records import Records
-
-
-@dataclass
-class MemoryWitnessStore:
-    """Keeps the last head of each log."""
-
-    heads: dict[str, LogHead] = field(default_factory=dict)
-
-    async def latest(self, origin: str) -> LogHead | None:
-        return self.heads.get(origin)
-
-    async def advance(self, origin: str, head: LogHead, *, after: int) -> bool:
-        last = self.heads.get(origin)
-        if (last.size if last else 0) != after:
-            return False
-        self.heads[origin] = head
-        return True
 
 
 @dataclass
@@ -49,6 +31,10 @@ class NearWitness:
     @property
     def key(self) -> NoteKey:
         return self.cosigning.key
+
+    async def introduce(self, rotations: Sequence[str]) -> None:
+        for written in rotations:
+            await self.cosigning.follow(written)
 
     async def cosign(self, note: Note, *, old_size: int, proof: Sequence[bytes]) -> WitnessAnswer:
         said = self.answer or await self.cosigning(note, old_size=old_size, proof=proof)

@@ -544,6 +544,7 @@ class Receipt(_message.Message):
     LOG_INDEX_FIELD_NUMBER: _builtins.int
     LEAF_HASH_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    SIGNED_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """Event_id is the deciding event."""
     log_index: _builtins.int
@@ -552,6 +553,10 @@ class Receipt(_message.Message):
     """Leaf_hash is the hexadecimal RFC 6962 leaf hash of the event."""
     replayed: _builtins.bool
     """Replayed is true when an idempotency key matched and the stored decision was returned."""
+    signed: _builtins.str
+    """Signed is the receipt as a C2SP signed note: the log's name with `/receipt`, the index, the leaf hash in base64, and the
+    signature of the log's key. Who keeps it can prove that the event was lost, should it ever be.
+    """
     def __init__(
         self,
         *,
@@ -559,10 +564,11 @@ class Receipt(_message.Message):
         log_index: _builtins.int = ...,
         leaf_hash: _builtins.str = ...,
         replayed: _builtins.bool = ...,
+        signed: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "leaf_hash", b"leaf_hash", "log_index", b"log_index", "replayed", b"replayed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "leaf_hash", b"leaf_hash", "log_index", b"log_index", "replayed", b"replayed", "signed", b"signed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

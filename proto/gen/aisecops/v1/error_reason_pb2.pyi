@@ -68,6 +68,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ERROR_REASON_POLICY_STALE: an edge's policy is older than it may be; nothing is allowed. Metadata: {"age": "7201"}."""
     ERROR_REASON_RECORDS_REFUSED: _ErrorReason.ValueType  # 22
     """ERROR_REASON_RECORDS_REFUSED: what an edge sent does not continue its log. Metadata: {"why": "gap", "expected": "17"}."""
+    ERROR_REASON_HELD: _ErrorReason.ValueType  # 23
+    """ERROR_REASON_HELD: a legal hold forbids to erase it. Metadata: {"hold": "hld-1"}."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the `reason` of the google.rpc.ErrorInfo that comes with every error; its domain is `aisecops`."""
@@ -118,4 +120,6 @@ ERROR_REASON_POLICY_STALE: ErrorReason.ValueType  # 21
 """ERROR_REASON_POLICY_STALE: an edge's policy is older than it may be; nothing is allowed. Metadata: {"age": "7201"}."""
 ERROR_REASON_RECORDS_REFUSED: ErrorReason.ValueType  # 22
 """ERROR_REASON_RECORDS_REFUSED: what an edge sent does not continue its log. Metadata: {"why": "gap", "expected": "17"}."""
+ERROR_REASON_HELD: ErrorReason.ValueType  # 23
+"""ERROR_REASON_HELD: a legal hold forbids to erase it. Metadata: {"hold": "hld-1"}."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

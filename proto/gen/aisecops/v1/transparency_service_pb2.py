@@ -24,27 +24,31 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&aisecops/v1/transparency_service.proto\x12\x0b\x61isecops.v1\"\x16\n\x14GetCheckpointRequest\"d\n\x15GetCheckpointResponse\x12\x0c\n\x04note\x18\x01 \x01(\t\x12\x0f\n\x07log_key\x18\x02 \x01(\t\x12,\n\twitnesses\x18\x03 \x03(\x0b\x32\x19.aisecops.v1.WitnessState\"<\n\x0cWitnessState\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0e\n\x06signed\x18\x02 \x01(\x08\x12\x0f\n\x07problem\x18\x03 \x01(\t\"*\n\x15ProveInclusionRequest\x12\x11\n\tlog_index\x18\x01 \x01(\x03\":\n\x16ProveInclusionResponse\x12\r\n\x05proof\x18\x01 \x01(\t\x12\x11\n\tbody_json\x18\x02 \x01(\x0c\"9\n\x17ProveConsistencyRequest\x12\x10\n\x08old_size\x18\x01 \x01(\x03\x12\x0c\n\x04size\x18\x02 \x01(\x03\"F\n\x18ProveConsistencyResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\t\x12\x0c\n\x04size\x18\x02 \x01(\x03\x12\x0c\n\x04note\x18\x03 \x01(\t2\xa9\x02\n\x13TransparencyService\x12V\n\rGetCheckpoint\x12!.aisecops.v1.GetCheckpointRequest\x1a\".aisecops.v1.GetCheckpointResponse\x12Y\n\x0eProveInclusion\x12\".aisecops.v1.ProveInclusionRequest\x1a#.aisecops.v1.ProveInclusionResponse\x12_\n\x10ProveConsistency\x12$.aisecops.v1.ProveConsistencyRequest\x1a%.aisecops.v1.ProveConsistencyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&aisecops/v1/transparency_service.proto\x12\x0b\x61isecops.v1\"%\n\x13RotateLogKeyRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\":\n\x14RotateLogKeyResponse\x12\x0f\n\x07log_key\x18\x01 \x01(\t\x12\x11\n\tlog_index\x18\x02 \x01(\x03\"\x16\n\x14GetCheckpointRequest\"d\n\x15GetCheckpointResponse\x12\x0c\n\x04note\x18\x01 \x01(\t\x12\x0f\n\x07log_key\x18\x02 \x01(\t\x12,\n\twitnesses\x18\x03 \x03(\x0b\x32\x19.aisecops.v1.WitnessState\"<\n\x0cWitnessState\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0e\n\x06signed\x18\x02 \x01(\x08\x12\x0f\n\x07problem\x18\x03 \x01(\t\"*\n\x15ProveInclusionRequest\x12\x11\n\tlog_index\x18\x01 \x01(\x03\":\n\x16ProveInclusionResponse\x12\r\n\x05proof\x18\x01 \x01(\t\x12\x11\n\tbody_json\x18\x02 \x01(\x0c\"9\n\x17ProveConsistencyRequest\x12\x10\n\x08old_size\x18\x01 \x01(\x03\x12\x0c\n\x04size\x18\x02 \x01(\x03\"F\n\x18ProveConsistencyResponse\x12\x0e\n\x06hashes\x18\x01 \x03(\t\x12\x0c\n\x04size\x18\x02 \x01(\x03\x12\x0c\n\x04note\x18\x03 \x01(\t2\xfe\x02\n\x13TransparencyService\x12V\n\rGetCheckpoint\x12!.aisecops.v1.GetCheckpointRequest\x1a\".aisecops.v1.GetCheckpointResponse\x12Y\n\x0eProveInclusion\x12\".aisecops.v1.ProveInclusionRequest\x1a#.aisecops.v1.ProveInclusionResponse\x12_\n\x10ProveConsistency\x12$.aisecops.v1.ProveConsistencyRequest\x1a%.aisecops.v1.ProveConsistencyResponse\x12S\n\x0cRotateLogKey\x12 .aisecops.v1.RotateLogKeyRequest\x1a!.aisecops.v1.RotateLogKeyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'aisecops.v1.transparency_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETCHECKPOINTREQUEST']._serialized_start=55
-  _globals['_GETCHECKPOINTREQUEST']._serialized_end=77
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=79
-  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=179
-  _globals['_WITNESSSTATE']._serialized_start=181
-  _globals['_WITNESSSTATE']._serialized_end=241
-  _globals['_PROVEINCLUSIONREQUEST']._serialized_start=243
-  _globals['_PROVEINCLUSIONREQUEST']._serialized_end=285
-  _globals['_PROVEINCLUSIONRESPONSE']._serialized_start=287
-  _globals['_PROVEINCLUSIONRESPONSE']._serialized_end=345
-  _globals['_PROVECONSISTENCYREQUEST']._serialized_start=347
-  _globals['_PROVECONSISTENCYREQUEST']._serialized_end=404
-  _globals['_PROVECONSISTENCYRESPONSE']._serialized_start=406
-  _globals['_PROVECONSISTENCYRESPONSE']._serialized_end=476
-  _globals['_TRANSPARENCYSERVICE']._serialized_start=479
-  _globals['_TRANSPARENCYSERVICE']._serialized_end=776
+  _globals['_ROTATELOGKEYREQUEST']._serialized_start=55
+  _globals['_ROTATELOGKEYREQUEST']._serialized_end=92
+  _globals['_ROTATELOGKEYRESPONSE']._serialized_start=94
+  _globals['_ROTATELOGKEYRESPONSE']._serialized_end=152
+  _globals['_GETCHECKPOINTREQUEST']._serialized_start=154
+  _globals['_GETCHECKPOINTREQUEST']._serialized_end=176
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_start=178
+  _globals['_GETCHECKPOINTRESPONSE']._serialized_end=278
+  _globals['_WITNESSSTATE']._serialized_start=280
+  _globals['_WITNESSSTATE']._serialized_end=340
+  _globals['_PROVEINCLUSIONREQUEST']._serialized_start=342
+  _globals['_PROVEINCLUSIONREQUEST']._serialized_end=384
+  _globals['_PROVEINCLUSIONRESPONSE']._serialized_start=386
+  _globals['_PROVEINCLUSIONRESPONSE']._serialized_end=444
+  _globals['_PROVECONSISTENCYREQUEST']._serialized_start=446
+  _globals['_PROVECONSISTENCYREQUEST']._serialized_end=503
+  _globals['_PROVECONSISTENCYRESPONSE']._serialized_start=505
+  _globals['_PROVECONSISTENCYRESPONSE']._serialized_end=575
+  _globals['_TRANSPARENCYSERVICE']._serialized_start=578
+  _globals['_TRANSPARENCYSERVICE']._serialized_end=960
 # @@protoc_insertion_point(module_scope)

@@ -19,6 +19,54 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class RotateLogKeyRequest(_message.Message):
+    """RotateLogKeyRequest says why."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Reason stands in the log; 1 to 500 characters."""
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateLogKeyRequest: _TypeAlias = RotateLogKeyRequest  # noqa: Y015
+
+@_typing.final
+class RotateLogKeyResponse(_message.Message):
+    """RotateLogKeyResponse is the new key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOG_KEY_FIELD_NUMBER: _builtins.int
+    LOG_INDEX_FIELD_NUMBER: _builtins.int
+    log_key: _builtins.str
+    """Log_key is the new key, as `name+id+key`."""
+    log_index: _builtins.int
+    """Log_index is the event that introduces it; the old key is good for no place behind it."""
+    def __init__(
+        self,
+        *,
+        log_key: _builtins.str = ...,
+        log_index: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_index", b"log_index", "log_key", b"log_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateLogKeyResponse: _TypeAlias = RotateLogKeyResponse  # noqa: Y015
+
+@_typing.final
 class GetCheckpointRequest(_message.Message):
     """GetCheckpointRequest asks for a checkpoint."""
 

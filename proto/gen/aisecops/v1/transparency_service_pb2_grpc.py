@@ -50,6 +50,11 @@ class TransparencyServiceStub:
                 request_serializer=aisecops_dot_v1_dot_transparency__service__pb2.ProveConsistencyRequest.SerializeToString,
                 response_deserializer=aisecops_dot_v1_dot_transparency__service__pb2.ProveConsistencyResponse.FromString,
                 _registered_method=True)
+        self.RotateLogKey = channel.unary_unary(
+                '/aisecops.v1.TransparencyService/RotateLogKey',
+                request_serializer=aisecops_dot_v1_dot_transparency__service__pb2.RotateLogKeyRequest.SerializeToString,
+                response_deserializer=aisecops_dot_v1_dot_transparency__service__pb2.RotateLogKeyResponse.FromString,
+                _registered_method=True)
 
 
 class TransparencyServiceServicer:
@@ -77,6 +82,13 @@ class TransparencyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RotateLogKey(self, request, context):
+        """RotateLogKey hands the log over to a new key. The old one signs it in, and the log records it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TransparencyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +106,11 @@ def add_TransparencyServiceServicer_to_server(servicer, server):
                     servicer.ProveConsistency,
                     request_deserializer=aisecops_dot_v1_dot_transparency__service__pb2.ProveConsistencyRequest.FromString,
                     response_serializer=aisecops_dot_v1_dot_transparency__service__pb2.ProveConsistencyResponse.SerializeToString,
+            ),
+            'RotateLogKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateLogKey,
+                    request_deserializer=aisecops_dot_v1_dot_transparency__service__pb2.RotateLogKeyRequest.FromString,
+                    response_serializer=aisecops_dot_v1_dot_transparency__service__pb2.RotateLogKeyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +195,33 @@ class TransparencyService:
             '/aisecops.v1.TransparencyService/ProveConsistency',
             aisecops_dot_v1_dot_transparency__service__pb2.ProveConsistencyRequest.SerializeToString,
             aisecops_dot_v1_dot_transparency__service__pb2.ProveConsistencyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateLogKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aisecops.v1.TransparencyService/RotateLogKey',
+            aisecops_dot_v1_dot_transparency__service__pb2.RotateLogKeyRequest.SerializeToString,
+            aisecops_dot_v1_dot_transparency__service__pb2.RotateLogKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,8 @@ class TransparencyServiceStub:
     """ProveInclusion proves offline that an event is in the log: a C2SP tlog-proof."""
     ProveConsistency: _grpc.UnaryUnaryMultiCallable[_transparency_service_pb2.ProveConsistencyRequest, _transparency_service_pb2.ProveConsistencyResponse]
     """ProveConsistency proves that the log of one size is the beginning of that of a later size."""
+    RotateLogKey: _grpc.UnaryUnaryMultiCallable[_transparency_service_pb2.RotateLogKeyRequest, _transparency_service_pb2.RotateLogKeyResponse]
+    """RotateLogKey hands the log over to a new key. The old one signs it in, and the log records it."""
 
 @_typing.type_check_only
 class TransparencyServiceAsyncStub(TransparencyServiceStub):
@@ -51,6 +53,8 @@ class TransparencyServiceAsyncStub(TransparencyServiceStub):
     """ProveInclusion proves offline that an event is in the log: a C2SP tlog-proof."""
     ProveConsistency: _aio.UnaryUnaryMultiCallable[_transparency_service_pb2.ProveConsistencyRequest, _transparency_service_pb2.ProveConsistencyResponse]  # type: ignore[assignment]
     """ProveConsistency proves that the log of one size is the beginning of that of a later size."""
+    RotateLogKey: _aio.UnaryUnaryMultiCallable[_transparency_service_pb2.RotateLogKeyRequest, _transparency_service_pb2.RotateLogKeyResponse]  # type: ignore[assignment]
+    """RotateLogKey hands the log over to a new key. The old one signs it in, and the log records it."""
 
 class TransparencyServiceServicer(metaclass=_abc_1.ABCMeta):
     """TransparencyService proves what the audit log holds, so that nobody has to believe it."""
@@ -78,5 +82,13 @@ class TransparencyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_transparency_service_pb2.ProveConsistencyResponse, _abc.Awaitable[_transparency_service_pb2.ProveConsistencyResponse]]:
         """ProveConsistency proves that the log of one size is the beginning of that of a later size."""
+
+    @_abc_1.abstractmethod
+    def RotateLogKey(
+        self,
+        request: _transparency_service_pb2.RotateLogKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transparency_service_pb2.RotateLogKeyResponse, _abc.Awaitable[_transparency_service_pb2.RotateLogKeyResponse]]:
+        """RotateLogKey hands the log over to a new key. The old one signs it in, and the log records it."""
 
 def add_TransparencyServiceServicer_to_server(servicer: TransparencyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

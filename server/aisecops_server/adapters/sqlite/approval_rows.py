@@ -127,6 +127,8 @@ def _statement(connection: apsw.Connection, approval_id: str) -> bytes:
     if row is None:
         raise _unknown(approval_id)
     statement, statement_digest = row
+    if statement == b"":
+        raise NotFoundError(f"what approval {approval_id} showed was erased", hint="The trace says why", id=approval_id)
     if not isinstance(statement, bytes) or digest(statement) != statement_digest:
         raise _altered(f"what approval {approval_id} shows is not what was asked")
     return statement

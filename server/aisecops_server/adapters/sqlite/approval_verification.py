@@ -133,7 +133,7 @@ def _request(found: _Recounted, name: str, event: Told) -> None:
     found.requests += 1
     about = (name, details["trace_id"], details["plan_id"], details["decision_id"])
     for notice in details["notices"]:
-        body = notice_body(notice["id"], request_of(request))
+        body = b"" if event.is_erased else notice_body(notice["id"], request_of(request))
         found.notices[notice["id"]] = _Notice((*about, notice["endpoint"], body), details["requested_at_seconds"])
 
 
@@ -169,7 +169,8 @@ def _compare(connection: apsw.Connection, name: str, expected: _Expected) -> Non
     differing = {
         "agent": agent != said["agent_id"],
         "plan": not expected.is_erased and plan != said["plan_hash"],
-        "statement": shown != expected.statement_digest or digest(statement) != shown,
+        "statement": shown != expected.statement_digest
+        or (digest(statement) != shown and not (expected.is_erased and statement == b"")),
         "request": not _same_request(request, expected),
         "state": state != expected.state,
         "version": version != expected.version,

@@ -80,6 +80,8 @@ def open_for_writing(path: Path, *, vfs: str | None = None) -> apsw.Connection:
         connection.set_busy_timeout(_BUSY_MILLISECONDS)
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", "full")
+        # What is erased is overwritten, not only let go of.
+        connection.pragma("secure_delete", value=True)
         connection.pragma("foreign_keys", value=False)
         connection.pragma("trusted_schema", value=False)
         connection.pragma("cell_size_check", value=True)

@@ -28,15 +28,18 @@ from aisecops_server.adapters.sqlite.changes import StateTable, StateTables
 from aisecops_server.adapters.sqlite.edge_table import EdgeTable, SqliteEdges
 from aisecops_server.adapters.sqlite.grant_reader import SqliteGrants
 from aisecops_server.adapters.sqlite.grant_table import GrantTable
+from aisecops_server.adapters.sqlite.keeping_rows import SqliteKeeping
+from aisecops_server.adapters.sqlite.keeping_table import KeepingTable, emptied
 from aisecops_server.adapters.sqlite.nodes import NodeMemory, NodeReader
 from aisecops_server.adapters.sqlite.notice_table import NoticeTable
 from aisecops_server.adapters.sqlite.readers import Readers
 from aisecops_server.adapters.sqlite.trace_list import trace_page
 from aisecops_server.adapters.sqlite.verification import Verification, startup_problem
 from aisecops_server.adapters.sqlite.writer import MOST_ENTRIES, Writer
-from aisecops_server.domain import approval_changes, budget_changes, edge_log, grant_changes, notice
+from aisecops_server.domain import approval_changes, budget_changes, edge_log, grant_changes, keeping, notice
 from aisecops_server.domain.errors import AisecopsError, IntegrityError, InvalidRequestError, LogUnavailableError
 from aisecops_server.domain.event import Event, StoredEvent
+from aisecops_server.domain.log_keys import ROTATED
 from aisecops_server.domain.merkle_proofs import consistency_path, inclusion_path, root_at
 from aisecops_server.domain.plan import Delegate
 from aisecops_server.domain.record import (
@@ -85,7 +88,9 @@ class SqliteEventLog:
         *,
         approvals: ApprovalTable,
         budgets: BudgetTable | None = None,
+        kept: KeepingTable | None = None,
     ) -> None:
+        self.keeping = SqliteKeeping(readers, kept)
         self.budgets = SqliteBudgets(readers, budgets.mirror if budgets else None)
         self._readers = readers
         self._writer = writer
@@ -181,6 +186,10 @@ class SqliteEventLog:
         if old_size == 0:
             return []
         return await self._prove(lambda node: consistency_path(node, old_size=old_size, size=size), size)
+
+    async def rotations(self) -> list[StoredEvent]:
+        """Return the events in which the log's key was followed by another, oldest first."""
+        return await self._readers.run(partial(stored.events_of, type=ROTATED))
 
     async def verify(self, progress: Callable[[int, int], None] | None = None) -> LogReport:
         """Recompute every leaf, the root, and what is derived from them; beside the running writer."""
@@ -281,11 +290,11 @@ def open_log(path: Path, options: LogOptions = LogOptions()) -> SqliteEventLog:
         edge_log.KIND: EdgeTable(),
     }
     try:
-        writer, budgets = _writer(path, options, tables)
+        writer, budgets, kept = _writer(path, options, tables)
     except BaseException:
         lock.close()
         raise
-    return SqliteEventLog(Readers(path, vfs=options.vfs), writer, lock, approvals=approvals, budgets=budgets)
+    return SqliteEventLog(Readers(path, vfs=options.vfs), writer, lock, approvals=approvals, budgets=budgets, kept=kept)
 
 
 def open_log_read_only(path: Path) -> SqliteEventLog:
@@ -299,10 +308,16 @@ def open_log_read_only(path: Path) -> SqliteEventLog:
     return SqliteEventLog(Readers(path), None, None, approvals=ApprovalTable())
 
 
-def _writer(path: Path, options: LogOptions, tables: Mapping[str, StateTable]) -> tuple[Writer, BudgetTable | None]:
+def _writer(
+    path: Path, options: LogOptions, tables: Mapping[str, StateTable]
+) -> tuple[Writer, BudgetTable | None, KeepingTable]:
     connection = database.open_for_writing(path, vfs=options.vfs)
+    kept = KeepingTable(connection)
     try:
         database.migrate(connection, schema.MIGRATIONS, application_id=schema.APPLICATION_ID)
+        with database.translated("emptying its write-ahead log"):
+            # It may hold what was erased just before an earlier process ended.
+            emptied(connection)
         problem = _problem(connection)
         with database.translated("measuring the disk"):
             free = database.free_bytes(path)
@@ -311,12 +326,14 @@ def _writer(path: Path, options: LogOptions, tables: Mapping[str, StateTable]) -
         connection.close()
         raise
     if budgets is None:
-        return Writer(connection, StateTables(tables), sealed=f"{IntegrityError.reason}: {problem or unread}"), None
+        sealed = f"{IntegrityError.reason}: {problem or unread}"
+        return Writer(connection, StateTables(tables), sealed=sealed), None, kept
     sealed = ""
     if free < options.minimum_free_bytes:
         wanted = options.minimum_free_bytes >> 20
         sealed = f"only {free >> 20} MB are free where the log lives, {wanted} MB are needed"
-    return Writer(connection, StateTables({**tables, budget_changes.KIND: budgets}), sealed=sealed), budgets
+    tables = {**tables, budget_changes.KIND: budgets, keeping.KIND: kept}
+    return Writer(connection, StateTables(tables), sealed=sealed), budgets, kept
 
 
 def _budgets(connection: apsw.Connection, options: LogOptions) -> tuple[BudgetTable | None, str]:

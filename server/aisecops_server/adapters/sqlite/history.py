@@ -39,7 +39,9 @@ _START = Place(-1, -1, b"")
 _RESTRICTION = (Outcome.DENY, Outcome.REQUIRE_APPROVAL, Outcome.ALLOW)
 
 _READ = """
-    SELECT d.outcome_idx, d.decision_id, d.document_digest, e.leaf_hash, e.body, y.bytes, t.bytes
+    SELECT d.outcome_idx, d.decision_id, d.document_digest, e.leaf_hash, e.body, y.bytes, t.bytes, EXISTS (
+        SELECT 1 FROM erasure AS x WHERE x.trace_id = e.trace_id AND e.idx <= x.through
+    )
     FROM decision AS d
     LEFT JOIN event AS e ON e.idx = d.outcome_idx
     LEFT JOIN payload AS y ON y.idx = d.outcome_idx
@@ -138,7 +140,7 @@ def _read(connection: apsw.Connection, indexes: Sequence[int]) -> list[RecordedD
 
 
 def _recorded(row: Row) -> RecordedDecision:
-    index, decision_id, document_digest, leaf, body, payload, document = row
+    index, decision_id, document_digest, leaf, body, payload, document, is_erased = row
     if not isinstance(body, bytes) or leaf_hash(body) != leaf or (payload and not commits_to(body, payload)):
         # Of a record that was changed nothing can be believed, not even whose decision it was.
         return RecordedDecision(index, {"decision_id": decision_id}, b"", {}, Doubt.RECORD_ALTERED)
@@ -150,7 +152,9 @@ def _recorded(row: Row) -> RecordedDecision:
         details=details,
         document=stored,
         content=content,
-        doubt=_doubt(stored, document_digest, content, str(details.get("document_digest", ""))),
+        doubt=Doubt.DOCUMENT_MASKED
+        if is_erased and not stored
+        else _doubt(stored, document_digest, content, str(details.get("document_digest", ""))),
     )
 
 

@@ -249,4 +249,20 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT;
     CREATE INDEX event_of_edges ON event (idx) WHERE type IN ('bundle.released', 'edge.enrolled', 'edge.recorded');
     """,
+    # What was erased, what must not be, and the few events that tell of both.
+    """
+    CREATE TABLE erasure (trace_id TEXT PRIMARY KEY, through INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE hold (hold_id TEXT PRIMARY KEY, body BLOB NOT NULL, released INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE hold_subject (
+        held_by TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        hold_id TEXT NOT NULL,
+        PRIMARY KEY (held_by, subject, hold_id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX event_of_keeping ON event (idx)
+    WHERE type IN ('payload.erased', 'hold.added', 'hold.release_asked', 'hold.released', 'log.key_rotated');
+
+    -- With a decision goes its retry key, by which what was asked could be guessed.
+    CREATE INDEX idempotency_by_decision ON idempotency (outcome_idx);
+    """,
 )

@@ -28,6 +28,10 @@ _DECISION = """
     LEFT JOIN payload AS y ON y.idx = d.outcome_idx
     LEFT JOIN document AS t ON t.digest = d.document_digest
     WHERE"""
+_ERASED = """
+    SELECT 1 FROM event AS e JOIN erasure AS x ON x.trace_id = e.trace_id AND e.idx <= x.through WHERE e.idx = ?"""
+# The condition of the index, word for word.
+_OF_KEEPING = "type IN ('payload.erased', 'hold.added', 'hold.release_asked', 'hold.released', 'log.key_rotated')"
 _RETRY = """d.outcome_idx = (SELECT outcome_idx FROM idempotency WHERE principal_id = ? AND key = ?)"""
 
 
@@ -41,7 +45,7 @@ def decision_of(connection: apsw.Connection, decision_id: str) -> StoredDecision
     row = connection.execute(f"{_DECISION} d.decision_id = ?", (decision_id,)).get
     if row is None:
         raise NotFoundError(f"there is no decision {decision_id}", id=decision_id)
-    return _stored_decision(row)
+    return _stored_decision(connection, row)
 
 
 def retry_of(connection: apsw.Connection, principal_id: str, key: str) -> StoredDecision | None:
@@ -51,7 +55,7 @@ def retry_of(connection: apsw.Connection, principal_id: str, key: str) -> Stored
         IntegrityError: what is stored does not verify.
     """
     row = connection.execute(f"{_DECISION} {_RETRY}", (principal_id, key)).get
-    return None if row is None else _stored_decision(row)
+    return None if row is None else _stored_decision(connection, row)
 
 
 def trace_of(connection: apsw.Connection, trace_id: str) -> StoredTrace:
@@ -67,8 +71,9 @@ def trace_of(connection: apsw.Connection, trace_id: str) -> StoredTrace:
     row = connection.execute(f"SELECT number, {SUMMARY_COLUMNS} FROM trace WHERE trace_id = ?", (trace_id,)).get  # noqa: S608 - constant parts
     if row is None:
         return StoredTrace(_undecided(trace_id, events), (), tuple(events))
-    decisions = connection.execute(f"{_DECISION} d.trace = ? ORDER BY d.outcome_idx", (row[0],))
-    return StoredTrace(summary_of(row[1:]), tuple(map(_stored_decision, decisions)), tuple(events))
+    decisions = connection.execute(f"{_DECISION} d.trace = ? ORDER BY d.outcome_idx", (row[0],)).fetchall()
+    read = (_stored_decision(connection, decision) for decision in decisions)
+    return StoredTrace(summary_of(row[1:]), tuple(read), tuple(events))
 
 
 def events_from(connection: apsw.Connection, *, from_index: int, trace_id: str, limit: int) -> list[StoredEvent]:
@@ -81,6 +86,18 @@ def events_from(connection: apsw.Connection, *, from_index: int, trace_id: str, 
     query = f"SELECT {_EVENT} FROM event AS e {_WITH_PAYLOAD} WHERE {narrow} e.idx >= ? ORDER BY e.idx LIMIT ?"  # noqa: S608 - constant parts
     bindings = (*([trace_id] if trace_id else []), from_index, limit)
     return [_stored_event(row) for row in connection.execute(query, bindings)]
+
+
+def events_of(connection: apsw.Connection, type: str) -> list[StoredEvent]:
+    """Return the events of a type that is rare, as those of erasures, holds and keys are, in log order.
+
+    Raises:
+        IntegrityError: an event does not verify.
+    """
+    found = f"FROM event AS e INDEXED BY event_of_keeping {_WITH_PAYLOAD}"
+    query = f"SELECT {_EVENT} {found} WHERE {_OF_KEEPING} ORDER BY e.idx"
+    read = (_stored_event(row) for row in connection.execute(query))
+    return [stored for stored in read if stored.event.type == type]
 
 
 def incidents(connection: apsw.Connection, conditions: Mapping[str, str | int], *, limit: int) -> list[StoredEvent]:
@@ -128,16 +145,18 @@ def _stored_event(row: Row) -> StoredEvent:
     return StoredEvent(event, index, leaf)
 
 
-def _stored_decision(row: Row) -> StoredDecision:
+def _stored_decision(connection: apsw.Connection, row: Row) -> StoredDecision:
     index, decision_id, request_digest, document_digest, event_id, leaf, body, payload, document = row
     require_leaf(index, leaf, body)
     require_payload(index, body, payload)
-    if not isinstance(document, bytes) or hashlib.sha256(document).digest() != document_digest:
+    if document is None and not connection.execute(_ERASED, (index,)).get:
+        raise _damaged(index, "its document is missing or altered")
+    if document is not None and hashlib.sha256(document).digest() != document_digest:
         raise _damaged(index, "its document is missing or altered")
     return StoredDecision(
         decision_id=DecisionId(decision_id),
         details=details_in(CONCLUDED, body, payload),
-        document=document,
+        document=document or b"",
         receipt=Receipt(EventId(event_id), index, leaf),
         request_digest=request_digest or "",
     )

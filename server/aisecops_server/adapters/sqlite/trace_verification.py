@@ -96,6 +96,15 @@ def check_traces(connection: apsw.Connection) -> None:
         first += BLOCK_TRACES
 
 
+def proven_traces(connection: apsw.Connection, first: int, end: int) -> dict[int, TraceSummary]:
+    """Return what the log says of the traces from number ``first`` up to ``end``.
+
+    Raises:
+        Fault: it does not say it.
+    """
+    return {number: trace.summary for number, trace in _proven(connection.execute(_PROOFS, (first, end))).items()}
+
+
 def _check_block(connection: apsw.Connection, first: int, opening: int) -> tuple[int, int]:
     """Return how many traces there are from ``first`` on, and where the newest of them begins in the log."""
     span = (first, first + BLOCK_TRACES)

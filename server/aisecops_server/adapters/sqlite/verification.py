@@ -19,6 +19,7 @@ from aisecops_server.adapters.sqlite.budget_verification import check_books
 from aisecops_server.adapters.sqlite.edge_table import check_edges
 from aisecops_server.adapters.sqlite.fault import Fault
 from aisecops_server.adapters.sqlite.grant_verification import check_grants
+from aisecops_server.adapters.sqlite.keeping_verification import Erasures, check_keeping
 from aisecops_server.adapters.sqlite.schema import SUBTREE_LEAVES
 from aisecops_server.adapters.sqlite.statements import Row
 from aisecops_server.adapters.sqlite.trace_verification import check_traces
@@ -97,6 +98,9 @@ _DERIVED = (
     "notice",
     "execution_grant",
     "edge",
+    "erasure",
+    "hold",
+    "hold_subject",
 )
 
 _LEAVES_PER_REPORT = 16 * SUBTREE_LEAVES
@@ -167,6 +171,7 @@ class Verification:
         self._progress = progress
         self._tree = Frontier()
         self._newest = Frontier()
+        self._erasures = Erasures(connection)
 
     def run(self) -> LogReport:
         """Recompute everything; stops at the first thing that does not agree."""
@@ -215,6 +220,7 @@ class Verification:
             if damage != "ok":
                 raise Fault(size - 1, f"the index of table {table} of events 0 to {size - 1} is damaged ({damage})")
         # Last, because the decisions that say what a trace is have to be sound by then.
+        check_keeping(self._connection)
         check_traces(self._connection)
         check_agents(self._connection)
         check_books(self._connection)
@@ -235,7 +241,7 @@ class Verification:
         rows = self._connection.execute(_LEAVES, (start, end)).fetchall()
         leaves = _leaves(rows, start, end)
         self._grow(start, leaves)
-        _check_columns(rows)
+        _check_columns(rows, self._erasures)
         self._check_decisions(rows, start, end)
 
     def _grow(self, start: int, leaves: list[bytes]) -> None:
@@ -255,7 +261,7 @@ class Verification:
         for decision in self._connection.execute(_DECISIONS, (start, end)):
             index = decision[0]
             concluded.discard(index)
-            _check_decision(rows[index - start], decision)
+            _check_decision(rows[index - start], decision, self._erasures)
         if concluded:
             index = min(concluded)
             raise Fault(index, f"event {index}: its decision is missing from the index")
@@ -266,7 +272,7 @@ def _leaves_under(size: int) -> list[int]:
     return [1 << height for height in reversed(range(size.bit_length())) if size >> height & 1]
 
 
-def _check_columns(rows: Sequence[Row]) -> None:
+def _check_columns(rows: Sequence[Row], erasures: Erasures) -> None:
     """Compare the columns of events with their bodies.
 
     A body is canonical JSON, so its first and last keys stand at known places; only one with unusual characters
@@ -283,10 +289,10 @@ def _check_columns(rows: Sequence[Row]) -> None:
             f'"schema_version":{version},"stage":"{stage}","trace_id":"{trace_id}","type":"{kind}"}}'
         )
         if at % 1000 or not (body.endswith(closing.encode()) and body.startswith(opening)):
-            _check_parsed(row)
+            _check_parsed(row, erasures)
 
 
-def _check_parsed(row: Row) -> None:
+def _check_parsed(row: Row, erasures: Erasures) -> None:
     index, *columns, occurred_at, _, body, payload = row
     micros, nanos = divmod(occurred_at, 1000)
     fields = orjson.loads(body)
@@ -295,20 +301,22 @@ def _check_parsed(row: Row) -> None:
     altered = sorted(name for name, value in known.items() if fields.get(name) != value)
     if altered:
         raise Fault(index, f"event {index}: {', '.join(altered)} differ from its body")
-    if payload is None and "payload" in fields:
+    if payload is None and "payload" in fields and not erasures.cover(row[2], index):
         raise Fault(index, f"event {index}: its payload is missing, and nothing says that it was erased")
     if payload is not None and not commits_to(body, payload):
         raise Fault(index, f"event {index}: its payload is not the one that it commits to")
 
 
-def _check_decision(event: Row, decision: Row) -> None:
+def _check_decision(event: Row, decision: Row, erasures: Erasures) -> None:
     index, decision_id, digest, trace_id, document = decision
     body: bytes = event[9]
     problem = ""
     if (event[4], event[2]) != (decision_id, trace_id):
         problem = f"its decision, or its trace {event[2]}, differs from the index"
-    elif not isinstance(document, bytes) or _sha256(document).digest() != digest:
-        problem = "its document is missing or altered"
+    elif document is None and not erasures.cover(trace_id, index):
+        problem = "its document is missing, and nothing says that it was erased"
+    elif document is not None and _sha256(document).digest() != digest:
+        problem = "its document is altered"
     elif f'"document_digest":"{digest.hex()}"'.encode() not in body and _names_another(body, digest.hex()):
         problem = "its document is not the one that the decision names"
     if problem:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aisecops_server.adapters.sqlite.database import migrate, open_for_writing, translated
 from aisecops_server.domain.record import LogHead
+from aisecops_server.domain.signed_note import NoteKey, read_key
 
 # "AISW"
 _APPLICATION_ID = 0x41495357
@@ -15,6 +16,10 @@ _MIGRATIONS = (
     """
     CREATE TABLE migration (version INTEGER PRIMARY KEY) STRICT;
     CREATE TABLE cosigned (origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL) STRICT, WITHOUT ROWID;
+    """,
+    # By which key a log is known, as long as the operator gives the same one.
+    """
+    CREATE TABLE log_key (given TEXT PRIMARY KEY, current TEXT NOT NULL) STRICT, WITHOUT ROWID;
     """,
 )
 
@@ -46,10 +51,27 @@ class SqliteWitnessStore:
         """Store ``head`` durably if the last one had ``after`` leaves; return whether it was so."""
         return await asyncio.to_thread(self._advance, origin, head, after)
 
+    async def key_of(self, given: NoteKey) -> NoteKey:
+        """Return the key that follows, by all that was told, the one that the operator gave."""
+        return await asyncio.to_thread(self._key_of, given)
+
+    async def follow(self, given: NoteKey, key: NoteKey) -> None:
+        """Know the log by ``key`` from now on, durably."""
+        await asyncio.to_thread(self._follow, given.text(), key.text())
+
     def close(self) -> None:
         """Close the database."""
         with translated("closing it"):
             self._connection.close()
+
+    def _key_of(self, given: NoteKey) -> NoteKey:
+        with translated("reading by which key a log is known"):
+            found = self._connection.execute("SELECT current FROM log_key WHERE given = ?", (given.text(),)).get
+        return read_key(str(found)) if found else given
+
+    def _follow(self, given: str, current: str) -> None:
+        with translated("storing by which key a log is known"):
+            self._connection.execute("INSERT OR REPLACE INTO log_key VALUES (?, ?)", (given, current))
 
     def _latest(self, origin: str) -> LogHead | None:
         with translated("reading what was signed"):

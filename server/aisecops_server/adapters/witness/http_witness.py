@@ -37,7 +37,7 @@ class HttpWitness:
     async def cosign(self, note: Note, *, old_size: int, proof: Sequence[bytes]) -> WitnessAnswer:
         """Return its signature, or why there is none."""
         lines = [f"old {old_size}", *(base64.b64encode(node).decode() for node in proof)]
-        answered = await self._post("\n".join(lines) + "\n\n" + note.written())
+        answered = await self._post("add-checkpoint", "\n".join(lines) + "\n\n" + note.written())
         if isinstance(answered, Silent):
             return answered
         status, kind, text = answered
@@ -49,13 +49,18 @@ class HttpWitness:
             return Refused(f"it does not accept that the log grew from {old_size} events")
         return Silent(f"it answered with status {status}; is the log's key known to it?")
 
-    async def _post(self, body: str) -> tuple[int, str, str] | Silent:
+    async def introduce(self, rotations: Sequence[str]) -> None:
+        """Tell it by which keys the one that it knows was followed; others than ours have to be told by hand."""
+        for written in rotations:
+            await self._post("add-key", written)
+
+    async def _post(self, call: str, body: str) -> tuple[int, str, str] | Silent:
         import aiohttp  # noqa: PLC0415 - costly, and only needed here
 
         try:
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_SECONDS), trust_env=False) as session,
-                session.post(f"{self.url}/add-checkpoint", data=body.encode(), allow_redirects=False) as answer,
+                session.post(f"{self.url}/{call}", data=body.encode(), allow_redirects=False) as answer,
             ):
                 content = await answer.content.read(_MOST_BYTES)
                 return answer.status, answer.content_type, content.decode("utf-8", "replace")

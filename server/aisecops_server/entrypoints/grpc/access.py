@@ -16,6 +16,10 @@ _PAYLOAD_READERS = _READERS - {Role.PLATFORM}
 _ENFORCERS = frozenset({Role.AGENT, Role.TOOL})
 _REVOKERS = _CHANGERS | {Role.SECOPS}
 _EXPLAINERS = _READERS | {Role.AGENT, Role.APP}
+# Who runs the control plane applies what policy says of keeping. What is erased beyond that, and what is held, is
+# decided by those who answer for it; who runs the machine does neither.
+_ERASERS = frozenset({Role.SECURITY})
+_HOLDERS = frozenset({Role.SECURITY, Role.SECOPS})
 _REPLAYERS = frozenset({Role.SECURITY, Role.PLATFORM, Role.AUDITOR, Role.APP})
 _EDGES = frozenset({Role.EDGE})
 # Who runs the control plane or writes agents does not also agree to what they do.
@@ -60,6 +64,12 @@ ROLES_OF_CALL: Mapping[str, frozenset[Role]] = {
     "/aisecops.v1.ComplianceService/ListFrameworks": _READERS,
     "/aisecops.v1.ComplianceService/GetFramework": _READERS,
     "/aisecops.v1.ComplianceService/CheckCompliance": _READERS,
+    "/aisecops.v1.RetentionService/PlanRetention": _READERS,
+    "/aisecops.v1.RetentionService/ApplyRetention": _CHANGERS,
+    "/aisecops.v1.RetentionService/EraseTrace": _ERASERS,
+    "/aisecops.v1.RetentionService/AddHold": _HOLDERS,
+    "/aisecops.v1.RetentionService/ReleaseHold": _HOLDERS,
+    "/aisecops.v1.RetentionService/ListHolds": _READERS,
     "/aisecops.v1.InvestigationService/GetExecutionGraph": _READERS,
     "/aisecops.v1.InvestigationService/GetGovernanceDiff": _READERS,
     "/aisecops.v1.ReplayService/StartReplay": _REPLAYERS,
@@ -76,6 +86,7 @@ ROLES_OF_CALL: Mapping[str, frozenset[Role]] = {
     "/aisecops.v1.TransparencyService/GetCheckpoint": _EXPLAINERS,
     "/aisecops.v1.TransparencyService/ProveInclusion": _READERS,
     "/aisecops.v1.TransparencyService/ProveConsistency": _EXPLAINERS,
+    "/aisecops.v1.TransparencyService/RotateLogKey": _CHANGERS,
     "/aisecops.v1.ApprovalService/ListApprovals": _READERS | {Role.AGENT},
     "/aisecops.v1.ApprovalService/GetApproval": _READERS | {Role.AGENT},
     "/aisecops.v1.ApprovalService/Wait": _READERS | {Role.AGENT},

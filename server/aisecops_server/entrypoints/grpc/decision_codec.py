@@ -6,7 +6,7 @@ answer and its later retry are the same byte for byte.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -23,6 +23,7 @@ from aisecops_server.usecases.decide import Decided
 from aisecops_server.usecases.explain import Explanation
 
 Rules = Mapping[str, RuleDoc]
+SignReceipt = Callable[[Receipt], str]
 _OUTCOMES = {name.removeprefix("OUTCOME_"): number for name, number in decision_pb2.Outcome.items()}
 _MODES = {name.removeprefix("MODE_"): number for name, number in decision_pb2.Mode.items()}
 _POLICY_MODES = {name.removeprefix("POLICY_MODE_").lower(): number for name, number in decision_pb2.PolicyMode.items()}
@@ -31,11 +32,13 @@ _KINDS = {name.removeprefix("SOURCE_KIND_").lower(): number for name, number in 
 _TRUST = {name.removeprefix("TRUST_LEVEL_").lower(): number for name, number in TrustLevel.items()}
 
 
-def decide_response(decided: Decided, grants: Sequence[grant_pb2.Grant] = ()) -> decision_service_pb2.DecideResponse:
+def decide_response(
+    decided: Decided, sign: SignReceipt, grants: Sequence[grant_pb2.Grant] = ()
+) -> decision_service_pb2.DecideResponse:
     """Return the answer to one plan, with the grants that it gives."""
     return decision_service_pb2.DecideResponse(
         decision=decision_message(decided.details),
-        receipt=receipt_message(decided.receipt),
+        receipt=receipt_message(decided.receipt, sign),
         approval_id=str(decided.details.get("approval_id", "")),
         grants=grants,
     )
@@ -73,20 +76,21 @@ def decision_message(details: Mapping[str, JsonValue], rules: Rules | None = Non
     )
 
 
-def receipt_message(receipt: Receipt) -> decision_pb2.Receipt:
-    """Return the proof of logging."""
+def receipt_message(receipt: Receipt, sign: SignReceipt) -> decision_pb2.Receipt:
+    """Return the proof of logging, which the log signs."""
     return decision_pb2.Receipt(
         event_id=receipt.event_id,
         log_index=receipt.log_index,
         leaf_hash=receipt.leaf_hash.hex(),
         replayed=receipt.replayed,
+        signed=sign(receipt),
     )
 
 
 def explain_response(explanation: Explanation) -> decision_service_pb2.ExplainResponse:
     """Return the answers to an investigator's questions."""
     stored = explanation.stored
-    document: Mapping[str, Any] = orjson.loads(stored.document)
+    document: Mapping[str, Any] = orjson.loads(stored.document) if stored.document else {}
     return decision_service_pb2.ExplainResponse(
         decision=decision_message(stored.details, explanation.rules),
         document_json=stored.document,

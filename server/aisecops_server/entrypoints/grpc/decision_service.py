@@ -22,7 +22,7 @@ from aisecops_server.domain.identity import Principal
 from aisecops_server.domain.plan_builder import Fresh, PlanDraft, build_plan
 from aisecops_server.entrypoints.grpc import access, status
 from aisecops_server.entrypoints.grpc.admission import Admission
-from aisecops_server.entrypoints.grpc.decision_codec import decide_response, explain_response
+from aisecops_server.entrypoints.grpc.decision_codec import SignReceipt, decide_response, explain_response
 from aisecops_server.entrypoints.grpc.execution_codec import grant_message, redemption_key
 from aisecops_server.entrypoints.grpc.methods import Caller, Gate, read_message
 from aisecops_server.entrypoints.grpc.plan_codec import draft_of, idempotency_key, request_digest
@@ -59,6 +59,7 @@ class DecisionService:
     admission: Admission
     gate: Gate
     hand_out: Callable[[Decided, Principal], Awaitable[tuple[SignedGrant, ...]]]
+    sign: SignReceipt
     room: Admission = field(default_factory=lambda: session_room(SESSION_KIBIBYTES))
 
     async def decide_one(self, request: bytes, caller: Caller) -> api.DecideResponse:
@@ -92,7 +93,7 @@ class DecisionService:
             command = await self._recorded(
                 caller, lambda: self._dry_command(asked, caller), trace_id=asked.request.plan.trace_id
             )
-            answer = decide_response(await self.decide(command))
+            answer = decide_response(await self.decide(command), self.sign)
         return api.DryRunResponse(decision=answer.decision, receipt=answer.receipt)
 
     async def explain_one(self, request: bytes, caller: Caller) -> api.ExplainResponse:
@@ -172,7 +173,7 @@ class DecisionService:
 
     async def _response(self, decided: Decided, caller: Caller) -> api.DecideResponse:
         grants = await self.hand_out(decided, caller.principal)
-        return decide_response(decided, [grant_message(signed) for signed in grants])
+        return decide_response(decided, self.sign, [grant_message(signed) for signed in grants])
 
     async def _batch_result(
         self, correlation_id: str, result: Decided | AisecopsError, caller: Caller

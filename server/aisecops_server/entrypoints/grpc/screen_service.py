@@ -23,7 +23,7 @@ from aisecops_server.domain.screening.text_parts import (
     build_screening,
 )
 from aisecops_server.entrypoints.grpc.admission import Admission
-from aisecops_server.entrypoints.grpc.decision_codec import decision_message, receipt_message
+from aisecops_server.entrypoints.grpc.decision_codec import SignReceipt, decision_message, receipt_message
 from aisecops_server.entrypoints.grpc.methods import Caller, read_message
 from aisecops_server.ports import Ids
 from aisecops_server.usecases.screen import Screen, ScreenCommand, Screened
@@ -50,6 +50,7 @@ class ScreenService:
     screen: Screen
     ids: Ids
     admission: Admission
+    sign: SignReceipt
 
     async def screen_texts(self, request: bytes, caller: Caller) -> api.ScreenResponse:
         """Answer Screen."""
@@ -62,7 +63,8 @@ class ScreenService:
             except InvalidRequestError as error:
                 await self.screen.refuse(caller.principal, error, trace_id=trace_id if is_trace_id(trace_id) else "")
                 raise
-            return screen_response(await self.screen(ScreenCommand(caller.principal, screening, asked.approval_id)))
+            command = ScreenCommand(caller.principal, screening, asked.approval_id)
+            return screen_response(await self.screen(command), self.sign)
 
     def _screening(self, asked: api.ScreenRequest) -> Screening:
         if asked.approval_id and not is_identifier(asked.approval_id):
@@ -80,12 +82,12 @@ class ScreenService:
         return build_screening(draft, self.ids.trace_id())
 
 
-def screen_response(screened: Screened) -> api.ScreenResponse:
+def screen_response(screened: Screened, sign: SignReceipt) -> api.ScreenResponse:
     """Return the answer to a request."""
     fields: Mapping[str, Any] = screened.details
     return api.ScreenResponse(
         decision=decision_message(screened.details),
-        receipt=receipt_message(screened.receipt),
+        receipt=receipt_message(screened.receipt, sign),
         parts=[
             api.ScreenedPart(
                 part_id=part["id"],

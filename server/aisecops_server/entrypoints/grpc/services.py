@@ -22,6 +22,7 @@ from aisecops.v1 import (
     export_service_pb2,
     investigation_service_pb2,
     replay_service_pb2,
+    retention_service_pb2,
     screen_service_pb2,
     transparency_service_pb2,
 )
@@ -43,6 +44,7 @@ from aisecops_server.entrypoints.grpc.health_service import HealthService, Readi
 from aisecops_server.entrypoints.grpc.investigation_service import InvestigationService
 from aisecops_server.entrypoints.grpc.methods import Gate, Patience
 from aisecops_server.entrypoints.grpc.replay_service import ReplayService, ReplayUseCases
+from aisecops_server.entrypoints.grpc.retention_service import RetentionService, RetentionUseCases
 from aisecops_server.entrypoints.grpc.screen_service import ScreenService
 from aisecops_server.entrypoints.grpc.transparency_service import TransparencyService
 from aisecops_server.ports import Authenticator, EventLog, Ids
@@ -54,6 +56,7 @@ from aisecops_server.usecases.export_records import ExportRecords
 from aisecops_server.usecases.investigate import Investigate
 from aisecops_server.usecases.read_agents import ReadAgents
 from aisecops_server.usecases.read_maturity import ReadMaturity
+from aisecops_server.usecases.rotate_log_key import RotateLogKey
 from aisecops_server.usecases.screen import Screen
 
 _COMPLIANCE = compliance_service_pb2.DESCRIPTOR.services_by_name["ComplianceService"].full_name
@@ -68,6 +71,7 @@ _EVIDENCE = evidence_service_pb2.DESCRIPTOR.services_by_name["EvidenceService"].
 _EXPORT = export_service_pb2.DESCRIPTOR.services_by_name["ExportService"].full_name
 _BUDGET = budget_service_pb2.DESCRIPTOR.services_by_name["BudgetService"].full_name
 _REPLAY = replay_service_pb2.DESCRIPTOR.services_by_name["ReplayService"].full_name
+_RETENTION = retention_service_pb2.DESCRIPTOR.services_by_name["RetentionService"].full_name
 _SCREEN = screen_service_pb2.DESCRIPTOR.services_by_name["ScreenService"].full_name
 _TRANSPARENCY = transparency_service_pb2.DESCRIPTOR.services_by_name["TransparencyService"].full_name
 _EDGE = edge_service_pb2.DESCRIPTOR.services_by_name["EdgeService"].full_name
@@ -93,8 +97,10 @@ class Served:
     budgets: BudgetUseCases
     log: EventLog
     publish: PublishCheckpoint
+    rotate: RotateLogKey
     export: ExportEvidence
     records: ExportRecords
+    retention: RetentionUseCases
     replays: ReplayUseCases | None
     compliance: ComplianceUseCases | None
     authenticator: Authenticator
@@ -120,6 +126,7 @@ class Served:
             _AGENT,
             _SCREEN,
             _EXPORT,
+            _RETENTION,
             *self._central,
         )
 
@@ -145,6 +152,7 @@ def handlers(served: Served, gate: Gate) -> tuple[grpc.GenericRpcHandler, ...]:
         grpc.method_handlers_generic_handler(_APPROVAL, _approval_methods(served, gate)),
         grpc.method_handlers_generic_handler(_INVESTIGATION, _investigation_methods(served, gate)),
         grpc.method_handlers_generic_handler(_EXPORT, _export_methods(served, gate)),
+        grpc.method_handlers_generic_handler(_RETENTION, _retention_methods(served, gate)),
         *(grpc.method_handlers_generic_handler(name, methods) for name, methods in _central(served, gate)),
         health.handler(),
     )
@@ -162,7 +170,13 @@ def _central(served: Served, gate: Gate) -> Iterator[tuple[str, Methods]]:
 
 def _decision_methods(served: Served, gate: Gate) -> Methods:
     service = DecisionService(
-        served.decide, served.explain, served.ids, Admission(served.max_in_flight), gate, served.grants.hand_out
+        served.decide,
+        served.explain,
+        served.ids,
+        Admission(served.max_in_flight),
+        gate,
+        served.grants.hand_out,
+        served.publish.receipt,
     )
     place = f"/{_DECISION}"
     return {
@@ -238,17 +252,18 @@ def _budget_methods(served: Served, gate: Gate) -> Methods:
 
 
 def _screen_methods(served: Served, gate: Gate) -> Methods:
-    service = ScreenService(served.screen, served.ids, Admission(served.max_in_flight))
+    service = ScreenService(served.screen, served.ids, Admission(served.max_in_flight), served.publish.receipt)
     return {"Screen": gate.unary(f"/{_SCREEN}/Screen", service.screen_texts, Patience.DECISION)}
 
 
 def _transparency_methods(served: Served, gate: Gate) -> Methods:
-    service = TransparencyService(served.log, served.publish)
+    service = TransparencyService(served.log, served.publish, served.rotate)
     place = f"/{_TRANSPARENCY}"
     return {
         "GetCheckpoint": gate.unary(f"{place}/GetCheckpoint", service.checkpoint, Patience.WORK),
         "ProveInclusion": gate.unary(f"{place}/ProveInclusion", service.prove_inclusion, Patience.WORK),
         "ProveConsistency": gate.unary(f"{place}/ProveConsistency", service.prove_consistency, Patience.WORK),
+        "RotateLogKey": gate.unary(f"{place}/RotateLogKey", service.rotate_key, Patience.WORK),
     }
 
 
@@ -275,6 +290,19 @@ def _investigation_methods(served: Served, gate: Gate) -> Methods:
     return {
         "GetExecutionGraph": gate.unary(f"{place}/GetExecutionGraph", service.graph, Patience.WORK),
         "GetGovernanceDiff": gate.unary(f"{place}/GetGovernanceDiff", service.diff, Patience.WORK),
+    }
+
+
+def _retention_methods(served: Served, gate: Gate) -> Methods:
+    service = RetentionService(served.retention, gate)
+    place = f"/{_RETENTION}"
+    return {
+        "PlanRetention": gate.stream(f"{place}/PlanRetention", service.plan),
+        "ApplyRetention": gate.stream(f"{place}/ApplyRetention", service.apply),
+        "EraseTrace": gate.unary(f"{place}/EraseTrace", service.erase, Patience.WORK),
+        "AddHold": gate.unary(f"{place}/AddHold", service.add_hold, Patience.WORK),
+        "ReleaseHold": gate.unary(f"{place}/ReleaseHold", service.release_hold, Patience.WORK),
+        "ListHolds": gate.unary(f"{place}/ListHolds", service.list_holds, Patience.WORK),
     }
 
 

@@ -13,6 +13,7 @@ from aisecops_server.domain.signed_note import Note
 from aisecops_server.entrypoints.grpc.methods import Caller, read_message
 from aisecops_server.ports import EventLog
 from aisecops_server.usecases.checkpoint import PublishCheckpoint
+from aisecops_server.usecases.rotate_log_key import RotateLogKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class TransparencyService:
 
     log: EventLog
     publish: PublishCheckpoint
+    rotate: RotateLogKey
 
     async def checkpoint(self, request: bytes, _caller: Caller) -> api.GetCheckpointResponse:
         """Answer GetCheckpoint."""
@@ -48,6 +50,12 @@ class TransparencyService:
         return api.ProveConsistencyResponse(
             hashes=[node.hex() for node in path], size=size, note=note.written() if note else ""
         )
+
+    async def rotate_key(self, request: bytes, caller: Caller) -> api.RotateLogKeyResponse:
+        """Answer RotateLogKey."""
+        asked = read_message(api.RotateLogKeyRequest, request)
+        key, receipt = await self.rotate(principal=caller.principal.id, reason=asked.reason)
+        return api.RotateLogKeyResponse(log_key=key.text(), log_index=receipt.log_index)
 
     async def _body(self, index: int) -> bytes:
         async with aclosing(self.log.events(from_index=max(index, 0), follow=False, trace_id="")) as events:

@@ -1,4 +1,7 @@
-"""The HTTP face of a witness: one call, ``POST /add-checkpoint``, as C2SP `tlog-witness` describes it."""
+"""The HTTP face of a witness: ``POST /add-checkpoint``, as C2SP `tlog-witness` describes it, and ``POST /add-key``.
+
+The second is ours: it tells the witness by which key the one that it knows a log by was followed.
+"""
 
 from __future__ import annotations
 
@@ -48,8 +51,19 @@ def application(cosign: Cosign) -> web.Application:
             return web.Response(status=400, text="the request is not UTF-8\n")
         return _response(answer)
 
+    async def add_key(request: web.Request) -> web.Response:
+        try:
+            async with one_at_a_time:
+                key = await cosign.follow(await request.text())
+        except AisecopsError as error:
+            return web.Response(status=_STATUS.get(type(error), 503), text=f"{error.diagnostics()}\n")
+        except UnicodeDecodeError:
+            return web.Response(status=400, text="the request is not UTF-8\n")
+        return web.Response(text=f"{key.text()}\n")
+
     made = web.Application(client_max_size=2 * MOST_CHARACTERS)
     made.router.add_post("/add-checkpoint", add_checkpoint)
+    made.router.add_post("/add-key", add_key)
     return made
 
 
