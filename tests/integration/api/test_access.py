@@ -64,6 +64,8 @@ EXPECTED = {
     "ReplayService/ListReplays": READERS | REPLAYERS,
     "ReplayService/ListReplayResults": READERS | REPLAYERS,
     "ReplayService/ExplainChange": READERS,
+    "ReplayService/CompareRevisions": READERS,
+    "ReplayService/BisectDecisions": READERS,
     "ScreenService/Screen": {Role.AGENT},
     "ComplianceService/ListFrameworks": READERS,
     "ComplianceService/GetFramework": READERS,

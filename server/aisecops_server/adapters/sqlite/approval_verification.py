@@ -133,7 +133,7 @@ def _request(found: _Recounted, name: str, event: Told) -> None:
     found.requests += 1
     about = (name, details["trace_id"], details["plan_id"], details["decision_id"])
     for notice in details["notices"]:
-        body = b"" if event.is_erased else notice_body(notice["id"], request_of(request))
+        body = notice_body(notice["id"], request_of(request))
         found.notices[notice["id"]] = _Notice((*about, notice["endpoint"], body), details["requested_at_seconds"])
 
 

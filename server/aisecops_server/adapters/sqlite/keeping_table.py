@@ -14,6 +14,7 @@ from typing import Any
 import apsw
 import orjson
 
+from aisecops_server.adapters.sqlite.fault import Fault
 from aisecops_server.adapters.sqlite.statements import Row
 from aisecops_server.adapters.sqlite.trace_verification import proven_traces
 from aisecops_server.domain.canonical import canonical_bytes
@@ -146,9 +147,16 @@ def _erase(connection: apsw.Connection, change: ErasePayloads) -> AisecopsError 
         " ON CONFLICT DO UPDATE SET through = max(through, excluded.through)",
         facts,
     )
-    if number >= 0:
+    return _blank_intent(connection, number) if number >= 0 else None
+
+
+def _blank_intent(connection: apsw.Connection, number: int) -> AisecopsError | None:
+    """List the trace with what its events still say."""
+    try:
         intent = proven_traces(connection, number, number + 1)[number].intent
-        connection.execute("UPDATE trace SET intent = ? WHERE number = ?", (intent, number))
+    except Fault as fault:
+        return IntegrityError(fault.problem, hint="Keep the database as evidence and run 'aisecops log verify'")
+    connection.execute("UPDATE trace SET intent = ? WHERE number = ?", (intent, number))
     return None
 
 
@@ -158,7 +166,6 @@ def _blank_approval(connection: apsw.Connection, approval_id: str, request: Mapp
         "UPDATE approval SET statement = x'', plan_hash = '', request = ? WHERE approval_id = ?",
         (canonical_bytes(left), approval_id),
     )
-    connection.execute("UPDATE notice SET body = x'' WHERE approval_id = ?", (approval_id,))
 
 
 def _blank_grants(connection: apsw.Connection, trace_id: str) -> None:
