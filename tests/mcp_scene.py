@@ -71,6 +71,7 @@ desk/refund:
   arguments: {order_id: object, amount: amount}
 desk/break_down: {description: Fail., effect: read, reach: internal, result_trust: internal}
 desk/count: {description: Count., effect: read, reach: internal, result_trust: internal, arguments: {to: setting}}
+desk/ask_back: {description: Ask., effect: read, reach: internal, result_trust: internal}
 desk/wait_long: {description: Wait., effect: read, reach: internal, result_trust: internal}
 desk/resources.read:
   description: Read notes.
@@ -93,6 +94,7 @@ desk.work:
     - desk/refund
     - desk/break_down
     - desk/count
+    - desk/ask_back
     - desk/wait_long
     - desk/resources.read
 """

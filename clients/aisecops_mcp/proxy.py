@@ -146,7 +146,7 @@ class Proxy:
             # What is sent is what was granted, and not what it was read from.
             if "arguments" in message.params or json.loads(call.arguments):
                 changed["arguments"] = json.loads(call.arguments)
-            return await self._ask(server, message, _with_params(message, changed))
+            return await self._input_decided(server, await self._ask(server, message, _with_params(message, changed)))
 
         return await self._governed(message, f"{name}/{bare}", arguments, forward)
 
@@ -170,11 +170,34 @@ class Proxy:
 
         async def forward(call: GrantedCall) -> Message:
             granted = json.loads(call.arguments)
-            return await self._ask(server, message, _with_params(message, {**granted, **params}))
+            raw = _with_params(message, {**granted, **params})
+            return await self._input_decided(server, await self._ask(server, message, raw))
 
         return await self._governed(
             message, f"{server.name}/{message.method.replace('/', '.')}", {**arguments, **params}, forward
         )
+
+    async def _input_decided(self, server: ServerProcess, answer: Message) -> Message:
+        """Return an answer in which a server asks the client for input (2026-07-28), if it may ask for all of it.
+
+        Raises:
+            CallDeniedError: it may not.
+            ServerGoneError: nobody knows what it asks for.
+        """
+        wanted = answer.result.get("inputRequests", {})
+        for one in wanted.values() if isinstance(wanted, Mapping) else [None]:
+            method = one.get("method") if isinstance(one, Mapping) else None
+            if not isinstance(one, Mapping) or method not in REQUESTS:
+                raise ServerGoneError(f"the server {server.name} asks for {method!r}, which is not let through")
+            given = one.get("params")
+            params = {name: value for name, value in dict(given or {}).items() if name != "_meta"}
+
+            async def forward(_call: GrantedCall) -> Message:
+                return jsonrpc.read(jsonrpc.answer(0, {}))
+
+            tool = f"{server.name}/{method.replace('/', '.')}"
+            await self.governor.call(Asked(self.session, tool, params, forward))
+        return answer
 
     async def _governed(
         self,

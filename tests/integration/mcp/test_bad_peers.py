@@ -88,6 +88,15 @@ async def test_what_a_server_asks_for_that_nobody_knows_is_refused_to_it(wire: W
     assert [found["method"] for found in wire.heard if "method" in found] == ["notifications/message"]
 
 
+async def test_what_a_server_wants_to_know_before_it_answers_is_decided(wire: Wire) -> None:
+    answer = await wire.call(1, "wants")
+    assert answer["result"]["isError"]
+    assert "odd/elicitation.create" in said(answer)
+    assert (await wire.call(2, "wants_odd"))["error"]["code"] == SERVER_FAILED
+    assert "password" not in str(wire.heard)
+    assert said(await wire.call(3, "fine")) == "fine"
+
+
 async def test_a_name_that_two_tools_have_or_that_is_ours_is_shown_to_nobody(wire: Wire) -> None:
     answer = await wire.ask(1, "tools/list")
     assert {found["name"] for found in answer["result"]["tools"]} == set(TOOLS)

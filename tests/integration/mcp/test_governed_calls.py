@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aisecops_client import PlanBuilder
 from mcp import Client, MCPError
+from mcp.types import ElicitResult
 
 from tests.mcp_scene import APPROVE, DENY, PROMPT, Scene, scene
 
@@ -132,6 +133,21 @@ async def test_a_call_that_people_refuse_does_not_run(desk: Scene) -> None:
         refused = await client.call_tool("refund", order)
         assert "people did not approve" in text(refused)
     assert [one for one in desk.done("refund") if one["order_id"] == "666"] == []
+
+
+async def test_what_a_server_asks_of_the_person_at_the_client_is_decided_too(desk: Scene) -> None:
+    asked = []
+
+    async def elicited(*_given: object) -> ElicitResult:
+        asked.append("asked")
+        return ElicitResult(action="accept", content={"sure": True})
+
+    async with Client(desk.desk(), mode="legacy", elicitation_callback=elicited) as client:
+        # Nothing opens that to this agent. What the server makes of the refusal is its own business.
+        with pytest.raises(MCPError, match=r"Denied by .* at desk/elicitation\.create"):
+            await client.call_tool("ask_back", {})
+        assert not (await client.call_tool("count", {"to": 1})).is_error
+    assert asked == []
 
 
 async def test_progress_arrives_as_the_server_sent_it(desk: Scene) -> None:
