@@ -92,6 +92,20 @@ def test_the_demo_governs_a_real_mcp_server_that_knows_nothing_of_it(kept: Kept)
         assert part in flat
 
 
+def test_the_demo_replays_what_is_on_record_before_the_change_is_live(kept: Kept) -> None:
+    flat = " ".join(kept.shown.out.split())
+    replayed = flat.index("decided again on it, while it is not live")
+    assert replayed < flat.index("is live built, signed, probed and switched")
+    for part in (
+        "✓ trustworthy:",
+        "2 outcomes would change: 1 looser, 1 stricter",
+        "approvals.tools.crm/issue_refund.amount_over 100 → 50",
+        "If amount of crm/issue_refund were 50: ✓ allowed",
+        "✓ exactly what the replay had foretold, decision by decision",
+    ):
+        assert part in flat, part
+
+
 def test_the_demo_shows_who_how_much_with_whose_consent_and_that_exactly_that_is_done(kept: Kept) -> None:
     flat = " ".join(kept.shown.out.split())
     for part in (
@@ -152,9 +166,9 @@ def test_the_demo_does_not_play_over_somebodys_files(kept: Kept, tmp_path: Path)
 
 def test_every_command_that_the_demo_names_works(served: Kept) -> None:
     named = [line.split() for line in served.shown.out.splitlines() if line.startswith("  aisecops ")]
-    assert [words[1] for words in named] == ["serve", "ui", "trace", "explain", "decide", "log"]
+    assert [words[1] for words in named] == ["serve", "ui", "trace", "explain", "replay", "decide", "log"]
     codes = [served.run(*words[1:]).code for words in named[1:]]
-    assert codes == [ExitCode.OK, ExitCode.DENIED, ExitCode.OK, ExitCode.OK, ExitCode.OK]
+    assert codes == [ExitCode.OK, ExitCode.DENIED, ExitCode.OK, ExitCode.OK, ExitCode.OK, ExitCode.OK]
 
 
 def test_what_the_demo_keeps_is_closed_to_others(kept: Kept) -> None:

@@ -41,11 +41,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """One plan whose outcome changed. ``finding`` is the one that came or went."""
+    """One plan whose outcome changed."""
 
     before: Answer
     after: Answer
-    finding: Json
 
     @property
     def is_looser(self) -> bool:
@@ -56,17 +55,9 @@ class Flip:
 def flips(first: Sequence[Answer], second: Sequence[Answer]) -> list[Flip]:
     """Return the plans whose outcome changed, looser ones first: those are what a reviewer must see."""
     changed = [
-        Flip(before, after, _reason(before, after))
-        for before, after in zip(first, second, strict=True)
-        if before.outcome != after.outcome
+        Flip(before, after) for before, after in zip(first, second, strict=True) if before.outcome != after.outcome
     ]
     return sorted(changed, key=lambda flip: not flip.is_looser)
-
-
-def _reason(before: Answer, after: Answer) -> Json:
-    came = [finding for finding in after.findings if finding not in before.findings]
-    went = [finding for finding in before.findings if finding not in after.findings]
-    return next(iter(came or went), {})
 
 
 def problems(first: Sequence[Answer], second: Sequence[Answer]) -> list[str]:

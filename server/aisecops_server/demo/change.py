@@ -26,15 +26,3 @@ def edited(table: str) -> str:
         if count != 1:
             raise TableChangedError(f"{TABLE} has no amount for {tool}")
     return table
-
-
-def part_of_diff(diff: str, tool: str) -> str:
-    """Return the changed lines that stand under ``tool`` in a unified diff, or the whole diff."""
-    own: list[str] = []
-    inside = False
-    for line in diff.splitlines()[2:]:
-        if line[1:].startswith("  ") and not line[1:].startswith("   "):
-            inside = line[1:].strip() == f"{tool}:"
-        if inside and line.startswith(("+", "-")):
-            own.append(line)
-    return "\n".join(own) or diff

@@ -1,4 +1,4 @@
-"""The demo's story: decide, control what is done, change one table of the policy, decide again, prove the record.
+"""The demo's story: decide, control what is done, change a table, replay, decide again, prove the record.
 
 Ordering rules: every decision is shown as soon as it is answered; nothing is shown that was not answered; the
 self-check comes last and decides the exit code.
@@ -16,6 +16,7 @@ from google.protobuf.json_format import MessageToDict
 from aisecops_server.demo.answers import Answer, Flip, flips, problems
 from aisecops_server.demo.change import MESSAGE
 from aisecops_server.demo.controls import play_controls
+from aisecops_server.demo.foretell import Foretold, play_replay
 from aisecops_server.demo.scenario import Scenario
 from aisecops_server.demo.screen import Screen
 from aisecops_server.demo.stage import Stage
@@ -25,10 +26,11 @@ from aisecops_server.domain.words import counted, short_revision
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What the demo did: both rounds, and what was not as expected."""
+    """What the demo did: both rounds, what was foretold of the second, and what was not as expected."""
 
     first: Sequence[Answer]
     second: Sequence[Answer]
+    foretold: Foretold
     problems: Sequence[str]
 
 
@@ -45,18 +47,20 @@ async def play(screen: Screen, stage: Stage, cast: Sequence[Scenario]) -> Played
         screen.act(3, "Runtime controls: who, how much, with whose consent")
         controlled = [*await play_controls(screen, stage), *await play_tool_server(screen, stage)]
         screen.act(4, "A person changes one table of the policy")
-        changed = await _change(screen, stage)
-        screen.act(5, "The same plans again")
+        commit = await _commit(screen, stage)
+        screen.act(5, "Replay: what would that have done?")
+        foretold = await play_replay(screen, stage, commit, first)
+        screen.act(6, "It goes live, and the same plans are sent again")
+        changed = await _go_live(screen, stage, commit)
         second = await _second_round(screen, agents, cast)
-    await _show_flips(screen, flips(first, second), changed)
-    screen.act(6, "The record")
-    found = [*controlled, *problems(first, second), *changed.problems(first, second), *await _record(screen, stage)]
-    return Played(first, second, found)
+    found = [*controlled, *problems(first, second), *changed.problems(first, second), *foretold.problems()]
+    found += _compare(screen, flips(first, second), foretold)
+    screen.act(7, "The record")
+    return Played(first, second, foretold, [*found, *await _record(screen, stage)])
 
 
 @dataclass(frozen=True, slots=True)
 class _Changed:
-    diff: str
     commit: str
     live: str
 
@@ -83,12 +87,16 @@ async def _first_round(screen: Screen, agents: Mapping[str, AsyncClient], cast: 
     return answers
 
 
-async def _change(screen: Screen, stage: Stage) -> _Changed:
+async def _commit(screen: Screen, stage: Stage) -> str:
     before = (await stage.operator.bundle_status()).live.commit
     commit, diff = await stage.change_policy(before)
     screen.done(f"committed {short_revision(commit)} to the policy repository", MESSAGE)
     screen.change(diff)
     await screen.pause()
+    return commit
+
+
+async def _go_live(screen: Screen, stage: Stage, commit: str) -> _Changed:
     began = time.perf_counter()
     with screen.waiting("building, signing and probing the new commit"):
         status = await stage.operator.sync()
@@ -97,7 +105,7 @@ async def _change(screen: Screen, stage: Stage) -> _Changed:
         f"policy {short_revision(status.live.commit)} is live", f"built, signed, probed and switched in {spent:.1f} s"
     )
     screen.done(f"policy {short_revision(status.previous.commit)} stays warm", "a rollback takes no time")
-    return _Changed(diff, commit, status.live.commit)
+    return _Changed(commit, status.live.commit)
 
 
 async def _second_round(screen: Screen, agents: Mapping[str, AsyncClient], cast: Sequence[Scenario]) -> list[Answer]:
@@ -109,12 +117,15 @@ async def _second_round(screen: Screen, agents: Mapping[str, AsyncClient], cast:
     return answers
 
 
-async def _show_flips(screen: Screen, found: Sequence[Flip], changed: _Changed) -> None:
-    screen.console.print()
-    screen.flip_counts(found)
-    for flip in found:
-        screen.flip(flip, changed.diff)
-        await screen.pause()
+def _compare(screen: Screen, found: Sequence[Flip], foretold: Foretold) -> list[str]:
+    """Tell which outcomes changed, and hold them against what was foretold."""
+    screen.flip_counts(len(found), sum(flip.is_looser for flip in found), would=False)
+    came = {str(flip.before.decision["decisionId"]): flip.after.outcome for flip in found}
+    if came != foretold.outcomes:
+        screen.failed("the replay had foretold something else")
+        return [f"the replay foretold {foretold.outcomes}, and {came} came"]
+    screen.done("exactly what the replay had foretold, decision by decision")
+    return []
 
 
 async def _record(screen: Screen, stage: Stage) -> list[str]:

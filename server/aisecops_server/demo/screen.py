@@ -14,8 +14,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from aisecops_server.demo.answers import Answer, Flip
-from aisecops_server.demo.change import part_of_diff
+from aisecops_server.demo.answers import Answer
 from aisecops_server.domain.words import (
     ALLOWED,
     BLOCKED,
@@ -31,6 +30,7 @@ from aisecops_server.domain.words import (
 from aisecops_server.terminal.consoles import glyph, indented, speaks_unicode, style_of
 from aisecops_server.terminal.decisions import FAINT, STRONG, finding_lines, outcome_counts, signed, trust_style
 from aisecops_server.terminal.lists import agent_word, plain_table
+from aisecops_server.terminal.replays import change_lines, fidelity_block, transition
 from aisecops_server.terminal.revisions import diff_lines
 
 Json = Mapping[str, Any]
@@ -124,16 +124,21 @@ class Screen:
             task = bar.add_task(doing, total=total)
             yield lambda: bar.advance(task)
 
-    def flip_counts(self, found: Sequence[Flip]) -> None:
-        """Tell how many outcomes changed, and in which direction."""
-        looser = sum(flip.is_looser for flip in found)
-        text = f"{counted(len(found), 'outcome')} changed: {looser} looser, {len(found) - looser} stricter"
+    def fidelity(self, fidelity: Json) -> None:
+        """Show whether a replay can be trusted."""
+        self.console.print(fidelity_block(self.console, fidelity))
+
+    def flip_counts(self, count: int, looser: int, *, would: bool) -> None:
+        """Tell how many outcomes changed or would, and in which direction."""
+        word = "would change" if would else "changed"
+        text = f"{counted(count, 'outcome')} {word}: {looser} looser, {count - looser} stricter"
+        self.console.print()
         self.console.print(Text(text, style=STRONG))
 
-    def flip(self, flip: Flip, diff: str) -> None:
-        """Show one plan whose outcome changed, why, and by which line."""
+    def flip(self, flip: Json, title: str) -> None:
+        """Show one decision that would flip, why, and what would have to be otherwise."""
         self.console.print()
-        self.console.print(flip_group(self.console, flip, diff))
+        self.console.print(flip_group(self.console, flip, title))
 
     def commands(self, lines: Sequence[tuple[str, str]]) -> None:
         """Show what to try next; commands are never wrapped, so that they can be copied."""
@@ -245,19 +250,20 @@ def summary_table(console: Console, answers: Sequence[Answer]) -> Table:
     return table
 
 
-def flip_group(console: Console, flip: Flip, diff: str) -> Group:
+def flip_group(console: Console, flip: Json, title: str) -> Group:
     """Return one flip as a block."""
-    arrow = " → " if speaks_unicode(console) else " -> "
-    step = str(flip.finding.get("stepId", ""))
-    tool = flip.after.scenario.tools.get(step, "")
-    title = Text.assemble(
-        signed(console, outcome_sign(flip.before.outcome)),
-        arrow,
-        signed(console, outcome_sign(flip.after.outcome)),
-        ("   looser  " if flip.is_looser else "   stricter  ", FAINT),
-        (flip.after.scenario.title, STRONG),
+    result, looser = flip["result"], flip["result"]["direction"] == "DIRECTION_LOOSER"
+    head = Text.assemble(
+        transition(console, result), ("   looser  " if looser else "   stricter  ", FAINT), (title, STRONG)
     )
-    came = flip.finding in flip.after.findings
-    reason = f"{flip.finding.get('rule', '')} {'fires now' if came else 'no longer fires'}: "
-    lines = Text.assemble((reason, FAINT), str(flip.finding.get("message", "")))
-    return Group(title, indented(lines), indented(diff_lines(part_of_diff(diff, tool)), (0, 0, 0, 4)))
+    lines: list[RenderableType] = []
+    for rule in flip["rules"]:
+        word = "fires now" if rule["firesNow"] else "no longer fires"
+        lines.append(Text.assemble((f"{rule['rule']} {word}: ", FAINT), str(rule["message"])))
+    for cause in flip["causes"]:
+        lines += [indented(line) for line in change_lines(cause["change"])]
+    smallest = flip["smallest"]
+    if smallest["found"]:
+        otherwise = signed(console, outcome_sign(str(smallest["outcome"])), bold=False)
+        lines.append(Text.assemble((f"{smallest['words']}: ", FAINT), otherwise))
+    return Group(head, *(indented(line) for line in lines))

@@ -52,7 +52,7 @@ def _finish(screen: Screen, place: Place, played: Played, program: str) -> None:
         return
     screen.done("every outcome was as expected, in both rounds, at the revision that was live")
     if place.is_kept:
-        screen.act(7, "Try next")
+        screen.act(8, "Try next")
         screen.commands(_commands(place, played, program))
 
 
@@ -60,6 +60,7 @@ def _commands(place: Place, played: Played, program: str) -> list[tuple[str, str
     blocked = next(answer for answer in played.second if answer.outcome == "DENY")
     allowed: Scenario = next(answer.scenario for answer in played.second if answer.outcome == "ALLOW")
     flipped = flips(played.first, played.second)[0].after.decision["traceId"]
+    foretold = played.foretold
     plan = shlex.quote(str(place.plan_file(allowed)))
     return [
         (f"export AISECOPS_CONFIG={shlex.quote(str(place.settings_file))}", "this demo's policy and state"),
@@ -67,6 +68,10 @@ def _commands(place: Place, played: Played, program: str) -> list[tuple[str, str
         (f"{program} ui link --to /traces/{flipped}", "a link that opens the UI on the flip that the change made"),
         (f"{program} trace show {blocked.decision['traceId']}", "every gate that a blocked plan met"),
         (f"{program} explain {blocked.decision['decisionId']}", "who asked, what influenced it, which line decided"),
+        (
+            f"{program} replay why {foretold.replay_id} {next(iter(foretold.outcomes))}",
+            "what flips it, and what would not",
+        ),
         (f"{program} decide -f {plan} --agent {allowed.agent}", "be an agent: the exit code is the answer"),
         (f"{program} log verify", "the proof; needs no control plane"),
     ]

@@ -160,6 +160,10 @@ class Stage:
             await asyncio.gather(*(client.channel.channel_ready() for client in clients.values()))
             yield clients
 
+    def operator_token(self) -> str:
+        """Return a token of who runs the demo."""
+        return issuer(self.plane.settings).mint(OPERATOR, list(Role), seconds=_TOKEN_SECONDS)
+
     def token(self, agent: str) -> str:
         """Return a token that proves to be ``agent``."""
         return issuer(self.plane.settings).mint(agent, [Role.AGENT], seconds=_TOKEN_SECONDS)

@@ -117,8 +117,14 @@ def _differing(before: Conclusion, after: Conclusion) -> tuple[str, ...]:
     return tuple(
         name
         for name in CONCLUSION_FIELDS
-        if name in before and canonical_bytes(before[name]) != canonical_bytes(_like(after.get(name), before[name]))
+        if name in before and not _is_same(before[name], _like(after.get(name), before[name]))
     )
+
+
+def _is_same(earlier: JsonValue, later: JsonValue) -> bool:
+    """Return whether two values have the same canonical form; mostly they are spelled alike, which is seen sooner."""
+    spelled = (orjson.dumps(value, option=orjson.OPT_SORT_KEYS) for value in (earlier, later))
+    return len(set(spelled)) == 1 or canonical_bytes(earlier) == canonical_bytes(later)
 
 
 def _like(later: JsonValue, earlier: JsonValue) -> JsonValue:

@@ -166,13 +166,14 @@ def objections(conclusion: Json) -> frozenset[tuple[str, str]]:
 def _size(tried: Tried, wish: Wish, scene: Scene) -> tuple[bool, bool, int, float]:
     """Return how small a single change is.
 
-    At best it gives what is wanted, by another number where a rule named that number, easily, close to what was.
+    At best it gives what is wanted, by another number where a rule named that number, easily, and close to what was.
     """
     conclusion, [lever] = tried.conclusion or {}, tried.levers
     own = number_at(scene.document, lever.edits[0].pointer) or 0
     named = {fact["pointer"] for finding in scene.conclusion["findings"] for fact in finding["facts"]}
     is_named = lever.number is not None and lever.edits[0].pointer in named
-    return conclusion["outcome"] != wish.wanted, not is_named, lever.kind.ease, abs((lever.number or own) - own)
+    distance = abs((lever.number or 0) - own) if lever.number is not None else float("inf")
+    return conclusion["outcome"] != wish.wanted, not is_named, lever.kind.ease, distance
 
 
 async def _others(search: _Search, good: Sequence[Tried], wish: Wish) -> Levers:

@@ -6,7 +6,7 @@ import pytest
 from aisecops.v1 import provenance_pb2
 from aisecops_server.adapters.git.create import shipped_policy
 from aisecops_server.demo.answers import Answer, flips, problems
-from aisecops_server.demo.change import AMOUNTS, TABLE, TableChangedError, edited, part_of_diff
+from aisecops_server.demo.change import AMOUNTS, TABLE, TableChangedError, edited
 from aisecops_server.demo.scenario import scenarios
 from aisecops_server.demo.screen import Screen, decision_group, flip_group, summary_table
 from aisecops_server.terminal.consoles import make_console
@@ -17,6 +17,28 @@ AMOUNT = {
     "message": "The amount is above what the agent may move.",
     "effect": "EFFECT_REQUIRE_APPROVAL",
     "stepId": "pay",
+}
+
+FLIP = {
+    "result": {
+        "verdictClass": "VERDICT_CLASS_OUTCOME_FLIP",
+        "before": "OUTCOME_REQUIRE_APPROVAL",
+        "after": "OUTCOME_ALLOW",
+        "direction": "DIRECTION_LOOSER",
+    },
+    "rules": [{"rule": "approval.amount_over_limit", "firesNow": False, "message": "Too much."}],
+    "causes": [
+        {
+            "change": {
+                "kind": "ROW_CHANGED",
+                "subject": "a.b",
+                "clause": "",
+                "before": {"file": "data/a.yaml", "line": 7, "text": "1"},
+                "after": {"file": "data/a.yaml", "line": 7, "text": "2"},
+            }
+        }
+    ],
+    "smallest": {"found": True, "words": "If amount were 2", "outcome": "OUTCOME_REQUIRE_APPROVAL"},
 }
 
 
@@ -70,26 +92,11 @@ def test_a_table_without_the_entries_is_not_edited_in_silence() -> None:
         edited("approvers_required: 1\n")
 
 
-def test_a_flip_is_shown_with_the_lines_of_its_own_tool() -> None:
-    lines = [
-        "   a/b:",
-        "-    amount_over: 1",
-        "+    amount_over: 2",
-        "   c/d:",
-        "-    amount_over: 3",
-        "+    amount_over: 4",
-    ]
-    diff = "\n".join(["--- a/x", "+++ b/x", "@@ -1,6 +1,6 @@", *lines])
-    assert part_of_diff(diff, "c/d") == "-    amount_over: 3\n+    amount_over: 4"
-    assert part_of_diff(diff, "e/f") == diff
-
-
 def test_looser_flips_come_first() -> None:
     looser = (answered("REQUIRE_APPROVAL", index=1, findings=(AMOUNT,)), answered("ALLOW", index=3))
     stricter = (answered("ALLOW", index=0), answered("DENY", index=2, findings=(AMOUNT,)))
     found = flips([stricter[0], looser[0]], [stricter[1], looser[1]])
     assert [flip.is_looser for flip in found] == [True, False]
-    assert {flip.finding["rule"] for flip in found} == {"approval.amount_over_limit"}
 
 
 def test_the_self_check_tells_a_wrong_outcome_and_a_log_that_does_not_rise() -> None:
@@ -111,12 +118,14 @@ def test_what_is_drawn_fits_and_comes_from_the_answer(width: int) -> None:
     before, after = answered("REQUIRE_APPROVAL", index=1, findings=(AMOUNT,)), answered("ALLOW", index=2)
     console.print(decision_group(console, before))
     console.print(summary_table(console, [before, after]))
-    console.print(flip_group(console, flips([before], [after])[0], "--- a\n+++ b\n@@ @@"))
+    console.print(flip_group(console, FLIP, "Pay a supplier"))
     shown = stream.getvalue()
     assert max(map(len, shown.splitlines())) <= width
     flat = " ".join(shown.split())
     for part in ("▲ escalated", "4.2 ms", "aaaaaaaa on OPA 1.22.2, evaluated in 1.5 ms", "looser", "no longer fires"):
         assert part in flat
+    assert "a.b 1 → 2" in flat
+    assert "If amount were 2: ▲ escalated" in flat
 
 
 def test_commands_are_never_wrapped_so_that_they_can_be_copied() -> None:

@@ -21,6 +21,12 @@ def test_what_an_older_version_did_not_write_is_named_wherever_it_is_missing():
     assert missing_fields(old) == ("/plan/steps/*/values", "/usage")
 
 
+def test_an_empty_part_lacks_what_it_must_have():
+    old = document()
+    old["grounding"], old["now"] = {}, None
+    assert missing_fields(old) == ("/grounding/complete", "/grounding/truncated", "/grounding/unsearched")
+
+
 def test_only_what_the_policy_mentions_matters():
     fields = ("/delegation/*/verified", "/usage/tokens")
     assert read_by({"usage", "tokens"}, fields) == ("/usage/tokens",)
