@@ -13,6 +13,7 @@ from tests.browser.visits import Visit, visiting
 from tests.integration.api.real import AGENT
 from tests.ui_scene import Scene
 
+pytestmark = pytest.mark.timeout(600)
 RUN = "window.ran=(window.ran||0)+1"
 TAGS = (
     "<script>{run}</script>",
@@ -90,7 +91,6 @@ def _look(visit: Visit, path: str, wrong: list[str]) -> None:
         wrong.append(f"{path}: {ran} ran, {foreign} foreign elements")
 
 
-@pytest.mark.timeout(600)
 def test_none_of_two_hundred_hostile_texts_is_anything_but_text(
     browser: Browser, scene: Scene, planted: list[str]
 ) -> None:

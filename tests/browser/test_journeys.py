@@ -15,6 +15,8 @@ from playwright.sync_api import Browser, expect
 from tests.browser.visits import visiting
 from tests.ui_scene import Scene
 
+# Many pages in one test, on a machine that may be busy with others.
+pytestmark = pytest.mark.timeout(600)
 PHONE = {"width": 390, "height": 844}
 APPROVER = "finn.olsen@corp.example"
 

@@ -14,6 +14,7 @@ from tests.browser.visits import visiting
 from tests.integration.api.real import AGENT
 from tests.ui_scene import Scene, ui_scene
 
+pytestmark = pytest.mark.timeout(600)
 EVENTS = 10_000
 KILOBYTES = 120
 MOST_NODES = 1500
@@ -41,7 +42,6 @@ def scene() -> Iterator[Scene]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_ten_thousand_events_are_light_and_all_reachable(browser: Browser, scene: Scene) -> None:
     scene.run(_filled(scene), seconds=400)
     rows = len(json.loads(scene.get(f"/traces/{TRACE}/rows.json")[2])["at"])

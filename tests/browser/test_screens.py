@@ -13,6 +13,8 @@ from playwright.sync_api import Browser
 from tests.browser.visits import visiting
 from tests.ui_scene import Scene
 
+# Many pages in one test, on a machine that may be busy with others.
+pytestmark = pytest.mark.timeout(600)
 STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 # Another theme is other colours and nothing else.
 CHECKED = {"light": {"type": "tag", "values": STANDARDS}, "dark": {"type": "rule", "values": ["color-contrast"]}}
