@@ -34,6 +34,8 @@ SHAPES: Mapping[str, tuple[str, ...]] = {
     "compliance list": ("frameworks",),
     "compliance show": ("framework",),
     "compliance check": ("revision", "bundleDigest", "engineVersion", "eventsRead", "frameworks", "problems"),
+    "drift show": ("report", "intervalSeconds", "sampleSize"),
+    "drift check": ("report",),
     "agent list": ("agents", "nextPageToken", "registered", "unregistered", "revision"),
     "agent show": ("agent",),
     "maturity": ("overall", "agents", "revision", "since", "decisions"),

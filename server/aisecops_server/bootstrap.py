@@ -38,7 +38,7 @@ from aisecops_server.adapters.system import RandomChance, RandomIds, SystemClock
 from aisecops_server.adapters.webhooks.courier import WebhookCourier
 from aisecops_server.adapters.webhooks.endpoint import read_endpoint
 from aisecops_server.adapters.witness.http_witness import read_witness
-from aisecops_server.bootstrap_assurance import Watched, compliance_of
+from aisecops_server.bootstrap_assurance import Watched, compliance_of, drift_of
 from aisecops_server.bootstrap_authentication import authenticating, listeners
 from aisecops_server.bootstrap_replay import replaying, retention_of
 from aisecops_server.bootstrap_source import Grounds, Opens, edge_use_cases, repository_policy
@@ -50,6 +50,7 @@ from aisecops_server.entrypoints.grpc.approval_service import ApprovalUseCases
 from aisecops_server.entrypoints.grpc.budget_service import BudgetUseCases
 from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
 from aisecops_server.entrypoints.grpc.compliance_service import ComplianceUseCases
+from aisecops_server.entrypoints.grpc.drift_service import DriftUseCases
 from aisecops_server.entrypoints.grpc.edge_service import EdgeUseCases
 from aisecops_server.entrypoints.grpc.execution_service import GrantUseCases
 from aisecops_server.entrypoints.grpc.replay_service import ReplayUseCases
@@ -150,6 +151,7 @@ class Central:
     maturity: ReadMaturity
     replays: ReplayUseCases
     compliance: ComplianceUseCases
+    drift: DriftUseCases
     edges: EdgeUseCases
 
 
@@ -280,13 +282,17 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
     """
     listening = listeners(settings, SystemClock())
     async with compose(settings) as plane, replaying(settings) as replays:
+        watched = _watched(plane)
+        drift = drift_of(settings, replays, watched, clock=plane.clock, ids=plane.ids)
         central = Central(
             maturity=plane.maturity(replays.reads, plane.clock),
             replays=replays.use_cases,
-            compliance=compliance_of(settings, replays, _watched(plane)),
+            compliance=compliance_of(settings, replays, watched),
+            drift=drift,
             edges=edge_use_cases(settings, plane.log, plane.live, clock=plane.clock, ids=plane.ids),
         )
-        async with running(plane, listening, central=central) as server:
+        tasks = {"watch for drift": drift.watch.run} if drift.standing else {}
+        async with running(plane, listening, central=central, tasks=tasks) as server:
             yield plane, server
 
 
@@ -321,6 +327,7 @@ async def running(
             records=ExportRecords(plane.log, plane.publish.keys.origin, metadata.version("aisecops")),
             replays=central.replays if central else None,
             compliance=central.compliance if central else None,
+            drift=central.drift if central else None,
             authenticator=plane.authenticator,
             note_refusal=refusals.note,
             ids=plane.ids,
@@ -444,7 +451,9 @@ async def _publishing(settings: Settings, log: SqliteEventLog, closing: contextl
 
 
 def _watched(plane: ControlPlane) -> Watched:
-    return Watched(plane.log, plane.publish, lambda: plane.live.current().bundle)
+    return Watched(
+        plane.log, plane.publish, lambda: plane.live.current().bundle, plane.live.status, plane.log.append_event
+    )
 
 
 def _granting(log: SqliteEventLog, state: Path, clock: Clock, ids: Ids) -> GrantUseCases:

@@ -1,4 +1,4 @@
-"""The composition root of what shows that the control plane does what it says: compliance.
+"""The composition root of what shows that the control plane does what it says: compliance, and drift.
 
 Handed the log, what it commits to and what is live to look at, and replay to decide again with; nothing that acts.
 """
@@ -10,25 +10,34 @@ from dataclasses import dataclass
 
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
 from aisecops_server.bootstrap_replay import Replaying
-from aisecops_server.domain.bundle import Bundle
+from aisecops_server.domain.bundle import Bundle, BundleStatus
 from aisecops_server.entrypoints.grpc.access import ROLES_OF_CALL
 from aisecops_server.entrypoints.grpc.compliance_service import ComplianceUseCases
+from aisecops_server.entrypoints.grpc.drift_service import DriftUseCases
+from aisecops_server.ports import Clock, Ids
 from aisecops_server.ports.assurance import ReadableLog
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.check_compliance import CheckCompliance
+from aisecops_server.usecases.check_drift import CheckDrift
 from aisecops_server.usecases.checkpoint import PublishCheckpoint
 from aisecops_server.usecases.live_checks import LIVE_CHECKS, LiveChecks, LivePart
 from aisecops_server.usecases.run_scenarios import RunScenarios
 from aisecops_server.usecases.sample_decisions import SampleDecisions
+from aisecops_server.usecases.watch_drift import Record, WatchDrift
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What of a control plane is looked at. ``live`` gives the bundle that is live, or raises that none is."""
+    """What of a control plane is looked at. ``live`` gives the bundle that is live, or raises that none is.
+
+    ``status`` says which revisions there are to judge by, and ``record`` writes an event, which is all that can.
+    """
 
     log: ReadableLog
     publish: PublishCheckpoint
     live: Callable[[], Bundle]
+    status: Callable[[], BundleStatus]
+    record: Record
 
 
 def compliance_of(settings: Settings, replays: Replaying, watched: Watched) -> ComplianceUseCases:
@@ -39,7 +48,7 @@ def compliance_of(settings: Settings, replays: Replaying, watched: Watched) -> C
         proofs=watched.publish.log,
         checkpoints=watched.publish.store,
         sample=SampleDecisions(replays.history),
-        fidelity=replays.fidelity,
+        fidelity=replays.judges.fidelity,
         engines=replays.engines,
         live=LivePart(watched.live, policies.builder, policies.repository),
         roles=ROLES_OF_CALL,
@@ -54,3 +63,33 @@ def compliance_of(settings: Settings, replays: Replaying, watched: Watched) -> C
         kinds=replays.log,
     )
     return ComplianceUseCases(check, watched.live)
+
+
+def drift_of(settings: Settings, replays: Replaying, watched: Watched, *, clock: Clock, ids: Ids) -> DriftUseCases:
+    """Return what watches for drift: a look that can only look, and a recorder that can only record its report."""
+    judges = replays.judges
+    check = CheckDrift(
+        sample=SampleDecisions(replays.history),
+        fidelity=judges.fidelity,
+        judge=judges.judge,
+        policies=replays.policies,
+        clock=clock,
+        size=settings.drift_sample,
+    )
+
+    def revisions() -> list[tuple[str, str]]:
+        status = watched.status()
+        if status.live is None:
+            return []
+        live = status.live.commit.id
+        return [("live", live), *([("next", status.wanted)] if status.wanted not in ("", live) else [])]
+
+    watch = WatchDrift(
+        check,
+        revisions,
+        record=watched.record,
+        clock=clock,
+        ids=ids,
+        interval_seconds=settings.drift_minutes * 60,
+    )
+    return DriftUseCases(watch, standing=settings.drift_watch)

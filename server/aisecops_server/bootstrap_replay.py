@@ -74,7 +74,7 @@ class Replaying:
     bisect: BisectDecisions
     policies: ResolvePolicy
     engines: OpaEngines
-    fidelity: CheckFidelity
+    judges: Judges
     given_engine: str = ""
 
     @property
@@ -157,7 +157,7 @@ async def replaying(
         why = ExplainChange(history, store, reads, judges, _seeking(judges, clock), repository)
         compare = CompareRevisions(history, policies, judges.judge)
         bisect = BisectDecisions(compare, repository, judges.meanings)
-        yield Replaying(history, runs, reads, why, compare, bisect, policies, engines, judges.fidelity, given)
+        yield Replaying(history, runs, reads, why, compare, bisect, policies, engines, judges, given)
 
 
 def _judges(policies: ResolvePolicy, store: ReplayStore, deadline_seconds: float) -> Judges:

@@ -165,6 +165,15 @@ class Settings(BaseModel):
         le=86_400,
         description="When what was reserved for a call that nobody reported on is charged.",
     )
+    drift_watch: bool = Field(
+        default=True,
+        description="Whether recent decisions are asked again by themselves. Without it nobody is told that a record, "
+        "a bundle or an engine is not what it was.",
+    )
+    drift_minutes: int = Field(default=60, ge=1, le=7 * 24 * 60, description="How often drift is looked for.")
+    drift_sample: int = Field(
+        default=200, ge=10, le=5_000, description="How many recent decisions of every kind are looked at, at most."
+    )
     token_audience: str = Field(default="aisecops", description="The audience that a caller's token must name.")
     token_issuer: str = Field(default="", description="The issuer that a caller's token must name; empty for any.")
     token_roles_claim: str = Field(

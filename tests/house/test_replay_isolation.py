@@ -16,6 +16,7 @@ USECASES = f"{tree.SERVER}/usecases/"
 REPLAY = (
     "attribute_change",
     "bisect_decisions",
+    "check_drift",
     "check_fidelity",
     "compare_policies",
     "compare_revisions",
@@ -27,6 +28,8 @@ REPLAY = (
     "replay",
     "resolve_policy",
     "run_replays",
+    "run_scenarios",
+    "sample_decisions",
     "search_change",
 )
 # Of the world beyond replay's own ports: policy to read and build, an engine to ask, a clock.

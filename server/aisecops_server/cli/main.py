@@ -40,6 +40,7 @@ ENTRIES = {
     "log": Entry(f"{_HERE}.log:log", "Read and verify the audit log."),
     "edge": Entry(f"{_HERE}.edge:edge", "See edges, which decide beside agents by policy from here."),
     "evidence": Entry(f"{_HERE}.evidence:evidence", "Make and verify packages that prove what was decided."),
+    "drift": Entry(f"{_HERE}.drift:drift", "See whether recent decisions still come out."),
     "compliance": Entry(
         f"{_HERE}.compliance:compliance", "See which requirements of which frameworks hold, by scenarios decided now."
     ),

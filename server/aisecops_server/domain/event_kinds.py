@@ -53,5 +53,7 @@ EVENT_KINDS: Mapping[str, str] = {
     "bundle.activated": "a revision of policy was made live",
     "bundle.rejected": "a revision could not be made live",
     "bundle.rolled_back": "the revision before was made live again",
+    "drift.checked": "recent decisions were asked again, and nothing drifted",
+    "drift.found": "some of them do not come out again, or would come out otherwise on another policy",
     "evidence.exported": "somebody took an evidence package, whose digest is here",
 }

@@ -59,6 +59,7 @@ from tests.fakes.budgets import MemoryLedger
 from tests.fakes.checkpoints import publishing
 from tests.fakes.clock import FakeClock
 from tests.fakes.compliance import no_compliance
+from tests.fakes.drift import no_drift
 from tests.fakes.edges import no_edges
 from tests.fakes.event_log import MemoryEventLog
 from tests.fakes.grants import NoGrants
@@ -211,6 +212,7 @@ def served_by(
         retention=no_retention(log, clock, ids),
         replays=no_replays(),
         compliance=no_compliance(),
+        drift=no_drift(log, clock, ids),
         records=ExportRecords(log, publish.keys.origin, "0"),
         export=ExportEvidence(
             log,

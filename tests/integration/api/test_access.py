@@ -70,6 +70,8 @@ EXPECTED = {
     "ComplianceService/ListFrameworks": READERS,
     "ComplianceService/GetFramework": READERS,
     "ComplianceService/CheckCompliance": READERS,
+    "DriftService/GetDrift": READERS,
+    "DriftService/CheckDrift": REPLAYERS - {Role.APP},
     "ExportService/ExportEvents": READERS,
     "ExportService/ExportTraces": READERS,
     "TransparencyService/GetCheckpoint": {Role.AGENT, Role.APP} | READERS,

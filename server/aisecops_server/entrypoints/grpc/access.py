@@ -70,6 +70,8 @@ ROLES_OF_CALL: Mapping[str, frozenset[Role]] = {
     "/aisecops.v1.RetentionService/AddHold": _HOLDERS,
     "/aisecops.v1.RetentionService/ReleaseHold": _HOLDERS,
     "/aisecops.v1.RetentionService/ListHolds": _READERS,
+    "/aisecops.v1.DriftService/GetDrift": _READERS,
+    "/aisecops.v1.DriftService/CheckDrift": _REPLAYERS - {Role.APP},
     "/aisecops.v1.InvestigationService/GetExecutionGraph": _READERS,
     "/aisecops.v1.InvestigationService/GetGovernanceDiff": _READERS,
     "/aisecops.v1.ReplayService/StartReplay": _REPLAYERS,

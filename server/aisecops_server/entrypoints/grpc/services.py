@@ -16,6 +16,7 @@ from aisecops.v1 import (
     bundle_service_pb2,
     compliance_service_pb2,
     decision_service_pb2,
+    drift_service_pb2,
     edge_service_pb2,
     evidence_service_pb2,
     execution_service_pb2,
@@ -36,6 +37,7 @@ from aisecops_server.entrypoints.grpc.budget_service import BudgetService, Budge
 from aisecops_server.entrypoints.grpc.bundle_service import BundleService, PolicyUseCases
 from aisecops_server.entrypoints.grpc.compliance_service import ComplianceService, ComplianceUseCases
 from aisecops_server.entrypoints.grpc.decision_service import DecisionService
+from aisecops_server.entrypoints.grpc.drift_service import DriftService, DriftUseCases
 from aisecops_server.entrypoints.grpc.edge_service import EdgeService, EdgeUseCases
 from aisecops_server.entrypoints.grpc.evidence_service import EvidenceService
 from aisecops_server.entrypoints.grpc.execution_service import ExecutionService, GrantUseCases
@@ -68,6 +70,7 @@ _EXECUTION = execution_service_pb2.DESCRIPTOR.services_by_name["ExecutionService
 _AUDIT = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name
 _INVESTIGATION = investigation_service_pb2.DESCRIPTOR.services_by_name["InvestigationService"].full_name
 _EVIDENCE = evidence_service_pb2.DESCRIPTOR.services_by_name["EvidenceService"].full_name
+_DRIFT = drift_service_pb2.DESCRIPTOR.services_by_name["DriftService"].full_name
 _EXPORT = export_service_pb2.DESCRIPTOR.services_by_name["ExportService"].full_name
 _BUDGET = budget_service_pb2.DESCRIPTOR.services_by_name["BudgetService"].full_name
 _REPLAY = replay_service_pb2.DESCRIPTOR.services_by_name["ReplayService"].full_name
@@ -103,6 +106,7 @@ class Served:
     retention: RetentionUseCases
     replays: ReplayUseCases | None
     compliance: ComplianceUseCases | None
+    drift: DriftUseCases | None
     authenticator: Authenticator
     note_refusal: Callable[[Refusal], None]
     ids: Ids
@@ -132,7 +136,12 @@ class Served:
 
     @property
     def _central(self) -> tuple[str, ...]:
-        offered = {_REPLAY: self.replays, _COMPLIANCE: self.compliance, _EDGE: self.edges}
+        offered = {
+            _REPLAY: self.replays,
+            _COMPLIANCE: self.compliance,
+            _DRIFT: self.drift,
+            _EDGE: self.edges,
+        }
         return tuple(name for name, use_cases in offered.items() if use_cases is not None)
 
 
@@ -164,6 +173,8 @@ def _central(served: Served, gate: Gate) -> Iterator[tuple[str, Methods]]:
         yield _REPLAY, _replay_methods(served.replays, gate)
     if served.compliance is not None:
         yield _COMPLIANCE, _compliance_methods(served.compliance, gate)
+    if served.drift is not None:
+        yield _DRIFT, _drift_methods(served.drift, gate)
     if served.edges is not None:
         yield _EDGE, _edge_methods(served.edges, gate)
 
@@ -351,4 +362,13 @@ def _edge_methods(edges: EdgeUseCases, gate: Gate) -> Methods:
         "Enrol": gate.unary(f"{place}/Enrol", service.enrol, Patience.WORK),
         "Reconcile": gate.session(f"{place}/Reconcile", service.reconcile),
         "ListEdges": gate.unary(f"{place}/ListEdges", service.list_edges, Patience.WORK),
+    }
+
+
+def _drift_methods(drift: DriftUseCases, gate: Gate) -> Methods:
+    service = DriftService(drift)
+    place = f"/{_DRIFT}"
+    return {
+        "GetDrift": gate.unary(f"{place}/GetDrift", service.drift, Patience.WORK),
+        "CheckDrift": gate.unary(f"{place}/CheckDrift", service.check, Patience.WORK),
     }

@@ -1,0 +1,78 @@
+"""Looks for drift again and again, records what was found, and keeps the last report.
+
+The look itself can do nothing but look (``check_drift``). Here its report becomes one event of the log, no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from aisecops_server.domain.drift import DriftReport
+from aisecops_server.domain.errors import AisecopsError
+from aisecops_server.domain.event import Event, Stage, make_event
+from aisecops_server.domain.record import Receipt
+from aisecops_server.ports import Clock, Ids
+from aisecops_server.usecases.check_drift import CheckDrift
+
+_logger = logging.getLogger(__name__)
+# After a start, decisions that somebody waits for come first.
+FIRST_PAUSE_SECONDS = 60.0
+
+Record = Callable[[Event], Awaitable[Receipt]]
+
+
+@dataclass(slots=True)
+class WatchDrift:
+    """Watches for drift. ``revisions`` gives those to judge by; ``record`` is all that it can write with."""
+
+    check: CheckDrift
+    revisions: Callable[[], Sequence[tuple[str, str]]]
+    record: Record
+    clock: Clock
+    ids: Ids
+    interval_seconds: float
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+    last: DriftReport | None = None
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        await self.pause(min(FIRST_PAUSE_SECONDS, self.interval_seconds))
+        while True:
+            try:
+                await self.now(asked_by="control-plane")
+            except AisecopsError as error:
+                _logger.warning("drift was not looked for: %s", error.diagnostics())
+            except Exception:
+                # A watch that ended itself would say for ever that nothing drifted.
+                _logger.exception("drift was not looked for")
+            await self.pause(self.interval_seconds)
+
+    async def now(self, *, asked_by: str) -> DriftReport:
+        """Look now, record what was found, and return it; one look at a time.
+
+        Raises:
+            LogUnavailableError, IntegrityError: history cannot be read, or the report not be recorded.
+        """
+        async with self._turn:
+            report = await self.check(self.revisions())
+            self.last = report
+            await self.record(self._event(report, asked_by))
+            if report.found:
+                _logger.warning("drift was found; 'aisecops drift show' says what")
+            return report
+
+    def _event(self, report: DriftReport, asked_by: str) -> Event:
+        return make_event(
+            id=self.ids.event_id(),
+            trace_id="",
+            plan_id="",
+            decision_id="",
+            stage=Stage.RUNTIME_CONTROL,
+            type="drift.found" if report.found else "drift.checked",
+            occurred_at_ns=self.clock.now_ns(),
+            details={"principal": asked_by, **report.as_json()},
+        )

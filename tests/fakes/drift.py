@@ -1,0 +1,33 @@
+"""Drift of a history of nothing: the real use cases, which have nothing to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aisecops_server.domain.fidelity import Check
+from aisecops_server.entrypoints.grpc.drift_service import DriftUseCases
+from aisecops_server.ports import Clock, EventLog, Ids
+from aisecops_server.usecases.check_drift import CheckDrift
+from aisecops_server.usecases.sample_decisions import SampleDecisions
+from aisecops_server.usecases.watch_drift import WatchDrift
+
+from tests.fakes.replays import MemoryHistory, no_policy
+
+
+async def nothing_checked(_decisions: Sequence[object]) -> list[Check]:
+    """Stand in for an engine that is asked about nothing."""
+    return []
+
+
+def no_drift(log: EventLog, clock: Clock, ids: Ids) -> DriftUseCases:
+    """Return use cases that can be asked and find nothing."""
+    check = CheckDrift(
+        sample=SampleDecisions(MemoryHistory()),
+        fidelity=nothing_checked,  # type: ignore[arg-type]
+        judge=None,  # type: ignore[arg-type]
+        policies=no_policy,  # type: ignore[arg-type]
+        clock=clock,
+        size=10,
+    )
+    watch = WatchDrift(check, list, record=log.append_event, clock=clock, ids=ids, interval_seconds=3600.0)
+    return DriftUseCases(watch, standing=False)
