@@ -38,7 +38,7 @@ from aisecops_server.adapters.system import RandomChance, RandomIds, SystemClock
 from aisecops_server.adapters.webhooks.courier import WebhookCourier
 from aisecops_server.adapters.webhooks.endpoint import read_endpoint
 from aisecops_server.adapters.witness.http_witness import read_witness
-from aisecops_server.bootstrap_assurance import Watched, compliance_of, drift_of
+from aisecops_server.bootstrap_assurance import Watched, compliance_of, drift_of, metrics
 from aisecops_server.bootstrap_authentication import authenticating, listeners
 from aisecops_server.bootstrap_replay import replaying, retention_of
 from aisecops_server.bootstrap_source import Grounds, Opens, edge_use_cases, repository_policy
@@ -292,7 +292,10 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
             edges=edge_use_cases(settings, plane.log, plane.live, clock=plane.clock, ids=plane.ids),
         )
         tasks = {"watch for drift": drift.watch.run} if drift.standing else {}
-        async with running(plane, listening, central=central, tasks=tasks) as server:
+        async with (
+            running(plane, listening, central=central, tasks=tasks) as server,
+            metrics(settings, watched, drift),
+        ):
             yield plane, server
 
 

@@ -1,25 +1,30 @@
-"""The composition root of what shows that the control plane does what it says: compliance, and drift.
+"""The composition root of what shows that the control plane does what it says: compliance, drift, metrics.
 
 Handed the log, what it commits to and what is live to look at, and replay to decide again with; nothing that acts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
+from aisecops_server.adapters.metrics.exposition import CONTENT_TYPE, exposition
 from aisecops_server.bootstrap_replay import Replaying
 from aisecops_server.domain.bundle import Bundle, BundleStatus
 from aisecops_server.entrypoints.grpc.access import ROLES_OF_CALL
 from aisecops_server.entrypoints.grpc.compliance_service import ComplianceUseCases
 from aisecops_server.entrypoints.grpc.drift_service import DriftUseCases
+from aisecops_server.entrypoints.metrics.app import listening
 from aisecops_server.ports import Clock, Ids
 from aisecops_server.ports.assurance import ReadableLog
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.check_compliance import CheckCompliance
 from aisecops_server.usecases.check_drift import CheckDrift
 from aisecops_server.usecases.checkpoint import PublishCheckpoint
+from aisecops_server.usecases.count_events import CountEvents
 from aisecops_server.usecases.live_checks import LIVE_CHECKS, LiveChecks, LivePart
 from aisecops_server.usecases.run_scenarios import RunScenarios
 from aisecops_server.usecases.sample_decisions import SampleDecisions
@@ -93,3 +98,29 @@ def drift_of(settings: Settings, replays: Replaying, watched: Watched, *, clock:
         interval_seconds=settings.drift_minutes * 60,
     )
     return DriftUseCases(watch, standing=settings.drift_watch)
+
+
+@contextlib.asynccontextmanager
+async def metrics(settings: Settings, watched: Watched, drift: DriftUseCases) -> AsyncIterator[str]:
+    """Serve metrics while the block runs, where the settings say so; gives the address, or nothing.
+
+    Raises:
+        InvalidRequestError: it cannot be served there.
+    """
+    if not settings.metrics_address:
+        yield ""
+        return
+    log = watched.publish.log
+    count = CountEvents(watched.log, log.head, lambda: drift.watch.last)
+    first = (await log.head()).size
+
+    async def render() -> bytes:
+        return exposition(await count.snapshot())
+
+    async with listening(render, CONTENT_TYPE, settings.metrics_address) as address:
+        counting = asyncio.create_task(count.run(from_index=first), name="count events")
+        try:
+            yield address
+        finally:
+            counting.cancel()
+            await asyncio.gather(counting, return_exceptions=True)

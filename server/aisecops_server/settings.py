@@ -165,6 +165,11 @@ class Settings(BaseModel):
         le=86_400,
         description="When what was reserved for a call that nobody reported on is charged.",
     )
+    metrics_address: str = Field(
+        default="",
+        description="Where Prometheus may read `/metrics`: a `host:port` of 127.0.0.1 or [::1], or `unix:PATH`; empty "
+        "for nowhere. It asks nobody who they are, and holds counts and no texts.",
+    )
     drift_watch: bool = Field(
         default=True,
         description="Whether recent decisions are asked again by themselves. Without it nobody is told that a record, "

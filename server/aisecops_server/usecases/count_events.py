@@ -1,0 +1,46 @@
+"""Follows the log and counts what it tells, without payload. It reads and writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from aisecops_server.domain.drift import DriftReport
+from aisecops_server.domain.event import details_in
+from aisecops_server.domain.metrics import EventCounts
+from aisecops_server.domain.record import LogHead
+from aisecops_server.ports.assurance import ReadableLog
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What is counted and known now. ``sealed`` says whether the log is."""
+
+    counts: EventCounts
+    log_events: int
+    sealed: bool
+    drift: DriftReport | None
+
+
+@dataclass(frozen=True, slots=True)
+class CountEvents:
+    """Counts events; ``drift`` gives the last report on it."""
+
+    log: ReadableLog
+    head: Callable[[], Awaitable[LogHead]]
+    drift: Callable[[], DriftReport | None]
+    counts: EventCounts = field(default_factory=EventCounts)
+
+    async def run(self, *, from_index: int) -> None:
+        """Count from an index on, until cancelled or the log closes."""
+        events = self.log.events(from_index=from_index, follow=True, trace_id="")
+        async with aclosing(events):
+            async for stored in events:
+                event = stored.event
+                self.counts.add(event.type, event.decision_id, details_in(event.type, event.body, None))
+
+    async def snapshot(self) -> Snapshot:
+        """Return what is counted and known now."""
+        head = await self.head()
+        return Snapshot(self.counts, head.size, bool(self.log.sealed), self.drift())
