@@ -15,6 +15,7 @@ HOMES = {
     "ahocorasick": (f"{SERVER}domain/",),
     "aiohttp": (
         *(f"{SERVER}adapters/{place}/" for place in ("opa", "webhooks", "witness")),
+        f"{SERVER}entrypoints/metrics/",
         f"{SERVER}entrypoints/witness/",
     ),
     "apsw": (f"{SERVER}adapters/sqlite/",),
@@ -29,6 +30,7 @@ HOMES = {
     "git": (f"{SERVER}adapters/git/",),
     "jwt": (f"{SERVER}adapters/identity/", f"{SERVER}adapters/signing/"),
     "opa_client": (f"{SERVER}adapters/opa/",),
+    "prometheus_client": (f"{SERVER}adapters/metrics/",),
     "yaml": (f"{SERVER}adapters/", f"{SERVER}settings.py", f"{SERVER}cli/", f"{SERVER}demo/"),
 }
 NOWHERE = {"pickle", "shelve", "marshal", "sqlite3", "xml", "telnetlib", "mock"}
