@@ -21,8 +21,8 @@ def show_drift() -> ExitCode:
     from aisecops_server.cli.connection import connect, to_json  # noqa: PLC0415
 
     with connect() as client:
-        found = to_json(last_drift(client))
-    report = found.get("report")
+        found: dict[str, Any] = {"report": None, **to_json(last_drift(client))}
+    report = found["report"]
     show(found, lambda target: _draw(target, report))
     if not int(found["intervalSeconds"]):
         say("nobody looks by themselves: drift_watch is off")
