@@ -291,9 +291,8 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
             drift=drift,
             edges=edge_use_cases(settings, plane.log, plane.live, clock=plane.clock, ids=plane.ids),
         )
-        tasks = {"watch for drift": drift.watch.run} if drift.standing else {}
         async with (
-            running(plane, listening, central=central, tasks=tasks) as server,
+            running(plane, listening, central=central, tasks=drift.tasks) as server,
             metrics(settings, watched, drift),
         ):
             yield plane, server

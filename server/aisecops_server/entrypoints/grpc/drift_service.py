@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,11 @@ class DriftUseCases:
 
     watch: WatchDrift
     standing: bool
+
+    @property
+    def tasks(self) -> Mapping[str, Callable[[], Coroutine[Any, Any, None]]]:
+        """Return what is to run while a control plane serves, by name."""
+        return {"watch for drift": self.watch.run} if self.standing else {}
 
 
 @dataclass(frozen=True, slots=True)
