@@ -20,7 +20,7 @@ from pathlib import Path
 from threading import Thread
 
 PART = re.compile(r"(?:^Save this as `([^`]+)`:\n\n)?^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-COMMAND_SECONDS = 90
+COMMAND_SECONDS = 240
 
 
 @dataclass(frozen=True, slots=True)

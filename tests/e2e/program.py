@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.support import opa_binary
 
-SECONDS = 90
+SECONDS = 240
 
 
 @dataclass(frozen=True, slots=True)

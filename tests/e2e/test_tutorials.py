@@ -43,7 +43,7 @@ def free_port() -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_shows_what_its_reader_will_see(page: Path, home: Path) -> None:
     with console.shell(home, environment(home)) as shell:
