@@ -86,7 +86,7 @@ class Simulation:
     def settle(self) -> None:
         if one := self.picked():
             actual = {metric: self.chance.randint(0, 4) for metric in Metric if self.chance.random() < 0.3}
-            ended = settlement(one, self.chance.choice(STEPS), actual, attested=self.chance.random() < 0.3)
+            ended = settlement(one, self.chance.choice(STEPS), actual)
             if ended is not None:
                 change = Settle(one.decision_id, (ended,))
                 self.change(change)

@@ -40,6 +40,7 @@ SHAPES: Mapping[str, tuple[str, ...]] = {
     "agent show": ("agent",),
     "maturity": ("overall", "agents", "revision", "since", "decisions"),
     "approvals key": ("publicKey", "keyId"),
+    "approvals rotate-key": ("retired", "current", "retiredAtSeconds"),
     "bundle list": ("revisions", "nextPageToken"),
     "bundle show": ("revision", "rules"),
     "bundle status": ("status",),

@@ -29,6 +29,7 @@ from aisecops_server.adapters.records.yaml_records import yaml_scalars
 from aisecops_server.adapters.signing.grants import grant_key
 from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
 from aisecops_server.adapters.signing.log_keys import LogKeyFiles
+from aisecops_server.adapters.signing.retired_keys import retired_keys
 from aisecops_server.adapters.signing.vote_keys import SigningVoteKeys
 from aisecops_server.adapters.sqlite.activation_state import ActivationState
 from aisecops_server.adapters.sqlite.checkpoint_store import SqliteCheckpointStore
@@ -209,7 +210,7 @@ async def compose(
             ids=ids,
         )
         couriers = _couriers(settings)
-        proofs = VoteProofs(SigningVoteKeys(open_key(state / "keys", VOTE_KEY)))
+        proofs = VoteProofs(SigningVoteKeys(open_key(state / "keys", VOTE_KEY), retired_keys(state / "keys", VOTE_KEY)))
         approvals = ApprovalControl(log.approvals, proofs, ids, tuple(couriers))
         following = source.follow(switch, live)
         yield ControlPlane(

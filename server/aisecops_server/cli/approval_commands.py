@@ -195,6 +195,32 @@ def key(*, file: str, make: bool) -> ExitCode:
     return ExitCode.OK
 
 
+@command(
+    "rotate-key",
+    examples="""
+    aisecops approvals rotate-key --reason "yearly"
+    aisecops approvals rotate-key --reason "a backup was lost" -o json | jq -r .current
+    """,
+)
+@click.option("--reason", required=True, help="Why, for the log.")
+def rotate_key(*, reason: str) -> ExitCode:
+    """Replace the key with which the control plane attests votes, while it does not run.
+
+    Requests that are open go on: votes of before keep counting, by the old key's public half. The old private key is
+    destroyed, and what it would sign from now on counts for nothing. The log tells of it, signed by both keys.
+    """
+    import asyncio  # noqa: PLC0415
+
+    from aisecops_server.bootstrap_keys import rotate_vote_key  # noqa: PLC0415
+    from aisecops_server.cli.configuration import settings  # noqa: PLC0415
+
+    done = asyncio.run(rotate_vote_key(settings(), reason=reason))
+    document = {"retired": done.retired, "current": done.current, "retiredAtSeconds": done.at_seconds}
+    show(document, lambda target: target.print(f"{done.current} attests votes in the place of {done.retired}"))
+    say("start the control plane again; open requests for approval go on")
+    return ExitCode.OK
+
+
 def _vote(
     client: Client, shown: approval_service_pb2.GetApprovalResponse, choice: str, *, note: str, key: str | None
 ) -> approval_pb2.Approval:

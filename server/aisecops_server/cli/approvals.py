@@ -16,6 +16,7 @@ approvals = group(
         "deny": Entry(f"{_HERE}:deny", "Reject a request; one denial ends it."),
         "withdraw": Entry(f"{_HERE}:withdraw", "Take a request back, also one that was granted."),
         "key": Entry(f"{_HERE}:key", "Make a key of your own to sign votes with, or print its public half."),
+        "rotate-key": Entry(f"{_HERE}:rotate_key", "Replace the key with which the control plane attests votes."),
         "wait": Entry(f"{_HERE}:wait", "Wait until people have decided; the exit code is the answer."),
     },
     examples="""

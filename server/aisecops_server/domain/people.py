@@ -11,6 +11,14 @@ PublicKey = Mapping[str, JsonValue]
 
 
 @dataclass(frozen=True, slots=True)
+class RetiredKey:
+    """A public key that was replaced. What it signed counts for what was done until then, and for nothing later."""
+
+    key: PublicKey
+    retired_at_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class Person:
     """One human. ``name`` is what they are counted by; ``every_name`` are all that mean them, that one included."""
 

@@ -4,7 +4,7 @@ A reservation is opened by the decision that allows a plan and closed once for e
 is charged:
 
 =========  ==============================================================================================
-settled    what it came to; less than reserved gives the rest back, more is overrun and freezes the budget
+settled    what it came to, and at least what was reserved; more is overrun and freezes the budget
 void       nothing: the control plane itself knows that the call cannot have run
 expired    what was reserved: nobody said what became of the call, so it may have run
 =========  ==============================================================================================
@@ -128,24 +128,17 @@ class StepSettlement:
     amounts: tuple[Settled, ...]
 
 
-def settlement(
-    reservation: Reservation, step_id: str, actual: Mapping[Metric, int], *, attested: bool = False
-) -> StepSettlement | None:
+def settlement(reservation: Reservation, step_id: str, actual: Mapping[Metric, int]) -> StepSettlement | None:
     """Return how a step is settled that came to ``actual``; ``None`` when there is nothing left to settle.
 
-    What ``actual`` does not name came to what was reserved. ``attested`` says that somebody else than the one who
-    spent measured it; otherwise a figure below the reserved one counts for nothing. A step that expired was charged
-    already, and only what is more counts.
+    What ``actual`` does not name came to what was reserved. A figure below that counts for nothing: it is
+    told by the one who spent. A step that expired was charged already, and only what is more counts.
     """
     ending = reservation.closed.get(step_id)
     if step_id not in reservation.step_ids or ending in (Ending.SETTLED, Ending.VOID, Ending.LATE):
         return None
     late = ending is Ending.EXPIRED
-    amounts = [
-        _settled(portion, step_id, actual, attested=attested and not late)
-        for portion in reservation.portions
-        if portion.concerns(step_id)
-    ]
+    amounts = [_settled(portion, step_id, actual) for portion in reservation.portions if portion.concerns(step_id)]
     if late:
         amounts = [amount for amount in amounts if amount.actual > amount.reserved]
         return StepSettlement(step_id, Ending.LATE, tuple(amounts)) if amounts else None
@@ -176,11 +169,10 @@ def _as_reserved(portion: Portion, step_id: str, ending: Ending) -> Settled:
     return Settled(portion.budget, portion.period, portion.limit, reserved, actual)
 
 
-def _settled(portion: Portion, step_id: str, actual: Mapping[Metric, int], *, attested: bool) -> Settled:
+def _settled(portion: Portion, step_id: str, actual: Mapping[Metric, int]) -> Settled:
     reserved = portion.steps.get(step_id, 0)
     told = min(actual.get(portion.budget.metric, reserved), SAFE_INTEGER)
-    came_to = told if attested else max(told, reserved)
-    return Settled(portion.budget, portion.period, portion.limit, reserved, came_to)
+    return Settled(portion.budget, portion.period, portion.limit, reserved, max(told, reserved))
 
 
 def _moved(amounts: Iterable[Settled]) -> tuple[Settled, ...]:

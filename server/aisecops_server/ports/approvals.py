@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from aisecops_server.domain.approval import Approval, ApprovalFilter, ApprovalPage
-from aisecops_server.domain.people import PublicKey
+from aisecops_server.domain.people import PublicKey, RetiredKey
 
 
 class ApprovalStore(Protocol):
@@ -65,6 +66,11 @@ class VoteKeys(Protocol):
     @property
     def public_key(self) -> PublicKey:
         """Return the control plane's public key (RFC 7517)."""
+        ...
+
+    @property
+    def retired(self) -> Sequence[RetiredKey]:
+        """Return the keys that it had before, each with when it was replaced."""
         ...
 
     def sign(self, message: bytes) -> bytes:

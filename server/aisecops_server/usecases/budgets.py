@@ -63,17 +63,12 @@ class Settlements:
     ledger: BudgetLedger
     ids: Ids
 
-    async def of_step(
-        self, decision_id: str, step_id: str, actual: Mapping[Metric, int], *, attested: bool, now_ns: int
-    ) -> Commitment:
-        """Return the change and events for a step that came to ``actual``; nothing when there is nothing to settle.
-
-        ``attested`` says that somebody else than the one who spends measured it.
-        """
+    async def of_step(self, decision_id: str, step_id: str, actual: Mapping[Metric, int], *, now_ns: int) -> Commitment:
+        """Return the change and events for a step that came to ``actual``; nothing when there is nothing to settle."""
         reservation = await self.ledger.reservation(decision_id)
         if reservation is None:
             return Commitment()
-        ended = settlement(reservation, step_id, actual, attested=attested)
+        ended = settlement(reservation, step_id, actual)
         return Commitment() if ended is None else self.of(reservation, (ended,), now_ns=now_ns)
 
     async def of_silence(self, decision_id: str, step_id: str, *, now_ns: int) -> Commitment:

@@ -93,7 +93,7 @@ class Complete:
 
     async def _settled(self, stored: StoredGrant, command: CompleteCommand, now: int) -> Commitment:
         grant, amounts = stored.grant, command.report.cost.amounts()
-        return await self.settlements.of_step(grant.decision_id, grant.step_id, amounts, attested=False, now_ns=now)
+        return await self.settlements.of_step(grant.decision_id, grant.step_id, amounts, now_ns=now)
 
     async def _charge_late(self, stored: StoredGrant, command: CompleteCommand, now: int) -> None:
         """Charge what a call came to beyond what was charged for it when it was given up."""

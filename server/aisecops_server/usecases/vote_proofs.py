@@ -6,7 +6,7 @@ the key, cannot make people agree.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from aisecops_server.domain import jws
@@ -104,8 +104,15 @@ class VoteProofs:
         return (
             token.type == ATTESTATION_TYPE
             and token.payload == _attestation(vote, approval)
-            and self.keys.verifies(self.keys.public_key, token.signed, token.signature)
+            and any(self.keys.verifies(key, token.signed, token.signature) for key in self._keys_at(vote.at_seconds))
         )
+
+    def _keys_at(self, at_seconds: int) -> Iterator[PublicKey]:
+        """Yield the keys that can have attested a vote of that time. A retired key attests nothing later."""
+        yield self.keys.public_key
+        for retired in self.keys.retired:
+            if at_seconds <= retired.retired_at_seconds:
+                yield retired.key
 
 
 def _claims(vote: Vote, approval: Approval) -> bytes:

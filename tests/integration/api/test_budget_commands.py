@@ -67,7 +67,7 @@ async def used(api: BudgetApi, steps: int = 1) -> str:
 
 
 async def overrun(api: BudgetApi, decision: str) -> None:
-    ended = await api.settlements.of_step(decision, "step-1", {Metric.TOKENS: 400_000}, attested=False, now_ns=10**18)
+    ended = await api.settlements.of_step(decision, "step-1", {Metric.TOKENS: 400_000}, now_ns=10**18)
     await api.log.append_change(ChangeRecord(ended.events, ended.changes))
 
 

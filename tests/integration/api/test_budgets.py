@@ -163,9 +163,7 @@ async def test_the_history_of_a_budget_tells_of_its_periods_and_overruns(api: Bu
     async with api.client() as client:
         decision = await decided(client, tokens=7)
         now = CLOCK.now_ns()
-        ended = await api.settlements.of_step(
-            decision.decision_id, "step-1", {Metric.TOKENS: 25}, attested=False, now_ns=now
-        )
+        ended = await api.settlements.of_step(decision.decision_id, "step-1", {Metric.TOKENS: 25}, now_ns=now)
         await api.log.append_change(ChangeRecord(ended.events, ended.changes))
     history = await ask(api, lambda budgets: budgets.history(TOKENS), Role.AUDITOR)
     (period,) = history.periods

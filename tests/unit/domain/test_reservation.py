@@ -53,11 +53,6 @@ def test_who_spends_can_raise_a_figure_and_never_lower_one() -> None:
     assert amounts(settlement(RESERVATION, "s1", {Metric.MICRO_USD: 250}))[MONEY] == (100, 250)
 
 
-def test_somebody_else_may_say_that_it_was_less() -> None:
-    told = {Metric.MICRO_USD: 3}
-    assert amounts(settlement(RESERVATION, "s1", told, attested=True)) == {CALLS: (1, 1), MONEY: (100, 3)}
-
-
 def test_what_a_call_costs_counts_where_nothing_was_reserved_for_it() -> None:
     # Of the tool's budget only the step that calls the tool.
     assert TOOL not in amounts(settlement(RESERVATION, "s1", {Metric.MICRO_USD: 7}))
@@ -89,7 +84,7 @@ def test_a_step_settles_once(ending: Ending) -> None:
 def test_a_late_report_counts_only_as_far_as_it_is_more_than_was_charged() -> None:
     gone = dataclasses.replace(RESERVATION, closed={"s1": Ending.EXPIRED})
     assert settlement(gone, "s1", {Metric.MICRO_USD: 100}) is None
-    assert settlement(gone, "s1", {Metric.MICRO_USD: 1}, attested=True) is None
+    assert settlement(gone, "s1", {Metric.MICRO_USD: 1}) is None
     late = settlement(gone, "s1", {Metric.MICRO_USD: 130})
     assert (late and late.ending, amounts(late)) == (Ending.LATE, {MONEY: (100, 130)})
 

@@ -91,13 +91,11 @@ class Plane:
     async def is_frozen(self, budget: Budget = CALLS) -> bool:
         return (await self.log.budgets.budget(budget, now_seconds=self.seconds)).frozen
 
-    async def complete(self, decided: Decided, step: str, *, attested: bool = False, **actual: int) -> None:
+    async def complete(self, decided: Decided, step: str, **actual: int) -> None:
         """Report what a step came to, as the completion of a grant does."""
         told = {Metric(metric): amount for metric, amount in actual.items()}
         now = self.clock.now_ns()
-        ended = await self.settlements.of_step(
-            str(decided.details["decision_id"]), step, told, attested=attested, now_ns=now
-        )
+        ended = await self.settlements.of_step(str(decided.details["decision_id"]), step, told, now_ns=now)
         if ended.changes:
             await self.log.append_change(ChangeRecord(ended.events, ended.changes))
 
@@ -238,8 +236,8 @@ async def test_no_claim_lowers_a_figure(plane: Plane) -> None:
     decided = await plane.ask(steps=2)
     await plane.complete(decided, "s0", tokens=1)
     assert await plane.counter(TOKENS) == Counter(used=10, reserved=10)
-    await plane.complete(decided, "s1", attested=True, tokens=1)
-    assert await plane.counter(TOKENS) == Counter(used=11)
+    await plane.complete(decided, "s1", tokens=0)
+    assert await plane.counter(TOKENS) == Counter(used=20)
 
 
 @pytest.mark.asyncio
@@ -287,7 +285,7 @@ async def test_a_report_after_the_end_counts_as_far_as_it_is_more(plane: Plane) 
     plane.clock.advance(LEASE)
     await plane.expire()
     await plane.complete(decided, "s0", tokens=10)
-    await plane.complete(decided, "s0", attested=True, tokens=1)
+    await plane.complete(decided, "s0", tokens=1)
     assert await plane.counter(TOKENS) == Counter(used=20)
     await plane.complete(decided, "s1", tokens=25)
     await plane.complete(decided, "s1", tokens=99)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Sequence
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -19,16 +20,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from aisecops_server.adapters.signing.keys import SigningKey
 from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.people import PublicKey
+from aisecops_server.domain.people import PublicKey, RetiredKey
 
 COORDINATE_BYTES = 32
 
 
 class SigningVoteKeys:
-    """Implements ``VoteKeys`` with one key of the control plane."""
+    """Implements ``VoteKeys`` with the key of the control plane and those that it had before."""
 
-    def __init__(self, key: SigningKey) -> None:
+    def __init__(self, key: SigningKey, retired: Sequence[RetiredKey] = ()) -> None:
         self._key = key
+        self.retired = tuple(retired)
 
     @property
     def public_key(self) -> PublicKey:

@@ -87,10 +87,9 @@ class Books(RuleBasedStateMachine):
         which=st.integers(0, 5),
         step=st.sampled_from(STEPS),
         actual=st.dictionaries(st.sampled_from(Metric), st.integers(0, 9)),
-        attested=st.booleans(),
     )
-    def settle(self, which: int, step: str, actual: dict[Metric, int], *, attested: bool) -> None:
-        self.end(which, lambda one: _alone(settlement(one, step, actual, attested=attested)))
+    def settle(self, which: int, step: str, actual: dict[Metric, int]) -> None:
+        self.end(which, lambda one: _alone(settlement(one, step, actual)))
 
     @rule(which=st.integers(0, 5), step=st.sampled_from(STEPS))
     def give_back(self, which: int, step: str) -> None:

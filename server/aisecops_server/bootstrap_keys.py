@@ -1,0 +1,72 @@
+"""The ceremony that replaces the key which attests votes: recorded first, by the old key and for the new one.
+
+It is held while no control plane runs, which the log's lock makes sure of. Requests that are open go on: what the old
+key attested before this moment counts, and it attests nothing from then on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aisecops_server.adapters.signing.keys import open_key
+from aisecops_server.adapters.signing.retired_keys import fresh_key, public_jwk, replace_key
+from aisecops_server.adapters.sqlite.event_log import open_log
+from aisecops_server.adapters.system import RandomIds, SystemClock
+from aisecops_server.domain import jws
+from aisecops_server.domain.event import Stage, make_event
+from aisecops_server.domain.people import RetiredKey
+from aisecops_server.ports import Clock
+from aisecops_server.settings import Settings
+
+VOTE_KEY = "approval"
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """The names of the key that was replaced and of the one that attests from now on."""
+
+    retired: str
+    current: str
+    at_seconds: int
+
+
+async def rotate_vote_key(settings: Settings, *, reason: str, clock: Clock | None = None) -> Rotated:
+    """Replace the key that attests votes.
+
+    Raises:
+        LogUnavailableError: a control plane runs, or the log cannot be written; nothing was replaced.
+        IntegrityError: the key cannot be used.
+    """
+    clock, directory = clock or SystemClock(), settings.state_dir / "keys"
+    old = open_key(directory, VOTE_KEY)
+    now_ns = clock.now_ns()
+    retired = RetiredKey(public_jwk(old), now_ns // 1_000_000_000)
+    log = open_log(settings.log_path)
+    try:
+        new = fresh_key(directory, VOTE_KEY)
+        names = jws.thumbprint(retired.key), jws.thumbprint(public_jwk(new))
+        message = f"aisecops vote key {names[0]} is replaced by {names[1]}".encode()
+        await log.append_event(
+            make_event(
+                id=RandomIds().event_id(),
+                trace_id="",
+                plan_id="",
+                decision_id="",
+                stage=Stage.APPROVAL,
+                type="vote_key.rotated",
+                occurred_at_ns=now_ns,
+                details={
+                    "reason": reason,
+                    "retired": retired.key,
+                    "current": public_jwk(new),
+                    "retired_at_seconds": retired.retired_at_seconds,
+                    "signed": message.decode(),
+                    "by_retired": old.sign(message).hex(),
+                    "by_current": new.sign(message).hex(),
+                },
+            )
+        )
+        replace_key(directory, VOTE_KEY, retired=retired, by=new)
+    finally:
+        await log.close()
+    return Rotated(*names, retired.retired_at_seconds)
