@@ -70,6 +70,9 @@ bench: setup engine ## measure against the peers, on this machine, now; TRACES=f
 	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/python -m benchmarks.cerbos "$(TRACES)" --cerbos "$(CERBOS)"
 	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/python -m benchmarks.agent_traces "$(TRACES)"
 	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/python -m benchmarks.event_log --events 100000
+	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/python -m benchmarks.budgets
+	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/python -m benchmarks.grants
+	$(BIN)/python -m benchmarks.screen
 
 .PHONY: lock
 lock: setup ## resolve the requirements anew; with UPGRADE=1 to their newest versions

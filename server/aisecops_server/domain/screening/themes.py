@@ -393,6 +393,9 @@ def is_disguised(found: FoundTheme, seen: Spelled) -> bool:
 def _marks(hit: Hit, seen: Spelled) -> int:
     """Return how many signs and stand-ins are among the letters of a stem."""
     first, last = seen.below(hit.start, hit.end)
-    shown = " ".join(WORDS.read(seen.of.text[first:last]).split())
+    given = seen.of.text[first:last]
+    if given.isascii() and given.isalpha():
+        return -hit.joints
+    shown = " ".join(WORDS.read(given).split())
     letters = sum(character.isalpha() for character in shown)
     return len(shown) - letters - hit.joints
