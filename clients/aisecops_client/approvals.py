@@ -57,6 +57,23 @@ class Approvals:
         """
         return self._call(self._stub.GetApproval, api.GetApprovalRequest(approval_id=approval_id))
 
+    def notices(self, *, state: str = "", page_size: int = 0, page_token: str = "") -> api.ListNoticesResponse:
+        """Return a page of messages about requests; ``state`` is `pending`, `delivered`, `dead` or empty for any.
+
+        Raises:
+            AisecopsClientError: they cannot be read.
+        """
+        request = api.ListNoticesRequest(state=state, page_size=page_size, page_token=page_token)
+        return self._call(self._stub.ListNotices, request)
+
+    def resend_notice(self, notice_id: str) -> api.Notice:
+        """Put a message that was given up back into the outbox, and return it as it waits.
+
+        Raises:
+            AisecopsClientError: there is none, or it was not given up.
+        """
+        return self._call(self._stub.ResendNotice, api.ResendNoticeRequest(notice_id=notice_id)).notice
+
     def vote(
         self,
         shown: api.GetApprovalResponse,

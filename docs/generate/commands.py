@@ -40,6 +40,8 @@ SHAPES: Mapping[str, tuple[str, ...]] = {
     "agent show": ("agent",),
     "maturity": ("overall", "agents", "revision", "since", "decisions"),
     "approvals key": ("publicKey", "keyId"),
+    "approvals notices list": ("notices", "nextPageToken"),
+    "approvals notices resend": ("notice",),
     "approvals rotate-key": ("retired", "current", "retiredAtSeconds"),
     "bundle list": ("revisions", "nextPageToken"),
     "bundle show": ("revision", "rules"),

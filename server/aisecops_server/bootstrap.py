@@ -29,8 +29,6 @@ from aisecops_server.adapters.records.yaml_records import yaml_scalars
 from aisecops_server.adapters.signing.grants import grant_key
 from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
 from aisecops_server.adapters.signing.log_keys import LogKeyFiles
-from aisecops_server.adapters.signing.retired_keys import retired_keys
-from aisecops_server.adapters.signing.vote_keys import SigningVoteKeys
 from aisecops_server.adapters.sqlite.activation_state import ActivationState
 from aisecops_server.adapters.sqlite.checkpoint_store import SqliteCheckpointStore
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog, open_log
@@ -41,6 +39,7 @@ from aisecops_server.adapters.webhooks.endpoint import read_endpoint
 from aisecops_server.adapters.witness.http_witness import read_witness
 from aisecops_server.bootstrap_assurance import Watched, compliance_of, drift_of, metrics
 from aisecops_server.bootstrap_authentication import authenticating, listeners
+from aisecops_server.bootstrap_keys import vote_proofs
 from aisecops_server.bootstrap_replay import replaying, retention_of
 from aisecops_server.bootstrap_source import Grounds, Opens, edge_use_cases, repository_policy
 from aisecops_server.domain.errors import AisecopsError, IntegrityError, InvalidRequestError
@@ -88,18 +87,17 @@ from aisecops_server.usecases.record_refusals import RecordRefusals
 from aisecops_server.usecases.redeem_grant import Redeem
 from aisecops_server.usecases.release_reservation import ReleaseReservation
 from aisecops_server.usecases.report_execution import ReportExecution
+from aisecops_server.usecases.resend_notices import ResendNotices
 from aisecops_server.usecases.revoke_grants import Revoke
 from aisecops_server.usecases.rotate_log_key import RotateLogKey
 from aisecops_server.usecases.screen import Screen
 from aisecops_server.usecases.send_notices import SendNotices
 from aisecops_server.usecases.sync import Poller, Resume
 from aisecops_server.usecases.vote import CastVotes
-from aisecops_server.usecases.vote_proofs import VoteProofs
 from aisecops_server.usecases.witness import Cosign
 
 EVIDENCE_KEY = "evidence"
 WITNESS_KEY = "witness"
-VOTE_KEY = "approval"
 GRACE_SECONDS = 5.0
 _PROBE_SECONDS = 1.0
 _REAP_SECONDS = 5.0
@@ -210,7 +208,7 @@ async def compose(
             ids=ids,
         )
         couriers = _couriers(settings)
-        proofs = VoteProofs(SigningVoteKeys(open_key(state / "keys", VOTE_KEY), retired_keys(state / "keys", VOTE_KEY)))
+        proofs = vote_proofs(state / "keys")
         approvals = ApprovalControl(log.approvals, proofs, ids, tuple(couriers))
         following = source.follow(switch, live)
         yield ControlPlane(
@@ -258,6 +256,7 @@ async def compose(
                 vote=CastVotes(log, log.approvals, lambda: live.current().bundle.tables, proofs, clock, ids),
                 read=ReadApprovals(log, log.approvals, clock),
                 withdraw=WithdrawApprovals(log, log.approvals, clock, ids),
+                notices=ResendNotices(log, log.approvals, clock, ids),
             ),
             expire=ExpireApprovals(log, log.approvals, clock, ids),
             notices=SendNotices(log, log.approvals, couriers, clock, ids, RandomChance()),

@@ -7,9 +7,11 @@ key attested before this moment counts, and it attests nothing from then on.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from aisecops_server.adapters.signing.keys import open_key
-from aisecops_server.adapters.signing.retired_keys import fresh_key, public_jwk, replace_key
+from aisecops_server.adapters.signing.retired_keys import fresh_key, public_jwk, replace_key, retired_keys
+from aisecops_server.adapters.signing.vote_keys import SigningVoteKeys
 from aisecops_server.adapters.sqlite.event_log import open_log
 from aisecops_server.adapters.system import RandomIds, SystemClock
 from aisecops_server.domain import jws
@@ -17,6 +19,7 @@ from aisecops_server.domain.event import Stage, make_event
 from aisecops_server.domain.people import RetiredKey
 from aisecops_server.ports import Clock
 from aisecops_server.settings import Settings
+from aisecops_server.usecases.vote_proofs import VoteProofs
 
 VOTE_KEY = "approval"
 
@@ -28,6 +31,11 @@ class Rotated:
     retired: str
     current: str
     at_seconds: int
+
+
+def vote_proofs(directory: Path) -> VoteProofs:
+    """Return what attests votes with the key of a directory, and believes what its earlier keys attested."""
+    return VoteProofs(SigningVoteKeys(open_key(directory, VOTE_KEY), retired_keys(directory, VOTE_KEY)))
 
 
 async def rotate_vote_key(settings: Settings, *, reason: str, clock: Clock | None = None) -> Rotated:

@@ -31,7 +31,10 @@ PLAN = {"steps": [{"step_id": "read", "tool": "tickets/read", "arguments": {"tic
 ELSEWHERE = {"trace import", "trace evaluate", "dev onboard", "budget show", "budget history"} | {
     "budget adjust",
     "budget release",
-    *(f"approvals {word}" for word in ("show", "approve", "deny", "withdraw", "wait", "key", "rotate-key")),
+    *(
+        f"approvals {word}"
+        for word in ("show", "approve", "deny", "withdraw", "wait", "key", "rotate-key", "notices resend")
+    ),
     *(f"policy {word}" for word in ("init", "schemas", "check", "impact", "why", "catalogue", "corpus export")),
     "policy golden add",
 }

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from aisecops_server.domain.approval import Approval, ApprovalFilter, ApprovalPage
 from aisecops_server.domain.errors import NotFoundError
+from aisecops_server.domain.notice import NoticePage, StoredNotice
 
 
 class NoApprovals:
@@ -31,6 +32,18 @@ class NoApprovals:
 
     async def next_end(self) -> int | None:
         return None
+
+    async def pending(self, endpoint: str, *, limit: int) -> list[StoredNotice]:
+        return []
+
+    async def endpoints(self) -> list[str]:
+        return []
+
+    async def notices(self, state: str, *, page_size: int, page_token: str) -> NoticePage:
+        return NoticePage((), "")
+
+    async def notice(self, notice_id: str) -> StoredNotice:
+        raise NotFoundError(f"there is no message {notice_id}", id=notice_id)
 
     @contextmanager
     def watching(self, approval_id: str) -> Iterator[asyncio.Event]:

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 from aisecops_server.adapters.webhooks.courier import WebhookCourier, headers
 from aisecops_server.adapters.webhooks.endpoint import read_endpoint
-from aisecops_server.domain.notice import Attempt, Notice
+from aisecops_server.domain.errors import ContendedError, NotFoundError
+from aisecops_server.domain.identity import Role
+from aisecops_server.domain.notice import Attempt, Notice, NoticeState
+from aisecops_server.usecases.resend_notices import ResendNotices
 from aisecops_server.usecases.send_notices import (
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
@@ -19,7 +22,7 @@ from aisecops_server.usecases.send_notices import (
     SendNotices,
 )
 
-from tests.approval_scene import AGENT, PAY, ApprovalScene, approval_scene
+from tests.approval_scene import AGENT, PAY, ApprovalScene, approval_scene, principal
 from tests.webhook_receiver import Received, Receiver, is_genuine, receiver
 
 pytestmark = pytest.mark.asyncio
@@ -287,3 +290,26 @@ async def _until(scene: ApprovalScene, kind: str) -> None:
     async for stored in scene.log.events(from_index=0, follow=True, trace_id=""):
         if stored.event.type == kind:
             return
+
+
+async def test_a_message_that_was_given_up_is_sent_again_when_a_person_says_so(tmp_path: Path) -> None:
+    async with approval_scene(tmp_path, endpoints=("pager",)) as scene:
+        resend = ResendNotices(scene.log, scene.store, scene.clock, scene.ids)
+        await scene.asked()
+        down = ScriptedCourier([Attempt("410", is_final=True)])
+        await sender(scene, pager=down).round("pager")
+        [dead] = (await resend.page(NoticeState.DEAD, page_size=9, page_token="")).notices
+        scene.clock.advance(MOST_AGE_SECONDS + 1)
+        with pytest.raises(NotFoundError):
+            await resend("ntc-0", by=principal("sec", Role.SECOPS))
+        again = await resend(dead.notice.id, by=principal("sec", Role.SECOPS))
+        assert (again.state, again.attempts, again.problem) == (NoticeState.PENDING, 0, "")
+        with pytest.raises(ContendedError, match="not given up"):
+            await resend(dead.notice.id, by=principal("sec", Role.SECOPS))
+        assert (await scene.log.verify()).problem == ""
+        await sender(scene, pager=down).round("pager")
+        assert [notice.id for notice in down.sent] == [dead.notice.id] * 2
+        assert [kind for kind, _, _ in await told(scene)] == ["notice.dead", "notice.resent", "notice.delivered"]
+        assert (await scene.log.verify()).problem == ""
+        first = await resend.page(None, page_size=1, page_token="")
+        assert (first.notices[0].state, first.next_token) == (NoticeState.DELIVERED, "")

@@ -16,6 +16,9 @@ approvals = group(
         "deny": Entry(f"{_HERE}:deny", "Reject a request; one denial ends it."),
         "withdraw": Entry(f"{_HERE}:withdraw", "Take a request back, also one that was granted."),
         "key": Entry(f"{_HERE}:key", "Make a key of your own to sign votes with, or print its public half."),
+        "notices": Entry(
+            "aisecops_server.cli.notice_commands:notices", "See messages that were given up, and send them again."
+        ),
         "rotate-key": Entry(f"{_HERE}:rotate_key", "Replace the key with which the control plane attests votes."),
         "wait": Entry(f"{_HERE}:wait", "Wait until people have decided; the exit code is the answer."),
     },

@@ -11,7 +11,7 @@ from aisecops_server.domain.canonical import JsonValue, digest
 from aisecops_server.domain.decision import Decision
 from aisecops_server.domain.errors import AisecopsError
 from aisecops_server.domain.event import Event, EventId, Stage, make_event
-from aisecops_server.domain.notice import SettleNotice, StoredNotice
+from aisecops_server.domain.notice import ResendNotice, SettleNotice, StoredNotice
 
 _CLOSED_AS = {ApprovalState.WITHDRAWN: "approval.withdrawn", ApprovalState.EXPIRED: "approval.expired"}
 
@@ -112,6 +112,28 @@ def notice_event(stored: StoredNotice, settled: SettleNotice, *, id: EventId, no
             "body_sha256": digest(stored.notice.body),
             "attempts": settled.attempts,
             "problem": settled.problem,
+        },
+    )
+
+
+def resent_event(stored: StoredNotice, change: ResendNotice, *, id: EventId, by: str, now_ns: int) -> Event:
+    """Return the event that tells that a message which was given up waits again."""
+    return make_event(
+        id=id,
+        trace_id=stored.trace_id,
+        plan_id=stored.plan_id,
+        decision_id=stored.decision_id,
+        stage=Stage.APPROVAL,
+        type="notice.resent",
+        occurred_at_ns=now_ns,
+        details={
+            "approval_id": stored.approval_id,
+            "notice_id": stored.notice.id,
+            "endpoint": stored.notice.endpoint,
+            "principal": by,
+            "attempts": 0,
+            "problem": "",
+            "at_seconds": change.at_seconds,
         },
     )
 

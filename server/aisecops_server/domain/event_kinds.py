@@ -30,6 +30,7 @@ EVENT_KINDS: Mapping[str, str] = {
     "approval.expired": "nobody answered in time",
     "approval.consumed": "a plan used its approval up",
     "notice.delivered": "a webhook took the message about a request",
+    "notice.resent": "a person put a message that was given up back into the outbox",
     "notice.dead": "a webhook did not take the message, and no further try is made",
     "decision.concluded": "a decision with its findings, document, revision and engine",
     "decision.refused": "nothing could be decided, so nothing may run",

@@ -74,3 +74,20 @@ class SettleNotice(Change):
     attempts: int
     problem: str
     at_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResendNotice(Change):
+    """Let a message that was given up wait again, as if it were made at ``at_seconds``."""
+
+    kind: ClassVar[str] = KIND
+    notice_id: str
+    at_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoticePage:
+    """Messages, newest first; ``next_token`` is empty on the last page."""
+
+    notices: tuple[StoredNotice, ...]
+    next_token: str

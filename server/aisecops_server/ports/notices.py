@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from aisecops_server.domain.notice import Attempt, Notice, StoredNotice
+from aisecops_server.domain.notice import Attempt, Notice, NoticePage, StoredNotice
 
 
 class NoticeStore(Protocol):
@@ -18,6 +18,18 @@ class NoticeStore(Protocol):
 
     async def endpoints(self) -> list[str]:
         """Return the endpoints that messages wait for."""
+        ...
+
+    async def notices(self, state: str, *, page_size: int, page_token: str) -> NoticePage:
+        """Return a page of messages, newest first; an empty state does not narrow."""
+        ...
+
+    async def notice(self, notice_id: str) -> StoredNotice:
+        """Return one message.
+
+        Raises:
+            NotFoundError: there is none.
+        """
         ...
 
     def watching(self, approval_id: str) -> AbstractContextManager[asyncio.Event]:

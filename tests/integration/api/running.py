@@ -48,6 +48,7 @@ from aisecops_server.usecases.read_agents import ReadAgents
 from aisecops_server.usecases.read_maturity import ReadMaturity
 from aisecops_server.usecases.record_refusals import RecordRefusals
 from aisecops_server.usecases.release_reservation import ReleaseReservation
+from aisecops_server.usecases.resend_notices import ResendNotices
 from aisecops_server.usecases.rotate_log_key import RotateLogKey
 from aisecops_server.usecases.screen import Screen
 from aisecops_server.usecases.vote import CastVotes
@@ -196,6 +197,7 @@ def served_by(
             vote=CastVotes(log, none, lambda: engine.bundle.tables, proofs, clock, ids),
             read=ReadApprovals(log, none, clock),
             withdraw=WithdrawApprovals(log, none, clock, ids),
+            notices=ResendNotices(log, none, clock, ids),
         ),
         grants=grant_use_cases(
             grants or NoGrants(),

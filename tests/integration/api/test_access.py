@@ -81,6 +81,8 @@ EXPECTED = {
     "ApprovalService/ListApprovals": {Role.AGENT} | READERS,
     "ApprovalService/GetApproval": {Role.AGENT} | READERS,
     "ApprovalService/Wait": {Role.AGENT} | READERS,
+    "ApprovalService/ListNotices": READERS,
+    "ApprovalService/ResendNotice": {Role.SECOPS, Role.SECURITY, Role.PLATFORM},
     "ApprovalService/Vote": {Role.SECOPS, Role.SECURITY},
     "ApprovalService/Withdraw": {Role.AGENT, Role.SECOPS, Role.SECURITY},
     "EdgeService/GetRelease": {Role.EDGE},

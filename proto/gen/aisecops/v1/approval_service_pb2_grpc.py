@@ -60,6 +60,16 @@ class ApprovalServiceStub:
                 request_serializer=aisecops_dot_v1_dot_approval__service__pb2.WaitRequest.SerializeToString,
                 response_deserializer=aisecops_dot_v1_dot_approval__service__pb2.WaitResponse.FromString,
                 _registered_method=True)
+        self.ListNotices = channel.unary_unary(
+                '/aisecops.v1.ApprovalService/ListNotices',
+                request_serializer=aisecops_dot_v1_dot_approval__service__pb2.ListNoticesRequest.SerializeToString,
+                response_deserializer=aisecops_dot_v1_dot_approval__service__pb2.ListNoticesResponse.FromString,
+                _registered_method=True)
+        self.ResendNotice = channel.unary_unary(
+                '/aisecops.v1.ApprovalService/ResendNotice',
+                request_serializer=aisecops_dot_v1_dot_approval__service__pb2.ResendNoticeRequest.SerializeToString,
+                response_deserializer=aisecops_dot_v1_dot_approval__service__pb2.ResendNoticeResponse.FromString,
+                _registered_method=True)
 
 
 class ApprovalServiceServicer:
@@ -101,6 +111,20 @@ class ApprovalServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListNotices(self, request, context):
+        """ListNotices lists messages about requests, newest first: those that wait, and those that were given up.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResendNotice(self, request, context):
+        """ResendNotice puts a message that was given up back into the outbox, as if it were new.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ApprovalServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -128,6 +152,16 @@ def add_ApprovalServiceServicer_to_server(servicer, server):
                     servicer.Wait,
                     request_deserializer=aisecops_dot_v1_dot_approval__service__pb2.WaitRequest.FromString,
                     response_serializer=aisecops_dot_v1_dot_approval__service__pb2.WaitResponse.SerializeToString,
+            ),
+            'ListNotices': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListNotices,
+                    request_deserializer=aisecops_dot_v1_dot_approval__service__pb2.ListNoticesRequest.FromString,
+                    response_serializer=aisecops_dot_v1_dot_approval__service__pb2.ListNoticesResponse.SerializeToString,
+            ),
+            'ResendNotice': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResendNotice,
+                    request_deserializer=aisecops_dot_v1_dot_approval__service__pb2.ResendNoticeRequest.FromString,
+                    response_serializer=aisecops_dot_v1_dot_approval__service__pb2.ResendNoticeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -266,6 +300,60 @@ class ApprovalService:
             '/aisecops.v1.ApprovalService/Wait',
             aisecops_dot_v1_dot_approval__service__pb2.WaitRequest.SerializeToString,
             aisecops_dot_v1_dot_approval__service__pb2.WaitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListNotices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aisecops.v1.ApprovalService/ListNotices',
+            aisecops_dot_v1_dot_approval__service__pb2.ListNoticesRequest.SerializeToString,
+            aisecops_dot_v1_dot_approval__service__pb2.ListNoticesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResendNotice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aisecops.v1.ApprovalService/ResendNotice',
+            aisecops_dot_v1_dot_approval__service__pb2.ResendNoticeRequest.SerializeToString,
+            aisecops_dot_v1_dot_approval__service__pb2.ResendNoticeResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,10 @@ class ApprovalServiceStub:
     """Withdraw takes a request back, also a granted one that was not used; an agent takes back its own."""
     Wait: _grpc.UnaryStreamMultiCallable[_approval_service_pb2.WaitRequest, _approval_service_pb2.WaitResponse]
     """Wait streams a request until it is decided; an agent waits for its own."""
+    ListNotices: _grpc.UnaryUnaryMultiCallable[_approval_service_pb2.ListNoticesRequest, _approval_service_pb2.ListNoticesResponse]
+    """ListNotices lists messages about requests, newest first: those that wait, and those that were given up."""
+    ResendNotice: _grpc.UnaryUnaryMultiCallable[_approval_service_pb2.ResendNoticeRequest, _approval_service_pb2.ResendNoticeResponse]
+    """ResendNotice puts a message that was given up back into the outbox, as if it were new."""
 
 @_typing.type_check_only
 class ApprovalServiceAsyncStub(ApprovalServiceStub):
@@ -59,6 +63,10 @@ class ApprovalServiceAsyncStub(ApprovalServiceStub):
     """Withdraw takes a request back, also a granted one that was not used; an agent takes back its own."""
     Wait: _aio.UnaryStreamMultiCallable[_approval_service_pb2.WaitRequest, _approval_service_pb2.WaitResponse]  # type: ignore[assignment]
     """Wait streams a request until it is decided; an agent waits for its own."""
+    ListNotices: _aio.UnaryUnaryMultiCallable[_approval_service_pb2.ListNoticesRequest, _approval_service_pb2.ListNoticesResponse]  # type: ignore[assignment]
+    """ListNotices lists messages about requests, newest first: those that wait, and those that were given up."""
+    ResendNotice: _aio.UnaryUnaryMultiCallable[_approval_service_pb2.ResendNoticeRequest, _approval_service_pb2.ResendNoticeResponse]  # type: ignore[assignment]
+    """ResendNotice puts a message that was given up back into the outbox, as if it were new."""
 
 class ApprovalServiceServicer(metaclass=_abc_1.ABCMeta):
     """ApprovalService lets people answer what policy does not allow without them."""
@@ -102,5 +110,21 @@ class ApprovalServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_approval_service_pb2.WaitResponse], _abc.AsyncIterator[_approval_service_pb2.WaitResponse]]:
         """Wait streams a request until it is decided; an agent waits for its own."""
+
+    @_abc_1.abstractmethod
+    def ListNotices(
+        self,
+        request: _approval_service_pb2.ListNoticesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_approval_service_pb2.ListNoticesResponse, _abc.Awaitable[_approval_service_pb2.ListNoticesResponse]]:
+        """ListNotices lists messages about requests, newest first: those that wait, and those that were given up."""
+
+    @_abc_1.abstractmethod
+    def ResendNotice(
+        self,
+        request: _approval_service_pb2.ResendNoticeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_approval_service_pb2.ResendNoticeResponse, _abc.Awaitable[_approval_service_pb2.ResendNoticeResponse]]:
+        """ResendNotice puts a message that was given up back into the outbox, as if it were new."""
 
 def add_ApprovalServiceServicer_to_server(servicer: ApprovalServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

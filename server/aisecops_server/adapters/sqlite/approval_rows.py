@@ -10,7 +10,13 @@ import apsw
 import orjson
 
 from aisecops_server.adapters.sqlite.approval_table import ApprovalTable
-from aisecops_server.adapters.sqlite.notice_table import notice_counts, pending_endpoints, pending_notices
+from aisecops_server.adapters.sqlite.notice_table import (
+    notice_counts,
+    notice_page,
+    pending_endpoints,
+    pending_notices,
+    stored_notice,
+)
 from aisecops_server.adapters.sqlite.readers import Readers
 from aisecops_server.adapters.sqlite.statements import Row, Value
 from aisecops_server.domain.approval import (
@@ -24,7 +30,7 @@ from aisecops_server.domain.approval import (
 from aisecops_server.domain.approval_record import request_of, vote_of
 from aisecops_server.domain.canonical import digest
 from aisecops_server.domain.errors import IntegrityError, InvalidRequestError, NotFoundError
-from aisecops_server.domain.notice import NoticeCounts, StoredNotice
+from aisecops_server.domain.notice import NoticeCounts, NoticePage, StoredNotice
 
 _COLUMNS = "approval_id, statement_digest, request, state, version, changed_at, closed_by, closed_note, consumed_by"
 _SELECT = f"SELECT {_COLUMNS} FROM approval WHERE"  # noqa: S608 - constant columns
@@ -107,6 +113,17 @@ class SqliteApprovals:
     async def endpoints(self) -> list[str]:
         """Return the endpoints that messages wait for."""
         return await self._readers.run(pending_endpoints)
+
+    async def notices(self, state: str, *, page_size: int, page_token: str) -> NoticePage:
+        """Return a page of messages, newest first; an empty state does not narrow."""
+        return await self._readers.run(partial(notice_page, state=state, page_size=page_size, page_token=page_token))
+
+    async def notice(self, notice_id: str) -> StoredNotice:
+        """Return one message."""
+        found = await self._readers.run(partial(stored_notice, notice_id=notice_id))
+        if found is None:
+            raise NotFoundError(f"there is no message {notice_id}", hint="List those that there are", id=notice_id)
+        return found
 
     async def counts(self) -> NoticeCounts:
         """Return how many messages wait and how many were given up."""

@@ -139,6 +139,8 @@ def _request(found: _Recounted, name: str, event: Told) -> None:
 
 def _settle(notice: _Notice, event: Told) -> None:
     notice.state = _NOTICES[event.type]
+    if notice.state is NoticeState.PENDING:
+        notice.created_at = event.details["at_seconds"]
     notice.attempts, notice.problem = event.details["attempts"], event.details["problem"]
 
 

@@ -92,6 +92,8 @@ ROLES_OF_CALL: Mapping[str, frozenset[Role]] = {
     "/aisecops.v1.ApprovalService/ListApprovals": _READERS | {Role.AGENT},
     "/aisecops.v1.ApprovalService/GetApproval": _READERS | {Role.AGENT},
     "/aisecops.v1.ApprovalService/Wait": _READERS | {Role.AGENT},
+    "/aisecops.v1.ApprovalService/ListNotices": _READERS,
+    "/aisecops.v1.ApprovalService/ResendNotice": _REVOKERS,
     "/aisecops.v1.ApprovalService/Vote": _VOTERS,
     "/aisecops.v1.ApprovalService/Withdraw": _VOTERS | {Role.AGENT},
     "/aisecops.v1.EdgeService/GetRelease": _EDGES,

@@ -11,13 +11,15 @@ from aisecops.v1 import approval_service_pb2 as api
 from aisecops_server.domain.approval import Approval, ApprovalFilter, ApprovalState, Choice
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.identifiers import is_agent_id, is_identifier
+from aisecops_server.domain.notice import NoticeState, StoredNotice
 from aisecops_server.entrypoints.grpc import access
 from aisecops_server.entrypoints.grpc.admission import Admission
 from aisecops_server.entrypoints.grpc.approval_codec import CHOICES, STATES, approval_message
-from aisecops_server.entrypoints.grpc.decision_codec import decision_message
+from aisecops_server.entrypoints.grpc.decision_codec import decision_message, timestamp
 from aisecops_server.entrypoints.grpc.methods import Caller, Gate, read_message
 from aisecops_server.entrypoints.grpc.paging import page_size
 from aisecops_server.usecases.approvals import ReadApprovals, WithdrawApprovals
+from aisecops_server.usecases.resend_notices import ResendNotices
 from aisecops_server.usecases.vote import VoteCommand
 
 MAX_WAITS = 4096
@@ -34,6 +36,7 @@ class ApprovalUseCases:
     vote: Callable[[VoteCommand], Awaitable[Approval]]
     read: ReadApprovals
     withdraw: WithdrawApprovals
+    notices: ResendNotices
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,24 @@ class ApprovalService:
                         told = approval.state, approval.version
                         yield api.WaitResponse(approval=approval_message(approval))
 
+    async def list_notices(self, request: bytes, _caller: Caller) -> api.ListNoticesResponse:
+        """Answer ListNotices."""
+        asked = read_message(api.ListNoticesRequest, request)
+        page = await self.approvals.notices.page(
+            _notice_state(asked.state),
+            page_size=page_size(asked.page_size, at_most=_MAX_PAGE),
+            page_token=_optional_id(asked.page_token, "page_token"),
+        )
+        return api.ListNoticesResponse(notices=map(_notice, page.notices), next_page_token=page.next_token)
+
+    async def resend_notice(self, request: bytes, caller: Caller) -> api.ResendNoticeResponse:
+        """Answer ResendNotice."""
+        asked = read_message(api.ResendNoticeRequest, request)
+        if not is_identifier(asked.notice_id):
+            raise InvalidRequestError("notice_id: not the id of a message", field="notice_id")
+        resent = await self.approvals.notices(asked.notice_id, by=caller.principal)
+        return api.ResendNoticeResponse(notice=_notice(resent))
+
 
 def wait_room(limit: int = MAX_WAITS) -> Admission:
     """Return the room for streams that wait."""
@@ -143,3 +164,22 @@ def _note(text: str) -> str:
     if len(text) > _NOTE_CHARACTERS:
         raise InvalidRequestError(f"note: at most {_NOTE_CHARACTERS} characters are allowed", field="note")
     return text
+
+
+def _notice_state(text: str) -> NoticeState | None:
+    try:
+        return NoticeState(text.upper()) if text else None
+    except ValueError as error:
+        raise InvalidRequestError("state: not 'pending', 'delivered' or 'dead'", field="state") from error
+
+
+def _notice(stored: StoredNotice) -> api.Notice:
+    return api.Notice(
+        notice_id=stored.notice.id,
+        approval_id=stored.approval_id,
+        endpoint=stored.notice.endpoint,
+        state=stored.state.value.lower(),
+        created_at=timestamp(stored.created_at_seconds * 1_000_000_000),
+        attempts=stored.attempts,
+        problem=stored.problem,
+    )

@@ -292,6 +292,8 @@ def _approval_methods(served: Served, gate: Gate) -> Methods:
         "Vote": gate.unary(f"{place}/Vote", service.vote, Patience.WORK),
         "Withdraw": gate.unary(f"{place}/Withdraw", service.withdraw, Patience.WORK),
         "Wait": gate.stream(f"{place}/Wait", service.wait),
+        "ListNotices": gate.unary(f"{place}/ListNotices", service.list_notices, Patience.WORK),
+        "ResendNotice": gate.unary(f"{place}/ResendNotice", service.resend_notice, Patience.WORK),
     }
 
 
