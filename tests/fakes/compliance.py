@@ -8,7 +8,7 @@ from aisecops_server.domain.errors import NoLiveRevisionError
 from aisecops_server.entrypoints.grpc.compliance_service import ComplianceUseCases
 from aisecops_server.usecases.check_compliance import CheckCompliance
 
-from tests.fakes.replays import no_policy
+from tests.fakes.replays import NoPolicy
 
 
 def nothing_live() -> Bundle:
@@ -18,7 +18,7 @@ def nothing_live() -> Bundle:
 def no_compliance() -> ComplianceUseCases:
     """Return use cases that can be asked and have nothing."""
     check = CheckCompliance(
-        policies=no_policy,  # type: ignore[arg-type]
+        policies=NoPolicy(),  # type: ignore[arg-type]
         scenarios=None,  # type: ignore[arg-type]
         parse=parse_yaml,
         checks={},

@@ -11,7 +11,7 @@ from aisecops_server.usecases.check_drift import CheckDrift
 from aisecops_server.usecases.sample_decisions import SampleDecisions
 from aisecops_server.usecases.watch_drift import WatchDrift
 
-from tests.fakes.replays import MemoryHistory, no_policy
+from tests.fakes.replays import MemoryHistory, NoPolicy
 
 
 async def nothing_checked(_decisions: Sequence[object]) -> list[Check]:
@@ -25,7 +25,7 @@ def no_drift(log: EventLog, clock: Clock, ids: Ids) -> DriftUseCases:
         sample=SampleDecisions(MemoryHistory()),
         fidelity=nothing_checked,  # type: ignore[arg-type]
         judge=None,  # type: ignore[arg-type]
-        policies=no_policy,  # type: ignore[arg-type]
+        policies=NoPolicy(),  # type: ignore[arg-type]
         clock=clock,
         size=10,
     )

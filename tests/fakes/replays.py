@@ -14,6 +14,9 @@ from aisecops_server.domain.record import LogHead
 from aisecops_server.domain.recorded_decision import Place, RecordedDecision
 from aisecops_server.domain.replay import Selection
 from aisecops_server.entrypoints.grpc.replay_service import ReplayUseCases
+from aisecops_server.usecases.bisect_decisions import BisectDecisions
+from aisecops_server.usecases.compare_revisions import CompareRevisions
+from aisecops_server.usecases.explain_change import ExplainChange
 from aisecops_server.usecases.read_replays import ReadReplays
 from aisecops_server.usecases.run_replays import RunReplays
 
@@ -49,20 +52,34 @@ class MemoryHistory:
         raise NotFoundError("there is no decision")
 
 
-async def no_policy(_wanted: object) -> None:
-    """Stand in for a repository that has nothing."""
-    raise UnknownRevisionError("the policy repository has no such commit", revision="none")
+class NoPolicy:
+    """Stands in for a repository that has nothing."""
+
+    async def __call__(self, _wanted: object) -> None:
+        raise UnknownRevisionError("the policy repository has no such commit", revision="none")
+
+    async def commit_id(self, _name: str) -> str:
+        raise UnknownRevisionError("the policy repository has no such commit", revision="none")
 
 
 def no_replays() -> ReplayUseCases:
     """Return use cases that can be asked and have nothing."""
+    history, policies = MemoryHistory(), NoPolicy()
+    nothing: Any = None  # what is only asked once a decision was found
     store = SqliteReplayStore(Path(tempfile.mkdtemp()) / "replay.db")
     runs = RunReplays(
-        history=MemoryHistory(),
+        history=history,
         store=store,
-        policies=no_policy,  # type: ignore[arg-type]
+        policies=policies,  # type: ignore[arg-type]
         replay=None,  # type: ignore[arg-type]
         clock=FakeClock(),
     )
-    nothing: Any = None
-    return ReplayUseCases(runs, ReadReplays(store, runs), nothing, nothing, nothing)
+    reads = ReadReplays(store, runs)
+    compare = CompareRevisions(history, policies, nothing)  # type: ignore[arg-type]
+    return ReplayUseCases(
+        runs,
+        reads,
+        ExplainChange(history, store, reads, nothing, nothing, nothing),
+        compare,
+        BisectDecisions(compare, nothing, nothing),
+    )
