@@ -93,11 +93,11 @@ class KeepingTable:
 
 
 def emptied(connection: apsw.Connection) -> bool:
-    """Write everything into the database and empty the write-ahead log; return whether no reader was in the way."""
+    """Write everything into the database and empty the write-ahead log; return whether it is: no reader, no full disk was in the way."""
     patience = int(connection.pragma("busy_timeout"))
     connection.set_busy_timeout(0)
     try:
-        with contextlib.suppress(apsw.BusyError):
+        with contextlib.suppress(apsw.BusyError, apsw.FullError):
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             return True
         return False
