@@ -38,7 +38,12 @@ def service(room: Admission) -> DecisionService:
     engine, log, ids = FakeEngine(), MemoryEventLog(), RandomIds()
     decide = Decide(engine, log, FakeClock(), ids, deadline_seconds=1.0)
     explain = Explain(engine, log, deadline_seconds=1.0)
-    return DecisionService(decide, explain, ids, Admission(16), Gate(AnyCredential(), lambda _: None), no_grants, room)
+    gate = Gate(AnyCredential(), lambda _: None)
+    return DecisionService(decide, explain, ids, Admission(16), gate, no_grants, no_signature, room)
+
+
+def no_signature(_receipt: object) -> str:
+    return ""
 
 
 async def no_grants(_decided: Decided, _holder: Principal) -> tuple[SignedGrant, ...]:
