@@ -93,7 +93,7 @@ class KeepingTable:
 
 
 def emptied(connection: apsw.Connection) -> bool:
-    """Write everything into the database and empty the write-ahead log; return whether it is: no reader, no full disk was in the way."""
+    """Write everything into the database and empty its write-ahead log; return whether nothing was in the way."""
     patience = int(connection.pragma("busy_timeout"))
     connection.set_busy_timeout(0)
     try:
