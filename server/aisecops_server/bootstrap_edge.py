@@ -51,14 +51,16 @@ class EdgePlane:
 
     def problem(self) -> str:
         """Return why no plan can be decided now, or an empty string when one can."""
-        problem = self.plane.problem()
-        if problem:
-            return problem
-        try:
-            stale = staleness(self.feed.standing(self.plane.live.current().bundle))
-        except AisecopsError as error:
-            return error.message
-        return stale.message if stale else ""
+        return self.plane.problem() or _stale(self.feed, self.plane.live)
+
+
+def _stale(feed: EdgeFeed, live: LivePolicy) -> str:
+    """Return what is wrong with the age of the policy in force, or an empty string."""
+    try:
+        stale = staleness(feed.standing(live.current().bundle))
+    except AisecopsError as error:
+        return error.message
+    return stale.message if stale else ""
 
 
 @dataclass(slots=True)
@@ -122,8 +124,14 @@ async def compose_edge(
     async with compose(settings, clock=clock, ids=ids, policy=centre.policy) as plane:
         [(feed, store)] = centre.opened
         forward = ForwardLog(plane.log, plane.log, centre.client, store, plane.publish.keys, plane.grants.key_set)
-        held = replace(plane, approvals=replace(plane.approvals, vote=refuse_vote))
-        yield EdgePlane(held, feed, forward)
+        # What was granted before is no authority either once policy is too old, or nobody knows how old anything is.
+        redeem = replace(plane.grants.redeem, held=lambda: _stale(feed, plane.live))
+        here = replace(
+            plane,
+            approvals=replace(plane.approvals, vote=refuse_vote),
+            grants=replace(plane.grants, redeem=redeem),
+        )
+        yield EdgePlane(here, feed, forward)
 
 
 @contextlib.asynccontextmanager

@@ -6,7 +6,7 @@ Whatever is refused is on record before the refusal is told; what looks like an 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from aisecops_server.domain.errors import GrantNotUsableError
@@ -63,15 +63,21 @@ class Redeemed:
     retried: bool
 
 
+def nothing_holds() -> str:
+    """Return no reason against redeeming: only the grant counts."""
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Redeem:
-    """Redeems grants."""
+    """Redeems grants, while ``held`` names no reason why nothing may run now."""
 
     signer: GrantSigner
     log: EventLog
     clock: Clock
     ids: Ids
     incidents: RaiseIncident
+    held: Callable[[], str] = nothing_holds
 
     async def __call__(self, command: RedeemCommand) -> Redeemed:
         """Use the grant up for the call that is named with it.
@@ -84,6 +90,8 @@ class Redeem:
         grant = await self._genuine(command, now)
         for refusal in _refusals(grant, command, now_seconds=now // 1_000_000_000):
             raise await self._recorded(refusal, grant, command, now)
+        if held := self.held():
+            raise await self._recorded(_refused(grant, "held", held), grant, command, now)
         event = redeemed_event(grant, command.key, id=self.ids.event_id(), now_ns=now, by=command.caller)
         try:
             await self.log.append_change(ChangeRecord((event,), (RedeemGrant(grant, command.key),)))

@@ -290,3 +290,35 @@ async def test_an_edge_uses_its_lease_of_a_limit_and_the_centre_what_is_left(pla
                 assert (over.outcome, rules(over)) == ("DENY", ["budget.exhausted"])
                 assert f" {share} " in over.decision.findings[0].message
         assert edge.problem() == ""
+
+
+@pytest.mark.asyncio
+async def test_an_allow_of_before_is_no_authority_once_the_policy_is_too_old_or_the_clock_was_set_back(
+    place: Site,
+) -> None:
+    clock = MovedClock()
+    async with centre_of(place), edge_of(place, clock=clock) as (edge, client):
+        first = await client.decide(plan(), idempotency_key="asked-before")
+        [grant] = first.grants
+        clock.let_pass(3700)
+        again = await client.decide(plan(), idempotency_key="asked-before")
+        assert again.decision.decision_id == first.decision.decision_id
+        assert [given.token for given in again.grants] in ([], [grant.token])
+        request = RedeemRequest(
+            token=grant.token,
+            tool=grant.tool,
+            arguments_sha256=grant.arguments_sha256,
+            redemption_key="kept-until-later",
+        )
+        with pytest.raises(AisecopsClientError, match="expired"):
+            await client.redeem(request)
+        clock.moved_ns -= 3700 * 10**9
+        # As if no time had passed: the grant is of the right age again, by a clock that cannot be believed any more.
+        with pytest.raises(AisecopsClientError, match="went back"):
+            await client.redeem(request)
+        why = [
+            json.loads(stored.event.body)["details"]["why"]
+            async for stored in edge.plane.log.events(from_index=0, follow=False, trace_id="")
+            if stored.event.type == "grant.refused"
+        ]
+        assert why == ["expired", "held"]

@@ -20,7 +20,7 @@ from aisecops_server.ports.grants import GrantStore
 from aisecops_server.usecases.complete_grant import CompleteCommand, Completed
 from aisecops_server.usecases.decide import Decided
 from aisecops_server.usecases.issue_grants import SignedGrant
-from aisecops_server.usecases.redeem_grant import RedeemCommand, Redeemed
+from aisecops_server.usecases.redeem_grant import Redeem
 from aisecops_server.usecases.report_execution import ReportCommand
 from aisecops_server.usecases.revoke_grants import RevokeCommand
 
@@ -35,7 +35,7 @@ class GrantUseCases:
     """What gives grants out, uses them up and follows what came of them."""
 
     hand_out: Callable[[Decided, Principal], Awaitable[tuple[SignedGrant, ...]]]
-    redeem: Callable[[RedeemCommand], Awaitable[Redeemed]]
+    redeem: Redeem
     complete: Callable[[CompleteCommand], Awaitable[Completed]]
     report: Callable[[ReportCommand], Awaitable[tuple[IncidentKind, ...]]]
     revoke: Callable[[RevokeCommand], Awaitable[int]]
