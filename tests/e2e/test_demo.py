@@ -87,7 +87,7 @@ def test_the_demo_governs_a_real_mcp_server_that_knows_nothing_of_it(kept: Kept)
     for part in (
         "✓ an MCP client is shown the tools read, comment its server has purge as well",
         "✓ read and comment were decided, granted and made tickets/read, tickets/comment",
-        "✕ purge never reached the server",
+        "✕ purge, which only the ticket asked for, never reached the server",
     ):
         assert part in flat
 
@@ -143,7 +143,7 @@ def test_the_demo_fits_and_leaves_nothing_behind_on_request(kept: Kept, width: s
     done = kept.terminal.run("demo", "--temporary", "--pace", "0", "--color", "always", COLUMNS=width, NO_COLOR="1")
     assert done.code == 0, done.out + done.err
     assert "\x1b[" in done.out
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", done.out)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", done.out)  # colours, and what erases a line before it is drawn anew
     long = [line for line in plain.splitlines() if len(line) > int(width)]
     assert [line for line in long if not line.startswith(("  aisecops ", "  export "))] == []
     assert sorted(kept.terminal.home.iterdir()) == before

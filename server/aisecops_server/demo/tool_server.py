@@ -57,9 +57,7 @@ async def _use(screen: Screen, client: Client, found: Controlled) -> None:
     purged = await client.call_tool("purge", {})
     rules = dict(purged.meta or {}).get("aisecops/decision", {}).get("rules", [])
     found.expect(that=purged.is_error and bool(rules), otherwise="purge was let through over MCP")
-    screen.refused(
-        "purge never reached the server: the ticket asked for it, and nobody opened it", ", ".join(rules[:1])
-    )
+    screen.refused("purge, which only the ticket asked for, never reached the server", ", ".join(rules[:1]))
 
 
 def _parameters(stage: Stage) -> Any:
