@@ -30,7 +30,7 @@ from aisecops_server.adapters.git.create import create_policy_repository, shippe
 from aisecops_server.adapters.otlp.spans import ToolServers
 from aisecops_server.adapters.otlp.trace_file import OtlpTraceFile
 from aisecops_server.adapters.sqlite.recorded_traces import SqliteRecordedTraces
-from aisecops_server.bootstrap import compose
+from aisecops_server.bootstrap.control_plane import compose
 from aisecops_server.domain.recorded_trace import Evaluation
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.evaluate_traces import EvaluateTraces

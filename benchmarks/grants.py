@@ -25,8 +25,10 @@ from pathlib import Path
 from aisecops.v1 import execution_service_pb2 as api
 from aisecops_client import Client, PlanBuilder
 from aisecops_grant.verifier import GrantKeys, GrantVerifier
-from aisecops_server import bootstrap
 from aisecops_server.adapters.git.create import create_policy_repository
+from aisecops_server.bootstrap import control_plane
+from aisecops_server.bootstrap.authentication import issuer
+from aisecops_server.bootstrap.serving import serving
 from aisecops_server.domain.decision import Decision
 from aisecops_server.domain.identity import Role
 from aisecops_server.domain.input_document import Circumstances
@@ -164,13 +166,13 @@ class _NoGrants:
 
 async def _serve(*, grants: bool) -> None:
     if not grants:
-        bootstrap.GrantControl = lambda *_settings: _NoGrants()
-    async with bootstrap.serving(load({}, os.environ).settings):
+        control_plane.GrantControl = lambda *_settings: _NoGrants()
+    async with serving(load({}, os.environ).settings):
         await asyncio.Event().wait()
 
 
 def _client(settings: Settings) -> Client:
-    token = bootstrap.issuer(settings).mint(AGENT, [Role.AGENT], seconds=3600)
+    token = issuer(settings).mint(AGENT, [Role.AGENT], seconds=3600)
     client = Client.connect(f"unix:{settings.socket}", token)
     client.timeout_seconds = 60.0
     return client

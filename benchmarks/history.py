@@ -19,7 +19,7 @@ from aisecops_server.adapters.otlp.trace_file import OtlpTraceFile
 from aisecops_server.adapters.sqlite.event_log import open_log
 from aisecops_server.adapters.sqlite.history import open_history
 from aisecops_server.adapters.sqlite.recorded_traces import SqliteRecordedTraces
-from aisecops_server.bootstrap import compose
+from aisecops_server.bootstrap.control_plane import compose
 from aisecops_server.domain.canonical import canonical_bytes, digest
 from aisecops_server.domain.decision import (
     Conclusion,

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from aisecops_server.adapters.git.create import commit_files
-from aisecops_server.bootstrap_replay import Replaying, replaying
+from aisecops_server.bootstrap.replay import Replaying, replaying
 from aisecops_server.demo.change import TABLE, edited
 from aisecops_server.domain.replay import ReplayState, Selection
 from aisecops_server.settings import Settings

@@ -25,7 +25,7 @@ from aisecops_server.adapters.identity.watched_file import WatchedFile
 from aisecops_server.adapters.signing.grants import grant_key
 from aisecops_server.adapters.sqlite.event_log import LogOptions, SqliteEventLog, open_log
 from aisecops_server.adapters.system import RandomIds, SystemClock
-from aisecops_server.bootstrap import grant_use_cases
+from aisecops_server.bootstrap.controls import grant_use_cases
 from aisecops_server.domain.identity import Role
 from aisecops_server.entrypoints.grpc.budget_service import BudgetUseCases
 from aisecops_server.entrypoints.grpc.server import Listening, serve

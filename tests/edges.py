@@ -12,8 +12,10 @@ from typing import Any
 import yaml
 from aisecops_client import AsyncClient, PlanBuilder
 from aisecops_server.adapters.git.create import commit_files, create_policy_repository
-from aisecops_server.bootstrap import ControlPlane, issuer, serving
-from aisecops_server.bootstrap_edge import EdgePlane, bundle_key, compose_edge, running_edge
+from aisecops_server.bootstrap.authentication import issuer
+from aisecops_server.bootstrap.control_plane import ControlPlane
+from aisecops_server.bootstrap.edge import EdgePlane, bundle_key, compose_edge, running_edge
+from aisecops_server.bootstrap.serving import serving
 from aisecops_server.domain.identity import Role
 from aisecops_server.ports import Clock
 from aisecops_server.settings import Settings

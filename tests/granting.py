@@ -12,7 +12,7 @@ from typing import Any
 from aisecops_server.adapters.signing.grants import GrantKey, grant_key
 from aisecops_server.adapters.sqlite.event_log import LogOptions, SqliteEventLog, open_log
 from aisecops_server.adapters.system import RandomIds
-from aisecops_server.bootstrap import grant_use_cases
+from aisecops_server.bootstrap.controls import grant_use_cases
 from aisecops_server.domain.canonical import canonical_bytes, digest
 from aisecops_server.domain.decision import Mode
 from aisecops_server.domain.event import StoredEvent

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from aisecops_server.bootstrap_replay import replaying
+from aisecops_server.bootstrap.replay import replaying
 from aisecops_server.domain.replay import Selection
 from aisecops_server.usecases.resolve_policy import WantedPolicy
 from aisecops_server.usecases.run_replays import ReplayCommand

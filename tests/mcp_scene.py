@@ -17,7 +17,9 @@ from typing import Any, TypeVar
 from aisecops.v1 import approval_pb2
 from aisecops_client import AsyncClient
 from aisecops_server.adapters.git.create import commit_files
-from aisecops_server.bootstrap import ControlPlane, issuer, serving
+from aisecops_server.bootstrap.authentication import issuer
+from aisecops_server.bootstrap.control_plane import ControlPlane
+from aisecops_server.bootstrap.serving import serving
 from aisecops_server.domain.identity import Role
 from aisecops_server.settings import Settings
 from mcp import StdioServerParameters

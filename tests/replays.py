@@ -15,8 +15,8 @@ from aisecops.v1 import decision_service_pb2
 from aisecops_server.adapters.git.create import commit_files, create_policy_repository
 from aisecops_server.adapters.opa.binary import PINNED_VERSION
 from aisecops_server.adapters.sqlite.event_log import open_log
-from aisecops_server.bootstrap import compose
-from aisecops_server.bootstrap_replay import Replaying, replaying
+from aisecops_server.bootstrap.control_plane import compose
+from aisecops_server.bootstrap.replay import Replaying, replaying
 from aisecops_server.demo.change import MESSAGE, TABLE, edited
 from aisecops_server.demo.scenario import Scenario, scenarios
 from aisecops_server.domain.canonical import canonical_bytes, digest

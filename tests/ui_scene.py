@@ -17,8 +17,10 @@ from aisecops.v1.replay_pb2 import REPLAY_STATE_DONE, ReplayPolicy
 from aisecops.v1.replay_service_pb2 import StartReplayRequest
 from aisecops_client import AsyncClient, Client
 from aisecops_client.replays import Replays
-from aisecops_server.bootstrap import ControlPlane, issuer, serving
-from aisecops_server.bootstrap_web import link, web
+from aisecops_server.bootstrap.authentication import issuer
+from aisecops_server.bootstrap.control_plane import ControlPlane
+from aisecops_server.bootstrap.serving import serving
+from aisecops_server.bootstrap.web import link, web
 from aisecops_server.demo.scenario import Scenario, scenarios
 from aisecops_server.domain.identity import Role
 from aisecops_server.settings import Settings

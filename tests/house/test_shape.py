@@ -14,7 +14,7 @@ MODULE_LINES = 500
 RULE_LINES = 150
 FUNCTION_LINES = 45
 # The composition root is read from top to bottom: one long function is clearer there than many that pass parts on.
-COMPOSITION = f"{tree.SERVER}/bootstrap.py"
+COMPOSITION = f"{tree.SERVER}/bootstrap/"
 COMPOSITION_LINES = 100
 MEDIAN_FUNCTION_LINES = 12
 POSITIONAL_PARAMETERS = 4

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import pytest_asyncio
 from aisecops_server.adapters.sqlite.recorded_traces import SqliteRecordedTraces
-from aisecops_server.bootstrap import compose
+from aisecops_server.bootstrap.control_plane import compose
 from aisecops_server.domain.recorded_trace import Evaluation
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.evaluate_traces import EvaluateTraces

@@ -18,7 +18,8 @@ from aisecops_client.errors import AisecopsClientError, from_rpc_error
 from aisecops_client.messages import bearer
 from aisecops_client.plan import PlanBuilder
 from aisecops_server.adapters.git.create import commit_files
-from aisecops_server.bootstrap import ControlPlane, issuer
+from aisecops_server.bootstrap.authentication import issuer
+from aisecops_server.bootstrap.control_plane import ControlPlane
 from aisecops_server.domain.compliance_page import markdown
 from aisecops_server.domain.identity import Role
 from aisecops_server.domain.record import TraceFilter

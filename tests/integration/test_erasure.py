@@ -13,7 +13,7 @@ import pytest_asyncio
 from aisecops_client import AsyncClient, PlanBuilder
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
 from aisecops_server.adapters.sqlite.history import open_history
-from aisecops_server.bootstrap import ControlPlane
+from aisecops_server.bootstrap.control_plane import ControlPlane
 from aisecops_server.domain.errors import AisecopsError, ContendedError, HeldError, InvalidRequestError, NotFoundError
 from aisecops_server.domain.identity import Principal, PrincipalId, Role
 from aisecops_server.domain.keeping import HeldBy

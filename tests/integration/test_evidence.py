@@ -19,7 +19,7 @@ import pytest_asyncio
 from aisecops_client import AsyncClient, PlanBuilder
 from aisecops_server.adapters.evidence.archive import pack
 from aisecops_server.adapters.signing.keys import open_key
-from aisecops_server.bootstrap import ControlPlane
+from aisecops_server.bootstrap.control_plane import ControlPlane
 from aisecops_server.domain.canonical import canonical_bytes, digest
 from aisecops_server.domain.errors import IntegrityError, InvalidRequestError, NotFoundError
 from aisecops_server.domain.evidence import MANIFEST, STATEMENT, envelope_of, signed_bytes

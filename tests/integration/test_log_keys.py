@@ -10,7 +10,7 @@ from aisecops_client import AsyncClient, PlanBuilder
 from aisecops_client.answers import Answer
 from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
 from aisecops_server.adapters.sqlite.witness_store import SqliteWitnessStore
-from aisecops_server.bootstrap import ControlPlane, compose
+from aisecops_server.bootstrap.control_plane import ControlPlane, compose
 from aisecops_server.domain.checkpoint import proof_text, read_checkpoint
 from aisecops_server.domain.errors import IntegrityError, NotPermittedError
 from aisecops_server.domain.event import EventId

@@ -211,7 +211,7 @@ def rotate_key(*, reason: str) -> ExitCode:
     """
     import asyncio  # noqa: PLC0415
 
-    from aisecops_server.bootstrap_keys import rotate_vote_key  # noqa: PLC0415
+    from aisecops_server.bootstrap.keys import rotate_vote_key  # noqa: PLC0415
     from aisecops_server.cli.configuration import settings  # noqa: PLC0415
 
     done = asyncio.run(rotate_vote_key(settings(), reason=reason))

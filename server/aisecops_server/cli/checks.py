@@ -190,7 +190,7 @@ def log_check(settings: Settings) -> Check:
 def callers_check(settings: Settings) -> Check:
     """Check that callers can be authenticated: certificates, identities, the provider's keys."""
     from aisecops_server.adapters.system import SystemClock  # noqa: PLC0415
-    from aisecops_server.bootstrap_authentication import examined  # noqa: PLC0415
+    from aisecops_server.bootstrap.authentication import examined  # noqa: PLC0415
 
     name, clock = "authentication", SystemClock()
     try:

@@ -50,7 +50,7 @@ def key() -> ExitCode:
     Reads the state directory. Bring the key to an edge by a way that you trust, and name its file there in the setting
     centre_bundle_key: an edge believes what is signed with it, and nothing else.
     """
-    from aisecops_server.bootstrap_edge import bundle_key  # noqa: PLC0415
+    from aisecops_server.bootstrap.edge import bundle_key  # noqa: PLC0415
 
     found = bundle_key(settings())
     show({"key": found}, lambda _: click.echo(found, nl=False))

@@ -18,7 +18,7 @@ from aisecops_server.domain.policy_check import CheckName
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from aisecops_server.bootstrap_policy import Checking
+    from aisecops_server.bootstrap.policy import Checking
     from aisecops_server.domain.policy_check import CheckReport
 
 FORMATS = ("markdown", "sarif", "junit", "github", "json")
@@ -162,7 +162,7 @@ def run_checking(work: Callable[[Checking], Any], *, remember: Path | None = Non
     """Do some work with the checks composed, and return what it gives."""
     import tempfile  # noqa: PLC0415
 
-    from aisecops_server.bootstrap_policy import checking  # noqa: PLC0415
+    from aisecops_server.bootstrap.policy import checking  # noqa: PLC0415
     from aisecops_server.cli.configuration import settings  # noqa: PLC0415
 
     async def run(place: Path | None) -> Any:
@@ -176,14 +176,14 @@ def run_checking(work: Callable[[Checking], Any], *, remember: Path | None = Non
 
 
 async def _reported(checking: Checking, only: Sequence[CheckName], asked: dict[str, Any]) -> CheckReport:
-    from aisecops_server.bootstrap_policy import checked_policy  # noqa: PLC0415
+    from aisecops_server.bootstrap.policy import checked_policy  # noqa: PLC0415
 
     policy, waivers = checked_policy(asked["directory"], today=checking.today, base=asked["base"])
     return await checking.check(policy, waivers=waivers, only=only)
 
 
 async def _formatted(checking: Checking, directory: Path) -> list[str]:
-    from aisecops_server.bootstrap_policy import checked_policy  # noqa: PLC0415
+    from aisecops_server.bootstrap.policy import checked_policy  # noqa: PLC0415
 
     policy, _ = checked_policy(directory, today=checking.today)
     made = await checking.formatter.formatted(policy)
@@ -193,7 +193,7 @@ async def _formatted(checking: Checking, directory: Path) -> list[str]:
 
 
 async def _built(checking: Checking, directory: Path) -> bytes:
-    from aisecops_server.bootstrap_policy import checked_policy  # noqa: PLC0415
+    from aisecops_server.bootstrap.policy import checked_policy  # noqa: PLC0415
 
     policy, _ = checked_policy(directory, today=checking.today)
     _, archive = await checking.build.built(policy.tree)

@@ -90,7 +90,7 @@ def add_case(*, trace: str, directory: Path, case: str) -> ExitCode:
 
 def _exported(selection: Any, most: int, traces: Sequence[str]) -> ExportedCorpus:
     from aisecops_server.adapters.system import RandomChance  # noqa: PLC0415
-    from aisecops_server.bootstrap_replay import replaying  # noqa: PLC0415
+    from aisecops_server.bootstrap.replay import replaying  # noqa: PLC0415
     from aisecops_server.cli.configuration import settings  # noqa: PLC0415
 
     async def run() -> ExportedCorpus:

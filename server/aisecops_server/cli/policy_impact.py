@@ -99,7 +99,7 @@ def impact(**asked: Any) -> ExitCode:
 
 def _measured(change: _Change, place: Place, asked: Mapping[str, Any]) -> Impact:
     from aisecops_server.adapters.system import SystemClock  # noqa: PLC0415
-    from aisecops_server.bootstrap_policy import accepted_of, policies_of  # noqa: PLC0415
+    from aisecops_server.bootstrap.policy import accepted_of, policies_of  # noqa: PLC0415
     from aisecops_server.cli.connection import to_json  # noqa: PLC0415
     from aisecops_server.domain.accepted_flips import judged  # noqa: PLC0415
     from aisecops_server.domain.impact import Impact, shared_problems  # noqa: PLC0415

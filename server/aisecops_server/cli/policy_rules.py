@@ -94,7 +94,7 @@ def catalogue(*, directory: Path, out: Path | None, **asked: Any) -> ExitCode:
 def _read(directory: Path, asked: Mapping[str, Any]) -> tuple[str, list[RuleEntry], Firings | None]:
     """Return the name of a revision, its rules, and how often they were found where somebody was asked."""
     from aisecops_server.adapters.git.checkout import Checkout  # noqa: PLC0415
-    from aisecops_server.bootstrap_policy import checked_policy  # noqa: PLC0415
+    from aisecops_server.bootstrap.policy import checked_policy  # noqa: PLC0415
     from aisecops_server.cli.policy_checks import run_checking  # noqa: PLC0415
 
     firings = _firings(asked) if asked["local"] or asked["corpus"] else None

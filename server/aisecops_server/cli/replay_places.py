@@ -14,7 +14,7 @@ from aisecops_client.replays import Advance, Replays
 
 from aisecops_server.adapters.corpus.corpus_file import read_corpus
 from aisecops_server.adapters.git.checkout import CheckoutRepository
-from aisecops_server.bootstrap_replay import Replaying, replaying
+from aisecops_server.bootstrap.replay import Replaying, replaying
 from aisecops_server.cli.configuration import settings
 from aisecops_server.cli.connection import connect
 from aisecops_server.domain.replay import ReplayId

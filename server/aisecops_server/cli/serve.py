@@ -16,7 +16,7 @@ from aisecops_server.cli.invocation import command, current
 from aisecops_server.cli.output import say
 
 if TYPE_CHECKING:
-    from aisecops_server.bootstrap import ControlPlane
+    from aisecops_server.bootstrap.control_plane import ControlPlane
     from aisecops_server.entrypoints.grpc.server import RunningServer
     from aisecops_server.settings import Settings
 
@@ -69,9 +69,9 @@ def serve(**options: Any) -> ExitCode:
 
 async def _serve(settings: Settings) -> None:
     # Everything is composed there, and nothing before.
-    from aisecops_server.bootstrap import serving  # noqa: PLC0415
-    from aisecops_server.bootstrap_edge import serving_edge  # noqa: PLC0415
-    from aisecops_server.bootstrap_web import web  # noqa: PLC0415
+    from aisecops_server.bootstrap.edge import serving_edge  # noqa: PLC0415
+    from aisecops_server.bootstrap.serving import serving  # noqa: PLC0415
+    from aisecops_server.bootstrap.web import web  # noqa: PLC0415
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -86,7 +86,7 @@ async def _serve(settings: Settings) -> None:
 
 
 def _about_ui(settings: Settings, address: str) -> list[str]:
-    from aisecops_server.bootstrap_web import missing, origin_of  # noqa: PLC0415
+    from aisecops_server.bootstrap.web import missing, origin_of  # noqa: PLC0415
 
     if address:
         return [f"the UI is at {origin_of(settings, address)}; 'aisecops ui link' makes a link that signs you in"]

@@ -106,7 +106,7 @@ def evaluate_traces(**options: str | None) -> ExitCode:
 
 
 def _require_alone(configured: Settings) -> None:
-    from aisecops_server.bootstrap import is_served  # noqa: PLC0415
+    from aisecops_server.bootstrap.serving import is_served  # noqa: PLC0415
 
     if is_served(configured):
         raise LogUnavailableError(
@@ -120,7 +120,7 @@ def _require_alone(configured: Settings) -> None:
 
 async def _evaluate(configured: Settings) -> Evaluated:
     from aisecops_server.adapters.sqlite.recorded_traces import SqliteRecordedTraces  # noqa: PLC0415
-    from aisecops_server.bootstrap import compose  # noqa: PLC0415
+    from aisecops_server.bootstrap.control_plane import compose  # noqa: PLC0415
     from aisecops_server.usecases.evaluate_traces import EvaluateTraces  # noqa: PLC0415
 
     async with compose(configured) as plane:

@@ -39,8 +39,8 @@ def link(*, person: str, roles: tuple[str, ...], minutes: int, to: str) -> ExitC
     It is good for five minutes and for one use. It needs the issuer's key in the state directory, which the user who
     runs the control plane can read; where there is an identity provider, sign in with a token of it instead.
     """
-    from aisecops_server.bootstrap_web import link as make_link  # noqa: PLC0415
-    from aisecops_server.bootstrap_web import served_at  # noqa: PLC0415
+    from aisecops_server.bootstrap.web import link as make_link  # noqa: PLC0415
+    from aisecops_server.bootstrap.web import served_at  # noqa: PLC0415
     from aisecops_server.cli.credentials import local_token  # noqa: PLC0415
 
     chosen = tuple(Role(role) for role in roles) or PEOPLE

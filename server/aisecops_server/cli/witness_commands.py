@@ -26,7 +26,7 @@ def key(*, name: str) -> ExitCode:
 
     The control plane needs it: AISECOPS_WITNESSES="URL KEY".
     """
-    from aisecops_server.bootstrap import witness_key  # noqa: PLC0415
+    from aisecops_server.bootstrap.witnessing import witness_key  # noqa: PLC0415
 
     found = witness_key(settings(), name).text()
     show({"key": found}, lambda _: click.echo(found))
@@ -48,7 +48,7 @@ def serve(*, name: str, logs: tuple[str, ...], listen: str) -> ExitCode:
     Run it on another machine than the log, under another administrator: it is worth as much as the distance between
     the two. It speaks plain HTTP (C2SP tlog-witness); put TLS in front of it where others than this machine call it.
     """
-    from aisecops_server.bootstrap import witness  # noqa: PLC0415
+    from aisecops_server.bootstrap.witnessing import witness  # noqa: PLC0415
 
     with witness(settings(), name=name, logs=logs) as cosign:
         asyncio.run(_serve(cosign, listen))

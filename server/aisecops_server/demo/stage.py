@@ -20,13 +20,15 @@ import yaml
 from aisecops_client.aio import AsyncClient
 from aisecops_client.transport import tls
 
-from aisecops_server import bootstrap
 from aisecops_server.adapters.git.create import commit_files, create_policy_repository
 from aisecops_server.adapters.git.mirror import GitRepository
 from aisecops_server.adapters.identity.local_authority import CERTIFICATE_FILE
 from aisecops_server.adapters.identity.trial_folder import Wish, make_trial
 from aisecops_server.adapters.system import SystemClock
-from aisecops_server.bootstrap import ControlPlane, issuer, serving
+from aisecops_server.bootstrap.authentication import issuer
+from aisecops_server.bootstrap.control_plane import ControlPlane
+from aisecops_server.bootstrap.serving import is_served as answers_at
+from aisecops_server.bootstrap.serving import serving
 from aisecops_server.demo.change import MESSAGE, TABLE, edited
 from aisecops_server.demo.scenario import Scenario
 from aisecops_server.domain.errors import InvalidRequestError
@@ -113,7 +115,7 @@ def clear(root: Path, *, is_kept: bool) -> Place:
 
 def is_served(root: Path) -> bool:
     """Return whether a control plane answers on the state of the demo at ``root``."""
-    return bootstrap.is_served(Settings(state_dir=Place(root).state))
+    return answers_at(Settings(state_dir=Place(root).state))
 
 
 @dataclass(frozen=True, slots=True)

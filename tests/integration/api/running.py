@@ -21,7 +21,7 @@ from aisecops_server.adapters.signing.keys import open_key
 from aisecops_server.adapters.signing.log_keys import LogKeyFiles
 from aisecops_server.adapters.signing.vote_keys import SigningVoteKeys
 from aisecops_server.adapters.system import RandomIds
-from aisecops_server.bootstrap import grant_use_cases
+from aisecops_server.bootstrap.controls import grant_use_cases
 from aisecops_server.domain.agent import Activity
 from aisecops_server.domain.bundle import BundleStatus, Commit, CommitId, Revision, RevisionState
 from aisecops_server.domain.errors import NotFoundError, UnknownRevisionError

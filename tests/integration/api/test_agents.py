@@ -11,7 +11,7 @@ import pytest
 from aisecops.v1 import agent_pb2
 from aisecops_client import AisecopsClientError, Client, NotFoundError, RequestRefusedError
 from aisecops_client.agents import Agents
-from aisecops_server.bootstrap import issuer
+from aisecops_server.bootstrap.authentication import issuer
 from aisecops_server.domain.identity import Role
 from aisecops_server.settings import Settings
 

@@ -9,7 +9,8 @@ import pytest
 from aisecops.v1 import decision_pb2
 from aisecops_client import AsyncClient, Client, PlanBuilder
 from aisecops_client.budgets import Budgets
-from aisecops_server.bootstrap import ControlPlane, issuer
+from aisecops_server.bootstrap.authentication import issuer
+from aisecops_server.bootstrap.control_plane import ControlPlane
 from aisecops_server.domain.identity import Role
 from aisecops_server.settings import Settings
 

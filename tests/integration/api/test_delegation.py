@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from aisecops_client import Answer, AsyncClient, PlanBuilder, RequestRefusedError
-from aisecops_server.bootstrap import issuer, serving
+from aisecops_server.bootstrap.authentication import issuer
+from aisecops_server.bootstrap.serving import serving
 from aisecops_server.domain.identity import Role
 from aisecops_server.settings import Settings
 

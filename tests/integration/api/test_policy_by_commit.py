@@ -12,7 +12,7 @@ import yaml
 from aisecops.v1 import decision_pb2
 from aisecops_client import Answer, AsyncClient, PlanBuilder
 from aisecops_server.adapters.git.create import commit_files
-from aisecops_server.bootstrap import ControlPlane
+from aisecops_server.bootstrap.control_plane import ControlPlane
 from aisecops_server.settings import Settings
 
 from tests.integration.api.real import AGENT, running, settings_in

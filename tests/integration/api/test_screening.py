@@ -19,8 +19,8 @@ from aisecops.v1.screen_service_pb2 import ScreenRequest, TextPart
 from aisecops_client import AisecopsClientError, AsyncClient, PlanBuilder, RequestRefusedError, Screened, TextHeldError
 from aisecops_client.messages import bearer
 from aisecops_server.adapters.git.create import commit_files
-from aisecops_server.bootstrap import ControlPlane
-from aisecops_server.bootstrap_replay import replaying
+from aisecops_server.bootstrap.control_plane import ControlPlane
+from aisecops_server.bootstrap.replay import replaying
 from aisecops_server.domain.approval import Choice
 from aisecops_server.domain.identity import Principal, PrincipalId, Role
 from aisecops_server.domain.replay import Selection

@@ -13,7 +13,7 @@ from aisecops_client import AsyncClient, PlanBuilder
 from aisecops_client.messages import bearer
 from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
 from aisecops_server.adapters.sqlite.witness_store import SqliteWitnessStore
-from aisecops_server.bootstrap import compose
+from aisecops_server.bootstrap.control_plane import compose
 from aisecops_server.domain.checkpoint import read_checkpoint
 from aisecops_server.domain.identity import Role
 from aisecops_server.domain.merkle import is_consistent, is_included, leaf_hash

@@ -18,8 +18,9 @@ from aisecops_client import AisecopsClientError, Answer, AsyncClient, PlanBuilde
 from aisecops_client.messages import bearer
 from aisecops_server.adapters.signing.keys import open_key
 from aisecops_server.adapters.system import SystemClock
-from aisecops_server.bootstrap import ControlPlane, issuer
-from aisecops_server.bootstrap_edge import EdgePlane
+from aisecops_server.bootstrap.authentication import issuer
+from aisecops_server.bootstrap.control_plane import ControlPlane
+from aisecops_server.bootstrap.edge import EdgePlane
 from aisecops_server.domain.edge_log import RECORDED
 from aisecops_server.domain.errors import AisecopsError, RepositoryUnavailableError
 from aisecops_server.domain.identity import Role

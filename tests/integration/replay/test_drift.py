@@ -12,7 +12,7 @@ import apsw
 import pytest
 from aisecops_server.adapters.opa.binary import PINNED_VERSION
 from aisecops_server.adapters.system import RandomIds, SystemClock
-from aisecops_server.bootstrap_replay import replaying
+from aisecops_server.bootstrap.replay import replaying
 from aisecops_server.domain.drift import DriftReport
 from aisecops_server.domain.event import Event
 from aisecops_server.domain.record import Receipt

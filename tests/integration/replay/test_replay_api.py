@@ -16,7 +16,8 @@ from aisecops.v1 import replay_service_pb2 as api
 from aisecops_client import Client, NotFoundError, RequestRefusedError
 from aisecops_client.errors import AisecopsClientError
 from aisecops_client.replays import Replays
-from aisecops_server.bootstrap import issuer, serving
+from aisecops_server.bootstrap.authentication import issuer
+from aisecops_server.bootstrap.serving import serving
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.domain.identity import Role
 from aisecops_server.domain.replay import ReplayId

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aisecops_server.bootstrap_replay import Replaying
+from aisecops_server.bootstrap.replay import Replaying
 from aisecops_server.demo.change import TABLE
 from aisecops_server.domain.errors import InvalidRequestError, NotFoundError, UnknownRevisionError
 from aisecops_server.usecases.bisect_decisions import WALKED, Bisected

@@ -11,7 +11,7 @@ from typing import Any
 import apsw
 import pytest
 from aisecops_server.adapters.git.create import shipped_policy
-from aisecops_server.bootstrap_replay import Replaying
+from aisecops_server.bootstrap.replay import Replaying
 from aisecops_server.demo.change import TABLE
 from aisecops_server.domain.canonical import canonical_bytes
 from aisecops_server.domain.comparison import recorded_conclusion

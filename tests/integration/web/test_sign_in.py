@@ -6,7 +6,7 @@ import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from aisecops_server.bootstrap_web import links_of, web
+from aisecops_server.bootstrap.web import links_of, web
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.identity import Role
 

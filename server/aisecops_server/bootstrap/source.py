@@ -15,7 +15,7 @@ from aisecops_server.adapters.opa.binary import EngineBinary
 from aisecops_server.adapters.opa.profile import Trust
 from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
-from aisecops_server.bootstrap_replay import BUNDLE_KEY, repository_of
+from aisecops_server.bootstrap.replay import BUNDLE_KEY, repository_of
 from aisecops_server.domain.bundle import BundleStatus
 from aisecops_server.domain.compiled_tables import compile_tables
 from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases

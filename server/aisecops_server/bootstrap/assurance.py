@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
 from aisecops_server.adapters.metrics.exposition import CONTENT_TYPE, exposition
-from aisecops_server.bootstrap_replay import Replaying
+from aisecops_server.bootstrap.replay import Replaying
 from aisecops_server.domain.bundle import Bundle, BundleStatus
 from aisecops_server.entrypoints.grpc.access import ROLES_OF_CALL
 from aisecops_server.entrypoints.grpc.compliance_service import ComplianceUseCases

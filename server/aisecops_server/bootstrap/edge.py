@@ -20,10 +20,11 @@ from aisecops_server.adapters.signing.pinned_key import read_pinned_key
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
 from aisecops_server.adapters.sqlite.feed_store import SqliteFeedStore
 from aisecops_server.adapters.system import SystemClock
-from aisecops_server.bootstrap import ControlPlane, compose, running
-from aisecops_server.bootstrap_authentication import listeners
-from aisecops_server.bootstrap_replay import BUNDLE_KEY
-from aisecops_server.bootstrap_source import Following, Grounds, PolicySource
+from aisecops_server.bootstrap.authentication import listeners
+from aisecops_server.bootstrap.control_plane import ControlPlane, compose
+from aisecops_server.bootstrap.replay import BUNDLE_KEY
+from aisecops_server.bootstrap.serving import running
+from aisecops_server.bootstrap.source import Following, Grounds, PolicySource
 from aisecops_server.domain.edge import EdgeId
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError
 from aisecops_server.domain.identifiers import is_agent_id

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aisecops_server.adapters.identity.sign_in_links import SignInLinks
 from aisecops_server.adapters.system import RandomIds, SystemClock
-from aisecops_server.bootstrap import ControlPlane
+from aisecops_server.bootstrap.control_plane import ControlPlane
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.entrypoints.grpc.server import RunningServer, is_loopback
 from aisecops_server.settings import Settings

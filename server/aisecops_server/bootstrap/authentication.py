@@ -16,7 +16,7 @@ from aisecops_server.adapters.identity.authorities import Life, open_authorities
 from aisecops_server.adapters.identity.callers import CallerAuthenticator
 from aisecops_server.adapters.identity.certificates import CertificateAuthenticator, CertificateRules
 from aisecops_server.adapters.identity.identities import Identities, open_identities
-from aisecops_server.adapters.identity.issuer import KEY_SET_FILE, local_issuer
+from aisecops_server.adapters.identity.issuer import KEY_SET_FILE, TokenIssuer, local_issuer
 from aisecops_server.adapters.identity.key_fetch import KeyAddress, fetch_keys
 from aisecops_server.adapters.identity.key_schedule import KeySchedule
 from aisecops_server.adapters.identity.key_set import KeySet, KeySource, parsed_keys, read_keys
@@ -24,11 +24,22 @@ from aisecops_server.adapters.identity.published_keys import PublishedKeys
 from aisecops_server.adapters.identity.tls_files import certificate_life, tls_files
 from aisecops_server.adapters.identity.tokens import TokenAuthenticator, TokenRules
 from aisecops_server.adapters.identity.watched_file import WatchedFile
+from aisecops_server.adapters.system import SystemClock
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.spiffe import is_trust_domain
 from aisecops_server.entrypoints.grpc.server import Listening, TcpListening, is_loopback
 from aisecops_server.ports import Authenticator, Clock
 from aisecops_server.settings import Settings
+
+
+def issuer(settings: Settings) -> TokenIssuer:
+    """Return the local issuer of tokens, for development and demos."""
+    return local_issuer(
+        settings.state_dir / "keys",
+        SystemClock(),
+        audience=settings.token_audience,
+        issuer=settings.token_issuer,
+    )
 
 
 @contextlib.contextmanager

@@ -1,0 +1,255 @@
+"""The composition root: the one place where use cases meet the adapters that serve them.
+
+Reads top to bottom: state directory, log, engine, repository, use cases, listeners. Nothing below reads settings,
+the environment or a registry; whatever a part needs, it is handed here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from aisecops_server.adapters.bundles.policy_places import TreePlaces
+from aisecops_server.adapters.evidence.archive import pack
+from aisecops_server.adapters.opa import binary
+from aisecops_server.adapters.opa.pool import OpaEnginePool
+from aisecops_server.adapters.records.python_records import python_scalars
+from aisecops_server.adapters.records.yaml_records import yaml_scalars
+from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
+from aisecops_server.adapters.signing.log_keys import LogKeyFiles
+from aisecops_server.adapters.sqlite.activation_state import ActivationState
+from aisecops_server.adapters.sqlite.checkpoint_store import SqliteCheckpointStore
+from aisecops_server.adapters.sqlite.event_log import SqliteEventLog, open_log
+from aisecops_server.adapters.system import RandomChance, RandomIds, SystemClock
+from aisecops_server.adapters.webhooks.courier import WebhookCourier
+from aisecops_server.adapters.webhooks.endpoint import read_endpoint
+from aisecops_server.adapters.witness.http_witness import read_witness
+from aisecops_server.bootstrap.authentication import authenticating
+from aisecops_server.bootstrap.controls import budget_use_cases, granting, reapers
+from aisecops_server.bootstrap.keys import vote_proofs
+from aisecops_server.bootstrap.replay import retention_of
+from aisecops_server.bootstrap.source import Grounds, Opens, repository_policy
+from aisecops_server.bootstrap.state import private
+from aisecops_server.domain.errors import AisecopsError, IntegrityError, InvalidRequestError
+from aisecops_server.domain.log_keys import earlier_keys
+from aisecops_server.domain.source_text import Scalar, json_scalars
+from aisecops_server.entrypoints.grpc.approval_service import ApprovalUseCases
+from aisecops_server.entrypoints.grpc.budget_service import BudgetUseCases
+from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
+from aisecops_server.entrypoints.grpc.execution_service import GrantUseCases
+from aisecops_server.entrypoints.grpc.retention_service import RetentionUseCases
+from aisecops_server.ports import Authenticator, Clock, Ids
+from aisecops_server.settings import Settings
+from aisecops_server.usecases.activate import PolicySwitch
+from aisecops_server.usecases.approval_control import ApprovalControl
+from aisecops_server.usecases.approvals import ReadApprovals, WithdrawApprovals
+from aisecops_server.usecases.budgets import BudgetControl
+from aisecops_server.usecases.checkpoint import CheckpointKeys, PublishCheckpoint, origin_of
+from aisecops_server.usecases.decide import Decide
+from aisecops_server.usecases.delegation_control import DelegationControl
+from aisecops_server.usecases.expire_approvals import ExpireApprovals
+from aisecops_server.usecases.explain import Explain
+from aisecops_server.usecases.export_evidence import ExportEvidence
+from aisecops_server.usecases.investigate import Investigate
+from aisecops_server.usecases.issue_grants import GrantControl
+from aisecops_server.usecases.live_policy import LivePolicy
+from aisecops_server.usecases.read_agents import ReadAgents
+from aisecops_server.usecases.read_maturity import ReadMaturity
+from aisecops_server.usecases.read_replays import ReadReplays
+from aisecops_server.usecases.reaper import Reaper
+from aisecops_server.usecases.resend_notices import ResendNotices
+from aisecops_server.usecases.rotate_log_key import RotateLogKey
+from aisecops_server.usecases.screen import Screen
+from aisecops_server.usecases.send_notices import SendNotices
+from aisecops_server.usecases.sync import Poller, Resume
+from aisecops_server.usecases.vote import CastVotes
+
+EVIDENCE_KEY = "evidence"
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    """Everything that a process of the control plane can do, composed."""
+
+    settings: Settings
+    clock: Clock
+    ids: Ids
+    log: SqliteEventLog
+    publish: PublishCheckpoint
+    rotate: RotateLogKey
+    live: LivePolicy
+    decide: Decide
+    explain: Explain
+    export: ExportEvidence
+    screen: Screen
+    policy: PolicyUseCases
+    agents: ReadAgents
+    maturity: Callable[[ReadReplays, Clock], ReadMaturity]
+    approvals: ApprovalUseCases
+    expire: ExpireApprovals
+    notices: SendNotices
+    grants: GrantUseCases
+    budgets: BudgetUseCases
+    retention: RetentionUseCases
+    resume: Resume
+    poller: Poller
+    reapers: tuple[Reaper, ...]
+    authenticator: Authenticator
+
+    def problem(self) -> str:
+        """Return why no plan can be decided now, or an empty string when one can."""
+        if self.log.sealed:
+            return f"the log is sealed: {self.log.sealed}"
+        try:
+            return self.live.current().problem
+        except AisecopsError as error:
+            return error.message
+
+
+@contextlib.asynccontextmanager
+async def compose(
+    settings: Settings, *, clock: Clock | None = None, ids: Ids | None = None, policy: Opens = repository_policy
+) -> AsyncIterator[ControlPlane]:
+    """Compose a control plane over the state directory and take it down again.
+
+    Nothing is live yet: call ``resume`` or ``policy.sync``. ``policy`` opens where policy comes from.
+
+    Raises:
+        InvalidRequestError: a setting does not fit.
+        EngineUnavailableError: there is no usable engine.
+        LogUnavailableError, IntegrityError: the log cannot be opened.
+    """
+    state = private(settings.state_dir)
+    clock, ids = clock or SystemClock(), ids or RandomIds()
+    opa = await asyncio.to_thread(binary.locate, settings.engine_dir, given=settings.engine_path)
+    private(state / "keys")
+    async with contextlib.AsyncExitStack() as closing:
+        log = open_log(settings.log_path)
+        closing.push_async_callback(log.close)
+        publish = await _publishing(settings, log, closing)
+        store = ActivationState(state / "activation.db")
+        closing.callback(store.close)
+        source = await closing.enter_async_context(policy(Grounds(settings, opa, log, clock, ids)))
+        pool = OpaEnginePool(
+            engine=opa,
+            trust=source.trust,
+            run_directory=settings.engine_run_dir,
+            capacity=settings.max_engines,
+        )
+        closing.push_async_callback(pool.close)
+        callers = closing.enter_context(authenticating(settings, clock))
+        live = LivePolicy(repository=source.repository, builder=source.builder, pool=pool)
+        switch = PolicySwitch(
+            repository=source.repository,
+            builder=source.builder,
+            pool=pool,
+            log=log,
+            store=store,
+            live=live,
+            clock=clock,
+            ids=ids,
+        )
+        couriers = _couriers(settings)
+        proofs = vote_proofs(state / "keys")
+        approvals = ApprovalControl(log.approvals, proofs, ids, tuple(couriers))
+        following = source.follow(switch, live)
+        yield ControlPlane(
+            settings=settings,
+            clock=clock,
+            ids=ids,
+            log=log,
+            publish=publish,
+            rotate=RotateLogKey(log, publish, LogKeyFiles(state / "keys"), clock, ids),
+            live=live,
+            decide=Decide(
+                engines=live,
+                log=log,
+                clock=clock,
+                ids=ids,
+                deadline_seconds=settings.deadline_seconds,
+                read_records=_records,
+                controls=(
+                    *source.controls,
+                    DelegationControl(log),
+                    BudgetControl(log.budgets, ids, settings.reservation_seconds),
+                    approvals,
+                    GrantControl(ids, settings.grant_seconds, settings.report_seconds),
+                ),
+            ),
+            explain=Explain(engines=live, log=log, deadline_seconds=settings.deadline_seconds),
+            export=ExportEvidence(
+                log=log,
+                publish=publish,
+                bundles=source.builder,
+                signer=open_key(state / "keys", EVIDENCE_KEY),
+                clock=clock,
+                ids=ids,
+                pack=pack,
+                tell=Investigate(log, json.loads),
+            ),
+            screen=Screen(live, log, clock, ids, settings.deadline_seconds, controls=(*source.controls, approvals)),
+            policy=following.use_cases,
+            # Replays are composed apart from everything that acts.
+            maturity=partial(
+                ReadMaturity, lambda: live.current().bundle, log.adoption, TreePlaces(source.repository), publish
+            ),
+            agents=ReadAgents(lambda: live.current().bundle, log.agents, clock),
+            approvals=ApprovalUseCases(
+                vote=CastVotes(log, log.approvals, lambda: live.current().bundle.tables, proofs, clock, ids),
+                read=ReadApprovals(log, log.approvals, clock),
+                withdraw=WithdrawApprovals(log, log.approvals, clock, ids),
+                notices=ResendNotices(log, log.approvals, clock, ids),
+            ),
+            expire=ExpireApprovals(log, log.approvals, clock, ids),
+            notices=SendNotices(log, log.approvals, couriers, clock, ids, RandomChance()),
+            grants=granting(log, state, clock, ids),
+            budgets=budget_use_cases(log, clock, ids),
+            retention=retention_of(log, state, live, clock=clock, ids=ids),
+            resume=following.resume,
+            poller=Poller(following.sync, interval_seconds=settings.poll_seconds),
+            reapers=reapers(log, clock, ids),
+            authenticator=callers,
+        )
+
+
+async def _publishing(settings: Settings, log: SqliteEventLog, closing: contextlib.AsyncExitStack) -> PublishCheckpoint:
+    """Return what commits to the log, after holding the log against what it committed to last."""
+    store = SqliteCheckpointStore(settings.checkpoint_path)
+    closing.callback(store.close)
+    earlier, current = earlier_keys(await log.rotations(), verifies_ed25519)
+    signer = LogKeyFiles(private(settings.state_dir / "keys")).current(
+        len(earlier), current.public if current else None
+    )
+    publish = PublishCheckpoint(
+        log=log,
+        sealing=log,
+        store=store,
+        keys=CheckpointKeys(settings.log_origin or origin_of(await log.identity()), signer, earlier),
+        witnesses=[read_witness(text) for text in settings.witnesses],
+        verify=verifies_ed25519,
+    )
+    try:
+        await publish.check()
+    except IntegrityError as error:
+        # The log is sealed now; it can be read, and every plan is refused with this reason.
+        _logger.error("%s", error.diagnostics())  # noqa: TRY400 - no fault of the program
+    return publish
+
+
+def _records(text: str) -> Sequence[Scalar] | None:
+    return json_scalars(text) or yaml_scalars(text) or python_scalars(text)
+
+
+def _couriers(settings: Settings) -> dict[str, WebhookCourier]:
+    endpoints = [read_endpoint(text) for text in settings.webhooks]
+    if len({endpoint.name for endpoint in endpoints}) != len(endpoints):
+        raise InvalidRequestError(
+            "two webhooks have the same name", hint="Give each a name of its own", field="webhooks"
+        )
+    return {endpoint.name: WebhookCourier(endpoint) for endpoint in endpoints}

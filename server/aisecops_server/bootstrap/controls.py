@@ -1,0 +1,69 @@
+"""What follows a decision, composed: grants and budgets, and the ends of those that nobody closed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aisecops_server.adapters.signing.grants import grant_key
+from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
+from aisecops_server.entrypoints.grpc.budget_service import BudgetUseCases
+from aisecops_server.entrypoints.grpc.execution_service import GrantUseCases
+from aisecops_server.ports import Clock, EventLog, Ids
+from aisecops_server.ports.grants import GrantSigner, GrantStore
+from aisecops_server.usecases.adjust_budget import AdjustBudget
+from aisecops_server.usecases.budgets import Settlements
+from aisecops_server.usecases.complete_grant import Complete
+from aisecops_server.usecases.expire_grants import ExpireGrants
+from aisecops_server.usecases.expire_reservations import ExpireReservations
+from aisecops_server.usecases.issue_grants import HandOut
+from aisecops_server.usecases.raise_incident import RaiseIncident
+from aisecops_server.usecases.reaper import Reaper
+from aisecops_server.usecases.redeem_grant import Redeem
+from aisecops_server.usecases.release_reservation import ReleaseReservation
+from aisecops_server.usecases.report_execution import ReportExecution
+from aisecops_server.usecases.revoke_grants import Revoke
+
+_REAP_SECONDS = 5.0
+
+
+def grant_use_cases(
+    store: GrantStore, signer: GrantSigner, log: EventLog, *, settlements: Settlements, clock: Clock, ids: Ids
+) -> GrantUseCases:
+    """Return what gives grants out, uses them up and follows what came of them."""
+    incidents = RaiseIncident(log, clock, ids)
+    return GrantUseCases(
+        hand_out=HandOut(signer, store, clock),
+        redeem=Redeem(signer, log, clock, ids, incidents),
+        complete=Complete(store, log, clock, ids, incidents, settlements),
+        report=ReportExecution(store, log, clock, ids, incidents),
+        revoke=Revoke(store, log, clock, ids),
+        key_set=signer.key_set,
+        store=store,
+    )
+
+
+def granting(log: SqliteEventLog, state: Path, clock: Clock, ids: Ids) -> GrantUseCases:
+    """Return the use cases of grants, signed with the key that ``state`` keeps."""
+    settlements = Settlements(log.budgets, ids)
+    return grant_use_cases(log.grants, grant_key(state / "keys"), log, settlements=settlements, clock=clock, ids=ids)
+
+
+def budget_use_cases(log: SqliteEventLog, clock: Clock, ids: Ids) -> BudgetUseCases:
+    """Return the use cases of the ledger."""
+    return BudgetUseCases(
+        ledger=log.budgets,
+        clock=clock,
+        adjust=AdjustBudget(log.budgets, log, clock, ids),
+        release=ReleaseReservation(log.budgets, log, clock, ids),
+    )
+
+
+def reapers(log: SqliteEventLog, clock: Clock, ids: Ids) -> tuple[Reaper, ...]:
+    """Return what ends grants nobody reported on, and reservations nobody settled, once their time is over."""
+    settlements = Settlements(log.budgets, ids)
+    close = ExpireGrants(log.grants, log, clock, ids, settlements)
+    charge = ExpireReservations(log.budgets, log, clock, settlements)
+    return (
+        Reaper(close, what="grants", interval_seconds=_REAP_SECONDS),
+        Reaper(charge, what="reservations", interval_seconds=_REAP_SECONDS),
+    )
