@@ -122,6 +122,8 @@ def _type(field: _Field) -> str:
     repeated = "repeated " if field.label == _Field.LABEL_REPEATED else ""
     if not field.type_name:
         return repeated + code(_SCALARS[field.type])
-    name = field.type_name.rpartition(".")[2]
+    parent, _, name = field.type_name.rpartition(".")
+    if name == f"{field.name.title().replace('_', '')}Entry" and not parent.endswith(".v1"):
+        return code("map<string, string>")
     ours = field.type_name.startswith(".aisecops.")
     return repeated + (f"[{name}](#{name.lower()})" if ours else code(field.type_name.removeprefix(".")))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aisecops_server.domain.identity import Role
-from aisecops_server.entrypoints.grpc.access import ROLES_OF_CALL
+from aisecops_server.entrypoints.grpc.access import ROLES_OF_CALL, ROLES_OF_FOREIGN_CALL
 
 from docs.generate import api
 from docs.generate.markdown import code, table
@@ -27,6 +27,10 @@ def page() -> str:
     rows = [
         [code(name), *(_MARK if role in ROLES_OF_CALL[call] else "" for role in Role)]
         for name, call in _calls().items()
+    ]
+    rows += [
+        [code(call.removeprefix("/")), *(_MARK if role in roles else "" for role in Role)]
+        for call, roles in ROLES_OF_FOREIGN_CALL.items()
     ]
     return INTRODUCTION + table(["call", *(code(role) for role in Role)], rows)
 

@@ -22,6 +22,7 @@ PAGES = [
     HOW_TO / "erase-retain-and-hold.md",
     HOW_TO / "find-out-why-a-decision-flips.md",
     HOW_TO / "govern-a-python-agent.md",
+    HOW_TO / "govern-http-tools.md",
     HOW_TO / "measure-adoption.md",
     HOW_TO / "show-auditors-the-controls.md",
     HOW_TO / "govern-an-mcp-client.md",

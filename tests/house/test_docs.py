@@ -125,7 +125,8 @@ def test_every_decision_page_has_its_parts_and_stands_in_the_index() -> None:
     assert [path for path in decisions if any(part not in tree.text(path) for part in parts)] == []
     assert [path for path in decisions if PurePosixPath(path).name not in index] == []
     numbers = [int(PurePosixPath(path).name[:4]) for path in decisions]
-    assert numbers == list(range(1, len(numbers) + 1))
+    # Numbers are taken when a decision is begun, so one that is under way leaves a gap.
+    assert numbers == sorted(set(numbers))
 
 
 def test_every_threat_that_is_covered_names_a_test_that_exists() -> None:

@@ -18,6 +18,7 @@ from aisecops_server.domain.compiled_approvals import approvals, people, person_
 from aisecops_server.domain.compiled_budgets import agent_bounds, costs, limits, tool_bounds
 from aisecops_server.domain.compiled_grants import narrowed_grant
 from aisecops_server.domain.edge_tables import Edges, edges, lease
+from aisecops_server.domain.http_routes import Routes
 from aisecops_server.domain.maturity_table import MaturityTable
 from aisecops_server.domain.policy_tables import (
     OPTIONAL_TABLES,
@@ -73,6 +74,7 @@ def compile_tables(files: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         edges=_parse(Edges, "edges", files),
         maturity=_parse(MaturityTable, "maturity", files) if "maturity" in files else None,
         retention=_parse(RetentionTable, "retention", files),
+        routes=_parse(Routes, "routes", files),
     )
     require_known_names(tables)
     return {
@@ -96,6 +98,7 @@ def compile_tables(files: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         "lease": _lease(tables.edges),
         "maturity": tables.maturity.compiled() if tables.maturity else {},
         "retention": tables.retention.model_dump(mode="json"),
+        "routes": tables.routes.compiled(),
     }
 
 

@@ -20,6 +20,7 @@ class Role(StrEnum):
     AUDITOR = "auditor"
     TOOL = "tool"
     EDGE = "edge"
+    GATEWAY = "gateway"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from aisecops_server.domain.approval_tables import ApprovalsTable, PersonEntry
 from aisecops_server.domain.budget_tables import BudgetsTable, CostsTable
 from aisecops_server.domain.edge_tables import Edges
 from aisecops_server.domain.grant_tables import GrantEntry
+from aisecops_server.domain.http_routes import Routes
 from aisecops_server.domain.maturity_table import MaturityTable
 from aisecops_server.domain.retention_table import RetentionTable
 from aisecops_server.domain.screen_table import ScreenTable
@@ -192,11 +193,12 @@ class PolicyTables(Entry):
     edges: Edges = Edges()
     maturity: MaturityTable | None = None
     retention: RetentionTable = RetentionTable()
+    routes: Routes = Routes()
 
 
 TABLE_NAMES = tuple(PolicyTables.model_fields)
 # A repository may be without these; what they would say is then the most cautious that they can say.
-OPTIONAL_TABLES = ("screen", "edges", "maturity", "retention")
+OPTIONAL_TABLES = ("screen", "edges", "maturity", "retention", "routes")
 
 
 def _require_every(literal: object, given: Iterable[object]) -> None:

@@ -44,6 +44,8 @@ def _require_agents(tables: PolicyTables) -> None:
     _require_known("screen", "agents", tables.screen.agents, tables.agents.root)
     _require_known("retention", "agents", tables.retention.agents, tables.agents.root)
     _require_known("retention", "tools", tables.retention.tools, tables.tools.root)
+    for name, route in tables.routes.root.items():
+        _require_known("routes", f"{name}.tool", [route.tool], tables.tools.root)
 
 
 def _require_limits(tables: PolicyTables) -> None:

@@ -22,6 +22,7 @@ _ERASERS = frozenset({Role.SECURITY})
 _HOLDERS = frozenset({Role.SECURITY, Role.SECOPS})
 _REPLAYERS = frozenset({Role.SECURITY, Role.PLATFORM, Role.AUDITOR, Role.APP})
 _EDGES = frozenset({Role.EDGE})
+_GATEWAYS = frozenset({Role.GATEWAY})
 # Who runs the control plane or writes agents does not also agree to what they do.
 _VOTERS = frozenset({Role.SECOPS, Role.SECURITY})
 
@@ -102,6 +103,9 @@ ROLES_OF_CALL: Mapping[str, frozenset[Role]] = {
     "/aisecops.v1.EdgeService/Reconcile": _EDGES,
     "/aisecops.v1.EdgeService/ListEdges": _READERS,
 }
+# Of an API that is not ours, so it stands in none of our protos.
+CHECK = "/envoy.service.auth.v3.Authorization/Check"
+ROLES_OF_FOREIGN_CALL: Mapping[str, frozenset[Role]] = {CHECK: _GATEWAYS}
 
 
 def require(principal: Principal, call: str) -> None:
@@ -110,7 +114,7 @@ def require(principal: Principal, call: str) -> None:
     Raises:
         NotPermittedError: none of its roles includes the call.
     """
-    allowed = ROLES_OF_CALL.get(call, frozenset())
+    allowed = ROLES_OF_CALL.get(call) or ROLES_OF_FOREIGN_CALL.get(call, frozenset())
     if principal.roles.isdisjoint(allowed):
         needs = ", ".join(sorted(role.value for role in allowed)) or "nobody"
         raise NotPermittedError(

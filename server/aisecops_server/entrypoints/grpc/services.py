@@ -29,6 +29,7 @@ from aisecops.v1 import (
 )
 
 from aisecops_server.domain.refusal import Refusal
+from aisecops_server.entrypoints.grpc.access import CHECK
 from aisecops_server.entrypoints.grpc.admission import Admission
 from aisecops_server.entrypoints.grpc.agent_service import AgentService
 from aisecops_server.entrypoints.grpc.approval_service import ApprovalService, ApprovalUseCases, wait_room
@@ -42,6 +43,7 @@ from aisecops_server.entrypoints.grpc.edge_service import EdgeService, EdgeUseCa
 from aisecops_server.entrypoints.grpc.evidence_service import EvidenceService
 from aisecops_server.entrypoints.grpc.execution_service import ExecutionService, GrantUseCases
 from aisecops_server.entrypoints.grpc.export_service import ExportService
+from aisecops_server.entrypoints.grpc.ext_authz_service import METHOD, SERVICE, ExtAuthzService
 from aisecops_server.entrypoints.grpc.health_service import HealthService, Readiness
 from aisecops_server.entrypoints.grpc.investigation_service import InvestigationService
 from aisecops_server.entrypoints.grpc.methods import Gate, Patience
@@ -50,6 +52,7 @@ from aisecops_server.entrypoints.grpc.retention_service import RetentionService,
 from aisecops_server.entrypoints.grpc.screen_service import ScreenService
 from aisecops_server.entrypoints.grpc.transparency_service import TransparencyService
 from aisecops_server.ports import Authenticator, EventLog, Ids
+from aisecops_server.usecases.check_http import CheckHttp
 from aisecops_server.usecases.checkpoint import PublishCheckpoint
 from aisecops_server.usecases.decide import Decide
 from aisecops_server.usecases.explain import Explain
@@ -163,6 +166,7 @@ def handlers(served: Served, gate: Gate) -> tuple[grpc.GenericRpcHandler, ...]:
         grpc.method_handlers_generic_handler(_EXPORT, _export_methods(served, gate)),
         grpc.method_handlers_generic_handler(_RETENTION, _retention_methods(served, gate)),
         *(grpc.method_handlers_generic_handler(name, methods) for name, methods in _central(served, gate)),
+        grpc.method_handlers_generic_handler(SERVICE, _ext_authz_methods(served, gate)),
         health.handler(),
     )
 
@@ -198,6 +202,12 @@ def _decision_methods(served: Served, gate: Gate) -> Methods:
         "DryRun": gate.unary(f"{place}/DryRun", service.dry_run, Patience.WORK),
         "Explain": gate.unary(f"{place}/Explain", service.explain_one, Patience.WORK),
     }
+
+
+def _ext_authz_methods(served: Served, gate: Gate) -> Methods:
+    check = CheckHttp(served.decide, served.grants.hand_out, served.grants.redeem, served.ids)
+    service = ExtAuthzService(check, Admission(served.max_in_flight), gate)
+    return {METHOD: gate.unary(CHECK, service.check, Patience.DECISION)}
 
 
 def _bundle_methods(served: Served, gate: Gate) -> Methods:
