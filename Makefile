@@ -29,6 +29,10 @@ test: setup engine browser ## set everything up, then run lint, types and all te
 	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/pytest -n $(JOBS) --dist loadfile \
 	  --randomly-seed=$(SEED)
 
+.PHONY: test-polyglot
+test-polyglot: setup engine ## the example agents of all languages, also those that take minutes to build
+	AISECOPS_POLYGLOT=1 AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/pytest -rs tests/e2e/test_polyglot.py
+
 .PHONY: browser
 browser: ## a browser for the tests of the UI, where the package manager can install one; elsewhere those tests are skipped
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \

@@ -7,7 +7,9 @@ import re
 
 from tests.house import tree
 
-PYTHON = tree.under(f"{tree.SERVER}/", "clients/", suffix=".py")
+# An example is a whole program, with nobody above it who would hand it a clock.
+EXAMPLES = set(tree.under("clients/examples/"))
+PYTHON = [path for path in tree.under(f"{tree.SERVER}/", "clients/", suffix=".py") if path not in EXAMPLES]
 INSIDE = tree.under(f"{tree.SERVER}/domain/", f"{tree.SERVER}/ports/", f"{tree.SERVER}/usecases/", suffix=".py")
 TESTS = tree.under("tests/", suffix=".py")
 
