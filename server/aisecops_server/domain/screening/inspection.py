@@ -19,7 +19,7 @@ from aisecops_server.domain.screening.letters import SQUEEZED, VISIBLE, WORDS, i
 from aisecops_server.domain.screening.personal_data import PersonalDataScan
 from aisecops_server.domain.screening.phrases import MARKUP, SPOKEN, PhraseScan
 from aisecops_server.domain.screening.quotation import Surroundings
-from aisecops_server.domain.screening.reading import Backwards, Given, Reading, Rotated, Spelled
+from aisecops_server.domain.screening.reading import Backwards, Given, Reading, Rotated, Spelled, in_codes
 from aisecops_server.domain.screening.redaction import Redaction, combined, mask, redacted
 from aisecops_server.domain.screening.themes import THEMES, ThemeScan, is_disguised
 
@@ -55,7 +55,7 @@ def inspect(text: str) -> Inspection:
 
 
 def _all(text: str) -> Iterator[Detection]:
-    shown = _shown(Given(text))
+    shown = _shown(Given(text, in_codes(text)))
     yield from (Detection(start, end, detector) for detector, start, end in hidden_characters(text))
     yield from _in_reading(text, shown)
     for hidden in decoded(shown, text):

@@ -12,8 +12,9 @@ Characters are folded one by one, so that every character of a reading has one o
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable
-from itertools import accumulate
+from collections.abc import Callable, Sequence
+
+from aisecops_server.domain.screening.letter_codes import origins
 
 # Letters that are drawn like, or nearly like, the Latin letter before them. What Unicode itself calls compatible
 # (full width, mathematical, circled) is folded before, and accents are dropped, so only real look-alikes stand here.
@@ -57,6 +58,7 @@ _MOST_REMEMBERED = 16_384
 # One character may unfold to whole words; a reader takes no more of them in than this.
 _MOST_LETTERS = 4
 _LAST_PLAIN = "\x7f"
+_ASCII = "".join(map(chr, range(128)))
 _FEW = 24
 
 
@@ -68,6 +70,7 @@ class Alphabet(dict[int, str | None]):
         self._keeps_plain = keeps_plain
         self._lengths = _Lengths(self)
         super().__init__(self._ascii())
+        self._plain_reads = [read or "" for read in self._ascii().values()]
 
     def __missing__(self, code: int) -> str:
         """Return how a character reads that was not met before."""
@@ -76,6 +79,11 @@ class Alphabet(dict[int, str | None]):
             self.update(self._ascii())
         self[code] = read = self._read_one(chr(code))
         return read
+
+    def reads(self, letters: str) -> list[str]:
+        """Return how each of some letters reads."""
+        known = self._plain_reads if letters.startswith(_ASCII) else []
+        return [*known, *[read or "" for read in map(self.__getitem__, map(ord, letters[len(known) :]))]]
 
     def read(self, text: str) -> str:
         """Return how ``text`` reads.
@@ -92,9 +100,12 @@ class Alphabet(dict[int, str | None]):
                 text = text.replace(character, self[ord(character)] or "")
         return text if self._keeps_plain else text.translate(self)
 
-    def ends(self, text: str) -> list[int]:
-        """Return for each character of ``text`` where what it reads as ends."""
-        return list(accumulate(text.translate(self._lengths).encode("latin-1")))
+    def origins(self, text: str, read: str) -> Sequence[int]:
+        """Return for each letter of ``read``, which ``text`` reads as, the place of the character it came from."""
+        if len(read) == len(text) and text.isascii():
+            # A plain character reads as one or as none.
+            return range(len(text))
+        return origins(text.translate(self._lengths).encode("latin-1"))
 
     def _ascii(self) -> dict[int, str | None]:
         # Of two ways to say that nothing is left of a character, this one has a fast road in ``translate``.

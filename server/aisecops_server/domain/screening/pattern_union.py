@@ -11,27 +11,54 @@ from collections.abc import Iterator, Sequence
 import re2
 
 _MEMORY_BYTES = 64 << 20
+# So few are sooner looked for one by one.
+_FEW = 2
 
 
 class PatternUnion:
     """Patterns by their number."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
-        self._any = re2.compile("|".join(f"(?:{pattern})" for pattern in patterns), _options())
+        # As bytes, so that a text is encoded once for all of them.
+        encoded = [pattern.encode() for pattern in patterns]
+        self._any = re2.compile(b"|".join(b"(?:%b)" % pattern for pattern in encoded), _options())
         self._which = re2.Set.SearchSet(_options())
-        for pattern in patterns:
+        for pattern in encoded:
             self._which.Add(pattern)
         self._which.Compile()
-        self._each = [re2.compile(pattern, _options()) for pattern in patterns]
+        self._each = [re2.compile(pattern, _options()) for pattern in encoded]
 
     def find(self, text: str) -> Iterator[tuple[int, int, int]]:
         """Yield (number, start, end) of every match of every pattern, by pattern."""
-        if not self._any.search(text):
-            return
+        data = text.encode()
+        is_plain = len(data) == len(text)
+        numbers, begin = self._candidates(data)
+        for number in numbers:
+            spans = (match.span() for match in self._each[number].finditer(data, begin))
+            yield from ((number, *span) for span in (spans if is_plain else _in_characters(data, spans)))
+
+    def _candidates(self, data: bytes) -> tuple[Sequence[int], int]:
+        """Return which patterns may match, and where the first match begins at the earliest."""
+        every = range(len(self._each))
+        if len(every) <= _FEW:
+            return every, 0
+        first = self._any.search(data)
+        if not first:
+            return (), 0
         # A set that runs out of memory names none, where there is one: then each has to be looked for.
-        for number in sorted(self._which.Match(text) or range(len(self._each))):
-            for match in self._each[number].finditer(text):
-                yield number, *match.span()
+        return sorted(self._which.Match(data) or every), first.start()
+
+
+def _in_characters(data: bytes, spans: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield spans of encoded text, in order, as spans of the text."""
+    at = characters = 0
+    for span in spans:
+        told = []
+        for byte in span:
+            characters += len(data[at:byte].decode())
+            at = byte
+            told.append(characters)
+        yield told[0], told[1]
 
 
 def _options() -> re2.Options:

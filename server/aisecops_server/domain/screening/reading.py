@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from aisecops_server.domain.screening.detection import Disguise
+from aisecops_server.domain.screening.letter_codes import LetterCodes, letter_codes
 from aisecops_server.domain.screening.letters import Alphabet
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -27,6 +28,11 @@ class Reading(Protocol):
         """Return what had to be undone for it."""
         ...
 
+    @property
+    def codes(self) -> LetterCodes | None:
+        """Return the text in codes, unless it is plain or has too many different characters for them."""
+        ...
+
     def origin(self, start: int, end: int) -> tuple[int, int]:
         """Return the characters of the given text that ``[start, end)`` of the reading, not empty, came from."""
         ...
@@ -37,6 +43,7 @@ class Given:
     """The text as it was given."""
 
     text: str
+    codes: LetterCodes | None
     disguise: Disguise = Disguise.NONE
 
     def origin(self, start: int, end: int) -> tuple[int, int]:
@@ -51,11 +58,16 @@ class Spelled:
     of: Reading
     alphabet: Alphabet
     text: str = field(init=False)
-    _ends: list[int] = field(init=False, default_factory=list)
+    codes: LetterCodes | None = field(init=False, default=None)
+    _reads: Sequence[str] = field(init=False, default=())
+    _origins: Sequence[int] = field(init=False, default=())
 
     def __post_init__(self) -> None:
         """Read."""
-        self.text = self.alphabet.read(self.of.text)
+        if self.of.codes:
+            self._reads = self.alphabet.reads(self.of.codes.letters)
+            self.codes = self.of.codes.read(self._reads)
+        self.text = self.codes.text if self.codes else self.alphabet.read(self.of.text)
 
     @property
     def disguise(self) -> Disguise:
@@ -68,9 +80,10 @@ class Spelled:
 
     def below(self, start: int, end: int) -> tuple[int, int]:
         """Return where the letters stand in the reading below."""
-        if not self._ends:
-            self._ends = self.alphabet.ends(self.of.text)
-        return bisect_right(self._ends, start), bisect_right(self._ends, end - 1) + 1
+        if not self._origins:
+            codes = self.of.codes
+            self._origins = codes.origins(self._reads) if codes else self.alphabet.origins(self.of.text, self.text)
+        return self._origins[start], self._origins[end - 1] + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +92,7 @@ class Backwards:
 
     of: Reading
     disguise: Disguise = Disguise.LETTERS
+    codes: None = None
 
     @property
     def text(self) -> str:
@@ -97,15 +111,21 @@ class Rotated:
 
     of: Reading
     disguise: Disguise = Disguise.LETTERS
+    codes: None = None
 
     @property
     def text(self) -> str:
         """Return the text of the reading."""
-        return self.of.text.translate(_ROTATED)
+        return self.of.codes.turned(_ROTATED).text if self.of.codes else self.of.text.translate(_ROTATED)
 
     def origin(self, start: int, end: int) -> tuple[int, int]:
         """Return the same place."""
         return self.of.origin(start, end)
+
+
+def in_codes(text: str) -> LetterCodes | None:
+    """Return a text in codes, where these are faster than the text itself."""
+    return None if text.isascii() else letter_codes(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +144,7 @@ class Decoded:
     def __init__(self, pieces: Sequence[Piece], disguise: Disguise) -> None:
         self.text = "".join(piece.text for piece in pieces)
         self.disguise = disguise
+        self.codes = in_codes(self.text)
         self._pieces = pieces
         self._starts: list[int] = []
         at = 0

@@ -153,8 +153,10 @@ def _part(draft: PartDraft, direction: TextDirection, field: str) -> TextPart:
         raise _refusal(f"{field}.part_id", "not an identifier: 1 to 64 of [A-Za-z0-9_.:-]")
     if draft.tool and not is_tool(draft.tool):
         raise _refusal(f"{field}.tool", "not a qualified tool name `server/tool`")
-    if not draft.text.isascii() and any("\ud800" <= character <= "\udfff" for character in set(draft.text)):
-        raise _refusal(f"{field}.text", "a lone surrogate is not a character")
+    try:
+        draft.text.encode()
+    except UnicodeEncodeError as error:
+        raise _refusal(f"{field}.text", "a lone surrogate is not a character") from error
     return TextPart(draft.id, draft.text, draft.kind or _USUAL_KIND[direction], draft.tool, draft.declared_trust)
 
 

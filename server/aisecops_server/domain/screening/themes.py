@@ -11,6 +11,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import repeat
+from typing import NamedTuple
 
 import ahocorasick
 
@@ -312,8 +314,7 @@ THEMES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """A stem in squeezed text. ``joints``: how many places between words it has when it is written plainly."""
 
     start: int
@@ -334,6 +335,18 @@ class FoundTheme:
         return min(hit.start for hit in self.hits), max(hit.end for hit in self.hits)
 
 
+class _Stem(NamedTuple):
+    """A stem in squeezed letters.
+
+    ``meant``: the themes, by number, and the roles that it stands for; ``bits``: the same as one number.
+    """
+
+    bits: int
+    length: int
+    joints: int
+    meant: tuple[tuple[int, int], ...]
+
+
 class ThemeScan:
     """Finds themes in squeezed text, in one pass over it."""
 
@@ -344,41 +357,58 @@ class ThemeScan:
             for role, stems in enumerate(theme.roles):
                 for stem in stems.split():
                     places.setdefault(SQUEEZED.read(stem), (stem.count(JOINT), []))[1].append((number, role))
+        roles = [(number, role) for number, theme in enumerate(themes) for role in range(len(theme.roles))]
+        bit = {place: 1 << at for at, place in enumerate(roles)}
+        self._whole = [sum(bit[place] for place in roles if place[0] == number) for number in range(len(themes))]
         self._automaton = ahocorasick.Automaton()
         for letters, (joints, meant) in places.items():
-            self._automaton.add_word(letters, (len(letters), joints, tuple(meant)))
+            bits = sum(bit[place] for place in set(meant))
+            self._automaton.add_word(letters, _Stem(bits, len(letters), joints, tuple(meant)))
         self._automaton.make_automaton()
 
     def find(self, squeezed: str) -> Iterator[FoundTheme]:
-        """Yield each theme where its stems stand closest together, one after the other."""
+        """Yield each theme where its stems stand closest together, one after the other.
+
+        Most texts have words of many themes and all roles of none, so it is seen first which themes are whole.
+        """
+        stems = list(self._automaton.iter(squeezed))
+        seen = 0
+        for stem in {stem for _, stem in stems}:
+            seen |= stem.bits
+        there = {number for number, whole in enumerate(self._whole) if seen & whole == whole}
+        if not there:
+            return
         hits: dict[int, dict[int, list[Hit]]] = {}
-        for last, (length, joints, meant) in self._automaton.iter(squeezed):
-            for number, role in meant:
-                hit = Hit(last + 1 - length, last + 1, joints)
-                hits.setdefault(number, {}).setdefault(role, []).append(hit)
+        for last, stem in stems:
+            hit = None
+            for number, role in stem.meant:
+                if number in there:
+                    hit = hit or Hit(last + 1 - stem.length, last + 1, stem.joints)
+                    hits.setdefault(number, {}).setdefault(role, []).append(hit)
         for number, by_role in hits.items():
             theme = self._themes[number]
-            if len(by_role) == len(theme.roles):
-                yield from (FoundTheme(theme, found) for found in _together(by_role.values()))
+            yield from (FoundTheme(theme, found) for found in _together(by_role.values()))
 
 
 def _together(by_role: Collection[list[Hit]]) -> Iterator[tuple[Hit, ...]]:
     """Yield one hit of each role wherever all stand within a stretch, going by the role that occurs least."""
     first, *others = sorted(by_role, key=len)
+    starts = [[hit.start for hit in hits] for hits in others]
     end_of_last = 0
     for hit in first:
         if hit.start < end_of_last:
             continue
-        found = (hit, *(_nearest(hits, hit.start) for hits in others))
-        start, end = min(one.start for one in found), max(one.end for one in found)
+        found = (hit, *map(_nearest, others, starts, repeat(hit.start)))
+        start, end = min(found).start, max(one.end for one in found)
         if end - start <= _STRETCH:
             yield found
             end_of_last = end
 
 
-def _nearest(hits: list[Hit], start: int) -> Hit:
-    at = bisect_left(hits, start, key=lambda hit: hit.start)
-    return min(hits[max(0, at - 1) : at + 1], key=lambda hit: abs(hit.start - start))
+def _nearest(hits: list[Hit], starts: list[int], start: int) -> Hit:
+    at = bisect_left(starts, start)
+    is_before = at == len(hits) or (at > 0 and start - starts[at - 1] <= starts[at] - start)
+    return hits[at - 1 if is_before else at]
 
 
 def is_disguised(found: FoundTheme, seen: Spelled) -> bool:
@@ -386,8 +416,7 @@ def is_disguised(found: FoundTheme, seen: Spelled) -> bool:
 
     Words may join into a stem by chance, as in "the lab overview"; two such chances at once are none.
     """
-    marks = [_marks(hit, seen) for hit in found.hits]
-    return sum(marks) >= _FEWEST_MARKS
+    return sum(_marks(hit, seen) for hit in found.hits) >= _FEWEST_MARKS
 
 
 def _marks(hit: Hit, seen: Spelled) -> int:
