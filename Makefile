@@ -47,7 +47,7 @@ lint: setup ## style, format and types
 	$(BIN)/mypy
 
 .PHONY: setup
-setup: $(VENV)/.dev ## the environment: locked, hashed requirements and this tree, editable
+setup: $(VENV)/.dev $(VENV)/.protoc ## the environment: locked, hashed requirements and this tree, editable
 
 .PHONY: engine
 engine: $(VENV)/.server ## the pinned policy engine (OPA)
@@ -64,7 +64,7 @@ schemas: setup engine ## regenerate what policy is checked with: the document's 
 .PHONY: proto
 proto: setup ## regenerate proto/gen from proto/aisecops
 	$(BIN)/buf format --write proto
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iproto --python_out=proto/gen \
+	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(VENV)/protoc" $(BIN)/python -m grpc_tools.protoc -Iproto --python_out=proto/gen \
 	  --grpc_python_out=proto/gen --mypy_out=quiet:proto/gen --mypy_grpc_out=quiet:proto/gen $(PROTOS)
 
 .PHONY: bench
@@ -83,6 +83,8 @@ lock: setup ## resolve the requirements anew; with UPGRADE=1 to their newest ver
 	$(LOCK) $(if $(UPGRADE),--upgrade) --extra server --extra ui --extra mcp --output-file requirements/server.lock
 	$(LOCK) $(if $(UPGRADE),--upgrade) --extra server --extra ui --extra mcp --extra dev --constraint requirements/server.lock \
 	  --output-file requirements/dev.lock
+	$(BIN)/uv pip compile requirements/protoc.in --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --no-header --quiet --output-file requirements/protoc.lock
 
 .PHONY: clean
 clean: ## remove the environment and everything made here; the engine's cache stays
@@ -105,4 +107,10 @@ $(VENV)/.server: requirements/server.lock pyproject.toml | $(BIN)/pip
 $(VENV)/.dev: requirements/dev.lock $(VENV)/.server | $(BIN)/pip
 	@echo "Installing the locked tools that check it"
 	@$(INSTALL) requirements/dev.lock
+	@touch $@
+
+# A generator of its own age, beside the newer one of the environment.
+$(VENV)/.protoc: requirements/protoc.lock | $(BIN)/pip
+	@rm -rf $(VENV)/protoc
+	@$(BIN)/pip install --quiet --require-hashes --no-deps --target $(VENV)/protoc --requirement requirements/protoc.lock
 	@touch $@

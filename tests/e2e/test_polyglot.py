@@ -12,6 +12,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +26,11 @@ from aisecops_server.domain.identity import Role
 
 from tests.integration.api.real import AGENT, settings_in
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "clients/examples"
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "clients/examples"
 EXPECTED = (EXAMPLES / "expected.txt").read_text()
 PERSON = "gita.rao@corp.example"
+BASE = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
 BIN = Path(sys.executable).parent
 # What a build says when the registry is not there, and nothing is wrong with the program.
 OFFLINE = (
@@ -105,33 +109,78 @@ async def answers(person: AsyncClient, finished: asyncio.Event) -> None:
         await asyncio.sleep(0.05)
 
 
+async def printed(command: Sequence[object], folder: Path, root: Path, environment: Mapping[str, str]) -> str:
+    """Return what a program prints that is told of a control plane, while a person votes there."""
+    settings = settings_in(root).model_copy(update={"listen_address": "127.0.0.1:0"})
+    async with serving(settings) as (_, server):
+        signs = issuer(settings)
+        (root / "token").write_text(signs.mint(AGENT, (Role.AGENT,)) + "\n")
+        given = (f"127.0.0.1:{server.ports[0]}", root / "token", EXAMPLES / "scenarios.json")
+        async with AsyncClient.connect(f"unix:{server.socket}", signs.mint(PERSON, (Role.SECOPS,))) as person:
+            person.timeout_seconds = 60.0
+            finished = asyncio.Event()
+            voting = asyncio.create_task(answers(person, finished))
+            process = await asyncio.create_subprocess_exec(
+                *map(str, (*command, *given)),
+                cwd=folder,
+                env={**os.environ, **environment},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            async with asyncio.timeout(120):
+                out, said = await process.communicate()
+            finished.set()
+            await voting
+    assert process.returncode == 0, said.decode()
+    return out.decode()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.asyncio
 @pytest.mark.parametrize("language", LANGUAGES, ids=lambda language: language.name)
 async def test_an_agent_of_another_language_does_what_every_agent_does(language: Language, tmp_path: Path) -> None:
     folder = await asyncio.to_thread(built, language)
-    settings = settings_in(tmp_path).model_copy(update={"listen_address": "127.0.0.1:0"})
-    async with serving(settings) as (_, server):
-        signs = issuer(settings)
-        (tmp_path / "token").write_text(signs.mint(AGENT, (Role.AGENT,)) + "\n")
-        command = [*language.run, f"127.0.0.1:{server.ports[0]}", tmp_path / "token", EXAMPLES / "scenarios.json"]
-        async with AsyncClient.connect(f"unix:{server.socket}", signs.mint(PERSON, (Role.SECOPS,))) as person:
-            person.timeout_seconds = 60.0
-            finished = asyncio.Event()
-            voting = asyncio.create_task(answers(person, finished))
-            process = await asyncio.create_subprocess_exec(
-                *command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-            )
-            async with asyncio.timeout(120):
-                printed, said = await process.communicate()
-            finished.set()
-            await voting
-        assert (process.returncode, printed.decode()) == (0, EXPECTED), said.decode()
+    assert await printed(language.run, folder, tmp_path, {}) == EXPECTED
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.asyncio
+@pytest.mark.parametrize("protobuf", ["5.29", "6.33", "7"])
+async def test_stubs_and_client_work_on_old_and_new_protobuf_runtimes(protobuf: str, tmp_path: Path) -> None:
+    home, python = tmp_path / "venv", tmp_path / "venv/bin/python"
+    for command in (
+        ("uv", "venv", "--quiet", "--python", sys.executable, home),
+        ("uv", "pip", "install", "--quiet", "--python", python, f"protobuf=={protobuf}.*", *BASE),
+    ):
+        done = await asyncio.to_thread(
+            subprocess.run, [BIN / command[0], *command[1:]], capture_output=True, text=True, check=False
+        )
+        if done.returncode and any(word in done.stderr for word in OFFLINE):
+            pytest.skip(f"protobuf {protobuf} cannot be fetched here")
+        assert done.returncode == 0, done.stderr
+    environment = {"PYTHONPATH": f"{ROOT / 'proto/gen'}{os.pathsep}{ROOT / 'clients'}"}
+    everything = (
+        "import importlib, pkgutil, aisecops_client, google.protobuf;from aisecops import v1;"
+        "[importlib.import_module(f'aisecops.v1.{found.name}') for found in pkgutil.iter_modules(v1.__path__)];"
+        "print(google.protobuf.__version__)"
+    )
+    imported = await asyncio.to_thread(
+        subprocess.run,
+        [python, "-W", "error", "-c", everything],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert imported.returncode == 0, imported.stderr
+    assert imported.stdout.startswith(f"{protobuf}.")
+    assert await printed([python, "copilot.py"], EXAMPLES / "python", tmp_path, environment) == EXPECTED
 
 
 def test_the_page_tells_how_each_is_built_and_run() -> None:
-    page = (EXAMPLES.parents[1] / "docs/how-to/call-it-from-another-language.md").read_text()
+    page = (ROOT / "docs/how-to/call-it-from-another-language.md").read_text()
     for language in LANGUAGES:
         commands = [*language.build, tuple(word.replace(sys.executable, "python") for word in language.run)]
         assert [" ".join(command) for command in commands if f"`{' '.join(command)}`" not in page] == []

@@ -28,7 +28,11 @@ def test_the_generated_code_is_what_the_protos_say(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "grpc_tools.protoc", "-Iproto", *outputs, *stubs, *(f"proto/{name}" for name in protos)],
         cwd=tree.ROOT,
-        env={**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"},
+        env={
+            **os.environ,
+            "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "PYTHONPATH": str(Path(sys.prefix) / "protoc"),
+        },
         check=True,
     )
     made = {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*.py*")}

@@ -5,7 +5,7 @@ import warnings
 
 from aisecops.v1 import agent_service_pb2 as aisecops_dot_v1_dot_agent__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.71.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in aisecops/v1/agent_service_pb2_grpc.py depends on'
+        + f' but the generated code in aisecops/v1/agent_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class AgentServiceStub:
+class AgentServiceStub(object):
     """AgentService says which agents there are. They are registered in the policy repository, and nowhere else.
     """
 
@@ -57,7 +57,7 @@ class AgentServiceStub:
                 _registered_method=True)
 
 
-class AgentServiceServicer:
+class AgentServiceServicer(object):
     """AgentService says which agents there are. They are registered in the policy repository, and nowhere else.
     """
 
@@ -120,7 +120,7 @@ def add_AgentServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class AgentService:
+class AgentService(object):
     """AgentService says which agents there are. They are registered in the policy repository, and nowhere else.
     """
 

@@ -5,7 +5,7 @@ import warnings
 
 from aisecops.v1 import budget_service_pb2 as aisecops_dot_v1_dot_budget__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.71.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in aisecops/v1/budget_service_pb2_grpc.py depends on'
+        + f' but the generated code in aisecops/v1/budget_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class BudgetServiceStub:
+class BudgetServiceStub(object):
     """BudgetService reads and corrects the books. Agents and applications read their own budgets only.
     """
 
@@ -62,7 +62,7 @@ class BudgetServiceStub:
                 _registered_method=True)
 
 
-class BudgetServiceServicer:
+class BudgetServiceServicer(object):
     """BudgetService reads and corrects the books. Agents and applications read their own budgets only.
     """
 
@@ -137,7 +137,7 @@ def add_BudgetServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class BudgetService:
+class BudgetService(object):
     """BudgetService reads and corrects the books. Agents and applications read their own budgets only.
     """
 

@@ -5,7 +5,7 @@ import warnings
 
 from aisecops.v1 import edge_service_pb2 as aisecops_dot_v1_dot_edge__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.71.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in aisecops/v1/edge_service_pb2_grpc.py depends on'
+        + f' but the generated code in aisecops/v1/edge_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class EdgeServiceStub:
+class EdgeServiceStub(object):
     """EdgeService is what edges need of their centre: the live policy, and a place for what they recorded. An edge is who
     its credential proves, and is served only while the live policy registers it.
     """
@@ -63,7 +63,7 @@ class EdgeServiceStub:
                 _registered_method=True)
 
 
-class EdgeServiceServicer:
+class EdgeServiceServicer(object):
     """EdgeService is what edges need of their centre: the live policy, and a place for what they recorded. An edge is who
     its credential proves, and is served only while the live policy registers it.
     """
@@ -140,7 +140,7 @@ def add_EdgeServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class EdgeService:
+class EdgeService(object):
     """EdgeService is what edges need of their centre: the live policy, and a place for what they recorded. An edge is who
     its credential proves, and is served only while the live policy registers it.
     """

@@ -5,7 +5,7 @@ import warnings
 
 from aisecops.v1 import execution_service_pb2 as aisecops_dot_v1_dot_execution__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.71.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in aisecops/v1/execution_service_pb2_grpc.py depends on'
+        + f' but the generated code in aisecops/v1/execution_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class ExecutionServiceStub:
+class ExecutionServiceStub(object):
     """ExecutionService follows what is done by decisions: grants that are used, calls that ran, and incidents.
     """
 
@@ -77,7 +77,7 @@ class ExecutionServiceStub:
                 _registered_method=True)
 
 
-class ExecutionServiceServicer:
+class ExecutionServiceServicer(object):
     """ExecutionService follows what is done by decisions: grants that are used, calls that ran, and incidents.
     """
 
@@ -188,7 +188,7 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class ExecutionService:
+class ExecutionService(object):
     """ExecutionService follows what is done by decisions: grants that are used, calls that ran, and incidents.
     """
 

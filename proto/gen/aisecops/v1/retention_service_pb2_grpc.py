@@ -5,7 +5,7 @@ import warnings
 
 from aisecops.v1 import retention_service_pb2 as aisecops_dot_v1_dot_retention__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.71.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in aisecops/v1/retention_service_pb2_grpc.py depends on'
+        + f' but the generated code in aisecops/v1/retention_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class RetentionServiceStub:
+class RetentionServiceStub(object):
     """RetentionService erases what agents and people wrote, and holds what must not be erased. Proofs of the log do not change.
     """
 
@@ -67,7 +67,7 @@ class RetentionServiceStub:
                 _registered_method=True)
 
 
-class RetentionServiceServicer:
+class RetentionServiceServicer(object):
     """RetentionService erases what agents and people wrote, and holds what must not be erased. Proofs of the log do not change.
     """
 
@@ -154,7 +154,7 @@ def add_RetentionServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class RetentionService:
+class RetentionService(object):
     """RetentionService erases what agents and people wrote, and holds what must not be erased. Proofs of the log do not change.
     """
 
