@@ -24,7 +24,7 @@ demo: $(VENV)/.server engine ## see it decide: sets everything up, then runs the
 	@$(BIN)/aisecops demo
 
 .PHONY: test
-test: setup engine browser ## set everything up, then run lint, types and all tests; SEED=n for another order
+test: setup engine browser frameworks ## set everything up, then run lint, types and all tests; SEED=n for another order
 	@$(MAKE) lint
 	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/pytest -n $(JOBS) --dist loadfile \
 	  --randomly-seed=$(SEED)
@@ -39,6 +39,12 @@ browser: ## a browser for the tests of the UI, where the package manager can ins
 	  { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && echo "Installing Chromium for the tests of the UI" && \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 	  chromium fonts-dejavu-core >/dev/null; } || echo "No browser can be installed here: the tests of the UI in a browser will be skipped"
+
+.PHONY: frameworks
+frameworks: setup ## the agent frameworks that there are adapters for; where they cannot be installed, their tests are skipped
+	@test $(VENV)/.frameworks -nt requirements/frameworks.lock || { echo "Installing the locked agent frameworks" && \
+	  $(INSTALL) requirements/frameworks.lock && touch $(VENV)/.frameworks; } || \
+	  echo "The agent frameworks cannot be installed here: the tests of their adapters will be skipped"
 
 .PHONY: lint
 lint: setup ## style, format and types
@@ -85,6 +91,8 @@ lock: setup ## resolve the requirements anew; with UPGRADE=1 to their newest ver
 	  --output-file requirements/dev.lock
 	$(BIN)/uv pip compile requirements/protoc.in --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --no-header --quiet --output-file requirements/protoc.lock
+	$(LOCK) $(if $(UPGRADE),--upgrade) --extra frameworks --constraint requirements/dev.lock \
+	  --output-file requirements/frameworks.lock
 
 .PHONY: clean
 clean: ## remove the environment and everything made here; the engine's cache stays

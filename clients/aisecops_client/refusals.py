@@ -57,3 +57,26 @@ class ConfirmationDeclinedError(CallRefusedError):
 
     def __init__(self, tool: str) -> None:
         super().__init__(f"the call of {tool} was not confirmed", grpc.StatusCode.PERMISSION_DENIED, "NOT_CONFIRMED")
+
+
+class NotApprovedError(CallRefusedError):
+    """People were asked about the call, and did not approve it."""
+
+    def __init__(self, approval_id: str) -> None:
+        super().__init__(
+            f"people did not approve the call (request {approval_id})",
+            grpc.StatusCode.PERMISSION_DENIED,
+            "NOT_APPROVED",
+        )
+        self.approval_id = approval_id
+
+
+class ResultWithheldError(CallRefusedError):
+    """A call was made, and nobody may see what it gave: an obligation on it cannot be met here."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the call was made; its result is withheld, because of an obligation that cannot be met here",
+            grpc.StatusCode.FAILED_PRECONDITION,
+            "RESULT_WITHHELD",
+        )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.house import tree
 
-LOCKS = ("requirements/server.lock", "requirements/dev.lock")
+LOCKS = ("requirements/server.lock", "requirements/dev.lock", "requirements/frameworks.lock")
 PINNED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)(?: ; (.+?))? \\$")
 HASH = re.compile(r"^    --hash=sha256:[0-9a-f]{64}(?: \\)?$")
 
@@ -59,6 +59,9 @@ def test_every_requirement_is_locked_and_so_is_the_build_backend() -> None:
 def test_the_checks_run_on_the_very_versions_that_serve() -> None:
     server, checks = _pins("requirements/server.lock"), _pins("requirements/dev.lock")
     assert {name: version for name, version in server.items() if checks.get(name) != version} == {}
+    # They are installed into the same environment.
+    frameworks = _pins("requirements/frameworks.lock")
+    assert {name: version for name, version in frameworks.items() if checks.get(name, version) != version} == {}
 
 
 def test_what_is_shipped_beside_the_code_exists() -> None:

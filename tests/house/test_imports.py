@@ -33,6 +33,15 @@ HOMES = {
     "prometheus_client": (f"{SERVER}adapters/metrics/",),
     "yaml": (f"{SERVER}adapters/", f"{SERVER}settings.py", f"{SERVER}cli/", f"{SERVER}demo/"),
 }
+FRAMEWORKS = "clients/aisecops_client/frameworks/"
+# What an adapter may import beside what the client stands on: its own framework.
+ADAPTED = {
+    "langchain": {"langchain", "langchain_core"},
+    "langgraph": {"langchain_core", "langgraph"},
+    "openai_agents": {"agents"},
+    "pydantic_ai": {"pydantic_ai"},
+    "claude_agent_sdk": {"claude_agent_sdk"},
+}
 NOWHERE = {"pickle", "shelve", "marshal", "sqlite3", "xml", "telnetlib", "mock"}
 
 
@@ -58,10 +67,25 @@ def test_nothing_that_runs_foreign_bytes_is_imported() -> None:
 def test_the_client_stands_on_the_base_dependencies_alone() -> None:
     allowed = {"aisecops", "aisecops_client", "aisecops_grant", "grpc", "google", "grpc_status"}
     foreign = {
-        path: sorted(_roots(path) - allowed - set(sys.stdlib_module_names))
+        path: sorted(_roots(path) - allowed - set(sys.stdlib_module_names) - _adapted(path))
         for path in tree.under("clients/aisecops_client/", suffix=".py")
     }
     assert {path: names for path, names in foreign.items() if names} == {}
+
+
+def test_only_adapters_know_frameworks_and_nobody_knows_adapters() -> None:
+    knowing = [
+        f"{path} imports {name}"
+        for path in tree.under(SERVER, "clients/", suffix=".py")
+        if not path.startswith(FRAMEWORKS)
+        for name in tree.imported(path)
+        if name.startswith("aisecops_client.frameworks")
+    ]
+    assert knowing == []
+    adapters = [path for path in tree.under(FRAMEWORKS, suffix=".py") if _adapted(path)]
+    assert {
+        path: len(tree.text(path).splitlines()) for path in adapters if len(tree.text(path).splitlines()) > 150
+    } == {}
 
 
 def test_the_verifier_stands_on_one_library_alone() -> None:
@@ -82,6 +106,11 @@ def test_the_client_needs_no_cryptography_and_the_verifier_nothing_else() -> Non
     assert {path: names for path, names in foreign.items() if names} == {
         "clients/aisecops_grant/verifier.py": {"cryptography"}
     }
+
+
+def _adapted(path: str) -> set[str]:
+    is_adapter = path.startswith(FRAMEWORKS)
+    return ADAPTED.get(path.removeprefix(FRAMEWORKS).removesuffix(".py"), set()) if is_adapter else set()
 
 
 def _roots(path: str) -> set[str]:
