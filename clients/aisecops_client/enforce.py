@@ -68,7 +68,8 @@ def current_call() -> GrantedCall | None:
     return _RUNNING.get()
 
 
-def _fresh_key(token_hex: Callable[[int], str] = secrets.token_hex) -> str:
+def fresh_key(token_hex: Callable[[int], str] = secrets.token_hex) -> str:
+    """Return a key of 32 hexadecimal digits that nobody had before."""
     return token_hex(_KEY_BYTES)
 
 
@@ -118,7 +119,7 @@ class GuardOf(Generic[_C]):
     approval_seconds: float = 0.0
     clock: Callable[[], float] = time.time
     stopwatch: Callable[[], float] = time.monotonic
-    new_key: Callable[[], str] = _fresh_key
+    new_key: Callable[[], str] = fresh_key
     _tools: dict[str, Tool] = field(default_factory=dict, init=False, repr=False)
     _task: ContextVar[Task | None] = field(
         default_factory=lambda: ContextVar("aisecops_task", default=None), init=False, repr=False

@@ -15,7 +15,6 @@ import hashlib
 import itertools
 import json
 import logging
-import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -29,7 +28,7 @@ from aisecops.v1.plan_pb2 import ExecutionPlan, Step
 from aisecops_grant.arguments import canonical_arguments
 
 from aisecops_client.answers import Answer
-from aisecops_client.enforce import Guard, running
+from aisecops_client.enforce import Guard, fresh_key, running
 from aisecops_client.errors import AisecopsClientError, ApprovalNotUsableError, RetryLaterError
 from aisecops_client.frameworks._heard import Heard, free_step, identifier, tidy, write
 from aisecops_client.frameworks._ledger import Entry, Ledger, State
@@ -137,7 +136,7 @@ class Bridge(Guard):
     tells_later: bool = False
     ledger: Ledger = field(default_factory=Ledger, repr=False)
     _traces: OrderedDict[str, str] = field(default_factory=OrderedDict, init=False, repr=False)
-    _session: str = field(default_factory=lambda: f"session-{secrets.token_hex(12)}", init=False, repr=False)
+    _session: str = field(default_factory=lambda: f"session-{fresh_key()}", init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _telling: set[Future[None]] = field(default_factory=set, init=False, repr=False)
     _threads: ThreadPoolExecutor = field(default_factory=lambda: _pool(_THREADS, "ask"), init=False, repr=False)
@@ -396,7 +395,7 @@ class Bridge(Guard):
 
     def _trace(self, session: str) -> str:
         with self._lock:
-            trace_id = self._traces.setdefault(session, secrets.token_hex(16))
+            trace_id = self._traces.setdefault(session, self.new_key())
             self._traces.move_to_end(session)
             while len(self._traces) > _TRACES:
                 self._traces.popitem(last=False)

@@ -7,18 +7,18 @@ plan: the same call of the model after the same messages.
 from __future__ import annotations
 
 import enum
-import secrets
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 
+from aisecops_client.enforce import fresh_key
 from aisecops_client.refusals import CallRefusedError
 
 KEPT = 1024
-_KEY_BYTES = 16
 
 
 class State(enum.Enum):
@@ -29,24 +29,24 @@ class State(enum.Enum):
     RAN = "ran"
 
 
-def _key() -> str:
-    return secrets.token_hex(_KEY_BYTES)
-
-
 @dataclass(slots=True)
 class Entry:
     """One call. Asking again about it is a retry with the same keys; ``approval_id`` is the request about it."""
 
-    key: str
-    decide_key: str = field(default_factory=_key)
-    redemption_key: str = field(default_factory=_key, repr=False)
+    new_key: Callable[[], str] = field(repr=False)
+    decide_key: str = ""
+    redemption_key: str = field(default="", repr=False)
     approval_id: str = ""
     state: State = State.OPEN
     result: Any = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        """Have keys of its own."""
+        self.ask_anew()
+
     def ask_anew(self, approval_id: str = "") -> None:
         """Make the next question about the call another one than the last, under an approval or none."""
-        self.decide_key, self.redemption_key, self.approval_id = _key(), _key(), approval_id
+        self.decide_key, self.redemption_key, self.approval_id = self.new_key(), self.new_key(), approval_id
 
 
 @dataclass
@@ -54,6 +54,7 @@ class Ledger:
     """The last ``kept`` calls. One call is under way once at a time, whatever threads it is asked for in."""
 
     kept: int = KEPT
+    new_key: Callable[[], str] = fresh_key
     _entries: OrderedDict[str, Entry] = field(default_factory=OrderedDict, repr=False)
     _refused: OrderedDict[str, None] = field(default_factory=OrderedDict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -65,7 +66,7 @@ class Ledger:
             CallRefusedError: it is under way.
         """
         with self._lock:
-            entry = self._entries.setdefault(key, Entry(key))
+            entry = self._entries.setdefault(key, Entry(self.new_key))
             self._entries.move_to_end(key)
             if entry.state is State.UNDER_WAY:
                 raise CallRefusedError(
