@@ -81,6 +81,18 @@ class Activity:
             self.tried + later.tried,
         )
 
+    def repeated(self, times: int, *, last_seen_ns: int) -> Activity:
+        """Return as many of the same."""
+        return Activity(
+            self.agent_id,
+            self.first_seen_ns,
+            last_seen_ns,
+            self.allowed * times,
+            self.denied * times,
+            self.held * times,
+            self.tried * times,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Agent:

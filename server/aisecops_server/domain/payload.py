@@ -126,6 +126,8 @@ def _taken(value: Any, tree: _Tree) -> tuple[Any, Any]:
 
 
 def _joined(public: Any, private: Any) -> Any:
+    if isinstance(private, str):
+        return private
     if isinstance(private, list) and isinstance(public, list) and len(private) == len(public):
         return [_joined(one, other) for one, other in zip(public, private, strict=True)]
     if isinstance(private, Mapping) and isinstance(public, Mapping):

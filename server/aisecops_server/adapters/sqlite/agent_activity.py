@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import apsw
 import orjson
@@ -27,6 +28,8 @@ _OUTCOMES = """
     SELECT e.idx, e.occurred_at, e.body FROM decision AS d CROSS JOIN event AS e ON e.idx = d.outcome_idx
     WHERE d.outcome_idx >= ? ORDER BY d.outcome_idx LIMIT ?"""
 _DECISIONS_PER_READ = 4096
+# Beyond every index.
+_NEVER = 1 << 62
 
 
 class SqliteAgentActivity:
@@ -67,45 +70,98 @@ def count(connection: apsw.Connection, records: Sequence[DecisionRecord]) -> Non
         insert(connection, "INSERT INTO agent_activity", list(map(_row, found.values())), _JOINED)
 
 
-def check_agents(connection: apsw.Connection) -> None:
-    """Compare what was counted with the decisions in the log, beside a running writer.
+class Told:
+    """What decisions say that agents asked, of those before event ``until``, gathered while they are read.
+
+    A log has millions of decisions and few agents, so a decision costs as little as can be.
+    """
+
+    def __init__(self, *, until: int) -> None:
+        self._until = until
+        # By agent, mode and outcome: how many, and the times of the first and the last of them.
+        self._found: dict[tuple[str, str, str], list[int]] = {}
+
+    def hear(self, index: int, occurred_at: int, details: Mapping[str, Any]) -> None:
+        """Count one decision, from the details of its outcome.
+
+        Raises:
+            Fault: it does not say who asked.
+        """
+        if index >= self._until:
+            return
+        try:
+            principal, mode, outcome = details["principal"], details["mode"], details["outcome"]
+            if asks_as_agent(principal["roles"], mode):
+                count = self._found.setdefault((principal["id"], mode, outcome), [0, occurred_at, occurred_at])
+                count[0] += 1
+                count[1], count[2] = min(count[1], occurred_at), max(count[2], occurred_at)
+        except (KeyError, TypeError, ValueError) as error:
+            raise Fault(index, f"event {index} does not say who asked") from error
+
+    def as_rows(self) -> list[list[Any]]:
+        """Return it as rows."""
+        return [[*key, *count] for key, count in self._found.items()]
+
+    def join(self, rows: Iterable[Sequence[Any]]) -> None:
+        """Add what was gathered elsewhere."""
+        for agent_id, mode, outcome, number, first, last in rows:
+            count = self._found.setdefault((agent_id, mode, outcome), [0, first, last])
+            count[0] += number
+            count[1], count[2] = min(count[1], first), max(count[2], last)
+
+    def activities(self) -> list[Activity]:
+        """Return what each agent asked.
+
+        Raises:
+            Fault: somebody decided something that is no outcome.
+        """
+        found: dict[str, Activity] = {}
+        for (agent_id, mode, outcome), (number, first, last) in self._found.items():
+            try:
+                one = activity_of(agent_id, outcome=outcome, mode=mode, at_ns=first // 1000 * 1000)
+            except ValueError as error:
+                raise Fault(
+                    None, f"a decision about agent {agent_id!r} names the unknown outcome {outcome!r}"
+                ) from error
+            _join(found, one.repeated(number, last_seen_ns=last // 1000 * 1000))
+        return list(found.values())
+
+
+def check_agents(connection: apsw.Connection, told: Told, index: int) -> None:
+    """Compare what was counted with what decisions before event ``index`` told, and with those from it on.
 
     Raises:
         Fault: the first thing that does not agree.
     """
-    said: dict[str, Activity] = {}
-    following = _recount(connection, said, 0)
+    newer = Told(until=_NEVER)
+    following = _recount(connection, newer, index)
     with connection:
         # Only the last part and the comparison have to be of one moment.
-        _recount(connection, said, following)
+        _recount(connection, newer, following)
+        told.join(newer.as_rows())
+        said = {activity.agent_id: _row(activity) for activity in told.activities()}
         for row in connection.execute(f"SELECT {_COLUMNS} FROM agent_activity"):  # noqa: S608 - constant columns
-            expected = said.pop(row[0], None)
-            if expected is None or _row(expected) != row:
+            if said.pop(row[0], None) != row:
                 raise Fault(None, f"what agent {row[0]!r} asked is counted otherwise than its decisions say")
         for agent_id in said:
             raise Fault(None, f"what agent {agent_id!r} asked is not counted")
 
 
-def _recount(connection: apsw.Connection, said: dict[str, Activity], index: int) -> int:
+def _recount(connection: apsw.Connection, told: Told, index: int) -> int:
     rows: list[Row]
     while rows := connection.execute(_OUTCOMES, (index, _DECISIONS_PER_READ)).fetchall():
         for at, occurred_at, body in rows:
-            for activity in _told(at, occurred_at, body):
-                _join(said, activity)
+            told.hear(at, occurred_at, _details(at, body))
         index = rows[-1][0] + 1
     return index
 
 
-def _told(index: int, occurred_at: int, body: bytes) -> Iterable[Activity]:
+def _details(index: int, body: bytes) -> Mapping[str, Any]:
     try:
-        details = orjson.loads(body)["details"]
-        principal = details["principal"]
-        if asks_as_agent(principal["roles"], details["mode"]):
-            yield activity_of(
-                principal["id"], outcome=details["outcome"], mode=details["mode"], at_ns=occurred_at // 1000 * 1000
-            )
+        details: Mapping[str, Any] = orjson.loads(body)["details"]
     except (KeyError, TypeError, ValueError) as error:
         raise Fault(index, f"event {index} does not say who asked") from error
+    return details
 
 
 def _join(found: dict[str, Activity], activity: Activity) -> None:

@@ -30,7 +30,8 @@ _NOTICES = {
     "notice.dead": NoticeState.DEAD,
     "notice.resent": NoticeState.PENDING,
 }
-_TYPES = f"e.type IN ({', '.join(repr(kind) for kind in (_REQUESTED, _VOTED, _CONSUMED, *_CLOSED, *_NOTICES))})"
+APPROVAL_EVENTS = (_REQUESTED, _VOTED, _CONSUMED, *_CLOSED, *_NOTICES)
+_TYPES = f"e.type IN ({', '.join(map(repr, APPROVAL_EVENTS))})"
 _ROW = """
     SELECT agent_id, plan_hash, statement_digest, statement, request, state, version, requested_at, expires_at,
         changed_at, closed_by, closed_note, consumed_by
@@ -79,14 +80,14 @@ class _Recounted:
     used: str = ""
 
 
-def check_approvals(connection: apsw.Connection) -> None:
-    """Compare approvals with the events in the log, beside a running writer.
+def check_approvals(connection: apsw.Connection, index: int = 0) -> None:
+    """Compare approvals with the events in the log, beside a running writer; none before ``index`` tells of them.
 
     Raises:
         Fault: the first thing that does not agree.
     """
     found = _Recounted()
-    following = _recount(connection, found, 0)
+    following = _recount(connection, found, index)
     with connection:
         # Only the last part and what is open have to be of one moment.
         _recount(connection, found, following)

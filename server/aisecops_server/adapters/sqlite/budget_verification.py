@@ -26,6 +26,8 @@ _EVENTS = """
     WHERE idx >= ? AND type >= 'budget.' AND type < 'budget/' AND type NOT IN ('budget.checked', 'budget.overrun')
     ORDER BY idx LIMIT ?"""
 _EVENTS_PER_READ = 4096
+_OF_BUDGETS = "budget."
+_CHANGE_NOTHING = frozenset({"budget.checked", "budget.overrun"})
 _PERIODS = """
     SELECT b.owner, b.metric, b.window, p.started_at, p.used, p.reserved, p.overrun
     FROM budget_period AS p LEFT JOIN budget AS b ON b.number = p.budget"""
@@ -53,14 +55,19 @@ class _Recounted(MemoryBooks):
             MemoryBooks.keep(self, reservation)
 
 
-def check_books(connection: apsw.Connection) -> None:
-    """Compare the books with the events in the log.
+def changes_books(type: str) -> bool:
+    """Return whether events of a type change the books."""
+    return type.startswith(_OF_BUDGETS) and type not in _CHANGE_NOTHING
+
+
+def check_books(connection: apsw.Connection, index: int = 0) -> None:
+    """Compare the books with the events in the log, of which none before ``index`` tells of them.
 
     Raises:
         Fault: the first thing that does not agree.
     """
     books = _Recounted()
-    following = _recount(connection, books, 0)
+    following = _recount(connection, books, index)
     with connection:
         _recount(connection, books, following)
         _compare_counters(connection, books)

@@ -57,6 +57,8 @@ from aisecops_server.domain.record import (
 P = TypeVar("P")
 
 _EVENTS_PER_READ = 256
+# How far who verifies stands back, in a process that decides.
+_BESIDE_A_WRITER = 10
 _IDENTITY = "SELECT lower(hex(log_id)) FROM log_head"
 
 
@@ -199,7 +201,8 @@ class SqliteEventLog:
             if progress:
                 loop.call_soon_threadsafe(progress, done, total)
 
-        return await self._readers.scan(lambda connection: Verification(connection, report).run())
+        helpers = self._readers.helpers(niceness=_BESIDE_A_WRITER if self._writer else 0)
+        return await self._readers.scan(lambda connection: Verification(connection, report, helpers).run())
 
     @property
     def sealed(self) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True)
 class Fault(Exception):  # noqa: N818 - carries a finding from where it is seen to the report, and is no failure
     """The first thing that does not agree; ``index`` is the leaf it concerns, if there is one."""
 
-    index: int | None
-    problem: str
+    def __init__(self, index: int | None, problem: str) -> None:
+        super().__init__(index, problem)
+        self.index = index
+        self.problem = problem

@@ -21,7 +21,8 @@ from aisecops_server.domain.payload import blanked
 
 _ISSUED, _REDEEMED, _REVOKED = "grant.issued", "grant.redeemed", "grant.revoked"
 _ENDED = {f"execution.{state.value}": state for state in GrantState if state.is_final}
-_TYPES = f"e.type IN ({', '.join(repr(kind) for kind in (_ISSUED, _REDEEMED, _REVOKED, *_ENDED))})"
+GRANT_EVENTS = (_ISSUED, _REDEEMED, _REVOKED, *_ENDED)
+_TYPES = f"e.type IN ({', '.join(map(repr, GRANT_EVENTS))})"
 _ROW = """
     SELECT trace_id, step_id, agent_id, claims, overdue_at, state, redemption, report
     FROM execution_grant WHERE grant_id = ?"""
@@ -48,14 +49,14 @@ class _Recounted:
     revoked: set[str] = field(default_factory=set)
 
 
-def check_grants(connection: apsw.Connection) -> None:
-    """Compare grants with the events in the log, beside a running writer.
+def check_grants(connection: apsw.Connection, index: int = 0) -> None:
+    """Compare grants with the events in the log, beside a running writer; none before ``index`` tells of them.
 
     Raises:
         Fault: the first thing that does not agree.
     """
     found = _Recounted()
-    following = _recount(connection, found, 0)
+    following = _recount(connection, found, index)
     with connection:
         # Only the last part and what is open have to be of one moment.
         _recount(connection, found, following)

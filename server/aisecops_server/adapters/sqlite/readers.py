@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import TypeVar
@@ -18,6 +20,20 @@ from aisecops_server.domain.errors import LogUnavailableError
 R = TypeVar("R")
 
 _THREADS = 4
+_MOST_PROCESSES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Helpers:
+    """How many processes help to verify the file at ``path``, and how far they stand back for others.
+
+    With fewer events than ``least_events`` there is less to do than it takes them to start.
+    """
+
+    path: Path
+    count: int = 0
+    niceness: int = 0
+    least_events: int = 32_768
 
 
 class Readers:
@@ -54,6 +70,11 @@ class Readers:
             LogUnavailableError: the database cannot be read.
         """
         return await asyncio.to_thread(self._scan, query)
+
+    def helpers(self, *, niceness: int) -> Helpers:
+        """Return who may help with a long scan: a process for each core but one, if processes can open the file."""
+        count = min(len(os.sched_getaffinity(0)), _MOST_PROCESSES) - 1
+        return Helpers(self._path, 0 if self._vfs else count, niceness)
 
     def refuse(self) -> None:
         """Take no new query."""

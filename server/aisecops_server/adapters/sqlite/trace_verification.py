@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import apsw
 import orjson
 
+from aisecops_server.adapters.sqlite.agent_activity import Told
 from aisecops_server.adapters.sqlite.fault import Fault
 from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES
 from aisecops_server.adapters.sqlite.statements import Row
@@ -76,17 +77,19 @@ class _Proven:
     summary: TraceSummary
 
 
-def check_traces(connection: apsw.Connection) -> None:
-    """Compare the list of traces with the decisions in the log.
+def check_traces(connection: apsw.Connection, *, first: int, end: int | None, told: Told) -> None:
+    """Compare the list of traces with the decisions in the log, from trace number ``first``, where a block begins.
+
+    Up to ``end``, or without one up to the last trace and what may stand behind it. ``told`` hears every decision.
 
     Raises:
         Fault: the first thing that does not agree.
     """
-    first, opening = 0, -1
-    while True:
+    opening = _opening_before(connection, first)
+    while end is None or first < end:
         with connection:
             try:
-                count, opening = _check_block(connection, first, opening)
+                count, opening = _check_block(connection, first, opening, told)
             except (UnicodeDecodeError, TypeError) as error:
                 what = f"what is listed of traces number {first} to {first + BLOCK_TRACES - 1} cannot be read"
                 raise Fault(None, what) from error
@@ -96,20 +99,27 @@ def check_traces(connection: apsw.Connection) -> None:
         first += BLOCK_TRACES
 
 
+def _opening_before(connection: apsw.Connection, first: int) -> int:
+    """Return where in the log the trace before ``first`` begins, which is checked elsewhere."""
+    opening = connection.execute("SELECT min(outcome_idx) FROM decision WHERE trace = ?", (first - 1,)).get
+    return -1 if opening is None else int(opening)
+
+
 def proven_traces(connection: apsw.Connection, first: int, end: int) -> dict[int, TraceSummary]:
     """Return what the log says of the traces from number ``first`` up to ``end``.
 
     Raises:
         Fault: it does not say it.
     """
-    return {number: trace.summary for number, trace in _proven(connection.execute(_PROOFS, (first, end))).items()}
+    found = _proven(connection.execute(_PROOFS, (first, end)), Told(until=0))
+    return {number: trace.summary for number, trace in found.items()}
 
 
-def _check_block(connection: apsw.Connection, first: int, opening: int) -> tuple[int, int]:
+def _check_block(connection: apsw.Connection, first: int, opening: int, told: Told) -> tuple[int, int]:
     """Return how many traces there are from ``first`` on, and where the newest of them begins in the log."""
     span = (first, first + BLOCK_TRACES)
     rows: list[Row] = connection.execute(_ROWS, span).fetchall()
-    traces = _proven(connection.execute(_PROOFS, span))
+    traces = _proven(connection.execute(_PROOFS, span), told)
     for number, row in enumerate(rows, first):
         trace = traces.get(row[0])
         if trace is None:
@@ -126,16 +136,13 @@ def _check_block(connection: apsw.Connection, first: int, opening: int) -> tuple
     return len(rows), opening
 
 
-def _proven(rows: Iterable[Row]) -> dict[int, _Proven]:
+def _proven(rows: Iterable[Row], told: Told) -> dict[int, _Proven]:
     traces: dict[int, _Proven] = {}
     for number, index, trace_id, occurred_at, outcome, plan, payload in rows:
         try:
-            added = proven(
-                orjson.loads(outcome)["details"],
-                details_in(PLAN, plan, payload),
-                trace_id=trace_id,
-                occurred_at_ns=occurred_at,
-            )
+            details = orjson.loads(outcome)["details"]
+            added = proven(details, details_in(PLAN, plan, payload), trace_id=trace_id, occurred_at_ns=occurred_at)
+            told.hear(index, occurred_at, details)
             known = traces.get(number)
             if known is None:
                 traces[number] = _Proven(index, index, added)

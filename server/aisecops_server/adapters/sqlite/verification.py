@@ -6,38 +6,27 @@ Nothing is ever repaired here. ``startup_problem`` is the bounded check before t
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import Any
 
 import apsw
-import orjson
 
-from aisecops_server.adapters.sqlite.agent_activity import check_agents
+from aisecops_server.adapters.sqlite.agent_activity import Told, check_agents
 from aisecops_server.adapters.sqlite.append import load_frontier
-from aisecops_server.adapters.sqlite.approval_verification import check_approvals
-from aisecops_server.adapters.sqlite.budget_verification import check_books
-from aisecops_server.adapters.sqlite.edge_table import check_edges
+from aisecops_server.adapters.sqlite.approval_verification import APPROVAL_EVENTS
+from aisecops_server.adapters.sqlite.budget_verification import changes_books
 from aisecops_server.adapters.sqlite.fault import Fault
-from aisecops_server.adapters.sqlite.grant_verification import check_grants
-from aisecops_server.adapters.sqlite.keeping_verification import Erasures, check_keeping
-from aisecops_server.adapters.sqlite.schema import SUBTREE_LEAVES
-from aisecops_server.adapters.sqlite.statements import Row
-from aisecops_server.adapters.sqlite.trace_verification import check_traces
-from aisecops_server.domain.event import CONCLUDED, PAYLOAD_VERSION, SCHEMA_VERSION, Stage, commits_to
-from aisecops_server.domain.merkle import Frontier, complete_root, leaf_hash
-from aisecops_server.domain.payload import commitment
+from aisecops_server.adapters.sqlite.grant_verification import GRANT_EVENTS
+from aisecops_server.adapters.sqlite.leaf_verification import checked_leaves
+from aisecops_server.adapters.sqlite.readers import Helpers
+from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES, SUBTREE_LEAVES
+from aisecops_server.adapters.sqlite.verification_crew import Crew
+from aisecops_server.adapters.sqlite.verification_tasks import LEAVES, TRACES, Answer, Task, fault_in
+from aisecops_server.domain.merkle import Frontier, complete_root
 from aisecops_server.domain.record import LogHead, LogReport
 
-_LEAVES = """
-    SELECT e.idx, event_id, trace_id, plan_id, decision_id, stage, type, occurred_at, leaf_hash, body, y.bytes
-    FROM event AS e LEFT JOIN payload AS y ON y.idx = e.idx WHERE e.idx >= ? AND e.idx < ? ORDER BY e.idx"""
-
-_DECISIONS = """
-    SELECT d.outcome_idx, d.decision_id, d.document_digest, t.trace_id, x.bytes
-    FROM decision AS d
-    LEFT JOIN trace AS t ON t.number = d.trace
-    LEFT JOIN document AS x ON x.digest = d.document_digest
-    WHERE d.outcome_idx >= ? AND d.outcome_idx < ? ORDER BY d.outcome_idx"""
+_Given = tuple[Task, Future[Answer | None]]
 
 # What must find nothing, and what it says when it does. A retry key is compared with the principal that its
 # decision names, where it names one.
@@ -103,9 +92,9 @@ _DERIVED = (
     "hold_subject",
 )
 
-_LEAVES_PER_REPORT = 16 * SUBTREE_LEAVES
-
-_sha256 = hashlib.sha256
+# So many leaves and traces are one task. A part of the log that takes a process some tens of milliseconds.
+_LEAVES_PER_TASK = 16 * SUBTREE_LEAVES
+_TRACES_PER_TASK = 2 * BLOCK_TRACES
 
 
 def startup_problem(connection: apsw.Connection) -> str:
@@ -132,46 +121,34 @@ def startup_problem(connection: apsw.Connection) -> str:
 
 def _edge_problem(connection: apsw.Connection, frontier: Frontier, subtrees: Sequence[bytes]) -> str:
     edge = len(subtrees) * SUBTREE_LEAVES
-    if subtrees and complete_root(_checked_leaves(connection, edge - SUBTREE_LEAVES, edge)) != subtrees[-1]:
+    if subtrees and complete_root(checked_leaves(connection, edge - SUBTREE_LEAVES, edge)) != subtrees[-1]:
         return f"the newest complete subtree is not the root of events {edge - SUBTREE_LEAVES} to {edge - 1}"
     large, small = Frontier(), Frontier()
     for root in subtrees:
         large.append(root)
-    for leaf in _checked_leaves(connection, edge, frontier.size):
+    for leaf in checked_leaves(connection, edge, frontier.size):
         small.append(leaf)
     if (*large.peaks, *small.peaks) != frontier.peaks:
         return "the stored right edge is not the one that the stored events give"
     return ""
 
 
-def _checked_leaves(connection: apsw.Connection, start: int, end: int) -> list[bytes]:
-    return _leaves(connection.execute(_LEAVES, (start, end)).fetchall(), start, end)
-
-
-def _leaves(rows: Sequence[Row], start: int, end: int) -> list[bytes]:
-    """Return the leaf hashes of ``rows``, recomputed, if they are the whole of ``start`` to ``end``."""
-    leaves = [_sha256(b"\x00" + row[9]).digest() for row in rows]
-    # Indices are unique and in order, so the first, the last and their number settle that none is missing.
-    is_whole = len(rows) == end - start and (not rows or (rows[0][0], rows[-1][0]) == (start, end - 1))
-    if is_whole and leaves == [row[8] for row in rows]:
-        return leaves
-    for index, row in zip(range(start, end), rows, strict=False):
-        if row[0] != index:
-            raise Fault(index, f"event {index} is missing")
-        if leaf_hash(row[9]) != row[8]:
-            raise Fault(index, f"event {index}: its body does not match its leaf hash")
-    raise Fault(start + len(rows), f"event {start + len(rows)} is missing")
+class _UnreadableError(Exception):
+    """Something that a task relied on cannot be read."""
 
 
 class Verification:
-    """One full verification."""
+    """One full verification, by this thread and by ``helpers``."""
 
-    def __init__(self, connection: apsw.Connection, progress: Callable[[int, int], None]) -> None:
+    def __init__(
+        self, connection: apsw.Connection, progress: Callable[[int, int], None], helpers: Helpers | None = None
+    ) -> None:
         self._connection = connection
         self._progress = progress
+        self._crew = Crew(connection, helpers)
         self._tree = Frontier()
         self._newest = Frontier()
-        self._erasures = Erasures(connection)
+        self._first: dict[str, int] = {}
 
     def run(self) -> LogReport:
         """Recompute everything; stops at the first thing that does not agree."""
@@ -181,10 +158,11 @@ class Verification:
             return LogReport(LogHead(0, b""), LogHead(0, b""), f"the stored head is no head of a tree ({error})", None)
         problem, index = "", None
         try:
-            self._check(stored)
+            with self._crew.at_work(stored.size):
+                self._check(stored)
         except Fault as fault:
             problem, index = fault.problem, fault.index
-        except (UnicodeDecodeError, TypeError):
+        except (_UnreadableError, UnicodeDecodeError, TypeError):
             index = self._unreadable(stored.size)
             problem = f"event {index} or what belongs to it cannot be read"
         return LogReport(LogHead(stored.size, stored.root()), self._recomputed(), problem, index)
@@ -199,7 +177,7 @@ class Verification:
         checked = self._recomputed().size
         for index in range(checked, size):
             try:
-                _checked_leaves(self._connection, index, index + 1)
+                checked_leaves(self._connection, index, index + 1)
             except (UnicodeDecodeError, TypeError):
                 return index
         # Its leaf is sound, so what cannot be read stands in an index entry of the part that was checked last.
@@ -207,10 +185,12 @@ class Verification:
 
     def _check(self, stored: Frontier) -> None:
         size = stored.size
-        for start in range(0, size, SUBTREE_LEAVES):
-            if start % _LEAVES_PER_REPORT == 0:
-                self._progress(start, size)
-            self._check_part(start, min(start + SUBTREE_LEAVES, size))
+        parts = [(start, self._crew.submit(task)) for start, task in _leaf_tasks(size)]
+        # What decisions say of traces does not wait for the leaves, but is believed after them.
+        lists = list(map(self._crew.submit, self._trace_tasks(size)))
+        for start, part in parts:
+            self._progress(start, size)
+            self._grow(part)
         self._compare(stored)
         for problem, query in _STRAYS:
             if (index := self._connection.execute(query, {"leaves": SUBTREE_LEAVES}).get) is not None:
@@ -219,15 +199,53 @@ class Verification:
             damage = self._connection.execute(f"PRAGMA integrity_check({table})").get
             if damage != "ok":
                 raise Fault(size - 1, f"the index of table {table} of events 0 to {size - 1} is damaged ({damage})")
-        # Last, because the decisions that say what a trace is have to be sound by then.
-        check_keeping(self._connection)
-        check_traces(self._connection)
-        check_agents(self._connection)
-        check_books(self._connection)
-        check_approvals(self._connection)
-        check_grants(self._connection)
-        check_edges(self._connection)
+        self._check_rows(lists, size)
         self._progress(size, size)
+
+    def _check_rows(self, lists: Sequence[_Given], size: int) -> None:
+        """Compare what is derived from the events with them, which are sound by now."""
+        keeping = self._crew.submit(["keeping"])
+        others = [self._crew.submit(task) for task in self._other_tasks(size)]
+        self._answer(keeping)
+        told = Told(until=size)
+        for part in lists:
+            told.join(self._answer(part)["agents"])
+        check_agents(self._connection, told, size)
+        for other in others:
+            self._answer(other)
+
+    def _other_tasks(self, size: int) -> Iterator[Task]:
+        """Yield what is left to compare, each from the first event on that tells of it."""
+        books = [index for kind, index in self._first.items() if changes_books(kind)]
+        yield ["books", min(books, default=size)]
+        yield ["approvals", min((self._first.get(kind, size) for kind in APPROVAL_EVENTS), default=size)]
+        yield ["grants", min((self._first.get(kind, size) for kind in GRANT_EVENTS), default=size)]
+        yield ["edges"]
+
+    def _trace_tasks(self, size: int) -> Iterator[Task]:
+        # Rows are counted, because a number may be anything; what stands behind the last row is seen by its task.
+        count = self._connection.execute("SELECT count(*) FROM trace").get
+        last = max(0, count - 1) // _TRACES_PER_TASK * _TRACES_PER_TASK
+        for first in range(0, last + 1, _TRACES_PER_TASK):
+            yield [TRACES, first, None if first == last else first + _TRACES_PER_TASK, size]
+
+    def _answer(self, given: _Given) -> dict[str, Any]:
+        answer = self._crew.result(given)
+        if fault := fault_in(answer):
+            raise fault
+        if answer["unreadable"]:
+            raise _UnreadableError
+        return answer
+
+    def _grow(self, part: _Given) -> None:
+        answer = self._crew.result(part)
+        for root in answer["roots"]:
+            self._tree.append(bytes.fromhex(root))
+        for leaf in answer["newest"]:
+            self._newest.append(bytes.fromhex(leaf))
+        for kind, index in answer["first"].items():
+            self._first.setdefault(kind, index)
+        self._answer(part)
 
     def _compare(self, stored: Frontier) -> None:
         start = 0
@@ -237,92 +255,12 @@ class Verification:
                 raise Fault(start, f"events {start} to {start + leaves - 1} are not those of the stored root")
             start += leaves
 
-    def _check_part(self, start: int, end: int) -> None:
-        rows = self._connection.execute(_LEAVES, (start, end)).fetchall()
-        leaves = _leaves(rows, start, end)
-        self._grow(start, leaves)
-        _check_columns(rows, self._erasures)
-        self._check_decisions(rows, start, end)
 
-    def _grow(self, start: int, leaves: list[bytes]) -> None:
-        if len(leaves) < SUBTREE_LEAVES:
-            for leaf in leaves:
-                self._newest.append(leaf)
-            return
-        root = complete_root(leaves)
-        number = start // SUBTREE_LEAVES
-        stored = self._connection.execute("SELECT hash FROM subtree WHERE number = ?", (number,)).get
-        if stored != root:
-            raise Fault(start, f"events {start} to {start + len(leaves) - 1} are not those of their subtree")
-        self._tree.append(root)
-
-    def _check_decisions(self, rows: Sequence[Row], start: int, end: int) -> None:
-        concluded = {row[0] for row in rows if row[6] == CONCLUDED and row[5] == Stage.OUTCOME.value}
-        for decision in self._connection.execute(_DECISIONS, (start, end)):
-            index = decision[0]
-            concluded.discard(index)
-            _check_decision(rows[index - start], decision, self._erasures)
-        if concluded:
-            index = min(concluded)
-            raise Fault(index, f"event {index}: its decision is missing from the index")
+def _leaf_tasks(size: int) -> Iterator[tuple[int, Task]]:
+    for start in range(0, size, _LEAVES_PER_TASK):
+        yield start, [LEAVES, start, min(start + _LEAVES_PER_TASK, size)]
 
 
 def _leaves_under(size: int) -> list[int]:
     """Return how many leaves each peak of a tree of ``size`` leaves covers, largest first."""
     return [1 << height for height in reversed(range(size.bit_length())) if size >> height & 1]
-
-
-def _check_columns(rows: Sequence[Row], erasures: Erasures) -> None:
-    """Compare the columns of events with their bodies.
-
-    A body is canonical JSON, so its first and last keys stand at known places; only one with unusual characters
-    has to be parsed.
-    """
-    latest, opening = None, b""
-    for row in rows:
-        _, event_id, trace_id, plan_id, decision_id, stage, kind, at, _, body, payload = row
-        version, mark = (PAYLOAD_VERSION, f',"payload":"{commitment(payload)}"') if payload else (SCHEMA_VERSION, "")
-        if decision_id != latest:
-            latest, opening = decision_id, f'{{"decision_id":"{decision_id}","details":'.encode()
-        closing = (
-            f',"event_id":"{event_id}","occurred_at_micros":{at // 1000}{mark},"plan_id":"{plan_id}",'
-            f'"schema_version":{version},"stage":"{stage}","trace_id":"{trace_id}","type":"{kind}"}}'
-        )
-        if at % 1000 or not (body.endswith(closing.encode()) and body.startswith(opening)):
-            _check_parsed(row, erasures)
-
-
-def _check_parsed(row: Row, erasures: Erasures) -> None:
-    index, *columns, occurred_at, _, body, payload = row
-    micros, nanos = divmod(occurred_at, 1000)
-    fields = orjson.loads(body)
-    names = ("event_id", "trace_id", "plan_id", "decision_id", "stage", "type")
-    known = {**dict(zip(names, columns, strict=True)), "occurred_at_micros": micros if nanos == 0 else None}
-    altered = sorted(name for name, value in known.items() if fields.get(name) != value)
-    if altered:
-        raise Fault(index, f"event {index}: {', '.join(altered)} differ from its body")
-    if payload is None and "payload" in fields and not erasures.cover(row[2], index):
-        raise Fault(index, f"event {index}: its payload is missing, and nothing says that it was erased")
-    if payload is not None and not commits_to(body, payload):
-        raise Fault(index, f"event {index}: its payload is not the one that it commits to")
-
-
-def _check_decision(event: Row, decision: Row, erasures: Erasures) -> None:
-    index, decision_id, digest, trace_id, document = decision
-    body: bytes = event[9]
-    problem = ""
-    if (event[4], event[2]) != (decision_id, trace_id):
-        problem = f"its decision, or its trace {event[2]}, differs from the index"
-    elif document is None and not erasures.cover(trace_id, index):
-        problem = "its document is missing, and nothing says that it was erased"
-    elif document is not None and _sha256(document).digest() != digest:
-        problem = "its document is altered"
-    elif f'"document_digest":"{digest.hex()}"'.encode() not in body and _names_another(body, digest.hex()):
-        problem = "its document is not the one that the decision names"
-    if problem:
-        raise Fault(index, f"event {index}: {problem}")
-
-
-def _names_another(body: bytes, digest: str) -> bool:
-    details = orjson.loads(body).get("details", {})
-    return bool(details.get("document_digest", digest) != digest)
