@@ -9,7 +9,6 @@ from pathlib import Path
 
 import apsw
 import pytest
-from aisecops_server.adapters.sqlite import verification
 from aisecops_server.adapters.sqlite.database import open_for_reading
 from aisecops_server.adapters.sqlite.readers import Helpers
 from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES, SUBTREE_LEAVES
@@ -46,20 +45,14 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return database
 
 
-@pytest.fixture(autouse=True)
-def small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The original has 360 leaves, so that it falls into two tasks."""
-    monkeypatch.setattr(verification, "_LEAVES_PER_TASK", SUBTREE_LEAVES)
-    monkeypatch.setattr(verification, "_TRACES_PER_TASK", BLOCK_TRACES)
-
-
 def report_of(database: Path, helpers: Helpers | None) -> LogReport:
     with closing(open_for_reading(database)) as connection:
         return Verification(connection, lambda _done, _size: None, helpers).run()
 
 
 def shared(database: Path) -> Helpers:
-    return Helpers(database, count=2, least_events=0)
+    """The log has 360 leaves, so that it falls into two tasks."""
+    return Helpers(database, 2, least_events=0, leaves_per_task=SUBTREE_LEAVES, traces_per_task=BLOCK_TRACES)
 
 
 def test_an_untouched_log_is_verified_by_several(original: Path) -> None:

@@ -15,6 +15,7 @@ from typing import TypeVar
 import apsw
 
 from aisecops_server.adapters.sqlite.database import open_for_reading, translated
+from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES, SUBTREE_LEAVES
 from aisecops_server.domain.errors import LogUnavailableError
 
 R = TypeVar("R")
@@ -27,13 +28,16 @@ _MOST_PROCESSES = 8
 class Helpers:
     """How many processes help to verify the file at ``path``, and how far they stand back for others.
 
-    With fewer events than ``least_events`` there is less to do than it takes them to start.
+    With fewer events than ``least_events`` there is less to do than it takes them to start. So many leaves and traces
+    are one task: a part of the log that takes a process some tens of milliseconds.
     """
 
     path: Path
     count: int = 0
     niceness: int = 0
     least_events: int = 32_768
+    leaves_per_task: int = 16 * SUBTREE_LEAVES
+    traces_per_task: int = 2 * BLOCK_TRACES
 
 
 class Readers:

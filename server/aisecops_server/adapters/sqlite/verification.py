@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import apsw
@@ -20,7 +21,7 @@ from aisecops_server.adapters.sqlite.fault import Fault
 from aisecops_server.adapters.sqlite.grant_verification import GRANT_EVENTS
 from aisecops_server.adapters.sqlite.leaf_verification import checked_leaves
 from aisecops_server.adapters.sqlite.readers import Helpers
-from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES, SUBTREE_LEAVES
+from aisecops_server.adapters.sqlite.schema import SUBTREE_LEAVES
 from aisecops_server.adapters.sqlite.verification_crew import Crew
 from aisecops_server.adapters.sqlite.verification_tasks import LEAVES, TRACES, Answer, Task, fault_in
 from aisecops_server.domain.merkle import Frontier, complete_root
@@ -92,10 +93,6 @@ _DERIVED = (
     "hold_subject",
 )
 
-# So many leaves and traces are one task. A part of the log that takes a process some tens of milliseconds.
-_LEAVES_PER_TASK = 16 * SUBTREE_LEAVES
-_TRACES_PER_TASK = 2 * BLOCK_TRACES
-
 
 def startup_problem(connection: apsw.Connection) -> str:
     """Return what speaks against appending to this log, or an empty string.
@@ -145,7 +142,8 @@ class Verification:
     ) -> None:
         self._connection = connection
         self._progress = progress
-        self._crew = Crew(connection, helpers)
+        self._helpers = helpers or Helpers(Path())
+        self._crew = Crew(connection, self._helpers)
         self._tree = Frontier()
         self._newest = Frontier()
         self._first: dict[str, int] = {}
@@ -185,7 +183,7 @@ class Verification:
 
     def _check(self, stored: Frontier) -> None:
         size = stored.size
-        parts = [(start, self._crew.submit(task)) for start, task in _leaf_tasks(size)]
+        parts = [(start, self._crew.submit(task)) for start, task in self._leaf_tasks(size)]
         # What decisions say of traces does not wait for the leaves, but is believed after them.
         lists = list(map(self._crew.submit, self._trace_tasks(size)))
         for start, part in parts:
@@ -225,9 +223,15 @@ class Verification:
     def _trace_tasks(self, size: int) -> Iterator[Task]:
         # Rows are counted, because a number may be anything; what stands behind the last row is seen by its task.
         count = self._connection.execute("SELECT count(*) FROM trace").get
-        last = max(0, count - 1) // _TRACES_PER_TASK * _TRACES_PER_TASK
-        for first in range(0, last + 1, _TRACES_PER_TASK):
-            yield [TRACES, first, None if first == last else first + _TRACES_PER_TASK, size]
+        step = self._helpers.traces_per_task
+        last = max(0, count - 1) // step * step
+        for first in range(0, last + 1, step):
+            yield [TRACES, first, None if first == last else first + step, size]
+
+    def _leaf_tasks(self, size: int) -> Iterator[tuple[int, Task]]:
+        step = self._helpers.leaves_per_task
+        for start in range(0, size, step):
+            yield start, [LEAVES, start, min(start + step, size)]
 
     def _answer(self, given: _Given) -> dict[str, Any]:
         answer = self._crew.result(given)
@@ -254,11 +258,6 @@ class Verification:
             if recomputed != kept:
                 raise Fault(start, f"events {start} to {start + leaves - 1} are not those of the stored root")
             start += leaves
-
-
-def _leaf_tasks(size: int) -> Iterator[tuple[int, Task]]:
-    for start in range(0, size, _LEAVES_PER_TASK):
-        yield start, [LEAVES, start, min(start + _LEAVES_PER_TASK, size)]
 
 
 def _leaves_under(size: int) -> list[int]:

@@ -7,14 +7,12 @@ else: it reads the file, and answers in lines. What a helper does not answer, wh
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
-from pathlib import Path
 
 import apsw
 import orjson
@@ -31,9 +29,9 @@ _STOP_SECONDS = 10
 class Crew:
     """Does tasks in the order in which they are given. For one verification, in one thread."""
 
-    def __init__(self, connection: apsw.Connection, helpers: Helpers | None) -> None:
+    def __init__(self, connection: apsw.Connection, helpers: Helpers) -> None:
         self._connection = connection
-        self._helpers = helpers or Helpers(Path())
+        self._helpers = helpers
         self._waiting: deque[_Given] = deque()
         self._processes: list[subprocess.Popen[bytes]] = []
         self._threads: list[threading.Thread] = []
@@ -79,7 +77,7 @@ class Crew:
         command = [sys.executable, "-m", _HELPER, str(self._helpers.path), str(self._helpers.niceness)]
         with contextlib.suppress(OSError):
             process = subprocess.Popen(  # noqa: S603 - our own program
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=dict(os.environ)
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             )
             self._processes.append(process)
             thread = threading.Thread(target=self._feed, args=(process,), name="log-verification", daemon=True)
