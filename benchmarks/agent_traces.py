@@ -27,8 +27,8 @@ from typing import Any
 
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
 from aisecops_server.adapters.git.create import create_policy_repository, shipped_policy
-from aisecops_server.adapters.otlp.spans import ToolServers
-from aisecops_server.adapters.otlp.trace_file import OtlpTraceFile
+from aisecops_server.adapters.recordings.spans import ToolServers
+from aisecops_server.adapters.recordings.trace_file import RecordingFile
 from aisecops_server.adapters.sqlite.recorded_traces import SqliteRecordedTraces
 from aisecops_server.bootstrap.control_plane import compose
 from aisecops_server.domain.recorded_trace import Evaluation
@@ -80,9 +80,9 @@ def _prepared(directory: Path, policy: Path | None, scratch: Path) -> tuple[Path
     return policy or scratch / "policy", suites
 
 
-def _traces(directory: Path, suite: str) -> OtlpTraceFile:
+def _traces(directory: Path, suite: str) -> RecordingFile:
     (path,) = directory.glob(f"{suite}.otlp.jsonl*")
-    return OtlpTraceFile(path, ToolServers(otherwise=suite))
+    return RecordingFile(path, ToolServers(otherwise=suite))
 
 
 async def _decide(

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from aisecops_server.adapters.git.create import create_policy_repository
-from aisecops_server.adapters.otlp.spans import ToolServers
-from aisecops_server.adapters.otlp.trace_file import OtlpTraceFile
+from aisecops_server.adapters.recordings.spans import ToolServers
+from aisecops_server.adapters.recordings.trace_file import RecordingFile
 from aisecops_server.adapters.sqlite.event_log import open_log
 from aisecops_server.adapters.sqlite.history import open_history
 from aisecops_server.adapters.sqlite.recorded_traces import SqliteRecordedTraces
@@ -72,7 +72,7 @@ async def _decide(settings: Settings, traces: Path) -> None:
         store = SqliteRecordedTraces(settings.state_dir / "traces.db")
         for path in _files(traces):
             servers = ToolServers(otherwise=path.name.partition(".")[0])
-            await ImportTraces(store)(OtlpTraceFile(path, servers).read())
+            await ImportTraces(store)(RecordingFile(path, servers).read())
         await EvaluateTraces(store, plane.decide, plane.live)()
         await store.close()
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from aisecops.v1 import decision_service_pb2, plan_pb2, provenance_pb2
 from aisecops_client import Client
-from aisecops_server.adapters.otlp.spans import ToolServers
-from aisecops_server.adapters.otlp.trace_file import OtlpTraceFile
+from aisecops_server.adapters.recordings.spans import ToolServers
+from aisecops_server.adapters.recordings.trace_file import RecordingFile
 from aisecops_server.domain.provenance import SourceKind
 from aisecops_server.domain.recorded_trace import RecordedTrace
 
@@ -28,7 +28,7 @@ def recorded(directory: Path, *, limit: int) -> Workload:
     """Return requests for the calls of the largest suite in ``directory``, spread evenly over it."""
     path = max(directory.glob("*.otlp.jsonl*"), key=lambda file: file.stat().st_size)
     suite = path.name.partition(".")[0]
-    traces = list(OtlpTraceFile(path, ToolServers(otherwise=suite)).read())
+    traces = list(RecordingFile(path, ToolServers(otherwise=suite)).read())
     requests = [request for trace in traces for request in _requests(trace)]
     step = max(1, len(requests) // limit)
     return Workload(traces[0].agent_id, tuple(requests[::step][:limit]))

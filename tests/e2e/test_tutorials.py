@@ -29,6 +29,7 @@ PAGES = [
     HOW_TO / "run-beside-an-agent.md",
     HOW_TO / "verify-grants-in-a-tool-server.md",
     HOW_TO / "screen-prompts-and-outputs.md",
+    HOW_TO / "see-what-would-have-been-blocked.md",
     HOW_TO / "watch-for-drift.md",
     HOW_TO / "write-a-rule.md",
 ]

@@ -77,11 +77,11 @@ def onboard(*, files: Sequence[Path], policy: Path, **options: Any) -> ExitCode:
 
 
 def _traces(files: Sequence[Path], server: str) -> Iterator[RecordedTrace]:
-    from aisecops_server.adapters.otlp.spans import ToolServers  # noqa: PLC0415
-    from aisecops_server.adapters.otlp.trace_file import OtlpTraceFile  # noqa: PLC0415
+    from aisecops_server.adapters.recordings.tool_servers import ToolServers  # noqa: PLC0415
+    from aisecops_server.adapters.recordings.trace_file import RecordingFile  # noqa: PLC0415
 
     for path in files:
-        yield from OtlpTraceFile(path, ToolServers(otherwise=server)).read()
+        yield from RecordingFile(path, ToolServers(otherwise=server)).read()
 
 
 def _described(path: Path | None, server: str) -> dict[str, JsonValue]:

@@ -19,8 +19,9 @@ trace = group(
         "export": Entry(
             f"{_HERE}.export_commands:export_traces", "Write traces as OTLP, OCSF, CloudEvents, SARIF or NDJSON."
         ),
-        "import": Entry(f"{_HERE}.trace_files:import_traces", "Read recorded agent traces (OTLP JSON lines)."),
+        "import": Entry(f"{_HERE}.trace_files:import_traces", "Read recorded agent traces of other systems."),
         "evaluate": Entry(f"{_HERE}.trace_files:evaluate_traces", "Decide imported tool calls as a dry run."),
+        "report": Entry(f"{_HERE}.trace_report:report_traces", "Say what the policy would have blocked of them."),
     },
     examples="""
     aisecops trace list --outcome blocked --limit 20

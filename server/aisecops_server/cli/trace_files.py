@@ -32,6 +32,7 @@ TRACES_FILE = "traces.db"
     examples="""
     aisecops trace import traces.otlp.jsonl.gz
     aisecops trace import monday.jsonl tuesday.jsonl --tool-server slack
+    aisecops trace import langfuse.jsonl langsmith-runs.jsonl --tool-server hotel --agent concierge
     aisecops trace import laptop.jsonl --agent concierge --environment staging
     """,
 )
@@ -40,9 +41,10 @@ TRACES_FILE = "traces.db"
 @click.option("--agent", default="", help="The agent of traces that name none.")
 @click.option("--environment", default="", help="The environment of traces that name none.")
 def import_traces(*, files: Sequence[Path], **told: str) -> ExitCode:
-    """Read recorded agent traces (OTLP JSON lines).
+    """Read recorded agent traces: OTLP, OpenInference, Langfuse, LangSmith.
 
-    The files hold spans with the GenAI semantic conventions, plain or gzipped. Nothing is guessed: what cannot be
+    The files hold OTLP/JSON lines (GenAI or OpenInference conventions), observations of Langfuse or runs of LangSmith,
+    as JSON lines or one document, plain or gzipped; each record says which it is. Nothing is guessed: what cannot be
     read ends the import with its line, and what came before it is kept. Importing a file again adds nothing.
     """
     found = [asyncio.run(_import(path, **told)) for path in files]
@@ -63,15 +65,15 @@ def import_traces(*, files: Sequence[Path], **told: str) -> ExitCode:
 
 
 async def _import(path: Path, *, tool_server: str, agent: str, environment: str) -> Imported:
-    from aisecops_server.adapters.otlp.spans import ToolServers  # noqa: PLC0415
-    from aisecops_server.adapters.otlp.trace_file import OtlpTraceFile  # noqa: PLC0415
+    from aisecops_server.adapters.recordings.tool_servers import ToolServers  # noqa: PLC0415
+    from aisecops_server.adapters.recordings.trace_file import RecordingFile  # noqa: PLC0415
     from aisecops_server.adapters.sqlite.recorded_traces import SqliteRecordedTraces  # noqa: PLC0415
     from aisecops_server.usecases.import_traces import ImportTraces  # noqa: PLC0415
 
-    store = SqliteRecordedTraces(_traces_file(settings()))
+    store = SqliteRecordedTraces(traces_file(settings()))
     try:
         with progress(f"reading {path.name}", "traces") as advance:
-            traces = OtlpTraceFile(path, ToolServers(otherwise=tool_server)).read()
+            traces = RecordingFile(path, ToolServers(otherwise=tool_server)).read()
             told = (trace.told(agent_id=agent, environment=environment) for trace in traces)
             return await ImportTraces(store)(told, lambda done: advance(done, None))
     finally:
@@ -129,7 +131,7 @@ async def _evaluate(configured: Settings) -> Evaluated:
         except AisecopsError:
             # The repository may be away; what was live last can still decide, and without it nothing is.
             await plane.resume()
-        store = SqliteRecordedTraces(_traces_file(configured))
+        store = SqliteRecordedTraces(traces_file(configured))
         try:
             with progress("deciding", "calls") as advance:
                 return await EvaluateTraces(store, plane.decide, plane.live)(advance)
@@ -137,7 +139,8 @@ async def _evaluate(configured: Settings) -> Evaluated:
             await store.close()
 
 
-def _traces_file(configured: Settings) -> Path:
+def traces_file(configured: Settings) -> Path:
+    """Return the file of recorded traces, in a state directory that is there."""
     configured.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     return configured.state_dir / TRACES_FILE
 

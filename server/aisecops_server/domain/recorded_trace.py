@@ -100,9 +100,14 @@ class Strangers:
     tools: tuple[str, ...]
 
 
+def strangers_in(rules: Iterable[str]) -> bool:
+    """Return whether rules say that a table lacks an entry."""
+    return not _UNKNOWN.isdisjoint(rules)
+
+
 def strangers_among(tallies: Iterable[Tally]) -> Strangers:
     """Return what policy does not know of what was evaluated."""
-    held = [tally for tally in tallies if not _UNKNOWN.isdisjoint(tally.rules)]
+    held = [tally for tally in tallies if strangers_in(tally.rules)]
     return Strangers(
         calls=sum(tally.calls for tally in held),
         agents=tuple(sorted({tally.agent_id for tally in held if AGENT_UNREGISTERED in tally.rules})),

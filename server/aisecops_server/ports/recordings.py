@@ -35,6 +35,10 @@ class RecordedTraces(Protocol):
         """Return every evaluation on ``revision``, by trace and span."""
         ...
 
+    async def revisions(self) -> list[str]:
+        """Return every revision on which something was evaluated, sorted."""
+        ...
+
     async def tallies(self, revision: str) -> list[Tally]:
         """Return how often which outcome came up, by agent, tool and rules."""
         ...

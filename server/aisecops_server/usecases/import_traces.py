@@ -36,14 +36,15 @@ class ImportTraces:
             InvalidRequestError: the source of the traces is malformed; what was read before it is kept.
             LogUnavailableError: they could not be stored.
         """
-        seen = new = calls = 0
+        new = calls = 0
+        seen: set[str] = set()
         for group in _groups(iter(traces)):
             new += await self.store.add(group)
-            seen += len(group)
+            seen.update(trace.trace_id for trace in group)
             calls += sum(len(trace.calls) for trace in group)
             if progress is not None:
-                progress(seen)
-        return Imported(traces=seen, new=new, calls=calls)
+                progress(len(seen))
+        return Imported(traces=len(seen), new=new, calls=calls)
 
 
 def _groups(traces: Iterator[RecordedTrace]) -> Iterator[list[RecordedTrace]]:

@@ -11,7 +11,8 @@ from importlib import resources
 from typing import Any
 
 import pytest
-from aisecops_server.adapters.otlp.spans import ToolServers, traces_of
+from aisecops_server.adapters.recordings.spans import traces_of
+from aisecops_server.adapters.recordings.tool_servers import ToolServers
 from aisecops_server.domain.compliance_state import Found, Shown, Standing, judged, report_json
 from aisecops_server.domain.event import EventId, Stage, StoredEvent, make_event
 from aisecops_server.domain.exports.cloud_event import cloud_event

@@ -113,6 +113,12 @@ class SqliteRecordedTraces:
         )
         return [_evaluation(row) for row in rows]
 
+    async def revisions(self) -> list[str]:
+        """Return every revision on which something was evaluated, sorted."""
+        query = "SELECT DISTINCT revision FROM evaluation ORDER BY revision"
+        rows: list[Any] = await self._run("reading revisions", lambda held: held.execute(query).fetchall())
+        return [revision for (revision,) in rows]
+
     async def tallies(self, revision: str) -> list[Tally]:
         """Return how often which outcome came up, by agent, tool and rules."""
         query = (

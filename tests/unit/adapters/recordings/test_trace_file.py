@@ -6,8 +6,8 @@ import gzip
 import json
 
 import pytest
-from aisecops_server.adapters.otlp.spans import ToolServers
-from aisecops_server.adapters.otlp.trace_file import OtlpTraceFile, TraceFileLimits
+from aisecops_server.adapters.recordings.tool_servers import ToolServers
+from aisecops_server.adapters.recordings.trace_file import RecordingFile, TraceFileLimits
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.provenance import SourceKind
 
@@ -58,7 +58,7 @@ def written(path, *lines):
 
 
 def read(path, servers=SERVERS, **limits):
-    return list(OtlpTraceFile(path, servers, TraceFileLimits(**limits)).read())
+    return list(RecordingFile(path, servers, TraceFileLimits(**limits)).read())
 
 
 def test_prompts_calls_and_results_of_a_trace_are_read(tmp_path):
@@ -159,7 +159,7 @@ def test_a_tool_without_a_server_is_refused_with_its_name(tmp_path):
 
 def test_a_line_beyond_the_limit_is_refused_before_it_is_parsed(tmp_path):
     with pytest.raises(InvalidRequestError, match="line 1 is longer than 64 bytes"):
-        read(written(tmp_path / "t.jsonl", "[" * 100), line_bytes=64)
+        read(written(tmp_path / "t.jsonl", "{" * 100), line_bytes=64)
 
 
 def test_a_small_file_may_not_unfold_into_a_large_one(tmp_path):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
-from aisecops_server.adapters.otlp import attributes as names
-from aisecops_server.adapters.otlp.attributes import MalformedError, attributes, members, text
+from aisecops_server.adapters.recordings import attributes as names
+from aisecops_server.adapters.recordings import openinference
+from aisecops_server.adapters.recordings.attributes import MalformedError, attributes, members, text
+from aisecops_server.adapters.recordings.messages import result_text
+from aisecops_server.adapters.recordings.openinference import Planned
+from aisecops_server.adapters.recordings.tool_servers import ToolServers
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.provenance import SourceKind
 from aisecops_server.domain.recorded_trace import RecordedCall, RecordedPrompt, RecordedTrace
@@ -17,51 +20,42 @@ _TRACE_CHARACTERS = 32
 _HEXADECIMAL = frozenset("0123456789abcdef")
 
 
-@dataclass(frozen=True, slots=True)
-class ToolServers:
-    """Which server a bare tool name belongs to: by the agent's name or id, else one for all.
-
-    Telemetry often names tools without their server. It is never guessed: the span says it, or the operator does.
-    """
-
-    by_agent: Mapping[str, str] = field(default_factory=dict)
-    otherwise: str = ""
-
-    def qualified(self, tool: str, server: str, agents: Sequence[str]) -> str:
-        """Return ``server/tool``.
-
-        Raises:
-            MalformedError: nobody says which server it is.
-        """
-        if "/" in tool:
-            return tool
-        named = server or next((self.by_agent[agent] for agent in agents if agent in self.by_agent), self.otherwise)
-        if not tool or not named:
-            agent = agents[-1] if agents else ""
-            raise MalformedError(f"the tool '{tool}' of agent '{agent}' names no server; say it with --tool-server")
-        return f"{named}/{tool}"
-
-
-def traces_of(request: Mapping[str, JsonValue], servers: ToolServers) -> Iterator[RecordedTrace]:
-    """Yield one trace for each trace id in an export request.
+def traces_of(
+    request: Mapping[str, JsonValue], servers: ToolServers, planned: Planned | None = None
+) -> Iterator[RecordedTrace]:
+    """Yield one trace for each trace id in an export request; ``planned`` remembers between requests.
 
     Raises:
         MalformedError: a part of the request that we need is malformed.
     """
+    remembered = planned if planned is not None else Planned()
+    spans = list(_spans(request))
+    for span, _ in spans:
+        remembered.remember(_trace_id(span.get("traceId")), attributes(span.get("attributes", [])))
     found: dict[str, RecordedTrace] = {}
+    for span, about in spans:
+        part = _trace(span, about, servers, remembered)
+        found[part.trace_id] = found[part.trace_id].joined(part) if part.trace_id in found else part
+    yield from (trace for trace in found.values() if trace.calls or trace.prompts)
+
+
+def _spans(request: Mapping[str, JsonValue]) -> Iterator[tuple[Mapping[str, JsonValue], Mapping[str, JsonValue]]]:
+    """Yield each span with the attributes of its resource."""
     for resource_spans in members(request, "resourceSpans"):
         resource = resource_spans.get("resource", {})
         about = attributes(resource.get("attributes", [])) if isinstance(resource, Mapping) else {}
         for scope_spans in members(resource_spans, "scopeSpans"):
-            for span in members(scope_spans, "spans"):
-                part = _trace(span, about, servers)
-                found[part.trace_id] = found[part.trace_id].joined(part) if part.trace_id in found else part
-    yield from (trace for trace in found.values() if trace.calls or trace.prompts)
+            yield from ((span, about) for span in members(scope_spans, "spans"))
 
 
-def _trace(span: Mapping[str, JsonValue], about: Mapping[str, JsonValue], servers: ToolServers) -> RecordedTrace:
+def _trace(
+    span: Mapping[str, JsonValue], about: Mapping[str, JsonValue], servers: ToolServers, planned: Planned
+) -> RecordedTrace:
     held = attributes(span.get("attributes", []))
     operation = text(held, names.OPERATION)
+    if not operation and openinference.KIND in held:
+        told = _inferred(span, held, servers, planned)
+        return told.told(agent_id="", environment=text(about, names.ENVIRONMENT))
     return RecordedTrace(
         trace_id=_trace_id(span.get("traceId")),
         agent_id=text(held, names.AGENT_ID),
@@ -72,13 +66,51 @@ def _trace(span: Mapping[str, JsonValue], about: Mapping[str, JsonValue], server
     )
 
 
-def _call(span: Mapping[str, JsonValue], held: Mapping[str, JsonValue], servers: ToolServers) -> RecordedCall:
-    agents = [agent for agent in (text(held, names.AGENT_ID), text(held, names.AGENT_NAME)) if agent]
+def _inferred(
+    span: Mapping[str, JsonValue],
+    held: Mapping[str, JsonValue],
+    servers: ToolServers,
+    planned: Planned,
+) -> RecordedTrace:
+    """Return what a span with the OpenInference conventions tells."""
+    trace_id = _trace_id(span.get("traceId"))
+    is_tool = text(held, openinference.KIND).upper() == openinference.TOOL
+    call = (
+        RecordedCall(
+            span_id=_span_id(span),
+            tool=servers.qualified(
+                text(held, openinference.TOOL_NAME) or str(span.get("name", "")),
+                text(held, names.TOOL_SERVER),
+                [agent for agent in [text(held, openinference.AGENT_NAME)] if agent],
+            ),
+            arguments_json=openinference.arguments_of(held, trace_id, planned),
+            result=result_text(held.get(openinference.OUTPUT)),
+            started_at_ns=_nanoseconds(span.get("startTimeUnixNano", 0)),
+        )
+        if is_tool
+        else None
+    )
+    return RecordedTrace(
+        trace_id=trace_id,
+        agent_id=text(held, names.AGENT_ID),
+        session_id=text(held, openinference.SESSION),
+        environment="",
+        prompts=tuple(openinference.prompts_of(held)),
+        calls=(call,) if call else (),
+    )
+
+
+def _span_id(span: Mapping[str, JsonValue]) -> str:
     span_id = span.get("spanId")
     if not isinstance(span_id, str) or not span_id:
         raise MalformedError("a tool span has no spanId")
+    return span_id
+
+
+def _call(span: Mapping[str, JsonValue], held: Mapping[str, JsonValue], servers: ToolServers) -> RecordedCall:
+    agents = [agent for agent in (text(held, names.AGENT_ID), text(held, names.AGENT_NAME)) if agent]
     return RecordedCall(
-        span_id=span_id,
+        span_id=_span_id(span),
         tool=servers.qualified(text(held, names.TOOL_NAME), text(held, names.TOOL_SERVER), agents),
         arguments_json=_as_json(held.get(names.TOOL_ARGUMENTS, "{}")),
         result=_as_text(held.get(names.TOOL_RESULT)),
