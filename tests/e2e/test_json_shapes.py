@@ -27,7 +27,7 @@ SHAPES = {
 }
 SUPPORT = "spiffe://corp.example/agent/support-assistant"
 PLAN = {"steps": [{"step_id": "read", "tool": "tickets/read", "arguments": {"ticket_id": "T-1"}}]}
-# Recorded traces, onboarding, budgets that were used, approvals and checks of policy have tests of their own.
+# Recorded traces, onboarding, used budgets, approvals, checks of policy and rollouts have tests of their own.
 ELSEWHERE = {"trace import", "trace evaluate", "dev onboard", "budget show", "budget history"} | {
     "budget adjust",
     "budget release",
@@ -37,6 +37,7 @@ ELSEWHERE = {"trace import", "trace evaluate", "dev onboard", "budget show", "bu
     ),
     *(f"policy {word}" for word in ("init", "schemas", "check", "impact", "why", "catalogue", "corpus export")),
     "policy golden add",
+    *(f"rollout {word}" for word in ("start", "canary", "promote", "rollback", "abort")),
 }
 
 

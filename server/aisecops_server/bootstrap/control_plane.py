@@ -44,6 +44,7 @@ from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
 from aisecops_server.entrypoints.grpc.execution_service import GrantUseCases
 from aisecops_server.entrypoints.grpc.retention_service import RetentionUseCases
 from aisecops_server.ports import Authenticator, Clock, Ids
+from aisecops_server.ports.rollout import NO_ROLLOUT
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.activate import PolicySwitch
 from aisecops_server.usecases.approval_control import ApprovalControl
@@ -63,6 +64,7 @@ from aisecops_server.usecases.read_maturity import ReadMaturity
 from aisecops_server.usecases.read_replays import ReadReplays
 from aisecops_server.usecases.reaper import Reaper
 from aisecops_server.usecases.resend_notices import ResendNotices
+from aisecops_server.usecases.rollouts import Rollouts
 from aisecops_server.usecases.rotate_log_key import RotateLogKey
 from aisecops_server.usecases.screen import Screen
 from aisecops_server.usecases.send_notices import SendNotices
@@ -98,6 +100,7 @@ class ControlPlane:
     budgets: BudgetUseCases
     retention: RetentionUseCases
     resume: Resume
+    rollouts: Rollouts | None
     poller: Poller
     reapers: tuple[Reaper, ...]
     authenticator: Authenticator
@@ -181,6 +184,7 @@ async def compose(
                     approvals,
                     GrantControl(ids, settings.grant_seconds, settings.report_seconds),
                 ),
+                rollout=following.rollouts or NO_ROLLOUT,
             ),
             explain=Explain(engines=live, log=log, deadline_seconds=settings.deadline_seconds),
             export=ExportEvidence(
@@ -193,7 +197,15 @@ async def compose(
                 pack=pack,
                 tell=Investigate(log, json.loads),
             ),
-            screen=Screen(live, log, clock, ids, settings.deadline_seconds, controls=(*source.controls, approvals)),
+            screen=Screen(
+                engines=live,
+                log=log,
+                clock=clock,
+                ids=ids,
+                deadline_seconds=settings.deadline_seconds,
+                controls=(*source.controls, approvals),
+                rollout=following.rollouts or NO_ROLLOUT,
+            ),
             policy=following.use_cases,
             # Replays are composed apart from everything that acts.
             maturity=partial(
@@ -212,6 +224,7 @@ async def compose(
             budgets=budget_use_cases(log, clock, ids),
             retention=retention_of(log, state, live, clock=clock, ids=ids),
             resume=following.resume,
+            rollouts=following.rollouts,
             poller=Poller(following.sync, interval_seconds=settings.poll_seconds),
             reapers=reapers(log, clock, ids),
             authenticator=callers,

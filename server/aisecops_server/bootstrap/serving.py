@@ -30,6 +30,7 @@ from aisecops_server.usecases.checkpoint import Committer
 from aisecops_server.usecases.export_records import ExportRecords
 from aisecops_server.usecases.read_maturity import ReadMaturity
 from aisecops_server.usecases.record_refusals import RecordRefusals
+from aisecops_server.usecases.shadow import ShadowWorker
 
 GRACE_SECONDS = 5.0
 _PROBE_SECONDS = 1.0
@@ -113,6 +114,7 @@ async def running(
             readiness=readiness or plane.problem,
             max_in_flight=plane.settings.max_in_flight,
             edges=central.edges if central else None,
+            rollouts=plane.rollouts,
         ),
         listening,
     )
@@ -124,7 +126,7 @@ async def running(
         asyncio.create_task(plane.notices.run(), name="tell people of requests for approval"),
         *(asyncio.create_task(reaper.run(), name=f"end overdue {reaper.what}") for reaper in plane.reapers),
         asyncio.create_task(refusals.run(), name="record who was turned away"),
-        *(asyncio.create_task(run(), name=name) for name, run in tasks.items()),
+        *(asyncio.create_task(run(), name=name) for name, run in {**tasks, **_watching(plane)}.items()),
     ]
     try:
         yield server
@@ -158,6 +160,16 @@ async def _begin(plane: ControlPlane) -> None:
         # What goes wrong here goes wrong again in the poller's first round, which tells it.
         with contextlib.suppress(AisecopsError):
             await plane.policy.sync()
+    if plane.rollouts is not None:
+        try:
+            await plane.rollouts.resume()
+        except AisecopsError as error:
+            _logger.warning("%s", error.diagnostics())
+
+
+def _watching(plane: ControlPlane) -> Mapping[str, Callable[[], Coroutine[Any, Any, None]]]:
+    rollouts = plane.rollouts
+    return {"watch a rollout": ShadowWorker(rollouts.room, rollouts.ask).run} if rollouts else {}
 
 
 def _watched(plane: ControlPlane) -> Watched:

@@ -15,12 +15,15 @@ from aisecops_server.adapters.opa.binary import EngineBinary
 from aisecops_server.adapters.opa.profile import Trust
 from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
+from aisecops_server.adapters.sqlite.rollout_state import SqliteRolloutStore
+from aisecops_server.bootstrap.policy import accepted_of, policies_of
 from aisecops_server.bootstrap.replay import BUNDLE_KEY, repository_of
-from aisecops_server.domain.bundle import BundleStatus
+from aisecops_server.domain.bundle import BundleStatus, CommitId
 from aisecops_server.domain.compiled_tables import compile_tables
 from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
 from aisecops_server.entrypoints.grpc.edge_service import EdgeUseCases
 from aisecops_server.ports import BundleBuilder, Clock, Ids, PolicyRepository
+from aisecops_server.ports.rollout import RolloutGate
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.activate import Activate, PolicySwitch, Rollback
 from aisecops_server.usecases.controls import Control
@@ -29,6 +32,8 @@ from aisecops_server.usecases.live_policy import LivePolicy
 from aisecops_server.usecases.raise_incident import RaiseIncident
 from aisecops_server.usecases.reconcile_edges import ReconcileEdges
 from aisecops_server.usecases.release_bundle import ReleaseBundles
+from aisecops_server.usecases.rollouts import Rollouts
+from aisecops_server.usecases.shadow import Shadow
 from aisecops_server.usecases.sync import Resume, Sync
 
 
@@ -50,6 +55,7 @@ class Following:
     resume: Resume
     sync: Callable[[], Awaitable[BundleStatus]]
     use_cases: PolicyUseCases
+    rollouts: Rollouts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,8 @@ async def repository_policy(grounds: Grounds) -> AsyncIterator[PolicySource]:
         compile_tables=compile_tables,
     )
 
+    closing = contextlib.ExitStack()
+
     def follow(switch: PolicySwitch, live: LivePolicy) -> Following:
         activate, resume = Activate(switch), Resume(switch)
         sync = Sync(switch, activate=activate, resume=resume)
@@ -96,9 +104,31 @@ async def repository_policy(grounds: Grounds) -> AsyncIterator[PolicySource]:
             status=live.status,
             read_file=ReadPolicyFile(repository),
         )
-        return Following(resume, sync, use_cases)
+        return Following(resume, sync, use_cases, _rollouts(grounds, switch, activate, use_cases, closing=closing))
 
-    yield PolicySource(repository, builder, Trust(signer.public_pem), follow)
+    with closing:
+        yield PolicySource(repository, builder, Trust(signer.public_pem), follow)
+
+
+def _rollouts(
+    grounds: Grounds, switch: PolicySwitch, activate: Activate, policy: PolicyUseCases, *, closing: contextlib.ExitStack
+) -> Rollouts:
+    store = SqliteRolloutStore(grounds.settings.state_dir / "rollout.db")
+    closing.callback(store.close)
+
+    async def gates(base: CommitId, candidate: CommitId) -> RolloutGate:
+        before, after = await switch.repository.tree(base), await switch.repository.tree(candidate)
+        known = policies_of(before)
+        return RolloutGate(known.gates, accepted_of(after, before), known.severities)
+
+    return Rollouts(
+        switch=switch,
+        activate=activate,
+        roll_back=policy.rollback,
+        store=store,
+        gates=gates,
+        shadow=Shadow(grounds.log, grounds.clock, grounds.ids, grounds.settings.deadline_seconds),
+    )
 
 
 def edge_use_cases(

@@ -30,6 +30,7 @@ ENTRIES = {
     "trace": Entry(f"{_HERE}.trace:trace", "Look at what agents proposed and what was decided."),
     "approvals": Entry(f"{_HERE}.approvals:approvals", "See what waits for people, and answer it."),
     "bundle": Entry(f"{_HERE}.bundle:bundle", "See and change which policy revision is live."),
+    "rollout": Entry(f"{_HERE}.rollout:rollout", "Bring a revision to agents step by step: watch, some, all."),
     "policy": Entry(f"{_HERE}.policy:policy", "Write policy, and know before a merge what it will do."),
     "grant": Entry(f"{_HERE}.grant:grant", "See execution grants, take them back, get the keys that verify them."),
     "incident": Entry(f"{_HERE}.incident:incident", "See calls that ran otherwise than it was decided."),

@@ -39,6 +39,23 @@ class AcceptedFlips(RootModel[list[AcceptedFlip]]):
     """What a pull request says that it means."""
 
 
+class RolloutGate(Entry):
+    """What a candidate must show in a rollout before it is promoted, and what ends a rollout by itself."""
+
+    seconds: Count = Field(default=600, description="How long each stage lasts at least.")
+    decisions: Count = Field(default=100, description="How many decisions are compared at each stage at least.")
+    most_error_percent: Percent = Field(
+        default=1, description="The share of evaluations without a decision beyond which it is taken back."
+    )
+    slow_milliseconds: Annotated[int, Field(ge=1)] = Field(default=250, description="What one evaluation may take.")
+    most_slow_percent: Percent = Field(
+        default=5, description="The share of slower evaluations beyond which it is taken back."
+    )
+    least: Annotated[int, Field(ge=1)] = Field(
+        default=20, description="From how many evaluations on these shares count."
+    )
+
+
 class Gates(Entry):
     """What a pull request may do to recorded decisions without a word."""
 
@@ -53,6 +70,9 @@ class Gates(Entry):
     most_costlier_percent: Count = Field(
         default=50,
         description="By how much more an evaluation may allocate; unlike time, that is always the same.",
+    )
+    rollout: RolloutGate = Field(
+        default_factory=RolloutGate, description="What a candidate must show before it is promoted."
     )
 
 

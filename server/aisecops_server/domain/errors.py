@@ -122,6 +122,12 @@ class BundleRejectedError(AisecopsError):
     reason = "BUNDLE_REJECTED"
 
 
+class RolloutRefusedError(AisecopsError):
+    """A rollout may not take this step now; ``metadata()["why"]`` says in one word why not."""
+
+    reason = "ROLLOUT_REFUSED"
+
+
 # The operator must act.
 
 

@@ -21,7 +21,12 @@ from typing import Any, TypeVar
 
 from aisecops_server.domain.bundle import Activated, BundleStatus, CommitId
 from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.errors import AisecopsError, LogUnavailableError, UnknownRevisionError
+from aisecops_server.domain.errors import (
+    AisecopsError,
+    BundleRejectedError,
+    LogUnavailableError,
+    UnknownRevisionError,
+)
 from aisecops_server.domain.event import Stage, make_event
 from aisecops_server.domain.probe import probes, require_denied, require_not_allowed, text_probe
 from aisecops_server.ports import (
@@ -52,10 +57,11 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class ActivateCommand:
-    """A commit id, branch or tag to make live."""
+    """A commit id, branch or tag to make live; with a ``digest`` only if it is that very bundle."""
 
     revision: str
     order: Order
+    digest: str = ""
 
 
 class PolicySwitch:
@@ -81,7 +87,7 @@ class PolicySwitch:
         self.lock = asyncio.Lock()
         self.builder = builder
         self._log = log
-        self._ids = ids
+        self.ids = ids
         self._under_way: set[asyncio.Task[Any]] = set()
 
     async def unbroken(self, change: Coroutine[Any, Any, T]) -> T:
@@ -160,7 +166,7 @@ class PolicySwitch:
         """
         await self._log.append_event(
             make_event(
-                id=self._ids.event_id(),
+                id=self.ids.event_id(),
                 trace_id="",
                 plan_id="",
                 decision_id="",
@@ -185,10 +191,15 @@ class Activate:
             UnknownRevisionError: nothing has that name, not even after reading the repository again.
             BundleRejectedError, EngineUnavailableError, LogUnavailableError: the live revision stays.
         """
-        commit_id = await self._resolve(command.revision)
-        return await self._switch.unbroken(self._activate(commit_id, command.order))
+        commit_id = await self.resolve(command.revision)
+        return await self._switch.unbroken(self._activate(commit_id, command))
 
-    async def _resolve(self, name: str) -> CommitId:
+    async def resolve(self, name: str) -> CommitId:
+        """Return the commit that ``name`` names, after reading the repository again where that may matter.
+
+        Raises:
+            UnknownRevisionError: nothing has that name.
+        """
         repository = self._switch.repository
         if len(name) == _WHOLE_COMMIT_ID:
             with contextlib.suppress(UnknownRevisionError):
@@ -198,16 +209,17 @@ class Activate:
             await repository.fetch()
         return await repository.resolve(name)
 
-    async def _activate(self, commit_id: CommitId, order: Order) -> BundleStatus:
+    async def _activate(self, commit_id: CommitId, command: ActivateCommand) -> BundleStatus:
         switch = self._switch
         async with switch.lock:
             live = switch.live.live
             if live is None or live.commit.id != commit_id:
                 try:
                     engine = await switch.engine(commit_id)
-                    await switch.make_live(Served(await switch.repository.commit(commit_id), engine), order)
+                    _require_exact(engine, command.digest)
+                    await switch.make_live(Served(await switch.repository.commit(commit_id), engine), command.order)
                 except AisecopsError as error:
-                    await switch.reject(commit_id, order, error)
+                    await switch.reject(commit_id, command.order, error)
                     raise
             switch.live.followed = await self._followed(commit_id)
         return switch.live.status()
@@ -251,6 +263,15 @@ class Rollback:
             engine = await switch.pool.acquire(previous.engine.bundle)
             await switch.make_live(Served(previous.commit, engine), order, type="bundle.rolled_back")
         return switch.live.status()
+
+
+def _require_exact(engine: PolicyEngine, digest: str) -> None:
+    if digest and engine.bundle.digest != digest:
+        raise BundleRejectedError(
+            "the commit is built into another bundle than the one that was watched",
+            hint="Start a rollout anew",
+            revision=engine.bundle.revision,
+        )
 
 
 async def _probe(engine: PolicyEngine) -> None:

@@ -42,6 +42,7 @@ from aisecops_server.domain.source_text import RecordReader, json_scalars
 from aisecops_server.domain.timeline import decision_events
 from aisecops_server.domain.usage import standings
 from aisecops_server.ports import Clock, EventLog, Ids, PolicyEngine
+from aisecops_server.ports.rollout import NO_ROLLOUT, Companion
 from aisecops_server.usecases.controls import Asked, Commitment, Control, committed, gathered
 from aisecops_server.usecases.turns import Turns
 
@@ -138,6 +139,7 @@ class Decide:
     read_records: RecordReader = json_scalars
     batch_chunk: int = BATCH_CHUNK
     controls: Sequence[Control] = ()
+    rollout: Companion = NO_ROLLOUT
 
     async def __call__(self, command: DecideCommand) -> Decided:
         """Decide one plan and record it.
@@ -202,16 +204,19 @@ class Decide:
             raise
         if receipt.replayed:
             return await self._winner(reading.command)
+        self.rollout.decided(record, details)
         return Decided(details, receipt, record.changes)
 
     async def _judged(self, reading: _Reading) -> tuple[DecisionRecord, Mapping[str, JsonValue]]:
         prepared = None
         try:
-            engine = await self._engine(reading.command.revision)
+            engine = await self._engine(reading.command)
             prepared = await self._prepared(reading, engine)
             verdict = await engine.evaluate(prepared.document, deadline_seconds=self.deadline_seconds)
             return await self._conclude(prepared, verdict)
         except AisecopsError as error:
+            if prepared:
+                self.rollout.failed(prepared.engine.bundle, error)
             await self._record_refusal(reading, error, prepared)
             raise
         except asyncio.CancelledError:
@@ -223,10 +228,6 @@ class Decide:
     async def _chunk(self, commands: Sequence[DecideCommand], building: asyncio.Lock) -> list[Decided | AisecopsError]:
         if any(command.idempotency_key or command.revision for command in commands):
             return [await self._one(command) for command in commands]
-        try:
-            engine = await self._engine("")
-        except AisecopsError as error:
-            return [await self._refused(await self._read(command), error) for command in commands]
         results: dict[int, Decided | AisecopsError] = {}
         prepared: dict[int, _Prepared] = {}
         turns = Turns()
@@ -235,11 +236,14 @@ class Decide:
             for at, command in enumerate(commands):
                 reading = await self._read(command)
                 try:
-                    prepared[at] = await self._prepared(reading, engine)
+                    prepared[at] = await self._prepared(reading, await self._engine(command))
                 except AisecopsError as error:
                     results[at] = await self._refused(reading, error)
                 await turns.after(command.plan.characters)
-        results |= await self._evaluated(prepared, engine)
+        # Mostly it is one; in the canary of a rollout there are two.
+        for engine in {id(item.engine): item.engine for item in prepared.values()}.values():
+            own = {at: item for at, item in prepared.items() if item.engine is engine}
+            results |= await self._evaluated(own, engine)
         return [results[at] for at in range(len(commands))]
 
     async def _one(self, command: DecideCommand) -> Decided | AisecopsError:
@@ -258,11 +262,7 @@ class Decide:
         self, prepared: Mapping[int, _Prepared], engine: PolicyEngine
     ) -> dict[int, Decided | AisecopsError]:
         documents = [item.document for item in prepared.values()]
-        verdicts = (
-            await engine.evaluate_batch(documents, deadline_seconds=self.deadline_seconds * len(documents))
-            if documents
-            else []
-        )
+        verdicts = await engine.evaluate_batch(documents, deadline_seconds=self.deadline_seconds * len(documents))
         results: dict[int, Decided | AisecopsError] = {}
         waiting: dict[int, tuple[DecisionRecord, Mapping[str, JsonValue]]] = {}
         turns = Turns()
@@ -274,6 +274,7 @@ class Decide:
                     raise verdict
                 waiting[at] = await self._conclude(item, verdict)
             except AisecopsError as error:
+                self.rollout.failed(engine.bundle, error)
                 results[at] = await self._refused(item.reading, error, item)
         receipts = await self.log.append_many([record for record, _ in waiting.values()]) if waiting else []
         for (at, judged), receipt in zip(waiting.items(), receipts, strict=True):
@@ -288,6 +289,7 @@ class Decide:
     ) -> Decided | AisecopsError:
         if isinstance(receipt, Receipt):
             record, details = judged
+            self.rollout.decided(record, details)
             return Decided(details, receipt, record.changes)
         if isinstance(receipt, ContendedError):
             return await self._again(prepared.reading)
@@ -334,8 +336,13 @@ class Decide:
         )
         return _Prepared(reading, asked, engine, document, circumstances.usage)
 
-    async def _engine(self, revision: str) -> PolicyEngine:
-        return await self.engines.engine_at(revision) if revision else self.engines.current()
+    async def _engine(self, command: DecideCommand) -> PolicyEngine:
+        if command.revision:
+            return await self.engines.engine_at(command.revision)
+        return self._serving(command.principal.id)
+
+    def _serving(self, agent_id: str) -> PolicyEngine:
+        return self.rollout.engine_for(agent_id) or self.engines.current()
 
     async def _conclude(self, prepared: _Prepared, verdict: Verdict) -> tuple[DecisionRecord, Mapping[str, JsonValue]]:
         asked, bundle = prepared.asked, prepared.engine.bundle
@@ -387,7 +394,7 @@ class Decide:
         decided = _as_retry(stored, command)
         if decided.outcome is Outcome.ALLOW and not command.revision:
             # An allow must not be put by for the day when policy has changed.
-            live = self.engines.current().bundle.revision
+            live = self._serving(command.principal.id).bundle.revision
             if live != decided.details["bundle_revision"]:
                 raise IdempotencyConflictError(
                     "the policy changed since the plan of this key was allowed",

@@ -41,7 +41,10 @@ _COMPLETE = ("decision_id", "trace_id", "plan_id", "bundle_revision", "bundle_di
 _READING = ("Get", "List", "Plan", "Stream", "Watch", "Prove", "Export", "Explain", "Wait", "Check")
 # A replay acts on nothing.
 _REPLAYING = ("StartReplay", "CancelReplay", "CompareRevisions", "BisectDecisions")
-_CHANGING = ("Activate", "Rollback", "Sync", "AdjustBudget", "ReleaseReservation", "RevokeGrants", "Vote")
+_CHANGING = (
+    *("Activate", "Rollback", "Sync", "AdjustBudget", "ReleaseReservation", "RevokeGrants", "Vote"),
+    *("StartRollout", "SetCanary", "PromoteRollout", "RollBackRollout", "AbortRollout"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from aisecops_server.domain.screen_json import as_sources, received_part, screen
 from aisecops_server.domain.screening.text_parts import ReadPart, Screening, read_part
 from aisecops_server.domain.timeline import screening_events
 from aisecops_server.ports import Clock, EventLog, Ids, PolicyEngine
+from aisecops_server.ports.rollout import NO_ROLLOUT, Companion
 from aisecops_server.usecases.controls import Asked, Commitment, Control, committed, gathered
 from aisecops_server.usecases.decide import MOST_ATTEMPTS, EngineSource
 
@@ -91,6 +92,7 @@ class Screen:
     ids: Ids
     deadline_seconds: float
     controls: Sequence[Control] = ()
+    rollout: Companion = NO_ROLLOUT
 
     async def __call__(self, command: ScreenCommand) -> Screened:
         """Screen texts and record what was decided.
@@ -113,15 +115,19 @@ class Screen:
                 return await self._screened(reading, attempts - 1)
             await self._record_refusal(reading, error)
             raise
+        self.rollout.decided(record, details)
         return Screened(details, receipt, texts)
 
     async def _judged(self, reading: _Reading) -> tuple[DecisionRecord, Mapping[str, JsonValue], Mapping[str, str]]:
         prepared = None
         try:
-            prepared = await self._prepared(reading, self.engines.current())
+            engine = self.rollout.engine_for(reading.command.principal.id) or self.engines.current()
+            prepared = await self._prepared(reading, engine)
             verdict = await prepared.engine.evaluate(prepared.document, deadline_seconds=self.deadline_seconds)
             return await self._concluded(prepared, verdict)
         except AisecopsError as error:
+            if prepared:
+                self.rollout.failed(prepared.engine.bundle, error)
             await self._record_refusal(reading, error, prepared)
             raise
         except asyncio.CancelledError:

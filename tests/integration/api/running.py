@@ -67,6 +67,7 @@ from tests.fakes.grants import NoGrants
 from tests.fakes.keeping import no_retention
 from tests.fakes.policy_engine import REVISION, RULE, FakeEngine
 from tests.fakes.replays import no_replays
+from tests.fakes.rollouts import no_rollouts
 
 AGENT = "spiffe://example.org/agent/support"
 COMMIT = Commit(CommitId(REVISION), "Ada", "First rules", 1_790_000_000)
@@ -232,6 +233,7 @@ def served_by(
         readiness=lambda: reasons[0],
         max_in_flight=max_in_flight,
         edges=no_edges(engine, COMMIT, open_key(keys.parent, "bundle"), log=log, clock=clock, ids=ids),
+        rollouts=no_rollouts(log, clock, ids),
     )
 
 

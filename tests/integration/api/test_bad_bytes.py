@@ -21,7 +21,7 @@ FOLLOWED = {"/aisecops.v1.AuditService/StreamEvents", "/aisecops.v1.ExecutionSer
 FUZZED = 10_000
 REFUSALS = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.ALREADY_EXISTS}
 # What a control plane says that has no policy live and knows no edge; anything else it says would be a surprise.
-HAS_NOTHING = {"NO_LIVE_REVISION", "RECORDS_REFUSED", "POLICY_STALE"}
+HAS_NOTHING = {"NO_LIVE_REVISION", "RECORDS_REFUSED", "POLICY_STALE", "ROLLOUT_REFUSED"}
 
 
 @pytest.mark.asyncio

@@ -70,6 +70,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ERROR_REASON_RECORDS_REFUSED: what an edge sent does not continue its log. Metadata: {"why": "gap", "expected": "17"}."""
     ERROR_REASON_HELD: _ErrorReason.ValueType  # 23
     """ERROR_REASON_HELD: a legal hold forbids to erase it. Metadata: {"hold": "hld-1"}."""
+    ERROR_REASON_ROLLOUT_REFUSED: _ErrorReason.ValueType  # 24
+    """ERROR_REASON_ROLLOUT_REFUSED: a rollout may not take this step now. Metadata: {"why": "terms"}."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the `reason` of the google.rpc.ErrorInfo that comes with every error; its domain is `aisecops`."""
@@ -122,4 +124,6 @@ ERROR_REASON_RECORDS_REFUSED: ErrorReason.ValueType  # 22
 """ERROR_REASON_RECORDS_REFUSED: what an edge sent does not continue its log. Metadata: {"why": "gap", "expected": "17"}."""
 ERROR_REASON_HELD: ErrorReason.ValueType  # 23
 """ERROR_REASON_HELD: a legal hold forbids to erase it. Metadata: {"hold": "hld-1"}."""
+ERROR_REASON_ROLLOUT_REFUSED: ErrorReason.ValueType  # 24
+"""ERROR_REASON_ROLLOUT_REFUSED: a rollout may not take this step now. Metadata: {"why": "terms"}."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -65,7 +65,7 @@ class BundleService:
 
     async def revision(self, request: bytes, _caller: Caller) -> api.GetRevisionResponse:
         """Answer GetRevision."""
-        name = _name(read_message(api.GetRevisionRequest, request).revision)
+        name = revision_name(read_message(api.GetRevisionRequest, request).revision)
         revision, rules = await self.policy.show_revision(name)
         return api.GetRevisionResponse(
             revision=revision_message(revision), rules=[_rule_message(rule) for rule in rules]
@@ -76,7 +76,7 @@ class BundleService:
         asked = read_message(api.GetPolicyFileRequest, request)
         if not 0 < len(asked.path) <= _PATH_CHARACTERS:
             raise InvalidRequestError("path: not the path of a file", field="path")
-        commit, content = await self.policy.read_file(_name(asked.revision), asked.path)
+        commit, content = await self.policy.read_file(revision_name(asked.revision), asked.path)
         return api.GetPolicyFileResponse(commit=commit, path=asked.path, content=content)
 
     async def status(self, request: bytes, _caller: Caller) -> api.GetStatusResponse:
@@ -87,13 +87,13 @@ class BundleService:
     async def activate(self, request: bytes, caller: Caller) -> api.ActivateResponse:
         """Answer Activate."""
         asked = read_message(api.ActivateRequest, request)
-        command = ActivateCommand(_name(asked.revision), _order(caller, asked.reason))
+        command = ActivateCommand(revision_name(asked.revision), order_of(caller, asked.reason))
         return api.ActivateResponse(status=status_message(await self.policy.activate(command)))
 
     async def rollback(self, request: bytes, caller: Caller) -> api.RollbackResponse:
         """Answer Rollback."""
         asked = read_message(api.RollbackRequest, request)
-        return api.RollbackResponse(status=status_message(await self.policy.rollback(_order(caller, asked.reason))))
+        return api.RollbackResponse(status=status_message(await self.policy.rollback(order_of(caller, asked.reason))))
 
     async def sync(self, request: bytes, _caller: Caller) -> api.SyncResponse:
         """Answer Sync."""
@@ -138,14 +138,24 @@ def _rule_message(rule: RuleDoc) -> bundle_pb2.RuleDoc:
     )
 
 
-def _name(text: str) -> str:
+def revision_name(text: str) -> str:
+    """Return the name of a revision.
+
+    Raises:
+        InvalidRequestError: it is none.
+    """
     # A name that began with a dash could be read as an option by what looks it up.
     if not 0 < len(text) <= _NAME_CHARACTERS or text.startswith("-") or not text.isprintable() or " " in text:
         raise InvalidRequestError("revision: not a commit id, branch or tag", field="revision")
     return text
 
 
-def _order(caller: Caller, reason: str) -> Order:
+def order_of(caller: Caller, reason: str) -> Order:
+    """Return who orders a change, and why.
+
+    Raises:
+        InvalidRequestError: the reason is too long.
+    """
     if len(reason) > _REASON_CHARACTERS:
         raise InvalidRequestError(f"reason: more than {_REASON_CHARACTERS} characters", field="reason")
     return Order(principal=caller.principal.id, reason=reason)

@@ -24,6 +24,7 @@ from aisecops.v1 import (
     investigation_service_pb2,
     replay_service_pb2,
     retention_service_pb2,
+    rollout_service_pb2,
     screen_service_pb2,
     transparency_service_pb2,
 )
@@ -49,6 +50,7 @@ from aisecops_server.entrypoints.grpc.investigation_service import Investigation
 from aisecops_server.entrypoints.grpc.methods import Gate, Patience
 from aisecops_server.entrypoints.grpc.replay_service import ReplayService, ReplayUseCases
 from aisecops_server.entrypoints.grpc.retention_service import RetentionService, RetentionUseCases
+from aisecops_server.entrypoints.grpc.rollout_service import RolloutService
 from aisecops_server.entrypoints.grpc.screen_service import ScreenService
 from aisecops_server.entrypoints.grpc.transparency_service import TransparencyService
 from aisecops_server.ports import Authenticator, EventLog, Ids
@@ -61,6 +63,7 @@ from aisecops_server.usecases.export_records import ExportRecords
 from aisecops_server.usecases.investigate import Investigate
 from aisecops_server.usecases.read_agents import ReadAgents
 from aisecops_server.usecases.read_maturity import ReadMaturity
+from aisecops_server.usecases.rollouts import Rollouts
 from aisecops_server.usecases.rotate_log_key import RotateLogKey
 from aisecops_server.usecases.screen import Screen
 
@@ -80,6 +83,7 @@ _REPLAY = replay_service_pb2.DESCRIPTOR.services_by_name["ReplayService"].full_n
 _RETENTION = retention_service_pb2.DESCRIPTOR.services_by_name["RetentionService"].full_name
 _SCREEN = screen_service_pb2.DESCRIPTOR.services_by_name["ScreenService"].full_name
 _TRANSPARENCY = transparency_service_pb2.DESCRIPTOR.services_by_name["TransparencyService"].full_name
+_ROLLOUT = rollout_service_pb2.DESCRIPTOR.services_by_name["RolloutService"].full_name
 _EDGE = edge_service_pb2.DESCRIPTOR.services_by_name["EdgeService"].full_name
 
 Methods = dict[str, "grpc.RpcMethodHandler[Any, Any]"]
@@ -116,6 +120,7 @@ class Served:
     readiness: Readiness
     max_in_flight: int = 256
     edges: EdgeUseCases | None = None
+    rollouts: Rollouts | None = None
 
     @property
     def service_names(self) -> tuple[str, ...]:
@@ -144,6 +149,7 @@ class Served:
             _COMPLIANCE: self.compliance,
             _DRIFT: self.drift,
             _EDGE: self.edges,
+            _ROLLOUT: self.rollouts,
         }
         return tuple(name for name, use_cases in offered.items() if use_cases is not None)
 
@@ -181,6 +187,8 @@ def _central(served: Served, gate: Gate) -> Iterator[tuple[str, Methods]]:
         yield _DRIFT, _drift_methods(served.drift, gate)
     if served.edges is not None:
         yield _EDGE, _edge_methods(served.edges, gate)
+    if served.rollouts is not None:
+        yield _ROLLOUT, _rollout_methods(served.rollouts, gate)
 
 
 def _decision_methods(served: Served, gate: Gate) -> Methods:
@@ -374,6 +382,20 @@ def _edge_methods(edges: EdgeUseCases, gate: Gate) -> Methods:
         "Enrol": gate.unary(f"{place}/Enrol", service.enrol, Patience.WORK),
         "Reconcile": gate.session(f"{place}/Reconcile", service.reconcile),
         "ListEdges": gate.unary(f"{place}/ListEdges", service.list_edges, Patience.WORK),
+    }
+
+
+def _rollout_methods(rollouts: Rollouts, gate: Gate) -> Methods:
+    service = RolloutService(rollouts)
+    place = f"/{_ROLLOUT}"
+    return {
+        "StartRollout": gate.unary(f"{place}/StartRollout", service.start, Patience.WORK),
+        "SetCanary": gate.unary(f"{place}/SetCanary", service.canary, Patience.WORK),
+        "PromoteRollout": gate.unary(f"{place}/PromoteRollout", service.promote, Patience.WORK),
+        "RollBackRollout": gate.unary(f"{place}/RollBackRollout", service.roll_back, Patience.WORK),
+        "AbortRollout": gate.unary(f"{place}/AbortRollout", service.abort, Patience.WORK),
+        "GetRollout": gate.unary(f"{place}/GetRollout", service.current, Patience.WORK),
+        "ListRollouts": gate.unary(f"{place}/ListRollouts", service.recent, Patience.WORK),
     }
 
 

@@ -41,6 +41,7 @@ CODE_OF_REASON: Mapping[str, grpc.StatusCode] = {
     "GRANT_NOT_USABLE": grpc.StatusCode.FAILED_PRECONDITION,
     "RECORDS_REFUSED": grpc.StatusCode.FAILED_PRECONDITION,
     "HELD": grpc.StatusCode.FAILED_PRECONDITION,
+    "ROLLOUT_REFUSED": grpc.StatusCode.FAILED_PRECONDITION,
     "NO_DECISION": grpc.StatusCode.UNAVAILABLE,
     "ENGINE_UNAVAILABLE": grpc.StatusCode.UNAVAILABLE,
     "NO_LIVE_REVISION": grpc.StatusCode.UNAVAILABLE,

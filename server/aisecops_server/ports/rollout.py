@@ -1,0 +1,95 @@
+"""What stands beside deciding while a revision is rolled out, and where a rollout is remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from aisecops_server.domain.accepted_flips import Accepted, Gates
+from aisecops_server.domain.bundle import Bundle, CommitId
+from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.errors import AisecopsError
+from aisecops_server.domain.record import DecisionRecord
+from aisecops_server.domain.rollout import Rollout
+from aisecops_server.domain.rollout_tally import Tally
+from aisecops_server.ports.policy import PolicyEngine
+
+
+class Companion(Protocol):
+    """What a decision meets of a rollout. Nothing here waits or raises: a rollout never delays a decision."""
+
+    def engine_for(self, agent_id: str) -> PolicyEngine | None:
+        """Return the candidate's engine for an agent that it decides for; ``None`` for everybody else."""
+        ...
+
+    def decided(self, record: DecisionRecord, details: Mapping[str, JsonValue]) -> None:
+        """Take note of a decision that is on record."""
+        ...
+
+    def failed(self, bundle: Bundle, error: AisecopsError) -> None:
+        """Take note that the engine of a bundle gave no decision."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NoRollout:
+    """Implements ``Companion`` where nothing is rolled out."""
+
+    def engine_for(self, agent_id: str) -> PolicyEngine | None:  # noqa: ARG002 - the port's signature
+        """Return nothing."""
+        return None
+
+    def decided(self, record: DecisionRecord, details: Mapping[str, JsonValue]) -> None:
+        """Do nothing."""
+
+    def failed(self, bundle: Bundle, error: AisecopsError) -> None:
+        """Do nothing."""
+
+
+NO_ROLLOUT = NoRollout()
+
+
+class RolloutStore(Protocol):
+    """Rollouts, newest first, so that a restart goes on with the one that was under way."""
+
+    async def newest(self) -> tuple[Rollout, Tally] | None:
+        """Return the rollout that was begun last.
+
+        Raises:
+            LogUnavailableError, IntegrityError: it cannot be read.
+        """
+        ...
+
+    async def recent(self, limit: int) -> Sequence[tuple[Rollout, Tally]]:
+        """Return the latest rollouts."""
+        ...
+
+    async def save(self, rollout: Rollout, tally: Tally) -> None:
+        """Store a rollout as it is now, durably.
+
+        Raises:
+            LogUnavailableError: it could not be made durable.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutGate:
+    """What the base lets pass, what the candidate's change says that it means, and how severe the base's rules are."""
+
+    gates: Gates
+    accepted: Accepted
+    severities: Mapping[str, str]
+
+
+class RolloutGates(Protocol):
+    """Reads the gates of a change from its two revisions."""
+
+    async def __call__(self, base: CommitId, candidate: CommitId) -> RolloutGate:
+        """Return what is accepted between two revisions.
+
+        Raises:
+            BundleRejectedError, UnknownRevisionError: they cannot be read.
+        """
+        ...
