@@ -39,7 +39,7 @@ ADAPTED = {
     "langchain": {"langchain", "langchain_core"},
     "langgraph": {"langchain_core", "langgraph"},
     "openai_agents": {"agents"},
-    "pydantic_ai": {"pydantic_ai"},
+    "pydantic_ai": {"pydantic_ai", "pydantic_core"},
     "claude_agent_sdk": {"claude_agent_sdk"},
 }
 NOWHERE = {"pickle", "shelve", "marshal", "sqlite3", "xml", "telnetlib", "mock"}

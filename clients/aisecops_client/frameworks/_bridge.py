@@ -37,7 +37,7 @@ from aisecops_client.obligations import REDACTED, Duty, result_under
 from aisecops_client.plan import PlanBuilder
 from aisecops_client.refusals import ApprovalRequiredError, NotApprovedError, ResultWithheldError
 
-_THREADS, _TRACES, _INTENT, _PAUSE_SECONDS = 32, 1024, 500, 0.5
+_THREADS, _KEPT, _INTENT, _PAUSE_SECONDS = 32, 1024, 500, 0.5
 _RESULT_KINDS = frozenset({"redact", "limit"})
 _T = TypeVar("_T")
 # What a refusal is answered with where the call shall be asked about once more.
@@ -87,8 +87,9 @@ def passed_on(result: Any, duties: Sequence[Duty]) -> Any:
 class PendingCall:
     """A call that a model asked for. ``name`` and ``call_id`` are the framework's, ``heard`` all that the model read.
 
-    ``session`` is the conversation, where the framework has a name for it. ``passed_on`` makes of a result what may
-    be passed on under the obligations of the call.
+    ``session`` is the conversation, where the framework has a name for it, and ``occasion`` the place in it to which
+    the framework may come back; empty where it never does. Without a ``call_id`` a call is known by what it does.
+    ``passed_on`` makes of a result what may be passed on under the obligations of the call.
     """
 
     name: str
@@ -96,6 +97,7 @@ class PendingCall:
     call_id: str
     heard: Sequence[Heard] = ()
     session: str = ""
+    occasion: str = ""
     passed_on: PassedOn = passed_on
 
 
@@ -136,6 +138,7 @@ class Bridge(Guard):
     tells_later: bool = False
     ledger: Ledger = field(default_factory=Ledger, repr=False)
     _traces: OrderedDict[str, str] = field(default_factory=OrderedDict, init=False, repr=False)
+    _requests: OrderedDict[str, str] = field(default_factory=OrderedDict, init=False, repr=False)
     _session: str = field(default_factory=lambda: f"session-{fresh_key()}", init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _telling: set[Future[None]] = field(default_factory=set, init=False, repr=False)
@@ -152,7 +155,7 @@ class Bridge(Guard):
             TypeError, ValueError: the arguments have no exact form.
         """
         plan, step = self.proposal(pending)
-        entry = self.ledger.claim(_call_key(plan))
+        entry = self.ledger.claim(_call_key(plan, step), pending.occasion)
         if entry.state is State.RAN:
             if isinstance(entry.result, ResultWithheldError):
                 raise entry.result
@@ -160,9 +163,12 @@ class Bridge(Guard):
         try:
             steps = self._steps(plan, step, entry, pending.passed_on)
             ask = self._pumped(steps, lambda: next(steps))
-        except BaseException:
+        except BaseException as error:
             self.ledger.released(entry)
             self.ledger.note(f"{plan.session_id}/{step.step_id}", refused=True)
+            if isinstance(error, ApprovalRequiredError):
+                self._requests.pop(pending.call_id, None)
+                self._kept(self._requests, pending.call_id, error.approval_id)
             raise
         self.ledger.note(f"{plan.session_id}/{step.step_id}", refused=False)
         return Permit(json.loads(ask.call.arguments), ask.call, entry, steps)
@@ -228,9 +234,8 @@ class Bridge(Guard):
         except Exception as error:  # noqa: BLE001 - whatever went wrong, nobody sees the result
             return refused(error)
 
-    async def acall(self, pending: PendingCall, run: AsyncRun, refused: Refused) -> Any:
-        """Do as ``call`` does without blocking the event loop; ``refused`` may be asked in it only."""
-        permit: Permit | None = None
+    async def acall(self, pending: PendingCall, run: AsyncRun, refused: Refused, permit: Permit | None = None) -> Any:
+        """Do as ``call`` does without blocking the event loop; ``permit`` is one that is there already."""
         while permit is None:
             try:
                 permit = await self.abegin(pending)
@@ -267,6 +272,10 @@ class Bridge(Guard):
         """Do something that blocks in a thread of the bridge."""
         return await asyncio.wrap_future(self._threads.submit(work))
 
+    def request_of(self, call_id: str) -> str:
+        """Return the request for approval about a call of the framework; empty where there is none."""
+        return self._requests.get(call_id, "")
+
     def settle(self) -> None:
         """Return when what came of every call is told, or cannot be."""
         while waiting := list(self._telling):
@@ -287,7 +296,7 @@ class Bridge(Guard):
         builder = PlanBuilder(
             intent=self.intent or _asked(pending.heard),
             environment=self.environment,
-            trace_id=self._trace(session),
+            trace_id=self._kept(self._traces, session, self.new_key()),
             session_id=session,
             parent_trace_id=self.parent_trace_id,
         )
@@ -300,25 +309,31 @@ class Bridge(Guard):
             refused=lambda step: self.ledger.is_refused(f"{session}/{step}"),
         )
         plan = builder.build()
-        step = plan.steps.add(
-            step_id=free_step(pending.call_id, taken),
-            tool=self.tool_name(pending.name),
-            arguments_json=canonical_arguments(pending.arguments),
-        )
-        return plan, step
+        tool, data = self.tool_name(pending.name), canonical_arguments(pending.arguments)
+        call_id = pending.call_id or f"call-{hashlib.sha256(tool.encode() + data).hexdigest()[:24]}"
+        return plan, plan.steps.add(step_id=free_step(call_id, taken), tool=tool, arguments_json=data)
 
     def _steps(self, plan: ExecutionPlan, step: Step, entry: Entry, shown: PassedOn) -> Steps:
-        approval_id, rules = self._approved(entry), replace(self._rules_for(entry), passed_on=shown)
-        try:
-            answer: Answer = yield from decided(plan, rules, approval_id=approval_id, at_once=True)
-        except ApprovalRequiredError as error:
-            entry.ask_anew(error.approval_id)
-            raise
-        except ApprovalNotUsableError:
-            entry.ask_anew()
-            raise
-        result, _ = yield from executed(step, answer, rules, redeems=True)
+        answer: Answer = yield from self._allowed(plan, entry)
+        self.ledger.used(entry)
+        result, _ = yield from executed(step, answer, replace(self._rules(), passed_on=shown), redeems=True)
         return result
+
+    def _allowed(self, plan: ExecutionPlan, entry: Entry) -> Steps:
+        asked = entry.approval_id
+        try:
+            return (yield from decided(plan, self._rules_for(entry), approval_id=self._approved(entry), at_once=True))
+        except ApprovalRequiredError as error:
+            if error.approval_id == asked:
+                raise
+            self.ledger.asks(entry, error.approval_id)
+            if self.approval_seconds > 0:
+                raise
+        except ApprovalNotUsableError:
+            self.ledger.asks(entry)
+            raise
+        # The same call may have been asked about before, by a process that is gone, and have been approved since.
+        return (yield from decided(plan, self._rules_for(entry), approval_id=self._approved(entry), at_once=True))
 
     def _approved(self, entry: Entry) -> str:
         """Return the approval that people gave for a call by now; empty if they were not asked, or it has ended.
@@ -338,7 +353,7 @@ class Bridge(Guard):
         if state in (approval_pb2.APPROVAL_STATE_GRANTED, approval_pb2.APPROVAL_STATE_CONSUMED):
             # Consumed by this very call, if its answer was lost; by anything else, it is refused.
             return approval_id
-        entry.ask_anew()
+        self.ledger.asks(entry)
         if state == approval_pb2.APPROVAL_STATE_EXPIRED:
             return ""
         raise NotApprovedError(approval_id)
@@ -393,20 +408,23 @@ class Bridge(Guard):
         if not asked.cancelled() and asked.exception() is None:
             self.failed(asked.result(), error)
 
-    def _trace(self, session: str) -> str:
+    def _kept(self, kept: OrderedDict[str, str], key: str, value: str) -> str:
+        """Return what is kept under a key: what is there already, or else ``value``."""
         with self._lock:
-            trace_id = self._traces.setdefault(session, self.new_key())
-            self._traces.move_to_end(session)
-            while len(self._traces) > _TRACES:
-                self._traces.popitem(last=False)
-            return trace_id
+            found = kept.setdefault(key, value)
+            kept.move_to_end(key)
+            while len(kept) > _KEPT:
+                kept.popitem(last=False)
+            return found
 
     def _told_name(self, name: str) -> str:
         return self.tools.get(name) or f"{self.server}/{tidy(name)}"
 
 
-def _call_key(plan: ExecutionPlan) -> str:
-    return hashlib.sha256(plan.SerializeToString(deterministic=True)).hexdigest()
+def _call_key(plan: ExecutionPlan, step: Step) -> str:
+    """Return what a call is known by: what an approval of it would be for, in its conversation."""
+    parts = (plan.session_id, step.step_id, step.tool, hashlib.sha256(step.arguments_json).hexdigest())
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _asked(heard: Sequence[Heard]) -> str:

@@ -81,6 +81,7 @@ def write(
     Words of a refusal repeat what was refused, so they are nobody's and never the tool's.
     """
     steps: set[str] = set()
+    ran = 0
     for item in fitted(heard):
         if item.kind != _TOOL_RESULT or not item.tool:
             plan.source(item.kind, item.content, name=item.name[:200], digest=item.digest)
@@ -89,9 +90,11 @@ def write(
         about = {"name": f"result of {tool}"[:200], "digest": item.digest}
         if refused(step) or (item.content or "").startswith(NOT_RUN):
             plan.source(_TOOL_RESULT, item.content, declared_trust="unverified", **about)
+            steps.add(step)
             continue
         steps.add(step)
-        if len(steps) <= HISTORY:
+        ran += 1
+        if ran <= HISTORY:
             plan.past_step(step, tool)
         plan.source(_TOOL_RESULT, item.content, tool=tool, step_id=step, **about)
     return steps

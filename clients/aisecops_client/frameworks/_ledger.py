@@ -1,7 +1,6 @@
 """What became of each call that a framework asked for, so that one that it asks for again does not run again.
 
-Frameworks run their hooks anew after an approval, and some run finished siblings anew. A call is known by its whole
-plan: the same call of the model after the same messages.
+Frameworks run their hooks anew after an approval, and some run finished siblings anew.
 """
 
 from __future__ import annotations
@@ -33,41 +32,38 @@ class State(enum.Enum):
 class Entry:
     """One call. Asking again about it is a retry with the same keys; ``approval_id`` is the request about it."""
 
-    new_key: Callable[[], str] = field(repr=False)
-    decide_key: str = ""
-    redemption_key: str = field(default="", repr=False)
+    key: str
+    decide_key: str
+    redemption_key: str = field(repr=False)
     approval_id: str = ""
     state: State = State.OPEN
     result: Any = field(default=None, repr=False)
 
-    def __post_init__(self) -> None:
-        """Have keys of its own."""
-        self.ask_anew()
-
-    def ask_anew(self, approval_id: str = "") -> None:
-        """Make the next question about the call another one than the last, under an approval or none."""
-        self.decide_key, self.redemption_key, self.approval_id = self.new_key(), self.new_key(), approval_id
-
 
 @dataclass
 class Ledger:
-    """The last ``kept`` calls. One call is under way once at a time, whatever threads it is asked for in."""
+    """The last ``kept`` calls, and the requests for approval of as many.
+
+    A call is what it would do, and the ``occasion`` on which a framework asks for it: where it has none, it never asks
+    twice. On one occasion a call is under way once at a time, whatever threads it is asked for in.
+    """
 
     kept: int = KEPT
     new_key: Callable[[], str] = fresh_key
-    _entries: OrderedDict[str, Entry] = field(default_factory=OrderedDict, repr=False)
+    _entries: OrderedDict[tuple[str, str], Entry] = field(default_factory=OrderedDict, repr=False)
+    _approvals: OrderedDict[str, str] = field(default_factory=OrderedDict, repr=False)
     _refused: OrderedDict[str, None] = field(default_factory=OrderedDict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def claim(self, key: str) -> Entry:
+    def claim(self, key: str, occasion: str) -> Entry:
         """Return a call that may be made now, or that ran already.
 
         Raises:
             CallRefusedError: it is under way.
         """
         with self._lock:
-            entry = self._entries.setdefault(key, Entry(self.new_key))
-            self._entries.move_to_end(key)
+            made = Entry(key, self.new_key(), self.new_key(), self._approvals.get(key, ""))
+            entry = self._entries.setdefault((key, occasion), made) if occasion else made
             if entry.state is State.UNDER_WAY:
                 raise CallRefusedError(
                     "the same call is under way already", grpc.StatusCode.ALREADY_EXISTS, "CALL_UNDER_WAY"
@@ -76,6 +72,17 @@ class Ledger:
                 entry.state = State.UNDER_WAY
             self._shrink()
             return entry
+
+    def asks(self, entry: Entry, approval_id: str = "") -> None:
+        """Make the next question about a call another one than the last, under an approval or none."""
+        with self._lock:
+            self._renew(entry, approval_id)
+
+    def used(self, entry: Entry) -> None:
+        """Forget the approval of a call that may be made: it is good for one."""
+        with self._lock:
+            entry.approval_id = ""
+            self._approvals.pop(entry.key, None)
 
     def ran(self, entry: Entry, result: Any) -> None:
         """Keep the result of a call, which is what asking for it again gives."""
@@ -86,7 +93,7 @@ class Ledger:
         """Let a call that ran and failed be asked about as another one."""
         with self._lock:
             entry.state = State.OPEN
-            entry.ask_anew()
+            self._renew(entry, "")
 
     def released(self, entry: Entry) -> None:
         """Let a call that did not run be asked about again."""
@@ -106,6 +113,14 @@ class Ledger:
         """Return whether a step is known to have been refused."""
         with self._lock:
             return step in self._refused
+
+    def _renew(self, entry: Entry, approval_id: str) -> None:
+        entry.decide_key, entry.redemption_key, entry.approval_id = self.new_key(), self.new_key(), approval_id
+        self._approvals.pop(entry.key, None)
+        if approval_id:
+            self._approvals[entry.key] = approval_id
+        while len(self._approvals) > self.kept:
+            self._approvals.popitem(last=False)
 
     def _shrink(self) -> None:
         idle = [key for key, entry in self._entries.items() if entry.state is not State.UNDER_WAY]

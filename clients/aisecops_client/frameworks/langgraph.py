@@ -86,6 +86,8 @@ def _pending(request: ToolCallRequest) -> PendingCall:
         call_id=call["id"] or "",
         heard=heard(messages if isinstance(messages, list) else []),
         session=str(settings.get("thread_id") or ""),
+        # The same when the graph is resumed, and another one whenever it comes by again.
+        occasion=str(settings.get("checkpoint_ns") or ""),
         passed_on=_shown,
     )
 

@@ -44,7 +44,7 @@ class Graph(ABC):
     """What both have in common: a compiled graph with a checkpoint after each step."""
 
     name = ""
-    pauses = True
+    pauses_again = True
 
     @abstractmethod
     def graph(self, bridge: Bridge, tools: list[Any], model: Any) -> Any: ...

@@ -110,8 +110,8 @@ class Harness(Protocol):
     """One framework with one adapter and a scripted model."""
 
     name: str
-    # Whether the framework can pause a run; where not, the model is told and calls again.
-    pauses: bool
+    # Whether a call that still waits when its run is resumed pauses the run again; else the model is told.
+    pauses_again: bool
 
     def run(self, bridge: Bridge, tools: Tools, turns: Sequence[Sequence[Call]], prompt: str = PROMPT) -> Turn:
         """Run an agent whose model makes the calls of ``turns``, one turn after the other, and then ends."""

@@ -33,6 +33,8 @@ ADAPTERS = [
     ("langchain", "langchain_async_harness.AsyncLangChain"),
     ("langgraph", "langchain_harness.LangGraph"),
     ("langgraph", "langchain_async_harness.AsyncLangGraph"),
+    ("pydantic-ai-slim", "pydantic_ai_harness.PydanticAI"),
+    ("openai-agents", "openai_agents_harness.OpenAIAgents"),
 ]
 
 
@@ -99,10 +101,13 @@ class TestConformance:
         turn = harness.run(plane.bridge(), tools, [[refund()]])
         before, [approval_id] = plane.open_requests(), turn.waits
         turn = turn.resume()
-        assert tools.runs == []
-        assert (turn.waits, plane.open_requests()) == ([approval_id], before)
-        plane.vote(approval_id)
-        assert turn.resume().told == ["done: issue_refund"]
+        assert (tools.runs, plane.open_requests()) == ([], before)
+        if harness.pauses_again:
+            assert turn.waits == [approval_id]
+            plane.vote(approval_id)
+            assert turn.resume().told == ["done: issue_refund"]
+        else:
+            assert turn.told[0].startswith(f"Not run: people have to approve this call first (request {approval_id})")
 
     def test_people_can_be_waited_for_in_place(self, harness: Harness, plane: Plane, tools: Tools) -> None:
         bridge = plane.bridge(approval_seconds=60)
@@ -178,7 +183,7 @@ class TestConformance:
         assert tools.runs == []
 
     def test_arguments_of_no_exact_form_are_refused(self, harness: Harness, plane: Plane, tools: Tools) -> None:
-        turn = harness.run(plane.bridge(), tools, [[("read_ticket", {"ticket_id": "T\ud800"})]])
+        turn = harness.run(plane.bridge(), tools, [[refund(2**60)]])
         assert tools.runs == []
         assert turn.told[0].startswith("Not run: the call cannot be judged")
 
