@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 from aisecops.v1 import approval_pb2, decision_pb2
 from aisecops.v1.execution_service_pb2 import CompleteRequest, CompleteResponse
 from aisecops.v1.plan_pb2 import ExecutionPlan, Step
-from aisecops_grant.arguments import canonical_arguments
+from aisecops_grant.arguments import arguments_sha256, canonical_arguments
 
 from aisecops_client.answers import Answer
 from aisecops_client.enforce import Guard, fresh_key, running
@@ -139,6 +139,7 @@ class Bridge(Guard):
     ledger: Ledger = field(default_factory=Ledger, repr=False)
     _traces: OrderedDict[str, str] = field(default_factory=OrderedDict, init=False, repr=False)
     _requests: OrderedDict[str, str] = field(default_factory=OrderedDict, init=False, repr=False)
+    _otherwise: dict[str, str] = field(default_factory=dict, init=False, repr=False)
     _session: str = field(default_factory=lambda: f"session-{fresh_key()}", init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _telling: set[Future[None]] = field(default_factory=set, init=False, repr=False)
@@ -204,6 +205,16 @@ class Bridge(Guard):
                 raise
         finally:
             self.ledger.failed(permit.entry)
+
+    def ran_otherwise(self, permit: Permit, arguments: Mapping[str, Any], result: Any) -> Any:
+        """Tell that a call was made with other arguments than were granted, which is an incident.
+
+        Raises:
+            ResultWithheldError: as ``finish`` does.
+        """
+        if permit.call is not None:
+            self._otherwise[permit.call.grant_id] = arguments_sha256(arguments)
+        return self.finish(permit, result)
 
     def call(self, pending: PendingCall, run: BlockingRun, refused: Refused) -> Any:
         """Make a call by ``run`` with the arguments that were granted, and return its result.
@@ -283,8 +294,8 @@ class Bridge(Guard):
                 telling.exception()
 
     def tool_name(self, name: str) -> str:
-        """Return policy's name of a tool."""
-        return self.tools.get(name) or f"{self.server}/{name}"
+        """Return policy's name of a tool; what has a server already is policy's."""
+        return self.tools.get(name) or (name if "/" in name else f"{self.server}/{name}")
 
     def proposal(self, pending: PendingCall) -> tuple[ExecutionPlan, Step]:
         """Return the plan of one call with all that influenced it, and its step.
@@ -383,6 +394,8 @@ class Bridge(Guard):
         return ask
 
     def _perform(self, ask: Ask) -> Any:
+        if isinstance(ask, Complete) and ask.request.grant_id in self._otherwise:
+            ask.request.report.arguments_sha256 = self._otherwise.pop(ask.request.grant_id)
         if isinstance(ask, Complete) and self.tells_later:
             telling = self._teller.submit(self._tell, ask.request)
             self._telling.add(telling)
@@ -418,7 +431,8 @@ class Bridge(Guard):
             return found
 
     def _told_name(self, name: str) -> str:
-        return self.tools.get(name) or f"{self.server}/{tidy(name)}"
+        server, _, tool = self.tool_name(name).partition("/")
+        return f"{tidy(server)}/{tidy(tool)}"
 
 
 def _call_key(plan: ExecutionPlan, step: Step) -> str:

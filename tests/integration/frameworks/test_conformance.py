@@ -35,6 +35,7 @@ ADAPTERS = [
     ("langgraph", "langchain_async_harness.AsyncLangGraph"),
     ("pydantic-ai-slim", "pydantic_ai_harness.PydanticAI"),
     ("openai-agents", "openai_agents_harness.OpenAIAgents"),
+    ("claude-agent-sdk", "claude_harness.ClaudeAgentSDK"),
 ]
 
 
