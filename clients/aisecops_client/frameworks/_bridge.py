@@ -126,15 +126,15 @@ class Bridge(Guard):
     """Governs the tools of one agent in any framework.
 
     ``tools`` maps the framework's names to policy's (`server/tool`); any other tool is ``server``/its name.
-    ``delegation`` are the agents above this one, outermost first. ``parent_trace_id`` is the trace that delegated.
+    ``above`` governs the agent that hands work to this one, in the same session; it has to have its ``agent_id``.
     ``tells_later`` lets what came of a call be told while its result is on its way; ``settle`` waits for that.
     """
 
     tools: Mapping[str, str] = field(default_factory=dict)
     server: str = "agent"
     intent: str = ""
-    delegation: Sequence[str] = ()
-    parent_trace_id: str = ""
+    agent_id: str = ""
+    above: Bridge | None = None
     tells_later: bool = False
     ledger: Ledger = field(default_factory=Ledger, repr=False)
     _traces: OrderedDict[str, str] = field(default_factory=OrderedDict, init=False, repr=False)
@@ -283,6 +283,14 @@ class Bridge(Guard):
         """Do something that blocks in a thread of the bridge."""
         return await asyncio.wrap_future(self._threads.submit(work))
 
+    def links(self, session: str) -> tuple[tuple[str, str], ...]:
+        """Return this agent and those above it, outermost first, each with its trace in a session.
+
+        An agent that did nothing yet in the session has none, which policy takes for what it is: no authority.
+        """
+        own = (self.agent_id, self._traces.get(session, ""))
+        return (*(self.above.links(session) if self.above is not None else ()), own)
+
     def request_of(self, call_id: str) -> str:
         """Return the request for approval about a call of the framework; empty where there is none."""
         return self._requests.get(call_id, "")
@@ -304,15 +312,16 @@ class Bridge(Guard):
             TypeError, ValueError: the arguments are not JSON, or have no exact form.
         """
         session = identifier(pending.session or self.session_id or self._session)
+        links = self.above.links(session) if self.above is not None else ()
         builder = PlanBuilder(
             intent=self.intent or _asked(pending.heard),
             environment=self.environment,
             trace_id=self._kept(self._traces, session, self.new_key()),
             session_id=session,
-            parent_trace_id=self.parent_trace_id,
+            parent_trace_id=links[-1][1] if links else "",
         )
-        for agent_id in self.delegation:
-            builder.delegated_by(agent_id)
+        for agent_id, trace_id in links:
+            builder.delegated_by(agent_id, trace_id)
         taken = write(
             builder,
             pending.heard,

@@ -126,6 +126,10 @@ class Plane:
     agent: Client
     ada: Client
     token: str
+    settings: Settings
+
+    def connected(self, name: str, role: str = "agent") -> Client:
+        return _client(self.settings, name, Role(role))
 
     def bridge(self, **more: Any) -> Bridge:
         return Bridge(self.agent, environment="production", tools=POLICY_NAMES, **more)
@@ -154,7 +158,7 @@ def plane_in(root: Path) -> Iterator[Plane]:
     try:
         assert ready.wait(120) or served.result(0)
         with _client(settings, AGENT, Role.AGENT) as agent, _client(settings, "ada@corp.example", Role.SECOPS) as ada:
-            yield Plane(f"unix:{settings.socket}", agent, ada, agent.token)
+            yield Plane(f"unix:{settings.socket}", agent, ada, agent.token, settings)
     finally:
         loop.call_soon_threadsafe(stop.set)
         served.result(120)
