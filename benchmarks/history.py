@@ -78,7 +78,10 @@ async def _decide(settings: Settings, traces: Path) -> None:
 
 
 def _files(traces: Path) -> list[Path]:
-    return sorted(traces.glob("*.otlp.jsonl*"))
+    found = sorted(traces.glob("*.otlp.jsonl*"))
+    if not found:
+        raise SystemExit(f"{traces} holds no recorded traces (NAME.otlp.jsonl or NAME.otlp.jsonl.gz)")
+    return found
 
 
 async def _repeat(settings: Settings, documents: int) -> None:

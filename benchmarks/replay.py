@@ -103,7 +103,7 @@ def main() -> None:
 
 async def _measure(root: Path, traces: Path, *, documents: int, rounds: int) -> None:
     whole = await history.record(root / "w", traces, documents=documents)
-    commits = _candidates(root / "w" / "policy")
+    commits = candidates(root / "w" / "policy")
     loadgen = rig.build_loadgen(root)
     async with replaying(whole, niceness=0) as made:
         bodies, bundles = await _samples(made, commits)
@@ -114,11 +114,11 @@ async def _measure(root: Path, traces: Path, *, documents: int, rounds: int) -> 
         print(f"\nwhether cost is linear is measured from {FOR_LINEAR:,} documents on: --documents {FOR_LINEAR}")
         return
     small = await history.record(root / "q", traces, documents=1)
-    _candidates(root / "q" / "policy")
+    candidates(root / "q" / "policy")
     await _linear(whole, small, rounds=rounds)
 
 
-def _candidates(policy: Path) -> dict[str, str]:
+def candidates(policy: Path) -> dict[str, str]:
     """Commit the candidates, each on top of the other: a changed table, words only, a light policy."""
     table = (policy / TABLE).read_text("utf-8")
     at = 1_790_000_100

@@ -179,6 +179,16 @@ class Settings(BaseModel):
     drift_sample: int = Field(
         default=200, ge=10, le=5_000, description="How many recent decisions of every kind are looked at, at most."
     )
+    cluster: str = Field(
+        default="", description="The `host:port` of a replay cluster's scheduler; empty to replay in this process."
+    )
+    cluster_ca: Path | None = Field(
+        default=None, description="The PEM authority of the cluster's members, and of nobody else."
+    )
+    cluster_certificate: Path | None = Field(
+        default=None, description="The PEM certificate with which this process is a member of the cluster."
+    )
+    cluster_key: Path | None = Field(default=None, description="The PEM private key of `cluster_certificate`.")
     token_audience: str = Field(default="aisecops", description="The audience that a caller's token must name.")
     token_issuer: str = Field(default="", description="The issuer that a caller's token must name; empty for any.")
     token_roles_claim: str = Field(

@@ -24,6 +24,7 @@ PAGES = [
     HOW_TO / "govern-a-python-agent.md",
     HOW_TO / "govern-http-tools.md",
     HOW_TO / "measure-adoption.md",
+    HOW_TO / "replay-on-a-cluster.md",
     HOW_TO / "show-auditors-the-controls.md",
     HOW_TO / "govern-an-mcp-client.md",
     HOW_TO / "run-beside-an-agent.md",
@@ -35,8 +36,8 @@ PAGES = [
 ]
 
 
-# The port that pages listen on, which may be taken here.
-PORT = "8443"
+# The ports that pages listen on, which may be taken here.
+PORTS = ("8443", "8786")
 
 
 def free_port() -> str:
@@ -49,7 +50,10 @@ def free_port() -> str:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_shows_what_its_reader_will_see(page: Path, home: Path) -> None:
     with console.shell(home, environment(home)) as shell:
-        for part in console.parts(page.read_text(encoding="utf-8").replace(PORT, free_port())):
+        text = page.read_text(encoding="utf-8")
+        for port in PORTS:
+            text = text.replace(port, free_port())
+        for part in console.parts(text):
             if isinstance(part, console.Saved):
                 shell.save(part)
                 continue

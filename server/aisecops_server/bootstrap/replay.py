@@ -33,7 +33,7 @@ from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.entrypoints.grpc.replay_service import ReplayUseCases
 from aisecops_server.entrypoints.grpc.retention_service import RetentionUseCases
 from aisecops_server.ports import Clock, Ids, PolicyRepository, Signer
-from aisecops_server.ports.replay import ReplayStore
+from aisecops_server.ports.replay import Parts, ReplayStore
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.attribute_change import AttributeChange
 from aisecops_server.usecases.bisect_decisions import BisectDecisions
@@ -46,6 +46,7 @@ from aisecops_server.usecases.explain_change import ExplainChange, Judges, SeekO
 from aisecops_server.usecases.export_corpus import ExportCorpus
 from aisecops_server.usecases.hold_traces import HoldTraces
 from aisecops_server.usecases.judge_decisions import JudgeDecisions
+from aisecops_server.usecases.judge_parts import JudgePart, JudgeParts
 from aisecops_server.usecases.live_policy import LivePolicy
 from aisecops_server.usecases.offer_grant import OfferGrant
 from aisecops_server.usecases.read_replays import ReadReplays
@@ -75,12 +76,18 @@ class Replaying:
     policies: ResolvePolicy
     engines: OpaEngines
     judges: Judges
+    part: JudgePart
     given_engine: str = ""
 
     @property
     def log(self) -> SqliteHistory | None:
         """Return the history when it is a log's, and no corpus's."""
         return self.history if isinstance(self.history, SqliteHistory) else None
+
+    @property
+    def parts(self) -> JudgeParts:
+        """Return what judges parts of replays that another process runs."""
+        return JudgeParts(self.history, self.policies, self.part)
 
     @property
     def export(self) -> ExportCorpus:
@@ -103,11 +110,13 @@ async def replaying(
     part_decisions: int = PART_DECISIONS,
     corpus: CorpusHistory | None = None,
     repository: PolicyRepository | None = None,
+    cluster: Parts | None = None,
 ) -> AsyncIterator[Replaying]:
     """Compose replay over the state directory of ``settings`` and take it down again.
 
     ``engine`` is a binary that may be asked for besides the installed ones, by the name that it gets. A ``corpus`` is
-    replayed instead of the log, and a ``repository`` read instead of that of ``settings``.
+    replayed instead of the log, and a ``repository`` read instead of that of ``settings``. The workers of a ``cluster``
+    judge instead of this process.
 
     Raises:
         InvalidRequestError: a setting does not fit.
@@ -142,6 +151,7 @@ async def replaying(
         )
         clock = clock or SystemClock()
         judges = _judges(policies, store, settings.deadline_seconds * _PATIENCE)
+        part = JudgePart(history, judges.judge)
         replay = Replay(
             history=history,
             store=store,
@@ -149,6 +159,8 @@ async def replaying(
             fidelity=judges.fidelity,
             judge=judges.judge,
             meanings=judges.meanings,
+            part=part,
+            cluster=cluster,
             part_decisions=part_decisions,
         )
         runs = RunReplays(history=history, store=store, policies=policies, replay=replay, clock=clock)
@@ -157,7 +169,7 @@ async def replaying(
         why = ExplainChange(history, store, reads, judges, _seeking(judges, clock), repository)
         compare = CompareRevisions(history, policies, judges.judge)
         bisect = BisectDecisions(compare, repository, judges.meanings)
-        yield Replaying(history, runs, reads, why, compare, bisect, policies, engines, judges, given)
+        yield Replaying(history, runs, reads, why, compare, bisect, policies, engines, judges, part, given)
 
 
 def _judges(policies: ResolvePolicy, store: ReplayStore, deadline_seconds: float) -> Judges:

@@ -15,6 +15,7 @@ from typing import Any
 from aisecops_server.adapters.system import SystemClock
 from aisecops_server.bootstrap.assurance import Watched, compliance_of, drift_of, metrics
 from aisecops_server.bootstrap.authentication import listeners
+from aisecops_server.bootstrap.cluster import parts_of
 from aisecops_server.bootstrap.control_plane import ControlPlane, compose
 from aisecops_server.bootstrap.replay import replaying
 from aisecops_server.bootstrap.source import edge_use_cases
@@ -59,7 +60,11 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
         InvalidRequestError, EngineUnavailableError, LogUnavailableError, IntegrityError: see ``compose``.
     """
     listening = listeners(settings, SystemClock())
-    async with compose(settings) as plane, replaying(settings) as replays:
+    async with (
+        compose(settings) as plane,
+        parts_of(settings) as cluster,
+        replaying(settings, cluster=cluster) as replays,
+    ):
         watched = _watched(plane)
         drift = drift_of(settings, replays, watched, clock=plane.clock, ids=plane.ids)
         central = Central(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aisecops_server.cli.tree import Entry, group
 
+_CLUSTER = "aisecops_server.cli.dev_cluster"
 _HERE = "aisecops_server.cli.dev_commands"
 
 dev = group(
@@ -16,6 +17,7 @@ dev = group(
             "Add agents and tools that recorded traces show to a policy's tables.",
         ),
         "ca": Entry("aisecops_server.cli.dev_ca:ca", "Make a local authority and certificates for mutual TLS."),
+        "cluster": Entry(f"{_CLUSTER}:cluster", "Make keys for the members of a replay cluster."),
         "token": Entry(f"{_HERE}:token", "Make a short-lived token with the local issuer."),
     },
     examples="""

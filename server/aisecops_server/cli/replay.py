@@ -5,6 +5,7 @@ from __future__ import annotations
 from aisecops_server.cli.tree import Entry, group
 
 _HERE = "aisecops_server.cli.replay_commands"
+_CLUSTER = "aisecops_server.cli.replay_cluster"
 _TRACES = "aisecops_server.cli.replay_traces"
 
 replay = group(
@@ -17,6 +18,8 @@ replay = group(
         "matrix": Entry(f"{_TRACES}:matrix", "Show what the decisions of traces would be on several revisions."),
         "bisect": Entry(f"{_TRACES}:bisect", "Name the commit that made a decision another one."),
         "list": Entry(f"{_HERE}:list_replays", "List replays, newest first."),
+        "scheduler": Entry(f"{_CLUSTER}:scheduler", "Run the scheduler of a replay cluster."),
+        "worker": Entry(f"{_CLUSTER}:worker", "Run a worker, which judges parts of replays for others."),
         "cancel": Entry(f"{_HERE}:cancel", "Stop a replay; what it found is kept."),
     },
     examples="""

@@ -14,6 +14,7 @@ from aisecops_client.replays import Advance, Replays
 
 from aisecops_server.adapters.corpus.corpus_file import read_corpus
 from aisecops_server.adapters.git.checkout import CheckoutRepository
+from aisecops_server.bootstrap.cluster import parts_of
 from aisecops_server.bootstrap.replay import Replaying, replaying
 from aisecops_server.cli.configuration import settings
 from aisecops_server.cli.connection import connect
@@ -219,9 +220,12 @@ class Here:
         repository = CheckoutRepository(self.repository) if self.repository else None
 
         async def run() -> _R:
-            async with replaying(
-                configured, niceness=0, engine=self.engine, corpus=corpus, repository=repository
-            ) as made:
+            async with (
+                parts_of(configured) as cluster,
+                replaying(
+                    configured, niceness=0, engine=self.engine, corpus=corpus, repository=repository, cluster=cluster
+                ) as made,
+            ):
                 return await work(made)
 
         return asyncio.run(run())

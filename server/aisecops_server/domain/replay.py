@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import NewType
+from typing import Any, NewType
 
 from aisecops_server.domain.canonical import JsonValue, canonical_bytes, digest
 from aisecops_server.domain.provenance import TrustLevel
@@ -102,6 +102,15 @@ class Side:
     engine: str = ""
     changes: tuple[str, ...] = ()
 
+    @classmethod
+    def from_json(cls, stored: Mapping[str, JsonValue]) -> Side:
+        """Return the side that a question's JSON holds.
+
+        Raises:
+            KeyError, TypeError: it is something else.
+        """
+        return cls(**_fields(stored))
+
     @property
     def is_recorded_policy(self) -> bool:
         """Return whether each decision's own policy decides."""
@@ -124,6 +133,23 @@ class Question:
     def replay_id(self) -> ReplayId:
         """Return the id that this question, and no other, has."""
         return ReplayId(f"rpl-{digest(canonical_bytes(self.as_json()))[:_ID_CHARACTERS]}")
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, JsonValue]) -> Question:
+        """Return the question that ``as_json`` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is something else, or of another version.
+        """
+        if stored["answer_version"] != ANSWER_VERSION:
+            raise ValueError("a question of another version")
+        baseline = stored["baseline"]
+        return cls(
+            selection=Selection(**_fields(stored["selection"])),
+            candidate=Side(**_fields(stored["candidate"])),
+            head=LogHead(int(str(stored["log_size"])), bytes.fromhex(str(stored["log_root"]))),
+            baseline=Side(**_fields(baseline)) if baseline else None,
+        )
 
     def as_json(self) -> dict[str, JsonValue]:
         """Return the question as JSON."""
@@ -182,6 +208,12 @@ def _lowest_trust(decision: RecordedDecision) -> str:
     values = set(settled.values()) if isinstance(settled, Mapping) else set()
     levels = [level for level in TrustLevel if level.value in values]
     return max(levels, key=lambda level: level.rank, default=TrustLevel.UNVERIFIED).value
+
+
+def _fields(stored: JsonValue) -> dict[str, Any]:
+    if not isinstance(stored, Mapping):
+        raise TypeError("a part of a question is an object")
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
 
 
 def _as_json(part: Selection | Side) -> dict[str, JsonValue]:

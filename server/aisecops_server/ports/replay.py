@@ -15,6 +15,7 @@ from aisecops_server.domain.policy_meaning import PolicyText
 from aisecops_server.domain.record import LogHead
 from aisecops_server.domain.recorded_decision import Place, RecordedDecision
 from aisecops_server.domain.replay import ReplayId, ReplayRecord, Selection
+from aisecops_server.domain.replay_part import PartAsked, PartFound
 from aisecops_server.ports import PolicyEngine
 
 
@@ -88,6 +89,24 @@ class Engines(Protocol):
         Raises:
             BundleRejectedError: the engine refuses the bundle.
             EngineUnavailableError: no such engine could be started.
+        """
+        ...
+
+
+class Parts(Protocol):
+    """Where the parts of a replay are judged: by this process, or by the workers of a cluster."""
+
+    @property
+    def at_once(self) -> int:
+        """Return how many parts are worth asking for at once."""
+        ...
+
+    async def judge(self, asked: PartAsked) -> PartFound:
+        """Return what becomes of the decisions of one part. Asking again is safe: nothing is acted on.
+
+        Raises:
+            BundleRejectedError, EngineUnavailableError: the policy to judge by cannot be asked.
+            LogUnavailableError, IntegrityError: history cannot be read, or is not the one that was asked about.
         """
         ...
 

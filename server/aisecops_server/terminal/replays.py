@@ -47,8 +47,9 @@ _CLASS_WORDS = {
 def early_line(report: Json) -> str:
     """Return what a sample says, in one line."""
     trusted = "" if report["fidelity"]["trustworthy"] else "; NOT TRUSTWORTHY"
+    compared = int(report["compared"])
     return (
-        f"early answer from {int(report['compared']):,} decisions: "
+        f"early answer from {counted(compared, 'decision')}: "
         f"about {int(report['looser']):,} looser, {int(report['stricter']):,} stricter{trusted}"
     )
 

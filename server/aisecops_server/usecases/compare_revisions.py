@@ -16,7 +16,7 @@ from aisecops_server.domain.errors import BundleRejectedError, InvalidRequestErr
 from aisecops_server.domain.recorded_decision import RecordedDecision
 from aisecops_server.ports.replay import History
 from aisecops_server.usecases.judge_decisions import Contest, JudgeDecisions
-from aisecops_server.usecases.replay import result_of
+from aisecops_server.usecases.judge_parts import result_of
 from aisecops_server.usecases.resolve_policy import ResolvePolicy, WantedPolicy
 
 MOST_TRACES = 50

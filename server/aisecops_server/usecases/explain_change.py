@@ -30,9 +30,9 @@ from aisecops_server.usecases.check_fidelity import CheckFidelity
 from aisecops_server.usecases.compare_policies import CompareMeanings
 from aisecops_server.usecases.evaluate_documents import Answer, Concluded, EvaluateDocuments
 from aisecops_server.usecases.judge_decisions import Contest, JudgeDecisions, Thoroughness
+from aisecops_server.usecases.judge_parts import result_of
 from aisecops_server.usecases.offer_grant import OfferGrant
 from aisecops_server.usecases.read_replays import ReadReplays
-from aisecops_server.usecases.replay import result_of
 from aisecops_server.usecases.resolve_policy import ResolvedPolicy, ResolvePolicy
 from aisecops_server.usecases.search_change import SearchChange, Sought, Tried, Wish
 

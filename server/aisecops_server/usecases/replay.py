@@ -14,22 +14,22 @@ Ordering rules:
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from aisecops_server.domain.canonical import JsonValue, canonical_bytes, digest
-from aisecops_server.domain.comparison import Comparison, Firing
+from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.errors import NotFoundError
 from aisecops_server.domain.fidelity import FEWEST, Fidelity, sample_size
 from aisecops_server.domain.recorded_decision import Place, RecordedDecision
-from aisecops_server.domain.replay import Phase, Progress, Question, VerdictClass
+from aisecops_server.domain.replay import Phase, Progress, Question
+from aisecops_server.domain.replay_part import PartAsked
 from aisecops_server.domain.replay_report import Tallies
 from aisecops_server.domain.sampling import allocation, spread
-from aisecops_server.ports.replay import History, ReplayStore
+from aisecops_server.ports.replay import History, Parts, ReplayStore
 from aisecops_server.usecases.check_fidelity import CheckFidelity
 from aisecops_server.usecases.compare_policies import CompareMeanings
-from aisecops_server.usecases.judge_decisions import Contest, JudgeDecisions, Judgement, Thoroughness
+from aisecops_server.usecases.judge_decisions import Contest, JudgeDecisions, Thoroughness
+from aisecops_server.usecases.judge_parts import JudgePart
 from aisecops_server.usecases.resolve_policy import ResolvePolicy
 
 # Parts are what is kept and what is reported; a few at once keep every core busy and memory flat.
@@ -37,7 +37,6 @@ PART_DECISIONS = 256
 PARTS_AT_ONCE = 3
 SAMPLED_TRACES = 32 * 1024
 MOST_CHANGES = 100
-_ENGINE_REASONS = ("ENGINE_UNAVAILABLE",)
 
 Json = Mapping[str, JsonValue]
 
@@ -89,7 +88,7 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """Replays recorded decisions."""
+    """Replays recorded decisions. With a ``cluster`` its workers judge; checks and the early answer are made here."""
 
     history: History
     store: ReplayStore
@@ -97,6 +96,8 @@ class Replay:
     fidelity: CheckFidelity
     judge: JudgeDecisions
     meanings: CompareMeanings
+    part: JudgePart
+    cluster: Parts | None = None
     part_decisions: int = PART_DECISIONS
 
     async def __call__(self, question: Question, contest: Contest, watch: Watch = Watch()) -> Json:
@@ -104,7 +105,7 @@ class Replay:
 
         Raises:
             NotFoundError: nothing is selected.
-            BundleRejectedError, EngineUnavailableError: the candidate cannot be asked.
+            BundleRejectedError, EngineUnavailableError: the candidate cannot be asked, or no worker answers.
             LogUnavailableError, IntegrityError: history cannot be read, or what was found cannot be kept.
         """
         until = question.head.size
@@ -161,13 +162,14 @@ class Replay:
         run.fidelity = Fidelity(tuple(sorted(checks, key=lambda check: check.decision_id)))
 
     async def _all(self, run: _Run) -> None:
+        at_once = self.cluster.at_once if self.cluster else PARTS_AT_ONCE
         after: Place | None = None
         working: list[asyncio.Task[_Part]] = []
         try:
             while places := await self._places(run.question, after):
                 after = places[-1]
                 working.append(asyncio.create_task(self._part(run, places)))
-                if len(working) >= PARTS_AT_ONCE:
+                if len(working) >= at_once:
                     self._sum_up(run, await working.pop(0))
             while working:
                 self._sum_up(run, await working.pop(0))
@@ -191,19 +193,18 @@ class Replay:
         )
 
     async def _part(self, run: _Run, places: Sequence[Place]) -> _Part:
-        key = _part_key(run, places)
-        if run.contest.thoroughness is Thoroughness.AS_NEEDED:
-            kept = await self.store.part(key)
+        asked = _asked(run, places)
+        if not asked.anew:
+            kept = await self.store.part(asked.key)
             if kept is not None and not kept["transient"]:
-                return _Part(key, Tallies.from_json(kept), len(places), evaluated=0)
-        read = await self.history.read(places)
-        selected = [decision for decision in read if run.question.selection.holds(decision)]
-        judged = await self.judge(selected, run.contest)
-        tallies, results = _summed(selected, judged)
-        # What failed because no engine answered is tried again the next time.
-        transient = any(judgement.comparison.reason in _ENGINE_REASONS for judgement in judged)
-        await self.store.keep_part(key, sums={**tallies.as_json(), "transient": transient}, results=results)
-        return _Part(key, tallies, len(places), sum(judgement.evaluated for judgement in judged))
+                return _Part(asked.key, Tallies.from_json(kept), len(places), evaluated=0)
+        if self.cluster is None:
+            found = await self.part(places, run.question.selection, run.contest)
+        else:
+            found = await self.cluster.judge(asked)
+        sums = {**found.sums, "transient": found.transient}
+        await self.store.keep_part(asked.key, sums=sums, results=found.results)
+        return _Part(asked.key, Tallies.from_json(sums), len(places), found.evaluated)
 
     async def _report(self, run: _Run) -> Json:
         compared = run.tallies.compared
@@ -238,48 +239,14 @@ class Replay:
         }
 
 
-def result_of(decision: RecordedDecision, compared: Comparison) -> dict[str, JsonValue]:
-    """Return what became of one decision as JSON."""
-    return {
-        "decision_id": decision.decision_id,
-        "trace_id": decision.text("trace_id"),
-        "log_index": decision.index,
-        "agent_id": decision.agent_id,
-        "tools": list(decision.tools),
-        "bundle_revision": decision.text("bundle_revision"),
-        "decided_at_micros": decision.decided_at_micros,
-        "verdict_class": compared.verdict_class.value,
-        "before": compared.before,
-        "after": compared.after,
-        "direction": compared.direction.value if compared.direction else "",
-        "risky": compared.risky,
-        "fires_now": [_firing(firing) for firing in compared.fires_now],
-        "no_longer": [_firing(firing) for firing in compared.no_longer],
-        "parts": list(compared.parts),
-        "reason": compared.reason,
-    }
-
-
-def _summed(
-    decisions: Sequence[RecordedDecision], judged: Sequence[Judgement]
-) -> tuple[Tallies, list[dict[str, JsonValue]]]:
-    tallies = Tallies()
-    results = []
-    for decision, judgement in zip(decisions, judged, strict=True):
-        tallies.add(decision, judgement.comparison)
-        if judgement.comparison.verdict_class is not VerdictClass.SAME:
-            results.append(result_of(decision, judgement.comparison))
-    return tallies, results
-
-
-def _part_key(run: _Run, places: Sequence[Place]) -> str:
-    asked = {name: part for name, part in run.question.as_json().items() if not name.startswith("log_")}
-    leaves = hashlib.sha256(b"".join(place.leaf_hash for place in places)).hexdigest()
-    return digest(canonical_bytes({**asked, "leaves": leaves}))
-
-
-def _firing(firing: Firing) -> dict[str, JsonValue]:
-    return {"rule": firing.rule, "step_id": firing.step_id, "effect": firing.effect}
+def _asked(run: _Run, places: Sequence[Place]) -> PartAsked:
+    trees = (side.tree for side in (run.contest.candidate, run.contest.baseline) if side is not None)
+    return PartAsked(
+        question=run.question,
+        places=tuple(places),
+        anew=run.contest.thoroughness is Thoroughness.EVERYTHING,
+        drafts=tuple(tree for tree in trees if tree is not None and tree.drafted),
+    )
 
 
 def _nothing() -> NotFoundError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -60,7 +60,7 @@ class LocalAuthority:
         return self._issue(
             Path("server"),
             [_host(name) for name in named],
-            ExtendedKeyUsageOID.SERVER_AUTH,
+            [ExtendedKeyUsageOID.SERVER_AUTH],
             common=named[0],
             hours=hours,
         )
@@ -69,13 +69,18 @@ class LocalAuthority:
         """Write the certificate of an agent or a person, in a folder by the kind that its path names."""
         place = Path(identity.path.removeprefix("/"))
         name = x509.UniformResourceIdentifier(str(identity))
-        return self._issue(place, [name], ExtendedKeyUsageOID.CLIENT_AUTH, common=place.name, hours=hours)
+        return self._issue(place, [name], [ExtendedKeyUsageOID.CLIENT_AUTH], common=place.name, hours=hours)
+
+    def issue_node(self, name: str, *, hours: int) -> Issued:
+        """Write the certificate of a member of a replay cluster, which both calls and is called."""
+        usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        return self._issue(Path("node") / name, [_host(name)], usages, common=name, hours=hours)
 
     def _issue(
         self,
         place: Path,
         names: Iterable[x509.GeneralName],
-        usage: x509.ObjectIdentifier,
+        usages: Sequence[x509.ObjectIdentifier],
         *,
         common: str,
         hours: int,
@@ -88,7 +93,7 @@ class LocalAuthority:
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(_usage(signs=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
             .sign(self.key, hashes.SHA256())
         )
         certificate, secret = self.directory / f"{place}.pem", self.directory / f"{place}.key"

@@ -1,0 +1,1 @@
+"""What a worker and a scheduler of a replay cluster serve."""
