@@ -23,6 +23,7 @@ REPLAY = (
     "evaluate_documents",
     "explain_change",
     "judge_decisions",
+    "judge_parts",
     "offer_grant",
     "read_replays",
     "replay",
@@ -49,6 +50,7 @@ LIBRARY = {
 READING = {
     "History": {"head", "count", "places", "strata", "read", "of_trace", "decision"},
     "Engines": {"engine", "named", "acquire"},
+    "Parts": {"at_once", "judge"},
     "PolicyReader": {"read"},
     "ReplayStore": {
         "digests",

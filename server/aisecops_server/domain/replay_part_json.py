@@ -6,7 +6,6 @@ Plain JSON both ways, so that nothing that arrives is ever more than data.
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +14,10 @@ from aisecops_server.domain.canonical import JsonValue, canonical_bytes
 from aisecops_server.domain.recorded_decision import Place
 from aisecops_server.domain.replay import Question
 from aisecops_server.domain.replay_part import PartAsked, PartFound
+from aisecops_server.domain.strict_json import parse_object
+
+# Drafts are whole policies, and a part may have changed in every decision.
+MOST_BYTES = 64 * 1024 * 1024
 
 
 def asked_bytes(asked: PartAsked) -> bytes:
@@ -33,9 +36,9 @@ def read_asked(content: bytes) -> PartAsked:
     """Return the part that ``asked_bytes`` wrote.
 
     Raises:
-        KeyError, TypeError, ValueError: it is something else.
+        InvalidPlanError, KeyError, TypeError, ValueError: it is something else.
     """
-    fields: Any = json.loads(content)
+    fields: Any = parse_object(content, field="part", limit=MOST_BYTES)
     return PartAsked(
         question=Question.from_json(fields["question"]),
         places=tuple(Place(trace, index, bytes.fromhex(leaf)) for trace, index, leaf in fields["places"]),
@@ -65,9 +68,9 @@ def read_answer(content: bytes) -> PartFound | str:
     """Return what judging gave, or why it gave nothing.
 
     Raises:
-        KeyError, TypeError, ValueError: it is something else.
+        InvalidPlanError, KeyError, TypeError, ValueError: it is something else.
     """
-    fields: Any = json.loads(content)
+    fields: Any = parse_object(content, field="part", limit=MOST_BYTES)
     if "problem" in fields:
         return str(fields["problem"])
     if not isinstance(fields["sums"], dict) or not isinstance(fields["results"], list):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from aisecops_server.domain.bundle import CommitId, PolicyTree
+from aisecops_server.domain.errors import InvalidPlanError
 from aisecops_server.domain.record import LogHead
 from aisecops_server.domain.recorded_decision import Place
 from aisecops_server.domain.replay import Question, Selection, Side
@@ -65,5 +66,5 @@ def test_an_answer_is_sums_or_a_problem_and_nothing_else() -> None:
     "content", [b"", b"{}", b"[]", b"\x80\x04", b'{"sums":[],"results":[]}', b'{"sums":{},"results":{}}', b"null"]
 )
 def test_what_is_no_answer_is_refused(content: bytes) -> None:
-    with pytest.raises((KeyError, TypeError, ValueError)):
+    with pytest.raises((InvalidPlanError, KeyError, TypeError, ValueError)):
         read_answer(content)

@@ -18,7 +18,7 @@ from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
 from aisecops_server.adapters.cluster.keys import ClusterKeys
-from aisecops_server.domain.errors import EngineUnavailableError, InvalidRequestError
+from aisecops_server.domain.errors import EngineUnavailableError, InvalidPlanError, InvalidRequestError
 from aisecops_server.domain.replay_part import PartAsked, PartFound
 from aisecops_server.domain.replay_part_json import asked_bytes, read_answer
 
@@ -143,7 +143,7 @@ class DaskParts:
 def _read(answer: bytes) -> PartFound:
     try:
         found = read_answer(answer)
-    except (KeyError, TypeError, ValueError) as error:
+    except (InvalidPlanError, KeyError, TypeError, ValueError) as error:
         raise _failed("a worker answered with what is no result", error) from error
     if isinstance(found, str):
         raise EngineUnavailableError(
