@@ -229,6 +229,11 @@ class Settings(BaseModel):
         return self.state_dir / "checkpoint.db"
 
     @property
+    def recordings_path(self) -> Path:
+        """Return the file of recordings that were imported."""
+        return self.state_dir / "traces.db"
+
+    @property
     def engine_run_dir(self) -> Path:
         """Return where engines that run have their private directories."""
         return self.state_dir / "run" / "engines"

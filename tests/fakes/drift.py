@@ -14,6 +14,21 @@ from aisecops_server.usecases.watch_drift import WatchDrift
 from tests.fakes.replays import MemoryHistory, NoPolicy
 
 
+class MemoryLastLook:
+    """Where the last report stands, in memory."""
+
+    def __init__(self) -> None:
+        self.index: int | None = None
+
+    async def load(self) -> int | None:
+        """Return the index, if there is one."""
+        return self.index
+
+    async def save(self, index: int) -> None:
+        """Replace it."""
+        self.index = index
+
+
 async def nothing_checked(_decisions: Sequence[object]) -> list[Check]:
     """Stand in for an engine that is asked about nothing."""
     return []
@@ -29,5 +44,14 @@ def no_drift(log: EventLog, clock: Clock, ids: Ids) -> DriftUseCases:
         clock=clock,
         size=10,
     )
-    watch = WatchDrift(check, list, record=log.append_event, clock=clock, ids=ids, interval_seconds=3600.0)
+    watch = WatchDrift(
+        check,
+        list,
+        record=log.append_event,
+        clock=clock,
+        ids=ids,
+        interval_seconds=3600.0,
+        log=log,  # type: ignore[arg-type]
+        place=MemoryLastLook(),
+    )
     return DriftUseCases(watch, standing=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import json
 import re
 
@@ -49,6 +50,28 @@ def test_every_example_of_metadata_has_the_names_that_the_errors_carry() -> None
     said = re.findall(r"ERROR_REASON_(\w+): .*Metadata: (\{.*\})\.", tree.text("proto/aisecops/v1/error_reason.proto"))
     assert {reason for reason, _ in said} == _enum()
     assert [reason for reason, example in said if not json.loads(example).keys() <= carried.get(reason, set())] == []
+
+
+def test_no_exception_is_frozen() -> None:
+    """Python sets the traceback and the context of what is raised, which a frozen class refuses with another error."""
+    paths = [path for path in tree.files() if path.endswith(".py")]
+    classes = [node for path in paths for node in ast.walk(tree.parsed(path)) if isinstance(node, ast.ClassDef)]
+    raised = {
+        name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, BaseException)
+    }
+    while more := {node.name for node in classes if _bases(node) & raised} - raised:
+        raised |= more
+    frozen = [node.name for node in classes if _bases(node) & raised and "frozen=True" in _marks(node)]
+    assert frozen == []
+    assert {"AisecopsError", "Fault"} <= raised
+
+
+def _bases(node: ast.ClassDef) -> set[str]:
+    return {ast.unparse(base).rpartition(".")[2] for base in node.bases}
+
+
+def _marks(node: ast.ClassDef) -> str:
+    return " ".join(map(ast.unparse, node.decorator_list))
 
 
 def test_every_reason_is_on_the_reference_page() -> None:

@@ -13,11 +13,14 @@ import pytest_asyncio
 from aisecops_client import AsyncClient, PlanBuilder
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
 from aisecops_server.adapters.sqlite.history import open_history
+from aisecops_server.adapters.sqlite.recorded_traces import SqliteRecordedTraces
 from aisecops_server.bootstrap.control_plane import ControlPlane
 from aisecops_server.domain.errors import AisecopsError, ContendedError, HeldError, InvalidRequestError, NotFoundError
 from aisecops_server.domain.identity import Principal, PrincipalId, Role
 from aisecops_server.domain.keeping import HeldBy
+from aisecops_server.domain.provenance import SourceKind
 from aisecops_server.domain.recorded_decision import Doubt
+from aisecops_server.domain.recorded_trace import RecordedPrompt, RecordedTrace
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.export_evidence import EvidenceRequest
 from aisecops_server.usecases.investigate import Investigate
@@ -89,6 +92,21 @@ async def test_what_was_written_is_gone_from_the_disk_and_every_proof_stays(scen
     assert [finding["rule"] for finding in decision.details["findings"]] != []
     assert all(not finding["facts"] for finding in decision.details["findings"])
     assert (await scene.log.trace(other)).summary.intent == f"look for {OTHER}"
+
+
+@pytest.mark.asyncio
+async def test_an_imported_recording_of_a_trace_goes_with_it(scene: Scene) -> None:
+    trace, other = await scene.decide(SECRET), await scene.decide(OTHER)
+    store = SqliteRecordedTraces(scene.folder / "traces.db")
+    recordings = [
+        RecordedTrace(at, "agent", "", "production", (RecordedPrompt(SourceKind.USER_PROMPT, word),), ())
+        for at, word in ((trace, SECRET), (other, OTHER))
+    ]
+    await store.add(recordings)
+    await scene.erase(trace, principal="dpo@corp.example", reason="request 4711")
+    assert await store.page(after="", limit=10) == [recordings[1]]
+    await store.close()
+    assert scene.on_disk(SECRET) == []
 
 
 @pytest.mark.asyncio

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
 from aisecops_server.adapters.metrics.exposition import CONTENT_TYPE, exposition
+from aisecops_server.adapters.sqlite.last_look import SqliteLastLook
 from aisecops_server.bootstrap.replay import Replaying
 from aisecops_server.domain.bundle import Bundle, BundleStatus
 from aisecops_server.entrypoints.grpc.access import ROLES_OF_CALL
@@ -96,6 +97,8 @@ def drift_of(settings: Settings, replays: Replaying, watched: Watched, *, clock:
         clock=clock,
         ids=ids,
         interval_seconds=settings.drift_minutes * 60,
+        log=watched.log,
+        place=SqliteLastLook(settings.state_dir / "drift.db"),
     )
     return DriftUseCases(watch, standing=settings.drift_watch)
 

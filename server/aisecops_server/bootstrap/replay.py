@@ -24,6 +24,7 @@ from aisecops_server.adapters.opa.profile import Trust
 from aisecops_server.adapters.signing.keys import open_key
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
 from aisecops_server.adapters.sqlite.history import SqliteHistory, open_history
+from aisecops_server.adapters.sqlite.recorded_traces import RecordedCopies
 from aisecops_server.adapters.sqlite.replay_copies import ReplayCopies
 from aisecops_server.adapters.sqlite.replay_store import SqliteReplayStore
 from aisecops_server.adapters.system import SystemClock
@@ -225,12 +226,13 @@ def _builder(directory: Path, signer: Signer, opa: Path) -> OpaBundleBuilder:
 
 
 def retention_of(log: SqliteEventLog, state: Path, live: LivePolicy, *, clock: Clock, ids: Ids) -> RetentionUseCases:
-    """Return what erases and holds traces of ``log``; what replays keep of them under ``state`` goes with them."""
+    """Return what erases and holds traces of ``log``; what else ``state`` keeps of them goes too."""
 
     def tables() -> Mapping[str, JsonValue]:
         return live.current().bundle.tables
 
-    erase = EraseTrace(log, log.keeping, (ReplayCopies(state / "replay" / "replay.db"),), clock, ids)
+    copies = (ReplayCopies(state / "replay" / "replay.db"), RecordedCopies(state / "traces.db"))
+    erase = EraseTrace(log, log.keeping, copies, clock, ids)
     return RetentionUseCases(
         erase=erase,
         retention=ApplyRetention(log.keeping, erase, tables, clock),

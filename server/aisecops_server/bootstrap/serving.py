@@ -67,6 +67,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
     ):
         watched = _watched(plane)
         drift = drift_of(settings, replays, watched, clock=plane.clock, ids=plane.ids)
+        await drift.watch.recall()
         central = Central(
             maturity=plane.maturity(replays.reads, plane.clock),
             replays=replays.use_cases,

@@ -22,6 +22,7 @@ trace = group(
         "import": Entry(f"{_HERE}.trace_files:import_traces", "Read recorded agent traces of other systems."),
         "evaluate": Entry(f"{_HERE}.trace_files:evaluate_traces", "Decide imported tool calls as a dry run."),
         "report": Entry(f"{_HERE}.trace_report:report_traces", "Say what the policy would have blocked of them."),
+        "forget": Entry(f"{_HERE}.trace_files:forget_traces", "Drop imported recordings of traces."),
     },
     examples="""
     aisecops trace list --outcome blocked --limit 20

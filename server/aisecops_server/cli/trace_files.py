@@ -14,7 +14,7 @@ from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.invocation import command
 from aisecops_server.cli.output import say, show
 from aisecops_server.cli.progress import progress
-from aisecops_server.domain.errors import AisecopsError, LogUnavailableError
+from aisecops_server.domain.errors import AisecopsError, HeldError, LogUnavailableError, NotFoundError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from aisecops_server.usecases.import_traces import Imported
 
 _TRACE_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
-TRACES_FILE = "traces.db"
 
 
 @command(
@@ -107,6 +106,53 @@ def evaluate_traces(**options: str | None) -> ExitCode:
     return ExitCode.DENIED if stopped else ExitCode.OK
 
 
+@command(
+    "forget",
+    examples="""
+    aisecops trace forget 4bf92f3577b34da6a3ce929d0e0e4736
+    """,
+)
+@click.argument("traces", nargs=-1, required=True, metavar="TRACE...")
+def forget_traces(*, traces: Sequence[str]) -> ExitCode:
+    """Drop imported recordings of traces, and what policy said of their calls.
+
+    For recordings that were never decided: where a decision of the trace is in the log, 'aisecops log erase' erases it
+    there and drops the recording as well. What a legal hold in the log names stays.
+    """
+    from aisecops_server.adapters.sqlite.recorded_traces import RecordedCopies  # noqa: PLC0415
+
+    configured = settings()
+    recordings = RecordedCopies(configured.recordings_path)
+    if not recordings.path.exists():
+        raise NotFoundError("no recordings were imported here", hint="Name the state directory with --state-dir")
+    if configured.log_path.exists():
+        asyncio.run(_require_free(configured.log_path, {*traces, *recordings.agents(traces)}))
+    gone = recordings.drop(traces)
+    missing = [trace for trace in traces if trace not in gone]
+    document = {"forgotten": gone, "missing": missing}
+    show(document, lambda console: console.print(f"{len(gone):,} recordings are gone"))
+    if missing:
+        say(f"not imported here: {', '.join(missing)}")
+    return ExitCode.NOT_FOUND if missing else ExitCode.OK
+
+
+async def _require_free(log_path: Path, subjects: set[str]) -> None:
+    from aisecops_server.adapters.sqlite.event_log import open_log_read_only  # noqa: PLC0415
+
+    log = open_log_read_only(log_path)
+    try:
+        holds = await log.keeping.holds(released=False)
+    finally:
+        await log.close()
+    for hold in holds:
+        if subjects.intersection(hold.subjects):
+            raise HeldError(
+                f"{hold.id} holds what is to be forgotten",
+                hint="'aisecops log hold list' says who holds it and why",
+                hold=hold.id,
+            )
+
+
 def _require_alone(configured: Settings) -> None:
     from aisecops_server.bootstrap.serving import is_served  # noqa: PLC0415
 
@@ -142,7 +188,7 @@ async def _evaluate(configured: Settings) -> Evaluated:
 def traces_file(configured: Settings) -> Path:
     """Return the file of recorded traces, in a state directory that is there."""
     configured.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return configured.state_dir / TRACES_FILE
+    return configured.recordings_path
 
 
 def _document(evaluated: Evaluated) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.comparison import Comparison
-from aisecops_server.domain.fidelity import Check, Fidelity
+from aisecops_server.domain.fidelity import Check, Fidelity, fidelity_in
 from aisecops_server.domain.recorded_decision import RecordedDecision
 from aisecops_server.domain.replay import Direction, VerdictClass
 
@@ -82,6 +83,22 @@ class DriftReport:
             ],
             "policies": [_policy_json(policy) for policy in self.policies],
         }
+
+
+def report_in(details: Mapping[str, Any]) -> DriftReport:
+    """Return the report that an event tells of.
+
+    Raises:
+        KeyError, TypeError, ValueError: it tells of none.
+    """
+    policies = [{**policy, "examples": tuple(policy["examples"])} for policy in details["policies"]]
+    return DriftReport(
+        checked_at_ns=details["checked_at_micros"] * 1000,
+        window_seconds=details["window_seconds"],
+        fidelity=fidelity_in(details["fidelity"]),
+        rows=tuple(Reproduced(**row) for row in details["coverage"]),
+        policies=tuple(PolicyDrift(**policy) for policy in policies),
+    )
 
 
 def reproduced(decisions: Sequence[RecordedDecision], checks: Sequence[Check]) -> tuple[Reproduced, ...]:

@@ -63,4 +63,12 @@ EVENT_KINDS: Mapping[str, str] = {
     "drift.checked": "recent decisions were asked again, and nothing drifted",
     "drift.found": "some of them do not come out again, or would come out otherwise on another policy",
     "evidence.exported": "somebody took an evidence package, whose digest is here",
+    "payload.erased": "what agents and people wrote in a trace was erased: by whom, why, and by which class",
+    "hold.added": "somebody ordered that traces are kept, whatever their class says",
+    "hold.release_asked": "one of the people whom it takes wants a hold released",
+    "hold.released": "a hold was released",
+    "log.key_rotated": "another key signs for the log from here on, as the old and the new key attest",
+    "vote_key.rotated": "another key attests votes from here on, as the old and the new key attest",
+    "edge.enrolled": "a control plane beside an agent was given its place",
+    "edge.recorded": "an event that an edge recorded while it was on its own, with its proof",
 }

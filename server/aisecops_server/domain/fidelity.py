@@ -6,8 +6,9 @@ does not reproduce is counted by its reason, with an example, and makes the whol
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.recorded_decision import Doubt
@@ -60,6 +61,28 @@ class Fidelity:
             "revisions": sorted({check.revision for check in self.checks}),
             "problems": _problems(self.checks),
         }
+
+
+def fidelity_in(said: Mapping[str, Any]) -> Fidelity:
+    """Return what was told as JSON; of its checks only what is told is known, so their ids are those of examples.
+
+    Raises:
+        KeyError, TypeError, ValueError: it was not told so.
+    """
+    revisions = said["revisions"] or [""]
+    doubts = [problem for problem in said["problems"] for _ in range(problem["count"])]
+    found: list[Mapping[str, Any]] = [{}] * said["reproduced"] + doubts
+    return Fidelity(
+        tuple(
+            Check(
+                problem.get("example", ""),
+                revisions[at % len(revisions)],
+                Doubt(problem["reason"]) if problem else None,
+                problem.get("detail", ""),
+            )
+            for at, problem in enumerate(found)
+        )
+    )
 
 
 def sample_size(selected: int) -> int:

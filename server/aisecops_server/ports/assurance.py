@@ -37,3 +37,15 @@ class KindCounts(Protocol):
     async def kinds(self, *, most: int) -> tuple[int, Sequence[Sighting]]:
         """Return how many of the latest events were read, at most ``most``, and what kinds were among them."""
         ...
+
+
+class LastLook(Protocol):
+    """Where in the log the last report on drift stands, for after a restart."""
+
+    async def load(self) -> int | None:
+        """Return its index, if there is one."""
+        ...
+
+    async def save(self, index: int) -> None:
+        """Replace it, durably."""
+        ...

@@ -1,25 +1,29 @@
 """Looks for drift again and again, records what was found, and keeps the last report.
 
-The look itself can do nothing but look (``check_drift``). Here its report becomes one event of the log, no more.
+The look itself can do nothing but look (``check_drift``). Here its report becomes one event of the log, no more. After
+a restart the last report is read back from there.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from aisecops_server.domain.drift import DriftReport
+from aisecops_server.domain.drift import DriftReport, report_in
 from aisecops_server.domain.errors import AisecopsError
 from aisecops_server.domain.event import Event, Stage, make_event
 from aisecops_server.domain.record import Receipt
 from aisecops_server.ports import Clock, Ids
+from aisecops_server.ports.assurance import LastLook, ReadableLog
 from aisecops_server.usecases.check_drift import CheckDrift
 
 _logger = logging.getLogger(__name__)
 # After a start, decisions that somebody waits for come first.
 FIRST_PAUSE_SECONDS = 60.0
+_CHECKED, _FOUND = "drift.checked", "drift.found"
 
 Record = Callable[[Event], Awaitable[Receipt]]
 
@@ -34,9 +38,27 @@ class WatchDrift:
     clock: Clock
     ids: Ids
     interval_seconds: float
+    log: ReadableLog
+    place: LastLook
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     last: DriftReport | None = None
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def recall(self) -> None:
+        """Read the last report back. One that cannot be read is as if there were none: the next look makes another."""
+        try:
+            index = await self.place.load()
+            if index is None:
+                return
+            async with contextlib.aclosing(self.log.events(from_index=index, follow=False, trace_id="")) as events:
+                async for stored in events:
+                    if stored.event.type in (_CHECKED, _FOUND):
+                        self.last = report_in(stored.event.details())
+                    return
+        except AisecopsError as error:
+            _logger.warning("the last report on drift cannot be read: %s", error.diagnostics())
+        except (KeyError, TypeError, ValueError):
+            _logger.warning("event %s is no report on drift", index)
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -60,7 +82,8 @@ class WatchDrift:
         async with self._turn:
             report = await self.check(self.revisions())
             self.last = report
-            await self.record(self._event(report, asked_by))
+            receipt = await self.record(self._event(report, asked_by))
+            await self.place.save(receipt.log_index)
             if report.found:
                 _logger.warning("drift was found; 'aisecops drift show' says what")
             return report
@@ -72,7 +95,7 @@ class WatchDrift:
             plan_id="",
             decision_id="",
             stage=Stage.RUNTIME_CONTROL,
-            type="drift.found" if report.found else "drift.checked",
+            type=_FOUND if report.found else _CHECKED,
             occurred_at_ns=self.clock.now_ns(),
             details={"principal": asked_by, **report.as_json()},
         )

@@ -20,6 +20,7 @@ from aisecops_server.usecases.check_drift import CheckDrift
 from aisecops_server.usecases.sample_decisions import SampleDecisions
 from aisecops_server.usecases.watch_drift import WatchDrift
 
+from tests.fakes.drift import MemoryLastLook
 from tests.replays import Recorded, copy_of, forge, other_version, record
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]
@@ -156,6 +157,8 @@ async def test_the_watch_looks_again_and_again_and_records_what_it_found(history
             clock=SystemClock(),
             ids=RandomIds(),
             interval_seconds=3600.0,
+            log=recording,  # type: ignore[arg-type]
+            place=MemoryLastLook(),
             pause=recording.pause,
         )
         task = asyncio.create_task(watch.run())

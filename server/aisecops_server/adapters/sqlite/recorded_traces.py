@@ -7,10 +7,11 @@ connection; every method is one transaction on it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,6 +46,38 @@ MIGRATIONS = (
     """,
 )
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCopies:
+    """Implements ``Copies`` over the file of imported recordings, which others may have open."""
+
+    path: Path
+
+    async def forget(self, trace_ids: Sequence[str]) -> None:
+        """Drop recordings of these traces and what policy said of them; nothing where nothing was imported."""
+        if self.path.exists():
+            await asyncio.to_thread(self.drop, trace_ids)
+
+    def agents(self, trace_ids: Sequence[str]) -> set[str]:
+        """Return which agents recorded these traces."""
+        query = "SELECT body FROM recorded_trace WHERE trace_id = ?"
+        with translated("reading recordings"), contextlib.closing(_open(self.path)) as held:
+            found = [held.execute(query, (trace_id,)).get for trace_id in trace_ids]
+        return {_from_json(str(body)).agent_id for body in found if body is not None}
+
+    def drop(self, trace_ids: Sequence[str]) -> list[str]:
+        """Drop them, overwritten in the file, and return the ids of those that were there."""
+        found: list[str] = []
+        with translated("dropping recordings"), contextlib.closing(_open(self.path)) as held:
+            with held:
+                for trace_id in dict.fromkeys(trace_ids):
+                    held.execute("DELETE FROM recorded_trace WHERE trace_id = ?", (trace_id,))
+                    found += [trace_id] * held.changes()
+                    held.execute("DELETE FROM evaluation WHERE trace_id = ?", (trace_id,))
+            with contextlib.suppress(apsw.BusyError):
+                held.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        return found
 
 
 class SqliteRecordedTraces:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from aisecops_server.adapters.sqlite.recorded_traces import SqliteRecordedTraces
+from aisecops_server.adapters.sqlite.recorded_traces import RecordedCopies, SqliteRecordedTraces
 from aisecops_server.domain.errors import IntegrityError, LogUnavailableError
 from aisecops_server.domain.provenance import SourceKind
 from aisecops_server.domain.recorded_trace import Evaluation, RecordedCall, RecordedPrompt, RecordedTrace, Tally
@@ -68,3 +68,28 @@ def test_a_file_that_is_no_database_is_refused(tmp_path):
     path.write_bytes(b"nothing of the kind" * 500)
     with pytest.raises((IntegrityError, LogUnavailableError)):
         SqliteRecordedTraces(path)
+
+
+@pytest.mark.asyncio
+async def test_what_is_forgotten_is_gone_from_the_file(tmp_path):
+    path = tmp_path / "traces.db"
+    store = SqliteRecordedTraces(path)
+    others = replace(TRACE, trace_id="b" * 32, prompts=(RecordedPrompt(SourceKind.USER_PROMPT, "Harmless-Kettle-12"),))
+    await store.add([replace(TRACE, prompts=(RecordedPrompt(SourceKind.USER_PROMPT, "Zanzibar-Quilt-77"),)), others])
+    await store.record([ALLOWED, replace(ALLOWED, trace_id=others.trace_id)])
+    copies = RecordedCopies(path)
+    assert copies.agents([TRACE.trace_id, "c" * 32]) == {"agent"}
+    await copies.forget([TRACE.trace_id, "c" * 32])
+    assert await store.page(after="", limit=10) == [others]
+    assert [item.trace_id for item in await store.evaluations("r1")] == [others.trace_id]
+    await store.close()
+    assert copies.drop([TRACE.trace_id, others.trace_id]) == [others.trace_id]
+    on_disk = b"".join(held.read_bytes() for held in tmp_path.iterdir())
+    assert b"Zanzibar-Quilt-77" not in on_disk
+    assert b"Harmless-Kettle-12" not in on_disk
+
+
+@pytest.mark.asyncio
+async def test_where_nothing_was_imported_there_is_nothing_to_forget(tmp_path):
+    await RecordedCopies(tmp_path / "traces.db").forget(["a" * 32])
+    assert list(tmp_path.iterdir()) == []
