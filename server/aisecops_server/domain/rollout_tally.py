@@ -18,6 +18,7 @@ from aisecops_server.domain.decision import Effect
 from aisecops_server.domain.rollout import Rollout, Terms
 
 COMPARED = "rollout.compared"
+BASE, CANDIDATE = "base", "candidate"
 # Beyond this nobody reads them one by one; then a promotion has to be forced.
 MOST_FLIPS = 2_000
 _PERCENT = 100
@@ -54,10 +55,13 @@ class Tally:
 
     def count(self, details: Mapping[str, Any], *, decision_id: str, trace_id: str) -> None:
         """Count what one event tells."""
-        self.answered += 1
-        self.slow += bool(details["slow"])
+        # What the candidate decided was counted when it did; here its base was asked.
+        by_base = details["decided_by"] == BASE
+        self.answered += by_base
+        self.slow += by_base and bool(details["slow"])
         if details["error"]:
-            self.errors += 1
+            self.errors += by_base
+            self.dropped += not by_base
             return
         self.compared += 1
         direction = str(details["direction"])
@@ -160,7 +164,7 @@ def _facts(rollout: Rollout, *, agent: str, by_candidate: bool) -> dict[str, Jso
         "base": rollout.base.revision,
         "candidate": rollout.candidate.revision,
         "candidate_digest": rollout.candidate.digest,
-        "decided_by": "candidate" if by_candidate else "base",
+        "decided_by": CANDIDATE if by_candidate else BASE,
         "agent": agent,
     }
 

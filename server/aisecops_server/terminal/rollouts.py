@@ -100,6 +100,5 @@ def _disagreements(rollout: Json) -> int:
 
 def _sign(console: Console, rollout: Json) -> Text:
     stage = str(rollout["stage"]).removeprefix("ROLLOUT_STAGE_")
-    bad = bool(rollout["problems"]) or stage in ("ROLLED_BACK", "ABORTED")
-    sign = requirement_sign("FAILS" if bad else "HOLDS")
+    sign = requirement_sign("FAILS" if stage in ("ROLLED_BACK", "ABORTED") else "HOLDS")
     return Text(glyph(console, sign), style=style_of(sign))

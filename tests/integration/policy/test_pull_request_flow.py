@@ -7,17 +7,26 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aisecops.v1.decision_pb2 import Outcome
+from aisecops.v1.plan_pb2 import ExecutionPlan
+from aisecops_client import PlanBuilder
 from aisecops_server.adapters.corpus.corpus_file import read_corpus, write_corpus
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.domain.replay import Selection
+from aisecops_server.domain.rollout import Selector
+from aisecops_server.settings import Settings
+from aisecops_server.usecases.activate import Order
 from aisecops_server.usecases.export_corpus import ExportedCorpus
+from aisecops_server.usecases.rollouts import Rollouts, RolloutStatus, StartCommand
 
+from tests.integration.api.real import running
 from tests.policy_repositories import Clone, checked, errors, starter
 from tests.replays import Recorded, open_replaying, record
 from tests.support import opa_binary
@@ -45,6 +54,7 @@ ENTRY = """- rule: {rule}
   reason: The summer project is an agent of ours now, with mail to read.
   expires: {day}
 """
+SUMMER_AGENT = "spiffe://corp.example/agent/summer-project"
 TOLD = ("identity.agent_unregistered", "capability.capability_not_granted")
 
 
@@ -64,7 +74,9 @@ class Origin:
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Origin:
     root = tmp_path_factory.mktemp("flow")
-    history = asyncio.run(record(root, times=2, files=starter()))
+    shipped = starter()
+    files = {**shipped, "gates.yaml": shipped["gates.yaml"] + b"rollout: {seconds: 0, decisions: 1}\n"}
+    history = asyncio.run(record(root, times=2, files=files))
 
     async def export() -> ExportedCorpus:
         async with open_replaying(history) as made:
@@ -140,6 +152,64 @@ def test_a_change_goes_from_its_branch_through_refusal_to_its_merge(origin: Orig
     code, document, told = impact(clone, origin, "--samples", "0", base="origin/merged")
     assert (code, document["flips"]) == (ExitCode.OK, 0), told
     assert {problem["code"] for problem in document["problems"]} == {"flips.old"}
+
+    asyncio.run(rolled_out(clone.remote))
+
+
+async def rolled_out(remote: Path) -> None:
+    """Bring what was merged to agents: it watches, decides for the summer project, decides for all, and is taken back.
+
+    The repository follows main, which the merge is a branch of, so that nothing becomes live by itself.
+    """
+    order = Order("ada", "the summer project begins")
+    with tempfile.TemporaryDirectory(prefix="flow-") as state:
+        settings = Settings(
+            state_dir=Path(state),
+            engine_path=opa_binary(),
+            repository=str(remote),
+            deadline_milliseconds=10_000,
+            poll_seconds=3600,
+        )
+        async with running(settings, agent=SUMMER_AGENT) as (plane, client):
+            assert plane.rollouts is not None
+            base = plane.live.current().bundle.revision
+
+            async def decide() -> tuple[str, str]:
+                told = (await client.decide(mail())).decision
+                return Outcome.Name(told.outcome), told.bundle_revision
+
+            started = await plane.rollouts.start(StartCommand("merged", order))
+            merged = started.rollout.candidate.revision
+            assert await decide() == ("OUTCOME_DENY", base)
+            shadow = await compared(plane.rollouts, 1)
+            assert (shadow.tally.looser, shadow.tally.risky, shadow.problems) == (1, 1, ())
+            assert {rule for rule, _ in shadow.tally.rules} == set(TOLD)
+            await plane.rollouts.canary(Selector(agents=(SUMMER_AGENT,)), order)
+            assert await decide() == ("OUTCOME_ALLOW", merged)
+            assert (await compared(plane.rollouts, 2)).problems == ()
+            await plane.rollouts.promote(order)
+            assert await decide() == ("OUTCOME_ALLOW", merged)
+            await plane.rollouts.rollback(order)
+            assert await decide() == ("OUTCOME_DENY", base)
+
+
+async def compared(rollouts: Rollouts, count: int) -> RolloutStatus:
+    """Return the status once so many decisions were compared."""
+    async with asyncio.timeout(120):
+        while True:
+            status = await rollouts.status()
+            assert status is not None
+            if status.tally.compared >= count:
+                return status
+            await asyncio.sleep(0.05)
+
+
+def mail() -> ExecutionPlan:
+    """Return a plan of the summer project."""
+    builder = PlanBuilder(intent="Summarise the inbox.", environment="production")
+    prompt = builder.source("user_prompt", "Summarise my mails about contracts.", id="request")
+    builder.step("workspace/search_emails", {"query": "contracts"}, influenced_by=[prompt])
+    return builder.build()
 
 
 def checked_day(origin: Origin) -> str:

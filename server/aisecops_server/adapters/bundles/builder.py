@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aisecops_server.adapters.bundles.archive import bundle_digest, pack, require_own_packages, rule_docs
 from aisecops_server.adapters.bundles.layout import SIGNATURES, CompileTables, Layout, Library, arrange
@@ -94,12 +95,8 @@ class OpaBundleBuilder:
         with tempfile.TemporaryDirectory(dir=self._store.work) as root:
             workshop = _Workshop(Path(root))
             await asyncio.to_thread(workshop.furnish, layout, self._library)
-            await self._opa.check(workshop.files, capabilities=workshop.capabilities, schemas=workshop.schemas)
-            inspection = await self._opa.inspect(workshop.files)
+            inspection, signatures = await self._checked(workshop)
             require_own_packages(inspection, own=self._library.rego)
-            signatures = await self._opa.sign(
-                workshop.files, key=self._signer.key_file, claims=workshop.claims, output=workshop.root
-            )
         tools = layout.tables.get("tools")
         bundle = Bundle(
             tree.commit,
@@ -111,6 +108,19 @@ class OpaBundleBuilder:
         )
         archive = await asyncio.to_thread(pack, {**layout.files, SIGNATURES: signatures})
         return await asyncio.to_thread(self._store.save, bundle, archive, library=self._library.digest)
+
+    async def _checked(self, workshop: _Workshop) -> tuple[Mapping[str, Any], bytes]:
+        """Return what the files say of themselves and their signatures; of several problems the check's is told."""
+        files, key = workshop.files, self._signer.key_file
+        checking = asyncio.create_task(
+            self._opa.check(files, capabilities=workshop.capabilities, schemas=workshop.schemas)
+        )
+        inspecting = asyncio.create_task(self._opa.inspect(files))
+        signing = asyncio.create_task(self._opa.sign(files, key=key, claims=workshop.claims, output=workshop.root))
+        # All of them to their ends, because they read files that are removed behind this.
+        await asyncio.gather(checking, inspecting, signing, return_exceptions=True)
+        await checking
+        return await inspecting, await signing
 
 
 def _write(directory: Path, files: Mapping[str, bytes]) -> None:
