@@ -30,6 +30,7 @@ from aisecops_server.settings import Settings
 from aisecops_server.usecases.export_evidence import EvidencePackage, EvidenceRequest
 from aisecops_verify import EvidenceError, Trust, read_package, verify
 
+from tests.bare_environment import bare_environment, installed
 from tests.integration.api.real import running, settings_in
 from tests.support import opa_binary
 
@@ -109,15 +110,19 @@ def test_same_content_gives_same_bytes(case: Case) -> None:
     verify(case.signed_again(case.files()), case.trust)
 
 
-def test_the_verifier_runs_as_one_copied_file_in_an_empty_environment(case: Case, tmp_path: Path) -> None:
+def test_the_verifier_runs_as_one_copied_file_where_only_cryptography_is_installed(case: Case, tmp_path: Path) -> None:
+    python = bare_environment(tmp_path / "bare", "cryptography")
+    assert installed(python) <= {"cryptography", "cffi", "pycparser"}
     script = tmp_path / "verify.py"
     script.write_bytes(Path(aisecops_verify.__file__).with_name("one_file.py").read_bytes())
     package = tmp_path / "case.zip"
     package.write_bytes(case.content)
-    call = [sys.executable, "-I", str(script), str(package), "--log-key", case.trust.log_key]
+    call = [str(python), "-I", str(script), str(package), "--log-key", case.trust.log_key]
+    call += ["--evidence-key", case.trust.evidence_key, "--reproduce", str(opa_binary())]
     done = subprocess.run(call, check=False, cwd=tmp_path, env={}, capture_output=True, text=True, encoding="utf-8")
     assert (done.returncode, done.stderr) == (0, "")
     assert "✓ the statement is signed" in done.stdout
+    assert "✓ 2 decisions come out the same" in done.stdout
     package.write_bytes(case.content.replace(b"tickets/read", b"tickets/rEad", 1))
     done = subprocess.run(call, check=False, cwd=tmp_path, env={}, capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 9
