@@ -25,6 +25,32 @@ test_a_destination_that_nobody_named_needs_a_person if {
 	findings(scene.scene("mail/send", ["send"], [unseen])) == {finding(scene.facts(["to", "ghost@corp.example"], []))}
 }
 
+paying := {"effect": "spend", "reach": "external", "arguments": {"iban": "destination", "order": "object"}}
+
+test_nobody_is_paid_whom_nobody_named_even_where_nobody_else_has_a_say if {
+	account := scene.value("iban", "iban", "DE89370400440532013000", [])
+	document := scene.among_ourselves(scene.scene("bank/pay", ["send"], [account]))
+	found := value_unseen.findings with input as document
+		with data.tables as object.union(scene.tables, {"tools": {"bank/pay": testing.tool(paying)}})
+	{fact.value | some item in found; some fact in item.facts} == {"DE89370400440532013000"}
+}
+
+test_whom_the_human_named_is_paid if {
+	account := scene.value("iban", "iban", "DE89370400440532013000", [scene.prose("u1")])
+	document := scene.among_ourselves(scene.scene("bank/pay", ["send"], [account]))
+	found := value_unseen.findings with input as document
+		with data.tables as object.union(scene.tables, {"tools": {"bank/pay": testing.tool(paying)}})
+	found == set()
+}
+
+test_what_is_paid_for_may_be_the_agents_choice_among_ourselves if {
+	order := scene.value("order", "identifier", "order-77", [])
+	document := scene.among_ourselves(scene.scene("bank/pay", ["send"], [order]))
+	found := value_unseen.findings with input as document
+		with data.tables as object.union(scene.tables, {"tools": {"bank/pay": testing.tool(paying)}})
+	found == set()
+}
+
 test_so_does_an_undescribed_argument_that_is_an_address if {
 	value := scene.value("x", "url", "ghost.example/a", [])
 	count(findings(scene.scene("wiki/edit", ["edit"], [value]))) == 1
