@@ -24,7 +24,7 @@ demo: $(VENV)/.server engine ## see it decide: sets everything up, then runs the
 	@$(BIN)/aisecops demo
 
 .PHONY: test
-test: setup engine browser frameworks ## set everything up, then run lint, types and all tests; SEED=n for another order
+test: setup engine browser frameworks conftest ## set everything up, then run lint, types and all tests; SEED=n for another order
 	@$(MAKE) lint
 	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/pytest -n $(JOBS) --dist loadfile \
 	  --randomly-seed=$(SEED)
@@ -45,6 +45,14 @@ frameworks: setup ## the agent frameworks that there are adapters for; where the
 	@test $(VENV)/.frameworks -nt requirements/frameworks.lock || { echo "Installing the locked agent frameworks" && \
 	  $(INSTALL) requirements/frameworks.lock && touch $(VENV)/.frameworks; } || \
 	  echo "The agent frameworks cannot be installed here: the tests of their adapters will be skipped"
+
+# Built from source, whose hash Go's checksum database knows; where there is no Go, OPA runs the same conditions.
+CONFTEST_VERSION = v0.71.1
+.PHONY: conftest
+conftest: setup ## Conftest, for the tests that hold it against OPA on the same conditions; where it cannot be built they are skipped
+	@test -x $(BIN)/conftest || { command -v go >/dev/null && echo "Building Conftest $(CONFTEST_VERSION), once" && \
+	  GOBIN="$(CURDIR)/$(BIN)" go install github.com/open-policy-agent/conftest@$(CONFTEST_VERSION) 2>/dev/null; } || \
+	  echo "Conftest cannot be built here: the tests that run it will be skipped"
 
 .PHONY: lint
 lint: setup ## style, format and types

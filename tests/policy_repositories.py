@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aisecops_server.adapters.bundles.schemas import schema_files, with_modeline
 from aisecops_server.adapters.git.create import shipped_policy, starter_files
-from aisecops_server.bootstrap.policy import checked_policy, checking
+from aisecops_server.bootstrap.policy import checked_policy, checking, conftest_program
 from aisecops_server.domain.policy_check import CheckName, CheckReport, Problem
 from aisecops_server.settings import Settings
 
@@ -37,11 +37,16 @@ def settings(root: Path) -> Settings:
     return Settings(state_dir=root / "s", engine_path=opa_binary(), engine_dir=root / "engines")
 
 
-def checked(directory: Path, *, base: str = "", only: Collection[CheckName] = ()) -> CheckReport:
+CONFTEST = conftest_program()
+
+
+def checked(
+    directory: Path, *, base: str = "", only: Collection[CheckName] = (), conftest: Path | None = CONFTEST
+) -> CheckReport:
     """Check a working copy, as the command line does."""
 
     async def run() -> CheckReport:
-        async with checking(settings(directory), remember=memory()) as made:
+        async with checking(settings(directory), remember=memory(), conftest=lambda: conftest) as made:
             policy, waivers = checked_policy(directory, today=made.today, base=base)
             return await made.check(policy, waivers=waivers, only=only)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from aisecops_server.bootstrap.policy import conftest_program
+from aisecops_server.domain.policy_check import CheckName
 
 from tests.bad_pull_requests.pull_requests import PullRequest, added, stopped_by, swapped
-from tests.policy_repositories import Clone
+from tests.policy_repositories import Clone, checked
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -259,3 +261,14 @@ def test_it_is_stopped_by_the_right_check_with_words_that_help(origin: Clone, tm
     stopping = stopped_by(origin.again(tmp_path / "mine"), bad)
     assert stopping
     assert all(problem.hint for problem in stopping)
+
+
+@pytest.mark.skipif(conftest_program() is None, reason="Conftest is not installed: 'make conftest' builds it")
+@pytest.mark.parametrize("bad", [bad for bad in BAD if bad.code.startswith("conftest.")], ids=lambda bad: bad.name)
+def test_real_conftest_says_what_the_engine_says(origin: Clone, tmp_path: Path, bad: PullRequest) -> None:
+    clone = origin.again(tmp_path / "mine")
+    clone.write(bad.edits(clone))
+    [by_conftest] = checked(clone.path, only=[CheckName.CONFTEST]).results
+    [by_engine] = checked(clone.path, only=[CheckName.CONFTEST], conftest=None).results
+    assert (by_conftest.facts["run_by"], by_engine.facts["run_by"]) == ("conftest", "opa")
+    assert set(by_conftest.problems) == set(by_engine.problems) != set()

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from importlib import metadata
@@ -76,11 +77,24 @@ class Checking:
         return datetime.fromtimestamp(self.clock.now_ns() / 1e9, tz=UTC).date()
 
 
+def conftest_program() -> Path | None:
+    """Return where Conftest is installed, on the path or beside this Python, if it is."""
+    beside = Path(sys.executable).parent / CONFTEST
+    found = shutil.which(CONFTEST) or (str(beside) if beside.is_file() else "")
+    return Path(found) if found else None
+
+
 @contextlib.asynccontextmanager
 async def checking(
-    settings: Settings, *, clock: Clock | None = None, remember: Path | None = None
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    remember: Path | None = None,
+    conftest: Callable[[], Path | None] = conftest_program,
 ) -> AsyncIterator[Checking]:
     """Compose the checks and take their workshops down again; ``remember`` is where what was found is kept.
+
+    ``conftest`` finds Conftest; where it finds none the engine looks at the same conditions.
 
     Raises:
         EngineUnavailableError: there is no usable engine.
@@ -101,7 +115,7 @@ async def checking(
         formatter,
         CompileCheck(cli, workshops, library=library, compile_tables=compile_tables),
         lint,
-        ConftestCheck(cli, policies=root / CONFTEST, capabilities=library.capabilities, program=conftest_program),
+        ConftestCheck(cli, policies=root / CONFTEST, capabilities=library.capabilities, program=conftest),
         TestCheck(cli, workshops),
         RulesCheck(cli, workshops, lint),
         GoldenCheck(cli, workshops, library=library, compile_tables=compile_tables),
@@ -118,12 +132,6 @@ async def checking(
         )
     finally:
         await workshops.close()
-
-
-def conftest_program() -> Path | None:
-    """Return where Conftest is installed, if it is."""
-    found = shutil.which(CONFTEST)
-    return Path(found) if found else None
 
 
 def checked_policy(directory: Path, *, today: date, base: str = "") -> tuple[CheckedPolicy, tuple[Waiver, ...]]:

@@ -1,7 +1,7 @@
 """Short runs of a program of ours on files that others wrote, within bounds.
 
-Each run has an empty environment, a working directory of its own, a limit on memory, a limit on what it may print, and
-a limit on time after which its whole process group is killed.
+Each run has an empty environment, or one that names an empty home, a working directory of its own, a limit on memory, a
+limit on what it may print, and a limit on time after which its whole process group is killed.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Finished:
     errors: bytes
 
 
-async def run_bounded(program: Path, *arguments: str, cwd: Path, seconds: float) -> Finished:
-    """Run ``program`` to its end.
+async def run_bounded(program: Path, *arguments: str, cwd: Path, seconds: float, home: Path | None = None) -> Finished:
+    """Run ``program`` to its end; ``home`` is for a program that does not start without one.
 
     Raises:
         BundleRejectedError: it did not end within ``seconds``, or printed too much.
@@ -45,7 +45,7 @@ async def run_bounded(program: Path, *arguments: str, cwd: Path, seconds: float)
             *("/bin/sh", "-c", _LIMITED, str(_MEMORY_KIBIBYTES), str(program)),
             *arguments,
             cwd=cwd,
-            env={},
+            env={"HOME": str(home), "XDG_DATA_HOME": str(home), "XDG_CONFIG_HOME": str(home)} if home else {},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

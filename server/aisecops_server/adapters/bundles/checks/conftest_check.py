@@ -93,7 +93,7 @@ class ConftestCheck:
         root = Path(tempfile.mkdtemp(prefix="aisecops-conftest-"))
         files = self._rego(policy)
         # What was read by our own reader, as JSON, which every reader of YAML reads alike.
-        files |= {f"input/{each['path']}": canonical_bytes(each["contents"]) for each in documents}
+        files |= {f"input/{each['path']}": canonical_bytes(_wrapped(each["contents"])) for each in documents}
         files |= {"input.json": canonical_bytes(list(documents)), "capabilities.json": self._capabilities}
         for path, content in files.items():
             (root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,9 @@ class ConftestCheck:
         paths = [str(each["path"]) for each in documents]
         arguments = ["test", "--combine", "--all-namespaces", "--output", "json", "--no-color", "--no-fail"]
         arguments += ["--policy", "../conftest", "--capabilities", "../capabilities.json"]
-        done = await run_bounded(program, *arguments, *paths, cwd=root / "input", seconds=_SECONDS)
+        # It looks for plugins in its home, and nobody has put any there.
+        (root / "home").mkdir()
+        done = await run_bounded(program, *arguments, *paths, cwd=root / "input", seconds=_SECONDS, home=root / "home")
         try:
             results = orjson.loads(done.output)
         except orjson.JSONDecodeError:
@@ -125,6 +127,11 @@ class ConftestCheck:
             for key, level in (("failures", Level.ERROR), ("warnings", Level.WARNING))
             for each in result.get(key) or []
         ]
+
+
+def _wrapped(contents: JsonValue) -> JsonValue:
+    """Return what Conftest reads as ``contents``: of a list it makes a document for each entry."""
+    return [contents] if isinstance(contents, list) else contents
 
 
 def _is_condition(path: str) -> bool:
