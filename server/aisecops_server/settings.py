@@ -68,6 +68,12 @@ class Settings(BaseModel):
         default=5.0, gt=0, le=86_400, description="At an edge: how often the centre is given what was recorded."
     )
     branch: str = Field(default="main", description="The branch whose head is wanted live.")
+    channel: str = Field(
+        default="",
+        max_length=100,
+        description="Which release channel this is, such as `prod`; `channels` in the policy's `gates.yaml` says what "
+        "it asks. One that is not there waits for two people.",
+    )
     poll_seconds: float = Field(default=10.0, gt=0, le=86_400, description="How often the policy repository is read.")
     fetch_timeout_seconds: float = Field(
         default=30.0, gt=0, le=600, description="When a fetch that does not end is killed."

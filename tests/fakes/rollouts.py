@@ -11,7 +11,7 @@ from aisecops_server.domain.rollout import Rollout, read_rollout
 from aisecops_server.domain.rollout_tally import Tally, read_tally
 from aisecops_server.ports import Clock, EventLog, Ids
 from aisecops_server.ports.rollout import RolloutGate
-from aisecops_server.usecases.activate import Activate, PolicySwitch, Rollback
+from aisecops_server.usecases.activate import Activate, Order, PolicySwitch, Rollback
 from aisecops_server.usecases.live_policy import LivePolicy
 from aisecops_server.usecases.rollouts import Rollouts
 from aisecops_server.usecases.shadow import Shadow
@@ -49,6 +49,10 @@ class FixedGates:
         return self.gate
 
 
+async def confirmed(_subject: str, _order: Order) -> None:
+    """Let everything pass: no channel asks for more people."""
+
+
 def no_rollouts(log: EventLog, clock: Clock, ids: Ids) -> Rollouts:
     """Return use cases that can be asked, of a repository without commits."""
     repository, builder, pool = FakeRepository(), FakeBuilder(), FakePool()
@@ -69,4 +73,5 @@ def no_rollouts(log: EventLog, clock: Clock, ids: Ids) -> Rollouts:
         store=MemoryRollouts(),
         gates=FixedGates(),
         shadow=Shadow(log, clock, ids, deadline_seconds=1.0),
+        confirm=confirmed,
     )

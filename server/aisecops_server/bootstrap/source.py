@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from aisecops_server.adapters.bundles.builder import OpaBundleBuilder
 from aisecops_server.adapters.git.create import library_root
@@ -16,8 +17,9 @@ from aisecops_server.adapters.opa.profile import Trust
 from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
 from aisecops_server.adapters.sqlite.rollout_state import SqliteRolloutStore
-from aisecops_server.bootstrap.policy import accepted_of, policies_of
+from aisecops_server.bootstrap.policy import accepted_of, gates_of, policies_of
 from aisecops_server.bootstrap.replay import BUNDLE_KEY, repository_of
+from aisecops_server.domain.accepted_flips import Gates
 from aisecops_server.domain.bundle import BundleStatus, CommitId
 from aisecops_server.domain.compiled_tables import compile_tables
 from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
@@ -26,6 +28,8 @@ from aisecops_server.ports import BundleBuilder, Clock, Ids, PolicyRepository
 from aisecops_server.ports.rollout import RolloutGate
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.activate import Activate, PolicySwitch, Rollback
+from aisecops_server.usecases.arrive import ActivateConfirmed, Arrive
+from aisecops_server.usecases.confirm import Confirm
 from aisecops_server.usecases.controls import Control
 from aisecops_server.usecases.list_revisions import ListRevisions, ReadPolicyFile, ShowRevision
 from aisecops_server.usecases.live_policy import LivePolicy
@@ -93,42 +97,43 @@ async def repository_policy(grounds: Grounds) -> AsyncIterator[PolicySource]:
     closing = contextlib.ExitStack()
 
     def follow(switch: PolicySwitch, live: LivePolicy) -> Following:
-        activate, resume = Activate(switch), Resume(switch)
-        sync = Sync(switch, activate=activate, resume=resume)
-        use_cases = PolicyUseCases(
+        activate, resume, rollback = Activate(switch), Resume(switch), Rollback(switch)
+        store = SqliteRolloutStore(state / "rollout.db")
+        closing.callback(store.close)
+        confirm = Confirm(grounds.settings.channel, partial(_gates, repository), store, switch)
+        rollouts = Rollouts(
+            switch=switch,
             activate=activate,
-            rollback=Rollback(switch),
+            roll_back=rollback,
+            store=store,
+            gates=partial(_rollout_gate, repository),
+            shadow=Shadow(grounds.log, grounds.clock, grounds.ids, grounds.settings.deadline_seconds),
+            confirm=confirm,
+        )
+        sync = Sync(switch, activate=Arrive(activate, confirm, rollouts, switch), resume=resume)
+        use_cases = PolicyUseCases(
+            activate=ActivateConfirmed(activate, confirm, switch),
+            rollback=rollback,
             sync=sync,
             list_revisions=ListRevisions(repository, builder, live),
             show_revision=ShowRevision(repository, builder, live),
             status=live.status,
             read_file=ReadPolicyFile(repository),
         )
-        return Following(resume, sync, use_cases, _rollouts(grounds, switch, activate, use_cases, closing=closing))
+        return Following(resume, sync, use_cases, rollouts)
 
     with closing:
         yield PolicySource(repository, builder, Trust(signer.public_pem), follow)
 
 
-def _rollouts(
-    grounds: Grounds, switch: PolicySwitch, activate: Activate, policy: PolicyUseCases, *, closing: contextlib.ExitStack
-) -> Rollouts:
-    store = SqliteRolloutStore(grounds.settings.state_dir / "rollout.db")
-    closing.callback(store.close)
+async def _gates(repository: PolicyRepository, commit_id: CommitId) -> Gates:
+    return gates_of(await repository.tree(commit_id))
 
-    async def gates(base: CommitId, candidate: CommitId) -> RolloutGate:
-        before, after = await switch.repository.tree(base), await switch.repository.tree(candidate)
-        known = policies_of(before)
-        return RolloutGate(known.gates, accepted_of(after, before), known.severities)
 
-    return Rollouts(
-        switch=switch,
-        activate=activate,
-        roll_back=policy.rollback,
-        store=store,
-        gates=gates,
-        shadow=Shadow(grounds.log, grounds.clock, grounds.ids, grounds.settings.deadline_seconds),
-    )
+async def _rollout_gate(repository: PolicyRepository, base: CommitId, candidate: CommitId) -> RolloutGate:
+    before, after = await repository.tree(base), await repository.tree(candidate)
+    known = policies_of(before)
+    return RolloutGate(known.gates, accepted_of(after, before), known.severities)
 
 
 def edge_use_cases(

@@ -56,6 +56,18 @@ class RolloutGate(Entry):
     )
 
 
+class ChannelGate(Entry):
+    """What a channel asks of a new revision. A control plane says in its settings which channel it is."""
+
+    arrives: Literal["live", "shadow", "wait"] = Field(
+        default="live",
+        description="What a new head does: become live, be watched in a rollout first, or wait for people.",
+    )
+    approvers: Annotated[int, Field(ge=1, le=5)] = Field(
+        default=1, description="How many people must ask for it before it decides; more than one protects the channel."
+    )
+
+
 class Gates(Entry):
     """What a pull request may do to recorded decisions without a word."""
 
@@ -73,6 +85,9 @@ class Gates(Entry):
     )
     rollout: RolloutGate = Field(
         default_factory=RolloutGate, description="What a candidate must show before it is promoted."
+    )
+    channels: dict[Text, ChannelGate] = Field(
+        default_factory=dict, description="By name, what each channel asks of a new revision."
     )
 
 

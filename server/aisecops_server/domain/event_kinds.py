@@ -54,6 +54,8 @@ EVENT_KINDS: Mapping[str, str] = {
     "bundle.activated": "a revision of policy was made live",
     "bundle.rejected": "a revision could not be made live",
     "bundle.rolled_back": "the revision before was made live again",
+    "activation.proposed": "a person asked for a change of policy that more people have to ask for",
+    "activation.confirmed": "enough people asked for a change of policy",
     "rollout.started": "a revision sees live plans, and decides none",
     "rollout.canary_set": "a revision decides for some agents",
     "rollout.compared": "the revision that did not decide a plan was asked too",

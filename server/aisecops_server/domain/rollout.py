@@ -69,6 +69,13 @@ class Selector:
             if len(listed) > _MOST_NAMES or not all(0 < len(each) <= _MOST_NAMES * 4 for each in listed):
                 raise InvalidRequestError(f"{name}: at most {_MOST_NAMES} names", hint="Name fewer", field=name)
 
+    def told(self) -> str:
+        """Return it as one line, the same for the same choice."""
+        parts = [f"{self.percent} %"] if self.percent else []
+        for listed in (self.agents, self.teams, self.environments):
+            parts += sorted(listed)
+        return ", ".join(parts)
+
     def chooses(self, agent_id: str, tables: Mapping[str, JsonValue], *, salt: str) -> bool:
         """Return whether the candidate decides for an agent; ``tables`` are those of the live revision."""
         if agent_id in self.agents or (self.percent and _place(agent_id, salt) < self.percent * _PARTS // _PERCENT):
@@ -135,6 +142,24 @@ class Rollout:
         for name in ("agents", "teams", "environments"):
             found["selector"][name] = list(found["selector"][name])
         return {**found, "stage": self.stage.value}
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """That somebody asked for a change, and why."""
+
+    principal: str
+    reason: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A change that waits for more people. ``base`` is what was live when they asked; nothing else may be by then."""
+
+    subject: str
+    base: str
+    voices: tuple[Voice, ...]
 
 
 def read_rollout(found: Mapping[str, Any]) -> Rollout:

@@ -11,7 +11,7 @@ from aisecops_server.domain.bundle import Bundle, CommitId
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.errors import AisecopsError
 from aisecops_server.domain.record import DecisionRecord
-from aisecops_server.domain.rollout import Rollout
+from aisecops_server.domain.rollout import Proposal, Rollout
 from aisecops_server.domain.rollout_tally import Tally
 from aisecops_server.ports.policy import PolicyEngine
 
@@ -67,6 +67,26 @@ class RolloutStore(Protocol):
 
     async def save(self, rollout: Rollout, tally: Tally) -> None:
         """Store a rollout as it is now, durably.
+
+        Raises:
+            LogUnavailableError: it could not be made durable.
+        """
+        ...
+
+
+class ProposalStore(Protocol):
+    """Changes that wait for more people, by what they are."""
+
+    async def proposal(self, subject: str) -> Proposal | None:
+        """Return who asked for ``subject``, if anybody did.
+
+        Raises:
+            LogUnavailableError, IntegrityError: it cannot be read.
+        """
+        ...
+
+    async def propose(self, proposal: Proposal) -> None:
+        """Store who asked, durably; without voices nobody did.
 
         Raises:
             LogUnavailableError: it could not be made durable.

@@ -221,14 +221,17 @@ class Activate:
                 except AisecopsError as error:
                     await switch.reject(commit_id, command.order, error)
                     raise
-            switch.live.followed = await self._followed(commit_id)
+            switch.live.followed = await self._followed(commit_id, promoted=bool(command.digest))
         return switch.live.status()
 
-    async def _followed(self, commit_id: CommitId) -> CommitId:
+    async def _followed(self, commit_id: CommitId, *, promoted: bool) -> CommitId:
         """Return the head that counts as dealt with, so that following neither undoes this nor blesses a rewrite."""
         repository, followed = self._switch.repository, self._switch.live.followed
         try:
             head = await repository.head()
+            if promoted and await repository.is_descendant(head, of=commit_id):
+                # What came while it was watched comes next.
+                return commit_id
             if not followed or head == commit_id or await repository.is_descendant(head, of=followed):
                 return head
         except AisecopsError:

@@ -82,6 +82,7 @@ class Rollouts:
         store: RolloutStore,
         gates: RolloutGates,
         shadow: Shadow,
+        confirm: Callable[[str, Order], Awaitable[None]],
     ) -> None:
         self._switch = switch
         self._activate = activate
@@ -89,6 +90,7 @@ class Rollouts:
         self._store = store
         self._gates = gates
         self._shadow = shadow
+        self._confirm = confirm
         self._busy = asyncio.Lock()
         self._under_way: UnderWay | None = None
         self._saved_at_ns = 0
@@ -261,6 +263,8 @@ class Rollouts:
     async def _canary(self, selector: Selector, order: Order) -> RolloutStatus:
         async with self._busy:
             under_way = self._require()
+            # Who decides for all in a canary has made it live, so a canary asks for as many people.
+            await self._confirm(f"canary {under_way.rollout.candidate.revision} for {selector.told()}", order)
             counted = under_way.tally.compared
             rollout = under_way.rollout.at(RolloutStage.CANARY, self._moved(order), counted=counted, selector=selector)
             moved = UnderWay(rollout, under_way.base, under_way.candidate, under_way.tally)
@@ -281,6 +285,8 @@ class Rollouts:
             if force and not order.reason:
                 raise _refused("what is forced needs a reason", "Say why, for the log", "reason")
             rollout = under_way.rollout
+            forced = " against its terms" if problems else ""
+            await self._confirm(f"promote {rollout.candidate.revision}{forced}", order)
             command = ActivateCommand(rollout.candidate.revision, order, rollout.candidate.digest)
             await self._activate(command)
             moved = self._moved(order, forced=bool(problems))

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 
 from aisecops_server.domain.bundle import Activated, BundleStatus, Commit, CommitId
 from aisecops_server.domain.errors import AisecopsError, BundleRejectedError
-from aisecops_server.usecases.activate import Activate, ActivateCommand, Order, PolicySwitch
+from aisecops_server.usecases.activate import ActivateCommand, Order, PolicySwitch
 from aisecops_server.usecases.live_policy import Served
 
 FOLLOWER = Order(principal="control-plane", reason="head of the followed branch")
@@ -84,7 +84,13 @@ class Resume:
 class Sync:
     """Reads the repository and makes a changed head live."""
 
-    def __init__(self, switch: PolicySwitch, *, activate: Activate, resume: Resume) -> None:
+    def __init__(
+        self,
+        switch: PolicySwitch,
+        *,
+        activate: Callable[[ActivateCommand], Awaitable[BundleStatus]],
+        resume: Resume,
+    ) -> None:
         self._switch = switch
         self._activate = activate
         self._resume = resume

@@ -22,7 +22,7 @@ from aisecops_server.usecases.rollouts import Rollouts, StartCommand
 from aisecops_server.usecases.shadow import MOST_WAITING, Shadow
 
 from tests.fakes.policies import CountingIds, FakeLog, FixedClock, commit_id
-from tests.fakes.rollouts import FixedGates, MemoryRollouts
+from tests.fakes.rollouts import FixedGates, MemoryRollouts, confirmed
 from tests.records import Records
 from tests.unit.usecases.control import ORDER, Control
 
@@ -84,6 +84,7 @@ def made(control: Control, store: MemoryRollouts) -> Rollouts:
         store=store,
         gates=FixedGates(),
         shadow=Shadow(ReadableLog(control.log), FixedClock(), Ids(), deadline_seconds=1.0),
+        confirm=confirmed,
     )
 
 

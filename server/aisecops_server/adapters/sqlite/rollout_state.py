@@ -10,7 +10,7 @@ import orjson
 
 from aisecops_server.adapters.sqlite.database import migrate, open_for_writing, translated
 from aisecops_server.domain.errors import IntegrityError
-from aisecops_server.domain.rollout import Rollout, read_rollout
+from aisecops_server.domain.rollout import Proposal, Rollout, Voice, read_rollout
 from aisecops_server.domain.rollout_tally import Tally, read_tally
 
 # "AISR"
@@ -25,12 +25,13 @@ _MIGRATIONS = (
         body   BLOB NOT NULL
     ) STRICT;
     """,
+    "CREATE TABLE proposal (subject TEXT PRIMARY KEY, base TEXT NOT NULL, voices TEXT NOT NULL) STRICT, WITHOUT ROWID",
 )
 _SAVE = "INSERT INTO rollout (id, body) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body"
 
 
 class SqliteRolloutStore:
-    """Implements ``RolloutStore``."""
+    """Implements ``RolloutStore`` and ``ProposalStore``."""
 
     def __init__(self, path: Path) -> None:
         """Open the database at ``path``, making it when it is not there.
@@ -57,6 +58,14 @@ class SqliteRolloutStore:
         body = orjson.dumps({"rollout": rollout.as_json(), "tally": tally.as_json()})
         await asyncio.to_thread(self._save, rollout.id, body)
 
+    async def proposal(self, subject: str) -> Proposal | None:
+        """Return who asked for ``subject``, if anybody did."""
+        return await asyncio.to_thread(self._proposal, subject)
+
+    async def propose(self, proposal: Proposal) -> None:
+        """Store who asked, durably; without voices nobody did."""
+        await asyncio.to_thread(self._propose, proposal)
+
     def close(self) -> None:
         """Close the database."""
         with translated("closing it"):
@@ -74,6 +83,23 @@ class SqliteRolloutStore:
                 "a stored rollout cannot be read",
                 hint="Keep rollout.db as evidence; without the file the live revision decides alone",
             ) from error
+
+    def _proposal(self, subject: str) -> Proposal | None:
+        with translated("reading who asked"):
+            row = self._connection.execute("SELECT base, voices FROM proposal WHERE subject = ?", (subject,)).get
+        if row is None:
+            return None
+        return Proposal(subject, str(row[0]), tuple(Voice(*voice) for voice in orjson.loads(str(row[1]))))
+
+    def _propose(self, proposal: Proposal) -> None:
+        voices = orjson.dumps([[voice.principal, voice.reason, voice.at_ns] for voice in proposal.voices]).decode()
+        with translated("storing who asked"), self._connection:
+            # What was asked of another base is over.
+            over = (proposal.base, proposal.subject)
+            self._connection.execute("DELETE FROM proposal WHERE base <> ? OR subject = ?", over)
+            if proposal.voices:
+                row = (proposal.subject, proposal.base, voices)
+                self._connection.execute("INSERT INTO proposal VALUES (?, ?, ?)", row)
 
     def _save(self, rollout_id: str, body: bytes) -> None:
         with translated("storing a rollout"):
