@@ -173,7 +173,7 @@ class Governor(AsyncGuard):
 
     def _steps(self, session: Session, plan: ExecutionPlan, step: Step, approval_id: str) -> Steps:
         rules = self._rules()
-        answer = yield from decided(plan, rules, approval_id=approval_id)
+        answer = yield from decided(plan, rules, approval_id=approval_id, at_once=True)
         session.joined(answer)
         data, _ = yield from executed(step, answer, rules, redeems=True)
         return data
