@@ -21,6 +21,7 @@ PAGES = [
     HOW_TO / "export-to-a-siem.md",
     HOW_TO / "erase-retain-and-hold.md",
     HOW_TO / "find-out-why-a-decision-flips.md",
+    HOW_TO / "govern-a-coding-agent.md",
     HOW_TO / "govern-a-python-agent.md",
     HOW_TO / "govern-http-tools.md",
     HOW_TO / "measure-adoption.md",

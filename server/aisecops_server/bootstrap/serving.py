@@ -26,6 +26,7 @@ from aisecops_server.entrypoints.grpc.edge_service import EdgeUseCases
 from aisecops_server.entrypoints.grpc.replay_service import ReplayUseCases
 from aisecops_server.entrypoints.grpc.server import Listening, RunningServer, serve
 from aisecops_server.entrypoints.grpc.services import Served
+from aisecops_server.entrypoints.local_http import app as local_http
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.checkpoint import Committer
 from aisecops_server.usecases.export_records import ExportRecords
@@ -135,13 +136,18 @@ async def running(
         *(asyncio.create_task(run(), name=name) for name, run in {**tasks, **_watching(plane)}.items()),
     ]
     try:
-        yield server
+        async with _beside(server):
+            yield server
     finally:
         for task in standing:
             task.cancel()
         await asyncio.gather(*standing, return_exceptions=True)
         await server.stop(GRACE_SECONDS)
         await refusals.flush()
+
+
+def _beside(server: RunningServer) -> contextlib.AbstractAsyncContextManager[Any]:
+    return local_http.listening(server.calls, server.socket) if server.socket else contextlib.nullcontext()
 
 
 def is_served(settings: Settings) -> bool:
