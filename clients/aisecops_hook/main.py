@@ -22,12 +22,12 @@ from aisecops_hook.memory import TEXT_BYTES, Memory
 GO_ON, REFUSED = 0, 2
 _SECONDS, _ALARM_SECONDS = 10.0, 50
 _OPTIONS = ("--client", "--event", "--socket", "--token-file", "--environment", "--memory", "--tool", "--seconds")
-_CLIENTS = ("claude-code", "codex", "gemini-cli", "copilot")
+CLIENTS = ("claude-code", "codex", "gemini-cli", "copilot")
 USAGE = f"""aisecops hook [OPTIONS] < EVENT
 
 Decide one event of a coding agent. Exit code 0: go on. 2: refused, with the reason on stderr.
 
-  --client NAME        {", ".join(_CLIENTS)} (default: claude-code)
+  --client NAME        {", ".join(CLIENTS)} (default: claude-code)
   --event NAME         the event, where the agent does not send its name: {", ".join(EVENTS)}
   --socket PATH        the control plane's or edge's (default: run/aisecops.http in AISECOPS_STATE_DIR)
   --token-file PATH    who the agent is (default: AISECOPS_TOKEN_FILE)
@@ -73,8 +73,8 @@ def options(arguments: Sequence[str]) -> dict[str, list[str]]:
         if name not in _OPTIONS or not (joined or left):
             raise HookError(f"the option {ascii(name or value)[:80]} is not known, or has no value. See --help")
         found.setdefault(name, []).append(value if joined else left.pop(0))
-    if found.get("--client", ["claude-code"])[-1] not in _CLIENTS:
-        raise HookError(f"--client is one of {', '.join(_CLIENTS)}")
+    if found.get("--client", ["claude-code"])[-1] not in CLIENTS:
+        raise HookError(f"--client is one of {', '.join(CLIENTS)}")
     return found
 
 

@@ -15,6 +15,7 @@ HOMES = {
     "ahocorasick": (f"{SERVER}domain/",),
     "aiohttp": (
         *(f"{SERVER}adapters/{place}/" for place in ("opa", "webhooks", "witness")),
+        f"{SERVER}entrypoints/local_http/",
         f"{SERVER}entrypoints/metrics/",
         f"{SERVER}entrypoints/witness/",
     ),
