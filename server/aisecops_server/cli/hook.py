@@ -26,7 +26,7 @@ from aisecops_hook.main import CLIENTS, main
 @click.option("--settings", help="For install: the file of settings; .claude/settings.json unless said.")
 @click.option("--undo", is_flag=True, help="For install: take the hook out again.")
 @click.pass_context
-def hook(context: click.Context, **_given: object) -> None:
+def hook(context: click.Context, /, **_given: object) -> None:
     """Answer a coding agent that is about to use a tool: 0 lets it go on, 2 refuses, and every error is a 2.
 
     The event comes on stdin, in the form of Claude Code, Codex, Gemini CLI or Copilot. `aisecops hook install` writes
