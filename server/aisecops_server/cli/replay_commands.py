@@ -26,6 +26,7 @@ _FLIPS = ("looser", "stricter")
 FAIL_ON = ("changed", "looser", "stricter", "risky", "never")
 _CLASSES = ("outcome-flip", "reason-only", "obligation-change", "error", "indeterminate")
 LOCAL = "Work in this process on the state directory, with or without a control plane beside it."
+REPORTS = ("junit", "accepted-flips")
 _SHOWN_RESULTS = 20
 
 
@@ -77,6 +78,7 @@ def run(**asked: Any) -> ExitCode:
     examples="""
     aisecops replay show rpl-6cbe68d00ca61b32f8f66b22
     aisecops replay show rpl-6cbe68d00ca61b32f8f66b22 --direction looser -o ndjson
+    aisecops replay show rpl-6cbe68d00ca61b32f8f66b22 --report accepted-flips >> accepted-flips.yaml
     """,
 )
 @click.argument("replay", help="A replay's id, as 'replay list' prints it.")
@@ -85,11 +87,20 @@ def run(**asked: Any) -> ExitCode:
 @click.option("--rule", default="", help="Keep decisions on which a rule fires now or no longer.")
 @click.option("--agent", default="", help="Keep decisions of one agent.")
 @click.option("--tool", default="", help="Keep decisions on plans with a tool.")
+@click.option(
+    "--report",
+    type=click.Choice(REPORTS),
+    help="Print a report instead: 'junit' for continuous integration, 'accepted-flips' for a person to complete.",
+)
 @click.option("--local", is_flag=True, help=LOCAL)
-def show_replay(*, replay: str, local: bool, **narrow: Any) -> ExitCode:
+def show_replay(*, replay: str, local: bool, report: str | None, **narrow: Any) -> ExitCode:
     """Show a replay and the decisions that changed. Exit codes as for 'replay run'."""
     place = place_of(local=local)
     found = place.replay(replay)
+    if report:
+        require_done(found)
+        click.echo(_report(place, found, report), nl=False)
+        return _exit_code(found.report, "changed")
     _show(place, found, _result_filter(narrow))
     return _exit_code(found.report, "changed") if found.HasField("report") else ExitCode.OK
 
@@ -157,6 +168,18 @@ def cancel(*, replay: str) -> ExitCode:
         found = to_json(Replays(client).cancel(replay))
     show({"replay": found}, lambda console: console.print(f"{replay} is {found['state'].rpartition('_')[2].lower()}"))
     return ExitCode.OK
+
+
+def _report(place: Place, found: replay_pb2.Replay, kind: str) -> str:
+    from aisecops_server.cli.connection import to_json  # noqa: PLC0415
+    from aisecops_server.domain.flip_reports import accepted_entries, junit  # noqa: PLC0415
+    from aisecops_server.domain.impact import flips_of  # noqa: PLC0415
+
+    flips = list(flips_of(list(map(to_json, place.results(found.replay_id, _result_filter({}))))))
+    name = f"replay {found.replay_id}"
+    if kind == "junit":
+        return junit(flips, name=name, compared=int(found.report.compared))
+    return accepted_entries(flips, about=name)
 
 
 def place_of(*, local: bool, engine: str = "") -> Place:

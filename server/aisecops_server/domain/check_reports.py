@@ -141,17 +141,18 @@ def _sarif(problem: Problem) -> JsonValue:
 
 def _junit(result: CheckResult) -> str:
     seconds = f"{result.milliseconds / 1000:.3f}"
-    head = f'  <testcase name={_attribute(result.name.value)} classname="policy" time="{seconds}"'
+    head = f'  <testcase name={attribute(result.name.value)} classname="policy" time="{seconds}"'
     if result.skipped:
-        return f"{head}><skipped message={_attribute(result.skipped)}/></testcase>\n"
+        return f"{head}><skipped message={attribute(result.skipped)}/></testcase>\n"
     if not result.errors:
         return f"{head}/>\n"
     told = "\n".join(f"{problem.place}: {problem.message}. {problem.hint}" for problem in result.errors)
-    first = _attribute(result.errors[0].message)
+    first = attribute(result.errors[0].message)
     return f"{head}><failure message={first}>{escape(_xml(told))}</failure></testcase>\n"
 
 
-def _attribute(text: str) -> str:
+def attribute(text: str) -> str:
+    """Return text as an attribute of XML, quotes included, which it cannot end."""
     return f'"{escape(_xml(text), quote=True)}"'
 
 

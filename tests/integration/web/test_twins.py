@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import xml.etree.ElementTree as ET
 
+import yaml
 from google.protobuf.json_format import MessageToDict
 
 from tests.ui_scene import Scene
@@ -70,3 +72,16 @@ def test_a_trace_that_is_not_there_is_not_found(scene: Scene) -> None:
     assert scene.get(f"/traces/{trace_id}/events/evt-nothing")[0] == 404
     assert scene.get(f"/traces/{trace_id}?view=nothing")[0] == 400
     assert scene.get(f"/traces/{trace_id}?start=-1")[0] == 400
+
+
+def test_the_flips_of_a_replay_are_given_to_other_programs(scene: Scene) -> None:
+    address = f"/replays/{scene.replayed('approvals.tools.crm/issue_refund.amount_over=50')}"
+    report = json.loads(scene.get(f"{address}.json")[2])["replay"]["report"]
+    flips = int(report["looser"]) + int(report["stricter"])
+    status, headers, body = scene.get(f"{address}/report.junit.xml")
+    suite = ET.fromstring(body.decode())
+    assert (status, headers["content-type"]) == (200, "application/xml")
+    assert int(suite.attrib["failures"]) == flips > 0
+    entries = yaml.safe_load(scene.get(f"{address}/accepted-flips.yaml")[2])
+    assert sum(entry["max_count"] for entry in entries) >= flips
+    assert {entry["owner"] for entry in entries} == {""}

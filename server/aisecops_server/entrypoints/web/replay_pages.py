@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from aisecops.v1 import replay_pb2
 from aisecops.v1 import replay_service_pb2 as api
 from aisecops.v1.decision_pb2 import Outcome
+from google.protobuf.json_format import MessageToDict
 from starlette.responses import Response
 
+from aisecops_server.domain.accepted_flips import Flip
 from aisecops_server.domain.errors import InvalidRequestError
+from aisecops_server.domain.flip_reports import accepted_entries, junit
+from aisecops_server.domain.impact import flips_of
 from aisecops_server.domain.trace_query import read_query
 from aisecops_server.domain.words import bare, outcome_sign
 from aisecops_server.entrypoints.web.rendering import address
@@ -102,8 +106,21 @@ async def replay_page(visitor: Visitor) -> Page:
 async def replay_markdown(visitor: Visitor) -> Response:
     """Give the report as Markdown, for a comment on a pull request."""
     replay = await _replay(visitor)
-    name = f'attachment; filename="replay-{replay.replay_id[:12]}.md"'
-    return Response(markdown(replay), media_type="text/markdown", headers={"Content-Disposition": name})
+    return _download(markdown(replay), f"replay-{replay.replay_id[:12]}.md", "text/markdown")
+
+
+async def replay_junit(visitor: Visitor) -> Response:
+    """Give the flips as a JUnit suite, for continuous integration."""
+    replay = await _replay(visitor)
+    suite = junit(await _flips(visitor), name=f"replay {replay.replay_id}", compared=int(replay.report.compared))
+    return _download(suite, f"replay-{replay.replay_id[:12]}.junit.xml", "application/xml")
+
+
+async def replay_entries(visitor: Visitor) -> Response:
+    """Give entries for ``accepted-flips.yaml``, for a person to complete."""
+    replay = await _replay(visitor)
+    entries = accepted_entries(await _flips(visitor), about=f"replay {replay.replay_id}")
+    return _download(entries, "accepted-flips.yaml", "application/yaml")
 
 
 def grouped(report: replay_pb2.ReplayReport) -> list[replay_pb2.ReplayGroup]:
@@ -151,6 +168,23 @@ async def _results(
     request = api.ListReplayResultsRequest(replay_id=replay_id, filter=narrow, page_size=_MAX_GROUP)
     found = await visitor.ask("ReplayService/ListReplayResults", request, api.ListReplayResultsResponse)
     return [one for one in found.results if _is_of(one, group)]
+
+
+async def _flips(visitor: Visitor) -> list[Flip]:
+    """Return every outcome that flips, page by page."""
+    narrow = api.ReplayResultFilter(verdict_class=replay_pb2.VERDICT_CLASS_OUTCOME_FLIP)
+    request = api.ListReplayResultsRequest(replay_id=visitor.path("replay"), filter=narrow, page_size=_MAX_GROUP)
+    found: list[Flip] = []
+    while True:
+        page = await visitor.ask("ReplayService/ListReplayResults", request, api.ListReplayResultsResponse)
+        found += flips_of([MessageToDict(one, always_print_fields_with_no_presence=True) for one in page.results])
+        if not page.next_page_token:
+            return found
+        request.page_token = page.next_page_token
+
+
+def _download(text: str, name: str, media_type: str) -> Response:
+    return Response(text, media_type=media_type, headers={"Content-Disposition": f'attachment; filename="{name}"'})
 
 
 def _is_of(one: replay_pb2.ReplayResult, group: replay_pb2.ReplayGroup) -> bool:

@@ -48,6 +48,8 @@ def screens() -> Screens:
         files={
             "/traces/{trace}/graph.svg": graph_file,
             "/replays/{replay}/report.md": replays.replay_markdown,
+            "/replays/{replay}/report.junit.xml": replays.replay_junit,
+            "/replays/{replay}/accepted-flips.yaml": replays.replay_entries,
         },
         actions={
             "/traces/{trace}/evidence": evidence,
