@@ -32,7 +32,7 @@ def verdict(reply: Reply, *, revision: str) -> Verdict:
     result = answer["result"]
     if not isinstance(result, dict):
         raise not_a_decision("shape", "the result is not an object")
-    return _verdict(answer, result, revision=revision, share=1)
+    return Verdict(result, *_about(answer, revision=revision, share=1))
 
 
 def verdicts(reply: Reply, *, count: int, revision: str) -> list[Verdict]:
@@ -47,7 +47,8 @@ def verdicts(reply: Reply, *, count: int, revision: str) -> list[Verdict]:
         raise not_a_decision("shape", f"the result is not an array of {count}")
     if not all(isinstance(result, dict) for result in results):
         raise not_a_decision("shape", "a result is not an object")
-    return [_verdict(answer, result, revision=revision, share=count) for result in results]
+    about = _about(answer, revision=revision, share=count)
+    return [Verdict(result, *about) for result in results]
 
 
 def explanation(reply: Reply, *, revision: str) -> str:
@@ -103,13 +104,9 @@ def _body(reply: Reply) -> dict[str, JsonValue]:
     return body
 
 
-def _verdict(answer: dict[str, JsonValue], result: JsonValue, *, revision: str, share: int) -> Verdict:
-    return Verdict(
-        result=result,
-        revision=_require_revision(answer, revision),
-        engine_version=_version(answer),
-        evaluation_ns=_evaluation_ns(answer) // share,
-    )
+def _about(answer: dict[str, JsonValue], *, revision: str, share: int) -> tuple[str, str, int]:
+    """Return revision, engine version and time of every verdict of a reply, which gave ``share`` of them."""
+    return _require_revision(answer, revision), _version(answer), _evaluation_ns(answer) // share
 
 
 def _require_revision(answer: dict[str, JsonValue], wanted: str) -> str:
