@@ -6,7 +6,8 @@ Four targets, called in turns in one run: `decide` is a control plane that gives
 `at once` the same with the redemption in the same call (`redemption_key`), as the guard asks for it, and `redeem` with
 the redemption in a second call. Each is measured right after a decision of the same
 process that is not, so that none of them is colder than the others. Beside them, `verify` is what a tool server spends
-that asks nobody. Ratios are of medians of the same run. Bar: issue and redeem add at most a quarter to the median.
+that asks nobody, and `empty` a call that reads a few keys from memory and writes nothing: what any second call costs,
+whatever it does. Ratios are of medians of the same run. Bar: issue and redeem add at most a quarter to the median.
 """
 
 from __future__ import annotations
@@ -87,6 +88,7 @@ def _timed(plain: Settings, granting: Settings, rounds: int) -> dict[str, list[f
             "issue": (client, lambda: client.decide(_plan())),
             "at once": (client, used),
             "redeem": (client, redeemed),
+            "empty": (client, client.grant_keys),
         }
         taken: dict[str, list[float]] = {name: [] for name in (*calls, "verify")}
         names = list(calls)
@@ -126,6 +128,10 @@ def _report(taken: dict[str, list[float]]) -> None:
         ("issue, redeemed in a call of its own", online),
     ):
         print(f"{what} adds {added:+.0%} to the p50 of a decision ({'within' if added <= BAR else 'above'} {BAR:.0%})")
+    second = medians["redeem"] - medians["issue"]
+    print(
+        f"a redemption of its own is {second:.3f} ms, of which {medians['empty']:.3f} ms are a call that does nothing"
+    )
 
 
 class _Running:
