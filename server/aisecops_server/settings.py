@@ -68,6 +68,20 @@ class Settings(BaseModel):
         default=5.0, gt=0, le=86_400, description="At an edge: how often the centre is given what was recorded."
     )
     branch: str = Field(default="main", description="The branch whose head is wanted live.")
+    follow: str = Field(
+        default="",
+        pattern=r"^(?:(?:branch|tag):[A-Za-z0-9_][A-Za-z0-9._/*?+-]{0,200})?$",
+        description="What is followed in the place of `branch`: `tag:v*` or `branch:release/*`, of several the one "
+        "with the highest version.",
+    )
+    trigger_address: str = Field(
+        default="",
+        description="Where a Git host may say that something was pushed (`POST /hooks/git`): a `host:port` of "
+        "127.0.0.1 or [::1], or `unix:PATH`, behind a proxy with TLS; empty for nowhere.",
+    )
+    trigger_secret_file: Path | None = Field(
+        default=None, description="A file, its owner's alone, with the secret that the Git host was given."
+    )
     channel: str = Field(
         default="",
         max_length=100,

@@ -16,6 +16,7 @@ HOMES = {
     "aiohttp": (
         *(f"{SERVER}adapters/{place}/" for place in ("opa", "webhooks", "witness")),
         f"{SERVER}entrypoints/local_http/",
+        f"{SERVER}entrypoints/hooks/",
         f"{SERVER}entrypoints/metrics/",
         f"{SERVER}entrypoints/witness/",
     ),

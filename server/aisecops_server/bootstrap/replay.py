@@ -212,6 +212,7 @@ def repository_of(settings: Settings) -> GitRepository:
         mirror=settings.state_dir / "mirror.git",
         branch=settings.branch,
         fetch_timeout_seconds=settings.fetch_timeout_seconds,
+        follow=settings.follow,
     )
 
 

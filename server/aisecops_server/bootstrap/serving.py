@@ -19,6 +19,7 @@ from aisecops_server.bootstrap.cluster import parts_of
 from aisecops_server.bootstrap.control_plane import ControlPlane, compose
 from aisecops_server.bootstrap.replay import replaying
 from aisecops_server.bootstrap.source import edge_use_cases
+from aisecops_server.bootstrap.triggering import triggered
 from aisecops_server.domain.errors import AisecopsError
 from aisecops_server.entrypoints.grpc.compliance_service import ComplianceUseCases
 from aisecops_server.entrypoints.grpc.drift_service import DriftUseCases
@@ -136,7 +137,7 @@ async def running(
         *(asyncio.create_task(run(), name=name) for name, run in {**tasks, **_watching(plane)}.items()),
     ]
     try:
-        async with _beside(server):
+        async with _beside(server), triggered(plane.settings, plane.poller.ring, refusals.note):
             yield server
     finally:
         for task in standing:

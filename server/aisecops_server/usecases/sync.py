@@ -160,6 +160,24 @@ class Sync:
             return False
 
 
+class Bell:
+    """Ends a pause early: somebody says that there may be something new. However often, it is looked once."""
+
+    def __init__(self) -> None:
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        """End the pause, or the next one."""
+        self._rung.set()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait so long, or until it rings."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._rung.wait()
+        self._rung.clear()
+
+
 class Poller:
     """Runs ``sync`` again and again, each time after a pause of about ``interval_seconds``."""
 
@@ -168,14 +186,19 @@ class Poller:
         sync: Callable[[], Awaitable[BundleStatus]],
         *,
         interval_seconds: float,
-        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        pause: Callable[[float], Awaitable[None]] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._sync = sync
         self._interval_seconds = interval_seconds
-        self._pause = pause
+        self._bell = Bell()
+        self._pause = pause or self._bell.pause
         self._chance = chance
         self._told = ""
+
+    def ring(self) -> None:
+        """Say that there may be something new, so that it is read now."""
+        self._bell.ring()
 
     async def run(self) -> None:
         """Poll until cancelled."""

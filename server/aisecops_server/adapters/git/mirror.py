@@ -20,10 +20,12 @@ from aisecops_server.adapters.git.runner import Bounds, Finished, HardenedGit
 from aisecops_server.adapters.git.source import Source, ancestor_name, parse_source, proposal_ref, ref_name
 from aisecops_server.domain.bundle import Commit, CommitId, PolicyTree
 from aisecops_server.domain.errors import RepositoryUnavailableError, UnknownRevisionError
+from aisecops_server.domain.release_names import highest
 from aisecops_server.domain.web_links import web_page
 
 _COMMIT_ID = re.compile(r"[0-9a-f]{40}")
 _ABBREVIATION = re.compile(r"[0-9a-f]{7,39}")
+_PLACES = {"branch": "refs/heads/", "tag": "refs/tags/"}
 _MAX_PACKS = 50
 _SHOWN_CHARACTERS = 200
 
@@ -38,10 +40,13 @@ class GitRepository:
         mirror: Path,
         branch: str,
         fetch_timeout_seconds: float,
+        follow: str = "",
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._source: Source = parse_source(repository)
         self._branch = ref_name(branch)
+        # Where releases are followed: the kind of reference, and the pattern of their names.
+        self._kind, _, self._pattern = follow.partition(":")
         self._mirror = mirror
         self._fetch_bounds = Bounds(seconds=fetch_timeout_seconds)
         self._git = HardenedGit(mirror, environment=environment or {})
@@ -62,6 +67,8 @@ class GitRepository:
         Raises:
             UnknownRevisionError: the branch does not exist, or nothing was fetched yet.
         """
+        if self._pattern:
+            return await asyncio.to_thread(self._highest)
         found = await asyncio.to_thread(self._peeled, f"refs/heads/{self._branch}")
         if found is None:
             raise UnknownRevisionError(
@@ -80,7 +87,9 @@ class GitRepository:
         """
         base, before = ancestor_name(name)
         try:
-            return await asyncio.to_thread(self._resolve, self._branch if base == "HEAD" else base, before)
+            if base == "HEAD":
+                base = str(await self.head()) if self._pattern else self._branch
+            return await asyncio.to_thread(self._resolve, base, before)
         except UnknownRevisionError as error:
             # Said with the name that was given, which may be more than the name that was looked up.
             raise unknown(name) from error
@@ -197,6 +206,19 @@ class GitRepository:
         """Join packs now and then; unreachable commits are kept, because decisions may name them."""
         if sum(1 for _ in (self._mirror / "objects" / "pack").glob("*.pack")) > _MAX_PACKS:
             self._run("repack", "-a", "-d", "-k", "--quiet", bounds=self._fetch_bounds)
+
+    def _highest(self) -> CommitId:
+        place = _PLACES[self._kind]
+        finished = self._run("for-each-ref", "--format=%(refname)", place)
+        names = finished.output.decode("utf-8", "replace").split()
+        name = highest((name.removeprefix(place) for name in names if name.startswith(place)), self._pattern)
+        found = self._peeled(place + name) if name else None
+        if found is None:
+            raise UnknownRevisionError(
+                f"the policy repository has no {self._kind} {self._pattern}",
+                hint="Push one, or set 'follow' to what releases are called",
+            )
+        return found
 
     def _resolve(self, name: str, before: int) -> CommitId:
         candidates = [f"refs/heads/{name}", f"refs/tags/{name}", *filter(None, [proposal_ref(name)])]

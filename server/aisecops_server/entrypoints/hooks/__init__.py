@@ -1,0 +1,1 @@
+"""What a Git host may call: that something was pushed."""
