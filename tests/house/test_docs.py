@@ -145,6 +145,20 @@ def test_every_threat_that_is_covered_names_a_test_that_exists() -> None:
     assert (bool(rows), untested, missing) == (True, [], [])
 
 
+def test_every_requirement_of_aarm_names_tests_that_exist() -> None:
+    rows = [line for line in tree.text("docs/reference/aarm.md").splitlines() if re.match(r"\| R\d ", line)]
+    assert [row.split(" | ")[0] for row in rows] == [f"| R{number}" for number in range(1, 10)]
+    named = [re.findall(r"\[(test_\w+)\]\(\.\./\.\./(tests/[^)#]+)\)", row) for row in rows]
+    assert all(named)
+    assert [f"{path}: {name}" for row in named for name, path in row if f"def {name}(" not in tree.text(path)] == []
+
+
+def test_the_frameworks_that_are_said_to_be_tested_are_those_of_the_lock() -> None:
+    said = dict(re.findall(r"^\| `([a-z-]+)` \| (\d\S*) \|", tree.text("docs/reference/integrations.md"), re.MULTILINE))
+    pinned = dict(re.findall(r"^([a-z-]+)==(\S+)", tree.text("requirements/frameworks.lock"), re.MULTILINE))
+    assert (len(said), {name: pinned.get(name) for name in said}) == (5, said)
+
+
 def _target(page: str, link: str) -> str:
     base = (tree.ROOT / page).parent
     return Path(os.path.normpath(base / link)).relative_to(tree.ROOT).as_posix() if link else page
