@@ -90,6 +90,7 @@ bench: setup engine ## measure against the peers, on this machine, now; TRACES=f
 	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/python -m benchmarks.event_log --events 100000
 	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/python -m benchmarks.budgets
 	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/python -m benchmarks.grants
+	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/python -m benchmarks.rollout
 	$(BIN)/python -m benchmarks.screen
 
 .PHONY: lock
