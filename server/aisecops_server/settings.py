@@ -185,6 +185,11 @@ class Settings(BaseModel):
         le=86_400,
         description="When what was reserved for a call that nobody reported on is charged.",
     )
+    otlp_endpoint: str = Field(
+        default="",
+        description="The OTLP/HTTP address of a collector that is told of decisions as spans, such as "
+        "`http://127.0.0.1:4318`; https, or this machine. Empty for none. No texts, no arguments.",
+    )
     metrics_address: str = Field(
         default="",
         description="Where Prometheus may read `/metrics`: a `host:port` of 127.0.0.1 or [::1], or `unix:PATH`; empty "

@@ -14,7 +14,7 @@ SERVER = f"{tree.SERVER}/"
 HOMES = {
     "ahocorasick": (f"{SERVER}domain/",),
     "aiohttp": (
-        *(f"{SERVER}adapters/{place}/" for place in ("opa", "webhooks", "witness")),
+        *(f"{SERVER}adapters/{place}/" for place in ("collector", "opa", "webhooks", "witness")),
         f"{SERVER}entrypoints/local_http/",
         f"{SERVER}entrypoints/hooks/",
         f"{SERVER}entrypoints/metrics/",

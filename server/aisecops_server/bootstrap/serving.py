@@ -19,6 +19,7 @@ from aisecops_server.bootstrap.cluster import parts_of
 from aisecops_server.bootstrap.control_plane import ControlPlane, compose
 from aisecops_server.bootstrap.replay import replaying
 from aisecops_server.bootstrap.source import edge_use_cases
+from aisecops_server.bootstrap.telemetry import telling
 from aisecops_server.bootstrap.triggering import triggered
 from aisecops_server.domain.errors import AisecopsError
 from aisecops_server.entrypoints.grpc.compliance_service import ComplianceUseCases
@@ -134,7 +135,10 @@ async def running(
         asyncio.create_task(plane.notices.run(), name="tell people of requests for approval"),
         *(asyncio.create_task(reaper.run(), name=f"end overdue {reaper.what}") for reaper in plane.reapers),
         asyncio.create_task(refusals.run(), name="record who was turned away"),
-        *(asyncio.create_task(run(), name=name) for name, run in {**tasks, **_watching(plane)}.items()),
+        *(
+            asyncio.create_task(run(), name=name)
+            for name, run in {**tasks, **_watching(plane), **telling(plane)}.items()
+        ),
     ]
     try:
         async with _beside(server), triggered(plane.settings, plane.poller.ring, refusals.note):

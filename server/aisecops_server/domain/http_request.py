@@ -20,7 +20,6 @@ from aisecops_server.domain.strict_json import parse_object
 
 TOKEN_HEADERS = ("aisecops-authorization", "authorization")
 APPROVAL_HEADER = "aisecops-approval"
-TRACE_HEADER = "traceparent"
 _PATH_CHARACTERS = 8 * 1024
 _UNRESERVED = frozenset(string.ascii_letters + string.digits + "-._~")
 _IN_PATH = _UNRESERVED | frozenset("!$&'()*+,=:@%")

@@ -116,6 +116,7 @@ class ExecutionPlan:
     delegation: tuple[Delegate, ...]
     history: tuple[PastStep, ...]
     model_usage: tuple[ModelUsage, ...] = ()
+    parent_span_id: str = ""
 
     @property
     def characters(self) -> int:

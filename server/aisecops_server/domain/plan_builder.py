@@ -8,7 +8,7 @@ which identifiers are fresh) comes beside the draft, never inside it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aisecops_server.domain.canonical import JsonValue, canonical_bytes, digest
 from aisecops_server.domain.errors import InvalidPlanError
@@ -27,6 +27,7 @@ from aisecops_server.domain.plan import (
 )
 from aisecops_server.domain.provenance import Source, SourceId, SourceKind, TrustLevel
 from aisecops_server.domain.strict_json import parse_object
+from aisecops_server.domain.trace_parent import TraceParent
 
 _NOTHING_DIGEST = digest(b"")
 
@@ -98,6 +99,13 @@ class PlanDraft:
     delegation: tuple[DelegateDraft, ...] = ()
     history: tuple[PastStepDraft, ...] = ()
     model_usage: tuple[ModelUsageDraft, ...] = ()
+    parent_span_id: str = ""
+
+    def under(self, parent: TraceParent) -> PlanDraft:
+        """Return the draft in the trace in which it was sent, unless it names another one itself."""
+        if not parent.trace_id or self.trace_id not in ("", parent.trace_id):
+            return self
+        return replace(self, trace_id=parent.trace_id, parent_span_id=parent.span_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +138,7 @@ def build_plan(draft: PlanDraft, fresh: Fresh, *, observed: Sequence[PastStep] =
         delegation=delegation,
         history=history,
         model_usage=_model_usage(draft.model_usage),
+        parent_span_id=draft.parent_span_id,
     )
 
 

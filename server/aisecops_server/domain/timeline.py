@@ -126,6 +126,7 @@ def _plan_facts(decision: Decision, plan: ExecutionPlan) -> Mapping[str, JsonVal
         "plan_hash": decision.plan_hash,
         "steps": [{"id": step.id, "tool": step.tool} for step in plan.steps],
         "sources": dict(Counter(source.kind.value for source in plan.sources)),
+        **({"parent_span_id": plan.parent_span_id} if plan.parent_span_id else {}),
     }
 
 

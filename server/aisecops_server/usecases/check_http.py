@@ -16,11 +16,12 @@ from typing import Any
 from aisecops_server.domain.canonical import canonical_bytes, digest
 from aisecops_server.domain.decision import Mode, Outcome
 from aisecops_server.domain.errors import AisecopsError, GrantNotUsableError
-from aisecops_server.domain.http_request import APPROVAL_HEADER, TRACE_HEADER, HttpCall, HttpRequest, read_call
-from aisecops_server.domain.identifiers import is_identifier, is_trace_id
+from aisecops_server.domain.http_request import APPROVAL_HEADER, HttpCall, HttpRequest, read_call
+from aisecops_server.domain.identifiers import is_identifier
 from aisecops_server.domain.identity import Principal
 from aisecops_server.domain.plan import ExecutionPlan
 from aisecops_server.domain.plan_builder import Fresh, PlanDraft, StepDraft, build_plan
+from aisecops_server.domain.trace_parent import HEADER, TraceParent, read_trace_parent
 from aisecops_server.ports import Ids
 from aisecops_server.usecases.decide import Decide, DecideCommand, Decided
 from aisecops_server.usecases.issue_grants import SignedGrant
@@ -29,7 +30,6 @@ from aisecops_server.usecases.redeem_grant import Bearer, Redeem, RedeemCommand
 STEP = "call"
 # A gateway keeps no texts of results; whatever else policy may want of a call, it cannot do.
 _MET = frozenset({"log_digest_only"})
-_TRACEPARENT_PARTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class CheckHttp:
         try:
             return self._built(read_call(request, routes), request)
         except AisecopsError as error:
-            await self.decide.refuse(agent, error, trace_id=_trace_id(request))
+            await self.decide.refuse(agent, error, trace_id=_parent(request).trace_id)
             raise
 
     def _routes(self) -> Mapping[str, Any]:
@@ -90,10 +90,8 @@ class CheckHttp:
 
     def _built(self, call: HttpCall, request: HttpRequest) -> ExecutionPlan:
         step = StepDraft(STEP, call.tool, canonical_bytes(call.arguments))
-        draft = PlanDraft(
-            (step,), trace_id=_trace_id(request), intent=f"HTTP {call.route}", environment=call.environment
-        )
-        return build_plan(draft, Fresh(self.ids.trace_id(), self.ids.plan_id()))
+        draft = PlanDraft((step,), intent=f"HTTP {call.route}", environment=call.environment)
+        return build_plan(draft.under(_parent(request)), Fresh(self.ids.trace_id(), self.ids.plan_id()))
 
     async def _used_up(
         self, decided: Decided, plan: ExecutionPlan, *, agent: Principal, gateway: Principal
@@ -128,8 +126,5 @@ def _approval_id(request: HttpRequest) -> str:
     return given if is_identifier(given) else ""
 
 
-def _trace_id(request: HttpRequest) -> str:
-    """Return the trace that the request belongs to (W3C Trace Context), or nothing where it says none."""
-    parts = request.header(TRACE_HEADER).split("-")
-    found = parts[1] if len(parts) == _TRACEPARENT_PARTS else ""
-    return found if is_trace_id(found) and found.strip("0") else ""
+def _parent(request: HttpRequest) -> TraceParent:
+    return read_trace_parent(request.header(HEADER))

@@ -1,6 +1,7 @@
 """Traces as OTLP/JSON (``ExportTraceServiceRequest``), one request a line, to be looked at beside an agent's own spans.
 
-The trace id is the one that the agent sent, so both meet in one trace. A decision is a span that lasts as long as its
+The trace id is the one that the agent sent, so both meet in one trace, and where it sent its `traceparent`, a decision
+is a child of the span that asked. A decision is a span that lasts as long as its
 evaluation took; below it stands one span for each step, named by the GenAI conventions, and every event of the decision
 is a span event. Ids of spans are made of ours, so the same trace gives the same spans.
 """
@@ -45,6 +46,7 @@ def _spans(item: Exported, items: Sequence[Exported]) -> Iterator[JsonValue]:
     yield {
         "traceId": event.trace_id,
         "spanId": root,
+        **_parent(own),
         "name": "aisecops.decide",
         "kind": _INTERNAL,
         "startTimeUnixNano": str(begin),
@@ -99,6 +101,12 @@ def _tools(own: Sequence[Exported]) -> dict[str, str]:
     """Return the tool of each step, which the event says that tells of the plan."""
     steps = (step for item in own if item.stored.event.type == "plan.received" for step in item.details["steps"])
     return {str(step["id"]): str(step["tool"]) for step in steps}
+
+
+def _parent(own: Sequence[Exported]) -> Mapping[str, JsonValue]:
+    """Return the agent's span under which the plan was sent, where it said so."""
+    said = (item.details.get("parent_span_id") for item in own if item.stored.event.type == "plan.received")
+    return next(({"parentSpanId": str(span)} for span in said if span), {})
 
 
 def _span_event(item: Exported) -> JsonValue:

@@ -68,7 +68,7 @@ class DecisionService:
             asked = await self._recorded(caller, lambda: read_message(api.DecideRequest, request))
             command = await self._recorded(
                 caller,
-                lambda: self._command(asked, request, principal=caller.principal, mode=Mode.ENFORCE),
+                lambda: self._command(asked, request, caller=caller, mode=Mode.ENFORCE),
                 trace_id=asked.plan.trace_id,
             )
             return await self._response(await self.decide(command), caller)
@@ -139,7 +139,7 @@ class DecisionService:
     def _session_command(
         self, request: api.SessionRequest, caller: Caller, memory: SessionMemory
     ) -> tuple[PlanDraft, DecideCommand]:
-        merged = memory.merged(draft_of(request))
+        merged = memory.merged(draft_of(request)).under(caller.parent)
         return merged, DecideCommand(
             principal=caller.principal,
             plan=memory.plan(merged, self._fresh()),
@@ -165,7 +165,7 @@ class DecisionService:
         try:
             return await self._recorded(
                 caller,
-                lambda: self._command(item.request, data, principal=caller.principal, mode=mode),
+                lambda: self._command(item.request, data, caller=caller, mode=mode),
                 trace_id=item.request.plan.trace_id,
             )
         except AisecopsError as error:
@@ -188,16 +188,14 @@ class DecisionService:
 
     def _dry_command(self, asked: api.DryRunRequest, caller: Caller) -> DecideCommand:
         inner = asked.request.SerializeToString(deterministic=True)
-        return self._command(
-            asked.request, inner, principal=caller.principal, mode=Mode.DRY_RUN, revision=asked.revision
-        )
+        return self._command(asked.request, inner, caller=caller, mode=Mode.DRY_RUN, revision=asked.revision)
 
     def _command(
-        self, request: api.DecideRequest, data: bytes, *, principal: Principal, mode: Mode, revision: str = ""
+        self, request: api.DecideRequest, data: bytes, *, caller: Caller, mode: Mode, revision: str = ""
     ) -> DecideCommand:
         return DecideCommand(
-            principal=principal,
-            plan=build_plan(draft_of(request), self._fresh()),
+            principal=caller.principal,
+            plan=build_plan(draft_of(request).under(caller.parent), self._fresh()),
             mode=mode,
             idempotency_key=idempotency_key(request.idempotency_key),
             request_digest=request_digest(mode, revision, data),

@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError, Message
 from aisecops_server.domain.errors import InvalidRequestError, NotPermittedError, UnauthenticatedError
 from aisecops_server.domain.identity import Presented, Principal
 from aisecops_server.domain.refusal import Refusal
+from aisecops_server.domain.trace_parent import HEADER, NOWHERE, TraceParent, read_trace_parent
 from aisecops_server.entrypoints.grpc import access, status
 from aisecops_server.entrypoints.grpc.tls import peer_of, presented_by
 from aisecops_server.ports import Authenticator
@@ -45,6 +46,7 @@ class Caller:
     seconds: float
     call: str
     peer: str = ""
+    parent: TraceParent = NOWHERE
 
 
 UnaryHandler = Callable[[bytes, Caller], Awaitable[Message]]
@@ -137,7 +139,7 @@ class Gate:
         # Without a deadline gRPC gives None, and far-off ones are clamped alike.
         asked = context.time_remaining()
         seconds = default if asked is None else max(0.0, min(asked, at_most))
-        return Caller(principal, presented, seconds, call, peer)
+        return Caller(principal, presented, seconds, call, peer, _parent_of(context))
 
     def _let_in(self, presented: Presented, call: str) -> Principal:
         principal = self.authenticator.authenticate(presented)
@@ -177,6 +179,11 @@ def read_message(kind: type[_M], data: bytes) -> _M:
             hint="Send protobuf as proto/aisecops/v1 describes it",
             field="request",
         ) from error
+
+
+def _parent_of(context: Context) -> TraceParent:
+    values = [value for key, value in context.invocation_metadata() or () if key == HEADER]
+    return read_trace_parent(str(values[0])) if len(values) == 1 else NOWHERE
 
 
 async def _discard(requests: AsyncIterator[bytes]) -> None:
