@@ -54,12 +54,12 @@ async def test_an_allowed_call_runs_and_is_on_record_from_decision_to_completion
     # When the client has hung up, the proxy has told what came of every call.
     ran = await desk.events("execution.executed")
     assert ran[-1]["details"]["tool"] == "desk/send_mail"
-    kinds = [event["type"] for event in await desk.events(trace=ran[-1]["trace_id"])]
-    assert [kind for kind in kinds if kind.startswith(("grant.", "execution."))] == [
-        "grant.issued",
-        "grant.redeemed",
-        "execution.executed",
-    ]
+    events = await desk.events(trace=ran[-1]["trace_id"])
+    told = [event for event in events if event["type"].startswith(("grant.", "execution."))]
+    assert [event["type"] for event in told] == ["grant.issued", "grant.redeemed", "execution.executed"]
+    # Used up in the transaction that gave it: one answer of the control plane was waited for, and not two.
+    issued, redeemed, executed = (event["occurred_at_micros"] for event in told)
+    assert issued == redeemed < executed
 
 
 async def test_a_denied_call_never_reaches_the_server_and_teaches(desk: Scene) -> None:
