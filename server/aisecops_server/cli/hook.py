@@ -8,8 +8,17 @@ import click
 from aisecops_hook.events import EVENTS
 from aisecops_hook.main import CLIENTS, main
 
+from aisecops_server.cli.invocation import command
 
-@click.command("hook")
+
+@command(
+    "hook",
+    examples="""
+    aisecops hook install --client claude-code      from now on each use of a tool is decided first
+    aisecops hook install --client claude-code --undo
+    aisecops hook --client gemini-cli --event BeforeTool --token-file agent.token < event.json
+    """,
+)
 @click.argument("install", type=click.Choice(["install"]), required=False)
 @click.option("--client", type=click.Choice(CLIENTS), help="Which agent it is; claude-code unless said.")
 @click.option("--event", type=click.Choice(EVENTS), help="The event, where the agent does not send its name.")
