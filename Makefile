@@ -33,6 +33,11 @@ test: setup engine browser frameworks conftest ## set everything up, then run li
 test-polyglot: setup engine ## the example agents of all languages, also those that take minutes to build
 	AISECOPS_POLYGLOT=1 AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/pytest -rs tests/e2e/test_polyglot.py
 
+.PHONY: test-faults
+test-faults: setup engine ## the tests that break things, many more rounds of each
+	AISECOPS_FAULTS=many AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/pytest -n $(JOBS) --dist loadfile \
+	  --randomly-seed=$(SEED) --timeout=900 --durations=10 tests/fault
+
 .PHONY: browser
 browser: ## a browser for the tests of the UI, where the package manager can install one; elsewhere those tests are skipped
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \

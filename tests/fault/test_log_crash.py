@@ -14,11 +14,12 @@ from aisecops_server.domain.errors import LogUnavailableError
 from aisecops_server.domain.merkle import consistency_proof, is_consistent
 from aisecops_server.domain.record import LogHead, TraceFilter
 
+from tests.fault.rounds import rounds
 from tests.records import Records
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = LogOptions(minimum_free_bytes=0)
-ROUNDS = 5
+ROUNDS = rounds(5, of_many=50)
 
 
 class Acknowledged(NamedTuple):

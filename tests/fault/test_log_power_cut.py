@@ -13,9 +13,10 @@ from aisecops_server.domain.errors import AisecopsError
 from aisecops_server.domain.record import Receipt
 
 from tests.fault.disks import Step, after_power_cut, faulty_disk
+from tests.fault.rounds import rounds
 from tests.records import Records
 
-CUTS = 120
+CUTS = rounds(120, of_many=1_000)
 
 
 @dataclass(frozen=True)
