@@ -84,6 +84,7 @@ def test_the_wheel_carries_client_server_policy_and_nothing_of_the_tests(tmp_pat
         "aisecops",
         "aisecops_client",
         "aisecops_grant",
+        "aisecops_hook",
         "aisecops_mcp",
         "aisecops_server",
         "aisecops_verify",
@@ -97,7 +98,9 @@ def test_no_code_of_ours_is_excused_from_having_docstrings() -> None:
     lint = tomllib.loads(tree.text("pyproject.toml"))["tool"]["ruff"]["lint"]
     assert lint["select"] == ["ALL"]
     assert {rule for rule in lint["ignore"] if re.match(r"D\d*$", rule)} == {"D104", "D107", "D203", "D213"}
-    assert {path.partition("/")[0] for path in lint["per-file-ignores"]} <= {"tests", "benchmarks", "docs"}
+    # Examples are read whole, and nobody calls them.
+    ours = lint["per-file-ignores"].keys() - {"clients/examples/**"}
+    assert {path.partition("/")[0] for path in ours} <= {"tests", "benchmarks", "docs"}
 
 
 def test_continuous_integration_runs_what_people_run() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aisecops_server.domain.bundle import BundleStatus, CommitId
-from aisecops_server.domain.errors import BundleRejectedError
+from aisecops_server.domain.errors import BundleRejectedError, RolloutRefusedError
 from aisecops_server.usecases.activate import Activate, ActivateCommand, PolicySwitch
 from aisecops_server.usecases.confirm import Confirm
 from aisecops_server.usecases.rollouts import Rollouts, StartCommand
@@ -75,4 +75,10 @@ class Arrive:
         except BundleRejectedError as error:
             await self.switch.reject(head, command.order, error)
             raise
+        except RolloutRefusedError:
+            # Who polls and who asks for a sync may take the same head at once.
+            current = self.rollouts.current
+            if current is None:
+                raise
+            return "" if current.candidate.revision == head else f"{head[:_SHOWN]} waits for a rollout to end"
         return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -124,6 +125,17 @@ async def test_what_one_person_asked_for_outlives_a_restart_and_ends_with_what_w
             await plane.policy.activate(ActivateCommand(one, BEN))
         await plane.policy.rollback(BEN)
         assert live(plane) != two
+
+
+async def test_syncs_at_once_start_one_rollout_of_the_same_head(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, "prod", "channels: {prod: {arrives: shadow}}\n")
+    async with plane_of(settings) as plane:
+        commit = change(tmp_path)
+        await asyncio.gather(*(plane.policy.sync() for _ in range(4)))
+        assert plane.rollouts is not None
+        assert plane.rollouts.current is not None
+        assert plane.rollouts.current.candidate.revision == commit
+        assert len(await told(plane, "rollout.started")) == 1
 
 
 async def test_a_canary_and_a_promotion_of_a_protected_channel_take_two_people(tmp_path: Path) -> None:
