@@ -108,6 +108,16 @@ lock: setup ## resolve the requirements anew; with UPGRADE=1 to their newest ver
 	$(LOCK) $(if $(UPGRADE),--upgrade) --extra frameworks --constraint requirements/dev.lock \
 	  --output-file requirements/frameworks.lock
 
+.PHONY: sbom
+sbom: setup ## what the server is made of, as CycloneDX: dist/aisecops.cdx.json
+	@mkdir -p dist
+	$(BIN)/uv tool run --from cyclonedx-bom==7.2.1 cyclonedx-py requirements --pyproject pyproject.toml \
+	  --output-reproducible --of JSON -o dist/aisecops.cdx.json requirements/server.lock
+
+.PHONY: audit
+audit: setup ## known vulnerabilities of what is locked; fails too where anything cannot be looked up
+	$(BIN)/uv tool run --from pip-audit==2.10.1 pip-audit --strict --require-hashes --disable-pip -r requirements/server.lock
+
 .PHONY: clean
 clean: ## remove the environment and everything made here; the engine's cache stays
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -69,15 +70,34 @@ def test_what_is_shipped_beside_the_code_exists() -> None:
     assert [source for source in shipped if not tree.under(f"{source}/")] == []
 
 
-def test_the_wheel_carries_client_server_policy_and_nothing_of_the_tests(tmp_path: Path) -> None:
+def _wheel(root: Path, into: Path) -> Path:
     # Through the backend itself: nothing is fetched, and the tree is left as it is.
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)],
-        cwd=tree.ROOT,
+        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(into)],
+        cwd=root,
         check=True,
         capture_output=True,
     )
-    (wheel,) = tmp_path.glob("*.whl")
+    (wheel,) = into.glob("*.whl")
+    return wheel
+
+
+def test_who_builds_the_wheel_from_the_same_tree_gets_the_same_bytes(tmp_path: Path) -> None:
+    copy = tmp_path / "elsewhere" / "another-name"
+    for path in tree.files():
+        target = copy / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(tree.ROOT / path, target)
+        # Another day, and who copied it lets nobody else read it.
+        os.utime(target, (1_000_000_000, 1_000_000_000))
+        target.chmod(0o700 if os.access(tree.ROOT / path, os.X_OK) else 0o600)
+    built = [_wheel(tree.ROOT, tmp_path / "a"), _wheel(copy, tmp_path / "b")]
+    assert [wheel.name for wheel in built] == [built[0].name] * 2
+    assert built[0].read_bytes() == built[1].read_bytes()
+
+
+def test_the_wheel_carries_client_server_policy_and_nothing_of_the_tests(tmp_path: Path) -> None:
+    wheel = _wheel(tree.ROOT, tmp_path)
     names = zipfile.ZipFile(wheel).namelist()
     ours = {name.partition("/")[0] for name in names if ".dist-info" not in name}
     assert ours == {
