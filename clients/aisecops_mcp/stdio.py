@@ -18,6 +18,9 @@ from aisecops_mcp.server_process import Command, ServerGoneError, ServerProcess
 from aisecops_mcp.talk import Say
 
 MESSAGE_BYTES = 16 * 1024 * 1024
+# What may wait for a client that does not read: some of the longest messages.
+WAITING_BYTES = 4 * MESSAGE_BYTES
+LAST_SECONDS = 10.0
 CALL_SECONDS = 300.0
 
 
@@ -31,23 +34,42 @@ class Bounds:
 
 
 @dataclass(slots=True)
-class _Output:
-    """Writes to the client in order, and no faster than it reads."""
+class Output:
+    """Writes to the client in order, and no faster than it reads.
+
+    When more than ``most_bytes`` wait, the client is taken for one that never reads again: ``given_up`` is set, and
+    nothing more is kept for it.
+    """
 
     writer: asyncio.StreamWriter
+    most_bytes: int = WAITING_BYTES
+    given_up: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _queue: asyncio.Queue[bytes | None] = field(default_factory=asyncio.Queue, init=False)
+    _waiting: int = field(default=0, init=False)
 
     def send(self, raw: bytes) -> None:
-        self._queue.put_nowait(raw)
-
-    def end(self) -> None:
-        self._queue.put_nowait(None)
+        """Have a message written, after all that was sent before it."""
+        if self._waiting + len(raw) > self.most_bytes:
+            self.given_up.set()
+        if not self.given_up.is_set():
+            self._waiting += len(raw)
+            self._queue.put_nowait(raw)
 
     async def run(self) -> None:
+        """Write what is sent, until the end."""
         with contextlib.suppress(ConnectionError):
             while (raw := await self._queue.get()) is not None:
                 self.writer.write(raw + b"\n")
                 await self.writer.drain()
+                self._waiting -= len(raw)
+
+    async def end(self, writing: asyncio.Task[None]) -> None:
+        """Return when all is written by ``writing``, or the client has had its time to read it."""
+        self._queue.put_nowait(None)
+        if self.given_up.is_set():
+            writing.cancel()
+        await asyncio.wait([writing], timeout=LAST_SECONDS)
+        writing.cancel()
 
 
 async def serve(commands: Mapping[str, Command], governor: Governor, say: Say, bounds: Bounds = Bounds()) -> None:
@@ -73,14 +95,13 @@ async def serve(commands: Mapping[str, Command], governor: Governor, say: Say, b
             say(str(error))
     writing = asyncio.create_task(output.run())
     try:
-        await _until_hung_up(reader, proxy, bounds.message_bytes)
+        await _until_hung_up(reader, proxy, bounds.message_bytes, output.given_up)
     finally:
         await proxy.close()
-        output.end()
-        await writing
+        await output.end(writing)
 
 
-async def _until_hung_up(reader: asyncio.StreamReader, proxy: Proxy, limit: int) -> None:
+async def _until_hung_up(reader: asyncio.StreamReader, proxy: Proxy, limit: int, given_up: asyncio.Event) -> None:
     async def listen() -> None:
         async for line in lines(reader, limit=limit):
             if isinstance(line, TooLong):
@@ -88,19 +109,28 @@ async def _until_hung_up(reader: asyncio.StreamReader, proxy: Proxy, limit: int)
             else:
                 proxy.from_client(line)
 
+    async def watch() -> None:
+        await given_up.wait()
+        proxy.say("the client does not read what it is answered, so this ends here")
+        listening.cancel()
+
     listening = asyncio.create_task(listen())
+    watching = asyncio.create_task(watch())
     loop = asyncio.get_running_loop()
     for wanted in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(wanted, listening.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await listening
+    try:
+        with contextlib.suppress(asyncio.CancelledError):
+            await listening
+    finally:
+        watching.cancel()
 
 
-async def _client_streams(limit: int) -> tuple[asyncio.StreamReader, _Output]:
+async def _client_streams(limit: int) -> tuple[asyncio.StreamReader, Output]:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=limit)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(sys.stdin.fileno(), "rb", 0))
     transport, protocol = await loop.connect_write_pipe(
         asyncio.streams.FlowControlMixin, os.fdopen(sys.stdout.fileno(), "wb", 0)
     )
-    return reader, _Output(asyncio.StreamWriter(transport, protocol, reader, loop))
+    return reader, Output(asyncio.StreamWriter(transport, protocol, reader, loop))
