@@ -28,6 +28,8 @@ _IN_FLIGHT = 32
 _RETRIES = 3
 _CONNECT_SECONDS = 5
 _LOST = (FutureCancelledError, FuturesCancelledError, CommClosedError, OSError, TimeoutError)
+# A client that is closed while it connects anew finds its own connections closed, which Dask calls a RuntimeError.
+_LOST_IN_CLOSING = (*_LOST, RuntimeError)
 _logger = logging.getLogger(__name__)
 
 
@@ -109,13 +111,19 @@ class DaskParts:
         return _read(answer)
 
     async def close(self) -> None:
-        """Let go of the cluster; what it still works on is dropped."""
+        """Let go of the cluster; what it still works on is dropped. That it is lost meanwhile fails nobody."""
         client, self._client = self._client, None
-        if client is not None:
+        if client is None:
+            return
+        try:
             await client.close()
+        except _LOST_IN_CLOSING as error:
+            _logger.warning("the cluster was lost while it was let go of: %s", error)
+            await client.rpc.close()
+            client.status = "closed"
 
     async def _ask(self, key: str, content: bytes) -> bytes:
-        client = await self._connected()
+        client = await self.client()
         future = client.submit(self._judge, content, key=f"aisecops-part-{key}", retries=_RETRIES, pure=False)
         try:
             answer: bytes = await future
@@ -123,7 +131,8 @@ class DaskParts:
         finally:
             future.release()
 
-    async def _connected(self) -> Client:
+    async def client(self) -> Client:
+        """Return the connection to the scheduler, made anew when it was lost for good."""
         async with self._connecting:
             if self._client is not None and self._client.status in ("closed", "closing"):
                 self._client = None
