@@ -28,8 +28,7 @@ _IN_FLIGHT = 32
 _RETRIES = 3
 _CONNECT_SECONDS = 5
 _LOST = (FutureCancelledError, FuturesCancelledError, CommClosedError, OSError, TimeoutError)
-# A client that is closed while it connects anew finds its own connections closed, which Dask calls a RuntimeError.
-_LOST_IN_CLOSING = (*_LOST, RuntimeError)
+_SOUND = "running"
 _logger = logging.getLogger(__name__)
 
 
@@ -113,14 +112,21 @@ class DaskParts:
     async def close(self) -> None:
         """Let go of the cluster; what it still works on is dropped. That it is lost meanwhile fails nobody."""
         client, self._client = self._client, None
-        if client is None:
-            return
-        try:
-            await client.close()
-        except _LOST_IN_CLOSING as error:
-            _logger.warning("the cluster was lost while it was let go of: %s", error)
-            await client.rpc.close()
-            client.status = "closed"
+        if client is not None:
+            await _let_go(client)
+
+    async def client(self) -> Client:
+        """Return a connection to the scheduler.
+
+        One that is not sound is replaced rather than waited for: what Dask does to connect anew may itself end in an
+        error that nobody who waits for an answer would hear of.
+        """
+        async with self._connecting:
+            if self._client is not None and self._client.status != _SOUND:
+                await self.close()
+            if self._client is None:
+                self._client = await self._connect()
+            return self._client
 
     async def _ask(self, key: str, content: bytes) -> bytes:
         client = await self.client()
@@ -131,22 +137,28 @@ class DaskParts:
         finally:
             future.release()
 
-    async def client(self) -> Client:
-        """Return the connection to the scheduler, made anew when it was lost for good."""
-        async with self._connecting:
-            if self._client is not None and self._client.status in ("closed", "closing"):
-                self._client = None
-            if self._client is None:
-                self._client = await Client(
-                    self._address,
-                    security=self._security,
-                    asynchronous=True,
-                    set_as_default=False,
-                    timeout=_CONNECT_SECONDS,
-                    deserializers=["msgpack", "error"],
-                    name="aisecops-replay",
-                )
-            return self._client
+    async def _connect(self) -> Client:
+        try:
+            return await Client(
+                self._address,
+                security=self._security,
+                asynchronous=True,
+                set_as_default=False,
+                timeout=_CONNECT_SECONDS,
+                deserializers=["msgpack", "error"],
+                name="aisecops-replay",
+            )
+        except (RuntimeError, ValueError) as error:
+            raise ConnectionError(f"no connection: {error}") from error
+
+
+async def _let_go(client: Client) -> None:
+    try:
+        await client.close()
+    except (*_LOST, RuntimeError, ValueError) as error:
+        _logger.warning("the cluster was lost while it was let go of: %s", error)
+        await client.rpc.close()
+        client.status = "closed"
 
 
 def _read(answer: bytes) -> PartFound:
