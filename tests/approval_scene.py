@@ -22,6 +22,7 @@ from aisecops_server.usecases.approval_control import ApprovalControl
 from aisecops_server.usecases.approvals import ReadApprovals, WithdrawApprovals
 from aisecops_server.usecases.decide import Decide, DecideCommand, Decided
 from aisecops_server.usecases.expire_approvals import ExpireApprovals
+from aisecops_server.usecases.lifetimes import Lifetimes
 from aisecops_server.usecases.vote import CastVotes, VoteCommand
 from aisecops_server.usecases.vote_proofs import VoteProofs
 
@@ -59,7 +60,8 @@ class ApprovalScene:
         self.store = self.log.approvals
         self.key = open_key(self.root / "keys", "approval")
         self.proofs = VoteProofs(SigningVoteKeys(self.key))
-        self.control = ApprovalControl(self.store, self.proofs, self.ids, self.endpoints, self.most_open)
+        lifetimes = Lifetimes(self.clock)
+        self.control = ApprovalControl(self.store, self.proofs, self.ids, lifetimes, self.endpoints, self.most_open)
         self.decide = Decide(
             self.engine, self.log, self.clock, self.ids, deadline_seconds=5.0, controls=(self.control,)
         )

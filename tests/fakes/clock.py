@@ -20,6 +20,10 @@ class FakeClock:
     def monotonic_ns(self) -> int:
         return self.elapsed_ns
 
+    def set_back(self, seconds: float) -> None:
+        """Move the wall clock back; no time passes."""
+        self.at_ns -= int(seconds * 1e9)
+
     def advance(self, seconds: float) -> None:
         self.at_ns += int(seconds * 1e9)
         self.elapsed_ns += int(seconds * 1e9)

@@ -58,6 +58,7 @@ from aisecops_server.usecases.explain import Explain
 from aisecops_server.usecases.export_evidence import ExportEvidence
 from aisecops_server.usecases.investigate import Investigate
 from aisecops_server.usecases.issue_grants import GrantControl
+from aisecops_server.usecases.lifetimes import Lifetimes
 from aisecops_server.usecases.live_policy import LivePolicy
 from aisecops_server.usecases.read_agents import ReadAgents
 from aisecops_server.usecases.read_maturity import ReadMaturity
@@ -160,7 +161,7 @@ async def compose(
         )
         couriers = _couriers(settings)
         proofs = vote_proofs(state / "keys")
-        approvals = ApprovalControl(log.approvals, proofs, ids, tuple(couriers))
+        approvals = ApprovalControl(log.approvals, proofs, ids, Lifetimes(clock), tuple(couriers))
         following = source.follow(switch, live)
         yield ControlPlane(
             settings=settings,

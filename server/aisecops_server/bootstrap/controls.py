@@ -16,6 +16,7 @@ from aisecops_server.usecases.complete_grant import Complete
 from aisecops_server.usecases.expire_grants import ExpireGrants
 from aisecops_server.usecases.expire_reservations import ExpireReservations
 from aisecops_server.usecases.issue_grants import HandOut
+from aisecops_server.usecases.lifetimes import Lifetimes
 from aisecops_server.usecases.raise_incident import RaiseIncident
 from aisecops_server.usecases.reaper import Reaper
 from aisecops_server.usecases.redeem_grant import Redeem
@@ -30,10 +31,10 @@ def grant_use_cases(
     store: GrantStore, signer: GrantSigner, log: EventLog, *, settlements: Settlements, clock: Clock, ids: Ids
 ) -> GrantUseCases:
     """Return what gives grants out, uses them up and follows what came of them."""
-    incidents = RaiseIncident(log, clock, ids)
+    incidents, lifetimes = RaiseIncident(log, clock, ids), Lifetimes(clock)
     return GrantUseCases(
-        hand_out=HandOut(signer, store, clock),
-        redeem=Redeem(signer, log, clock, ids, incidents),
+        hand_out=HandOut(signer, store, clock, lifetimes),
+        redeem=Redeem(signer, log, clock, ids, incidents, lifetimes),
         complete=Complete(store, log, clock, ids, incidents, settlements),
         report=ReportExecution(store, log, clock, ids, incidents),
         revoke=Revoke(store, log, clock, ids),

@@ -36,9 +36,11 @@ from aisecops_server.domain.plan import ModelUsage, usage_counted
 from aisecops_server.ports import Ids
 from aisecops_server.ports.approvals import ApprovalStore
 from aisecops_server.usecases.controls import Asked, Commitment
+from aisecops_server.usecases.lifetimes import Lifetimes
 from aisecops_server.usecases.vote_proofs import VoteProofs
 
 CONTROL_PLANE = "control plane"
+_SECOND = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class ApprovalControl:
     store: ApprovalStore
     proofs: VoteProofs
     ids: Ids
+    lifetimes: Lifetimes
     endpoints: tuple[str, ...] = ()
     most_open: int = 100
 
@@ -64,11 +67,12 @@ class ApprovalControl:
             approval = await self.store.approval(asked.approval_id)
         except NotFoundError as error:
             raise not_usable(asked.approval_id, "unknown", "there is none of that id") from error
+        given_at_ns = approval.request.requested_at_seconds * _SECOND
         refused = approval.refusal_of_use(
             agent_id=asked.principal.id,
             plan_hash=asked.plan_hash,
             tool_digests=_tool_digests(asked),
-            now_seconds=_seconds(asked),
+            now_seconds=self.lifetimes.now_ns(approval.id, given_at_ns=given_at_ns) // _SECOND,
         )
         if refused:
             raise refused
@@ -115,6 +119,7 @@ class ApprovalControl:
         shown = statement(request, asked.plan, decision_details(decision, asked.plan))
         opening = OpenApproval(request, shown, tuple(self._notice(endpoint, request) for endpoint in self.endpoints))
         event = requested_event(opening, id=self.ids.event_id(), now_ns=asked.now_ns)
+        self.lifetimes.begin(request.id)
         return Commitment((*closing, opening), (*told, event), {"approval_id": request.id})
 
     async def _counted(self, asked: Asked) -> tuple[ModelUsage, ...]:
@@ -200,4 +205,4 @@ def _tool_digests(asked: Asked) -> dict[str, str]:
 
 
 def _seconds(asked: Asked) -> int:
-    return asked.now_ns // 1_000_000_000
+    return asked.now_ns // _SECOND

@@ -22,6 +22,7 @@ from aisecops_server.ports import Clock, Ids
 from aisecops_server.ports.grants import GrantSigner, GrantStore
 from aisecops_server.usecases.controls import Asked, Commitment
 from aisecops_server.usecases.decide import Decided
+from aisecops_server.usecases.lifetimes import Lifetimes
 
 # The member of a decision's details that says what was refused, so that it is known again when it runs all the same.
 REFUSED_CALLS = "refused_calls"
@@ -96,6 +97,7 @@ class HandOut:
     signer: GrantSigner
     grants: GrantStore
     clock: Clock
+    lifetimes: Lifetimes
 
     async def __call__(self, decided: Decided, holder: Principal) -> tuple[SignedGrant, ...]:
         """Return the grants that ``holder`` may use, in plan order; none for what is not an enforced allow."""
@@ -104,11 +106,17 @@ class HandOut:
         if decided.receipt.replayed:
             return await self._left(decided, holder)
         used = {change.grant.id for change in decided.changes if isinstance(change, RedeemGrant)}
-        return tuple(
-            SignedGrant(grant, self.signer.sign(grant, claims), redeemed=grant.id in used)
+        given = [
+            pair
             for change in decided.changes
             if isinstance(change, IssueGrants)
-            for grant, claims in zip(change.grants, change.claims, strict=True)
+            for pair in zip(change.grants, change.claims, strict=True)
+        ]
+        for grant, _ in given:
+            if grant.id not in used:
+                self.lifetimes.begin(grant.id)
+        return tuple(
+            SignedGrant(grant, self.signer.sign(grant, claims), redeemed=grant.id in used) for grant, claims in given
         )
 
     async def _left(self, decided: Decided, holder: Principal) -> tuple[SignedGrant, ...]:

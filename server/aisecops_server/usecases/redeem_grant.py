@@ -17,8 +17,10 @@ from aisecops_server.domain.incident import Incident, IncidentKind
 from aisecops_server.domain.record import ChangeRecord
 from aisecops_server.ports import Clock, EventLog, Ids
 from aisecops_server.ports.grants import GrantSigner
+from aisecops_server.usecases.lifetimes import Lifetimes
 from aisecops_server.usecases.raise_incident import Observed, RaiseIncident
 
+_SECOND = 1_000_000_000
 # What a refusal is an incident of; the other refusals happen to honest callers too.
 _INCIDENTS = {
     "forged": IncidentKind.GRANT_FORGED,
@@ -77,6 +79,7 @@ class Redeem:
     clock: Clock
     ids: Ids
     incidents: RaiseIncident
+    lifetimes: Lifetimes
     held: Callable[[], str] = nothing_holds
 
     async def __call__(self, command: RedeemCommand) -> Redeemed:
@@ -88,7 +91,8 @@ class Redeem:
         """
         now = self.clock.now_ns()
         grant = await self._genuine(command, now)
-        for refusal in _refusals(grant, command, now_seconds=now // 1_000_000_000):
+        latest = self.lifetimes.now_ns(grant.id, given_at_ns=grant.issued_at_seconds * _SECOND)
+        for refusal in _refusals(grant, command, now_seconds=now // _SECOND, latest_seconds=latest // _SECOND):
             raise await self._recorded(refusal, grant, command, now)
         if held := self.held():
             raise await self._recorded(_refused(grant, "held", held), grant, command, now)
@@ -132,14 +136,16 @@ class Redeem:
         return refusal
 
 
-def _refusals(grant: Grant, command: RedeemCommand, *, now_seconds: int) -> Iterator[GrantNotUsableError]:
+def _refusals(
+    grant: Grant, command: RedeemCommand, *, now_seconds: int, latest_seconds: int
+) -> Iterator[GrantNotUsableError]:
     if not command.bearer.holds(grant):
         yield _refused(grant, "other_caller", "the grant was given to another caller")
     if command.tool != grant.tool:
         yield _refused(grant, "other_tool", f"the grant is for the tool {grant.tool}")
     if command.arguments_digest != grant.arguments_digest:
         yield _refused(grant, "other_arguments", "the grant is for other arguments")
-    if now_seconds >= grant.expires_at_seconds:
+    if latest_seconds >= grant.expires_at_seconds:
         yield _refused(grant, "expired", "the grant has expired")
     if now_seconds < grant.issued_at_seconds:
         # The clock went back; nobody knows any more how old the grant is.

@@ -155,6 +155,15 @@ async def test_no_clock_makes_a_grant_last_longer(shop: Workshop, seconds: int, 
     assert (details(told)["why"], await shop.incidents()) == (why, [])
 
 
+async def test_a_clock_that_is_set_back_makes_no_grant_good_again(shop: Workshop) -> None:
+    [signed] = await shop.granted()
+    shop.clock.advance(GRANT_SECONDS + 5)
+    shop.clock.set_back(10)
+    assert await refused(shop, signed) == "expired"
+    [told] = await shop.events("grant.refused")
+    assert details(told)["why"] == "expired"
+
+
 async def test_a_grant_is_good_until_its_last_second(shop: Workshop) -> None:
     [signed] = await shop.granted()
     shop.clock.advance(GRANT_SECONDS - 1)

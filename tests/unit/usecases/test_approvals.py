@@ -215,6 +215,14 @@ async def test_a_clock_that_jumps_makes_nothing_last_longer(tmp_path: Path, days
         assert await why(scene.vote(asked, "ada@corp.example")) == "expired"
 
 
+async def test_a_clock_that_is_set_back_makes_no_approval_good_again(tmp_path: Path) -> None:
+    async with approval_scene(tmp_path) as scene:
+        approval_id = await scene.granted()
+        scene.clock.advance(901)
+        scene.clock.set_back(300)
+        assert await why(scene.ask(approval=approval_id)) == "expired"
+
+
 async def test_a_clock_that_is_set_back_a_little_spoils_nothing(tmp_path: Path) -> None:
     async with approval_scene(tmp_path) as scene:
         approval_id = await scene.granted()
