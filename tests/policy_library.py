@@ -93,11 +93,13 @@ def library(directory: Path) -> Path:
     return directory
 
 
-def builder(state: Path, *, library_directory: Path | None = None, compile_tables=as_they_are) -> OpaBundleBuilder:
+def builder(
+    state: Path, *, library_directory: Path | None = None, compile_tables=as_they_are, binary=opa_binary
+) -> OpaBundleBuilder:
     return OpaBundleBuilder(
         directory=state / "bundles",
         library=library_directory or library(state / "library"),
         signer=open_key(state / "keys", "bundle"),
-        binary=opa_binary,
+        binary=binary,
         compile_tables=compile_tables,
     )

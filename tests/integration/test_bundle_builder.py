@@ -27,6 +27,7 @@ from aisecops_server.domain.errors import (
 
 from tests.git_remotes import OWNED
 from tests.policy_library import DECISION, POLICY, RULE, RULE_PATH, builder, library
+from tests.support import opa_binary
 
 pytestmark = pytest.mark.asyncio
 
@@ -236,6 +237,35 @@ async def test_tables_that_break_their_schema_are_refused_in_the_words_of_the_sc
 
     with pytest.raises(BundleRejectedError, match=r"support\.owner"):
         await builder(tmp_path, compile_tables=refuse).build(tree())
+
+
+async def test_a_changed_table_is_not_compiled_again_and_changed_rego_is(tmp_path):
+    runs: list[Path] = []
+
+    def binary() -> Path:
+        runs.append(opa_binary())
+        return runs[-1]
+
+    def commit(number: int) -> CommitId:
+        return CommitId(f"{number:040x}")
+
+    async def runs_of(changes: Mapping[str, bytes | None], number: int) -> tuple[int, Bundle]:
+        before = len(runs)
+        bundle = await once.build(tree(changes, commit=commit(number)))
+        return len(runs) - before, bundle
+
+    once, table = builder(tmp_path / "once", binary=binary), {"data/agents.yaml": b"other: {owner: team}\n"}
+    first, _ = await runs_of({}, 1)
+    then, changed = await runs_of(table, 2)
+    assert (first, then) == (3, 1)
+    assert changed.rules == (await builder(tmp_path / "anew").build(tree(table, commit=commit(2)))).rules
+    assert json.loads(contents(changed)["data.json"])["tables"]["agents"] == {"other": {"owner": "team"}}
+    assert (await runs_of({RULE_PATH: RULE + b"# more\n"}, 3))[0] == 3
+    assert (await runs_of({"data/more.yaml": b"a: 1\n"}, 4))[0] == 3
+    with pytest.raises(BundleRejectedError):
+        await once.build(tree({RULE_PATH: b"package"}, commit=commit(5)))
+    with pytest.raises(BundleRejectedError):
+        await once.build(tree({RULE_PATH: b"package"}, commit=commit(6)))
 
 
 async def test_a_refused_tree_leaves_nothing_in_the_store(tmp_path):

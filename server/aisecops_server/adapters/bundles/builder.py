@@ -1,7 +1,8 @@
 """Turns a policy tree into a signed bundle and keeps it: same tree, same bytes.
 
 Order: arrange the files, check them strictly, see that their packages are theirs to declare, sign, pack, store.
-Nothing of the repository is executed; the compiler runs with our capabilities.
+Nothing of the repository is executed; the compiler runs with our capabilities. What it found of the same Rego beside
+tables of the same names is known for as long as the process lives, so that a changed table is not compiled again.
 """
 
 from __future__ import annotations
@@ -9,17 +10,26 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from aisecops_server.adapters.bundles.archive import bundle_digest, pack, require_own_packages, rule_docs
-from aisecops_server.adapters.bundles.layout import SIGNATURES, CompileTables, Layout, Library, arrange
+from aisecops_server.adapters.bundles.layout import (
+    SIGNATURES,
+    CompileTables,
+    Layout,
+    Library,
+    arrange,
+    content_digest,
+)
 from aisecops_server.adapters.bundles.opa_cli import KEY_ID, OpaCli
 from aisecops_server.adapters.bundles.store import BundleStore
-from aisecops_server.domain.bundle import Bundle, CommitId, PolicyTree
+from aisecops_server.domain.bundle import Bundle, CommitId, PolicyTree, RuleDoc
 from aisecops_server.ports import Signer
+
+_MOST_COMPILED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +80,8 @@ class OpaBundleBuilder:
         self._opa = OpaCli(binary)
         self._compile_tables = compile_tables
         self._building = asyncio.Lock()
+        # What compiled well, by what was compiled: its rules.
+        self._compiled: OrderedDict[str, tuple[RuleDoc, ...]] = OrderedDict()
 
     async def build(self, tree: PolicyTree) -> Bundle:
         """Return the bundle of ``tree``, from the store when it was built before and still verifies.
@@ -95,32 +107,52 @@ class OpaBundleBuilder:
         with tempfile.TemporaryDirectory(dir=self._store.work) as root:
             workshop = _Workshop(Path(root))
             await asyncio.to_thread(workshop.furnish, layout, self._library)
-            inspection, signatures = await self._checked(workshop)
-            require_own_packages(inspection, own=self._library.rego)
+            rules, signatures = await self._checked(workshop, _compiled_from(layout))
         tools = layout.tables.get("tools")
         bundle = Bundle(
             tree.commit,
             digest=bundle_digest(layout.files),
             archive=Path(),
-            rules=rule_docs(inspection),
+            rules=rules,
             tools=tuple(sorted(tools)) if isinstance(tools, dict) else (),
             tables=layout.tables,
         )
         archive = await asyncio.to_thread(pack, {**layout.files, SIGNATURES: signatures})
         return await asyncio.to_thread(self._store.save, bundle, archive, library=self._library.digest)
 
-    async def _checked(self, workshop: _Workshop) -> tuple[Mapping[str, Any], bytes]:
-        """Return what the files say of themselves and their signatures; of several problems the check's is told."""
+    async def _checked(self, workshop: _Workshop, compiled_from: str) -> tuple[tuple[RuleDoc, ...], bytes]:
+        """Return the rules and the signatures of the files; of several problems the check's is told."""
         files, key = workshop.files, self._signer.key_file
+        signing = asyncio.create_task(self._opa.sign(files, key=key, claims=workshop.claims, output=workshop.root))
+        compiling = asyncio.create_task(self._rules(workshop, compiled_from))
+        # Both to their ends, because they read files that are removed behind this.
+        await asyncio.gather(compiling, signing, return_exceptions=True)
+        return await compiling, await signing
+
+    async def _rules(self, workshop: _Workshop, compiled_from: str) -> tuple[RuleDoc, ...]:
+        known = self._compiled.get(compiled_from)
+        if known is not None:
+            return known
+        files = workshop.files
         checking = asyncio.create_task(
             self._opa.check(files, capabilities=workshop.capabilities, schemas=workshop.schemas)
         )
         inspecting = asyncio.create_task(self._opa.inspect(files))
-        signing = asyncio.create_task(self._opa.sign(files, key=key, claims=workshop.claims, output=workshop.root))
-        # All of them to their ends, because they read files that are removed behind this.
-        await asyncio.gather(checking, inspecting, signing, return_exceptions=True)
+        await asyncio.gather(checking, inspecting, return_exceptions=True)
         await checking
-        return await inspecting, await signing
+        inspection = await inspecting
+        require_own_packages(inspection, own=self._library.rego)
+        rules = self._compiled[compiled_from] = rule_docs(inspection)
+        if len(self._compiled) > _MOST_COMPILED:
+            self._compiled.popitem(last=False)
+        return rules
+
+
+def _compiled_from(layout: Layout) -> str:
+    """Return the digest of what the compiler's answer depends on: Rego, and where tables lie, not what they say."""
+    seen = {path: content if path.endswith(".rego") else b"" for path, content in layout.files.items()}
+    places = "\n".join(sorted(layout.tables))
+    return content_digest({**seen, "tables": places.encode()})
 
 
 def _write(directory: Path, files: Mapping[str, bytes]) -> None:
