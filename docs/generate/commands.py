@@ -77,6 +77,7 @@ SHAPES: Mapping[str, tuple[str, ...]] = {
     "policy check": ("policy", "base", "passed", "errors", "warnings", "checks"),
     "log head": ("size", "root"),
     "log verify": ("ok", "stored", "recomputed", "problem", "badIndex", "against"),
+    "health": ("state",),
     "doctor": ("checks", "counts"),
     "engine doctor": ("checks", "counts"),
     "engine path": ("path", "version", "sha256", "source"),

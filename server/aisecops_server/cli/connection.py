@@ -14,6 +14,7 @@ from aisecops_client.client import Client
 from aisecops_client.transport import is_local, tls
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2
 
 from aisecops_server.cli.configuration import settings
 from aisecops_server.cli.credentials import CA_VARIABLE, SYSTEM, credential, tls_given
@@ -52,6 +53,30 @@ def connect_async(*, agent: str = "") -> AsyncClient:
     """
     address = server_address()
     return AsyncClient.connect(address, credential(agent), credentials=_tls(address))
+
+
+def ask_health(seconds: float) -> str:
+    """Return the control plane's state by the standard health service, which asks nobody who they are.
+
+    Raises:
+        ServerUnreachableError: nobody answers in ``seconds``.
+        InvalidRequestError: what was given for TLS does not fit together, or is needed and was not given.
+    """
+    address = server_address()
+    credentials = _tls(address)
+    channel = grpc.secure_channel(address, credentials) if credentials else grpc.insecure_channel(address)
+    with channel:
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        try:
+            answer = check(health_pb2.HealthCheckRequest(), timeout=seconds)
+        except grpc.RpcError as error:
+            raise ServerUnreachableError(address) from error
+    state: str = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+    return state
 
 
 def server_address() -> str:

@@ -21,6 +21,7 @@ _HERE = "aisecops_server.cli"
 ENTRIES = {
     "demo": Entry(f"{_HERE}.demo:demo", "See it decide: agents' plans, a policy change, what flipped."),
     "serve": Entry(f"{_HERE}.serve:serve", "Run the control plane."),
+    "health": Entry(f"{_HERE}.health:health", "Say whether a plan would get a decision now."),
     "doctor": Entry(f"{_HERE}.doctor:doctor", "Say what is missing on this machine and how to mend it."),
     "decide": Entry(f"{_HERE}.decide:decide", "Ask whether a plan may run."),
     "screen": Entry(
