@@ -22,7 +22,7 @@ SERVING = "SERVING"
     aisecops health
     aisecops health --alive
         for a liveness probe: a control plane that decides nothing now may be mended while it runs
-    aisecops --server control.example:8443 --ca ca.pem --cert agent.pem health
+    aisecops health --server control.example:8443 --ca ca.pem --cert agent.pem
     """,
 )
 @click.option("--alive", is_flag=True, help="Ask only whether it answers, not whether it could decide.")
