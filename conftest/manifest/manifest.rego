@@ -41,6 +41,8 @@ deny contains message if {
 # METADATA
 # description: What guards others has an entry of its own.
 deny contains message if {
+	some item in input
+	item.path == "bundle.yaml"
 	some part, role in needed
 	not about.owners[part]
 	message := tables.said(

@@ -6,7 +6,7 @@ package conftest.lib.tables
 
 # METADATA
 # description: The content of a file by its path, an empty object where there is none.
-file(path) := object.get({item.path: item.contents | some item in input}, path, {})
+file(path) := array.concat([item.contents | some item in input; item.path == path], [{}])[0]
 
 # METADATA
 # description: The content of a table by its name.
