@@ -33,6 +33,15 @@ test: setup engine browser frameworks conftest ## set everything up, then run li
 test-polyglot: setup engine ## the example agents of all languages, also those that take minutes to build
 	AISECOPS_POLYGLOT=1 AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/pytest -rs tests/e2e/test_polyglot.py
 
+# An engine that the tests start themselves, and a base of Debian's packages: no registry of images is asked.
+.PHONY: test-containers
+test-containers: setup engine ## the image that ships, built and run in a container engine; as root, on Debian
+	@command -v dockerd >/dev/null && command -v debootstrap >/dev/null || { command -v apt-get >/dev/null && \
+	  [ "$$(id -u)" = 0 ] && echo "Installing a container engine for the tests" && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends docker.io debootstrap >/dev/null; } || \
+	  echo "No container engine can be installed here: the tests will be skipped"
+	AISECOPS_CONTAINERS=1 AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/pytest -rs --timeout=900 tests/containers
+
 .PHONY: test-faults
 test-faults: setup engine ## the tests that break things, many more rounds of each
 	AISECOPS_FAULTS=many AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/pytest -n $(JOBS) --dist loadfile \

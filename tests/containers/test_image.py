@@ -81,8 +81,8 @@ def wait_until_it_decides(container: Any) -> None:
 
 
 def asked(container: Any, *line: str, code: int = 0) -> Any:
-    found, output = container.exec_run(["aisecops", "-o", "json", *line])
-    assert found == code, output.decode()
+    found, (output, errors) = container.exec_run(["aisecops", "-o", "json", *line], demux=True)
+    assert found == code, (output, errors)
     return json.loads(output)
 
 
@@ -131,10 +131,13 @@ def test_a_neighbour_reaches_it_by_its_socket_as_the_same_user_and_as_no_other(
         assert refused.value.exit_status == 8
 
 
-def test_without_a_policy_it_says_so_and_decides_nothing(containers: docker.DockerClient, image: str) -> None:
+def test_without_anywhere_for_temporary_files_it_does_not_start_and_says_why(
+    containers: docker.DockerClient, image: str
+) -> None:
     container = containers.containers.run(image, detach=True, read_only=True, network_mode="none")
     try:
         assert container.wait(timeout=120)["StatusCode"] != 0
-        assert b"repository" in container.logs()
+        assert b"No usable temporary directory" in container.logs()
+        assert b"TMPDIR" in container.logs()
     finally:
         container.remove(force=True)

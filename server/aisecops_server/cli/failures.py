@@ -83,6 +83,10 @@ def failure_of(error: Exception) -> Failure:
 
 def _of_system(error: OSError) -> Failure:
     where = error.filename or "a file"
+    if isinstance(error, FileNotFoundError) and error.filename is None:
+        # Python names what it looked for in its own words, such as the directories for temporary files.
+        hint = "Make one of them writable, or name one by TMPDIR" if "temporary" in str(error) else "Check the path"
+        return Failure("NOT_FOUND", str(error.strerror or error), hint, ExitCode.NOT_FOUND)
     if isinstance(error, FileNotFoundError):
         return Failure("NOT_FOUND", f"there is no {where}", "Check the path", ExitCode.NOT_FOUND)
     if isinstance(error, PermissionError):

@@ -52,6 +52,15 @@ def test_the_control_planes_own_hint_is_told_as_the_hint() -> None:
     assert (told.message, told.hint) == ("there is no trace x", "Look it up first")
 
 
+def test_a_missing_place_without_a_name_is_told_in_the_systems_words() -> None:
+    told = failure_of(FileNotFoundError(2, "No usable temporary directory found in ['/tmp']"))
+    assert told.message == "No usable temporary directory found in ['/tmp']"
+    assert (told.hint, told.exit_code) == (
+        "Make one of them writable, or name one by TMPDIR",
+        ExitCode.NOT_FOUND,
+    )
+
+
 def test_an_error_is_words_on_standard_error_with_a_hint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["log", "verify", "--state-dir", str(tmp_path)]) == ExitCode.NOT_FOUND
     shown = capsys.readouterr()
