@@ -9,8 +9,9 @@ from aisecops.v1.decision_service_pb2 import SessionRequest, SessionResponse
 from aisecops.v1.plan_pb2 import ExecutionPlan, Step
 from aisecops.v1.provenance_pb2 import SOURCE_KIND_TOOL_RESULT, Source
 from aisecops_server.adapters.system import RandomIds
+from aisecops_server.domain.fair_queue import FairQueue
 from aisecops_server.domain.identity import Presented, Principal, PrincipalId, Role
-from aisecops_server.entrypoints.grpc.admission import Admission
+from aisecops_server.entrypoints.grpc.admission import Admission, WorkQueue
 from aisecops_server.entrypoints.grpc.decision_service import DecisionService, session_room
 from aisecops_server.entrypoints.grpc.methods import Caller, Gate
 from aisecops_server.usecases.decide import Decide, Decided
@@ -39,7 +40,7 @@ def service(room: Admission) -> DecisionService:
     decide = Decide(engine, log, FakeClock(), ids, deadline_seconds=1.0)
     explain = Explain(engine, log, deadline_seconds=1.0)
     gate = Gate(AnyCredential(), lambda _: None)
-    return DecisionService(decide, explain, ids, Admission(16), gate, no_grants, no_signature, room)
+    return DecisionService(decide, explain, ids, WorkQueue(FairQueue(8, 16, 60.0)), gate, no_grants, no_signature, room)
 
 
 def no_signature(_receipt: object) -> str:

@@ -1,12 +1,19 @@
-"""How much may be held at once, over all and for one caller. What does not fit is told so at once."""
+"""How much may be held at once, over all and for one caller. What does not fit is told so at once.
+
+``Admission`` counts what is held for long: streams, waits, memory. ``WorkQueue`` is for work: it lets a little run at once,
+lets a bounded number wait, in turns among callers, and refuses what would wait in vain.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from aisecops_server.domain.errors import OverloadedError
+from aisecops_server.domain.fair_queue import FairQueue, Place, Ticket, overloaded
 from aisecops_server.domain.identity import Principal, PrincipalId
 
 
@@ -54,3 +61,47 @@ class Admission:
             self._of_principal[principal_id] = left
         else:
             del self._of_principal[principal_id]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkQueue:
+    """Lets work begin in turns, by a queue that is fair among callers. For one event loop."""
+
+    queue: FairQueue
+    _wakes: dict[Ticket, asyncio.Future[None]] = field(default_factory=dict, repr=False)
+
+    @asynccontextmanager
+    async def turn(self, principal: Principal, *, weight: int = 1, seconds: float) -> AsyncIterator[None]:
+        """Wait for a turn and hold it while the block runs; ``seconds`` are left for all of it.
+
+        Raises:
+            OverloadedError: there is no room, no hope to begin in time, or somebody with less had to have the place.
+        """
+        now = time.monotonic()
+        ticket, left = self.queue.offer(principal.id, weight, now=now, ends_at=now + seconds)
+        self._turn_away(left)
+        try:
+            if ticket.place is Place.WAITING:
+                wake = self._wakes[ticket] = asyncio.get_running_loop().create_future()
+                self._start()
+                await wake
+            yield
+        finally:
+            self._wakes.pop(ticket, None)
+            self.queue.leave(ticket, now=time.monotonic())
+            self._start()
+
+    def _start(self) -> None:
+        started, late = self.queue.next(now=time.monotonic())
+        for ticket in started:
+            wake = self._wakes.pop(ticket)
+            # Whoever gave up in this very moment leaves by itself.
+            if not wake.done():
+                wake.set_result(None)
+        self._turn_away(late)
+
+    def _turn_away(self, tickets: Iterable[Ticket]) -> None:
+        for ticket in tickets:
+            wake = self._wakes.pop(ticket)
+            if not wake.done():
+                wake.set_exception(overloaded("the queue is longer than the call can wait", ticket.retry_seconds))

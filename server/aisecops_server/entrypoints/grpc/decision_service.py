@@ -21,7 +21,7 @@ from aisecops_server.domain.identifiers import is_identifier, is_trace_id
 from aisecops_server.domain.identity import Principal
 from aisecops_server.domain.plan_builder import Fresh, PlanDraft, build_plan
 from aisecops_server.entrypoints.grpc import access, status
-from aisecops_server.entrypoints.grpc.admission import Admission
+from aisecops_server.entrypoints.grpc.admission import Admission, WorkQueue
 from aisecops_server.entrypoints.grpc.decision_codec import SignReceipt, decide_response, explain_response
 from aisecops_server.entrypoints.grpc.execution_codec import grant_message, redemption_key
 from aisecops_server.entrypoints.grpc.methods import Caller, Gate, read_message
@@ -56,7 +56,7 @@ class DecisionService:
     decide: Decide
     explain: Explain
     ids: Ids
-    admission: Admission
+    work: WorkQueue
     gate: Gate
     hand_out: Callable[[Decided, Principal], Awaitable[tuple[SignedGrant, ...]]]
     sign: SignReceipt
@@ -64,7 +64,7 @@ class DecisionService:
 
     async def decide_one(self, request: bytes, caller: Caller) -> api.DecideResponse:
         """Answer Decide."""
-        with self.admission.admit(caller.principal, weight=_weight(len(request))):
+        async with self.work.turn(caller.principal, weight=_weight(len(request)), seconds=caller.seconds):
             asked = await self._recorded(caller, lambda: read_message(api.DecideRequest, request))
             command = await self._recorded(
                 caller,
@@ -77,7 +77,7 @@ class DecisionService:
         """Answer DecideBatch."""
         batch = await self._recorded(caller, lambda: _batch(request))
         weight = _weight(len(request)) + len(batch.items) // _ITEMS_PER_WEIGHT
-        with self.admission.admit(caller.principal, weight=weight):
+        async with self.work.turn(caller.principal, weight=weight, seconds=caller.seconds):
             results = await self._decide_items(batch.items, caller)
             answer, turns = api.DecideBatchResponse(), Turns()
             for item, result in zip(batch.items, results, strict=True):
@@ -89,7 +89,7 @@ class DecisionService:
         """Answer DryRun."""
         asked = await self._recorded(caller, lambda: read_message(api.DryRunRequest, request))
         weight = _weight(len(request)) + (_REVISION_WEIGHT if asked.revision else 0)
-        with self.admission.admit(caller.principal, weight=weight):
+        async with self.work.turn(caller.principal, weight=weight, seconds=caller.seconds):
             command = await self._recorded(
                 caller, lambda: self._dry_command(asked, caller), trace_id=asked.request.plan.trace_id
             )
@@ -102,7 +102,8 @@ class DecisionService:
         if not asked.decision_id:
             raise InvalidRequestError("decision_id: is not set", field="decision_id")
         asker = None if access.reads_everything(caller.principal) else caller.principal.id
-        with self.admission.admit(caller.principal, weight=_FULL_WEIGHT if asked.full else 1):
+        weight = _FULL_WEIGHT if asked.full else 1
+        async with self.work.turn(caller.principal, weight=weight, seconds=caller.seconds):
             explanation = await self.explain(asked.decision_id, full=asked.full, only_of=asker)
         return explain_response(explanation)
 
@@ -124,10 +125,17 @@ class DecisionService:
     async def _session_step(
         self, request: api.SessionRequest, caller: Caller, memory: SessionMemory
     ) -> api.DecideResponse:
-        principal, size = caller.principal, request.ByteSize()
+        size = request.ByteSize()
         # What the stream remembers is read again for every message.
-        with self.admission.admit(principal, weight=_weight(size + memory.size)), ExitStack() as room:
-            room.enter_context(self.room.admit(principal, weight=1 + size // 1024))
+        weight = _weight(size + memory.size)
+        async with self.work.turn(caller.principal, weight=weight, seconds=caller.seconds):
+            return await self._session_turn(request, caller, memory, size=size)
+
+    async def _session_turn(
+        self, request: api.SessionRequest, caller: Caller, memory: SessionMemory, *, size: int
+    ) -> api.DecideResponse:
+        with ExitStack() as room:
+            room.enter_context(self.room.admit(caller.principal, weight=1 + size // 1024))
             merged, command = await self._recorded(
                 caller, lambda: self._session_command(request, caller, memory), trace_id=request.plan.trace_id
             )

@@ -22,7 +22,7 @@ from aisecops_server.domain.screening.text_parts import (
     TextDirection,
     build_screening,
 )
-from aisecops_server.entrypoints.grpc.admission import Admission
+from aisecops_server.entrypoints.grpc.admission import WorkQueue
 from aisecops_server.entrypoints.grpc.decision_codec import SignReceipt, decision_message, receipt_message
 from aisecops_server.entrypoints.grpc.methods import Caller, read_message
 from aisecops_server.ports import Ids
@@ -49,12 +49,13 @@ class ScreenService:
 
     screen: Screen
     ids: Ids
-    admission: Admission
+    work: WorkQueue
     sign: SignReceipt
 
     async def screen_texts(self, request: bytes, caller: Caller) -> api.ScreenResponse:
         """Answer Screen."""
-        with self.admission.admit(caller.principal, weight=1 + len(request) // _BYTES_PER_WEIGHT):
+        weight = 1 + len(request) // _BYTES_PER_WEIGHT
+        async with self.work.turn(caller.principal, weight=weight, seconds=caller.seconds):
             trace_id = ""
             try:
                 asked = read_message(api.ScreenRequest, request)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
@@ -29,9 +29,10 @@ from aisecops.v1 import (
     transparency_service_pb2,
 )
 
+from aisecops_server.domain.fair_queue import FairQueue
 from aisecops_server.domain.refusal import Refusal
 from aisecops_server.entrypoints.grpc.access import CHECK
-from aisecops_server.entrypoints.grpc.admission import Admission
+from aisecops_server.entrypoints.grpc.admission import Admission, WorkQueue
 from aisecops_server.entrypoints.grpc.agent_service import AgentService
 from aisecops_server.entrypoints.grpc.approval_service import ApprovalService, ApprovalUseCases, wait_room
 from aisecops_server.entrypoints.grpc.audit_service import AuditService
@@ -86,6 +87,10 @@ _TRANSPARENCY = transparency_service_pb2.DESCRIPTOR.services_by_name["Transparen
 _ROLLOUT = rollout_service_pb2.DESCRIPTOR.services_by_name["RolloutService"].full_name
 _EDGE = edge_service_pb2.DESCRIPTOR.services_by_name["EdgeService"].full_name
 
+# More at once makes each slower and none sooner done.
+MAX_RUNNING = 32
+PATIENCE_SECONDS = 0.25
+
 Methods = dict[str, "grpc.RpcMethodHandler[Any, Any]"]
 
 
@@ -121,6 +126,12 @@ class Served:
     max_in_flight: int = 256
     edges: EdgeUseCases | None = None
     rollouts: Rollouts | None = None
+    work: WorkQueue = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the one queue in which decisions and screenings wait for their turn."""
+        slots = max(1, min(MAX_RUNNING, self.max_in_flight // 2))
+        object.__setattr__(self, "work", WorkQueue(FairQueue(slots, self.max_in_flight, PATIENCE_SECONDS)))
 
     @property
     def service_names(self) -> tuple[str, ...]:
@@ -196,7 +207,7 @@ def _decision_methods(served: Served, gate: Gate) -> Methods:
         served.decide,
         served.explain,
         served.ids,
-        Admission(served.max_in_flight),
+        served.work,
         gate,
         served.grants.hand_out,
         served.publish.receipt,
@@ -281,7 +292,7 @@ def _budget_methods(served: Served, gate: Gate) -> Methods:
 
 
 def _screen_methods(served: Served, gate: Gate) -> Methods:
-    service = ScreenService(served.screen, served.ids, Admission(served.max_in_flight), served.publish.receipt)
+    service = ScreenService(served.screen, served.ids, served.work, served.publish.receipt)
     return {"Screen": gate.unary(f"/{_SCREEN}/Screen", service.screen_texts, Patience.DECISION)}
 
 

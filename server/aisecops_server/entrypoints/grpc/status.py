@@ -52,6 +52,8 @@ CODE_OF_REASON: Mapping[str, grpc.StatusCode] = {
     "INTERNAL": grpc.StatusCode.INTERNAL,
 }
 
+# An error that knows better than the table when to come again says so by this key.
+RETRY = "retry_milliseconds"
 RETRY_MILLISECONDS: Mapping[str, int] = {
     "CONTENDED": 20,
     "OVERLOADED": 50,
@@ -110,8 +112,8 @@ def _details(error: AisecopsError) -> list[Message]:
             field=metadata["field"], description=shown_message(error)
         )
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
-    delay = RETRY_MILLISECONDS.get(error.reason)
-    if delay is not None:
+    delay = int(error.metadata().get(RETRY, RETRY_MILLISECONDS.get(error.reason, 0)))
+    if delay:
         duration = Duration(seconds=delay // 1000, nanos=delay % 1000 * 1_000_000)
         details.append(error_details_pb2.RetryInfo(retry_delay=duration))
     return details
