@@ -2,7 +2,7 @@
 
 Pure: the time is an argument (seconds of one monotonic clock), nothing waits here. Callers take turns by what they have
 used (start-time fair queuing): whoever has little under way or waiting starts before somebody with much, however much
-that is. When the queue is full, the caller with the most in it gives way. What could not end in time is refused at once.
+that is. When the queue is full, the caller with the most in it gives way. What could not begin in time is refused.
 """
 
 from __future__ import annotations
