@@ -141,7 +141,22 @@ class Settings(BaseModel):
         default=256,
         ge=1,
         le=100_000,
-        description="How many decisions may be under way, large plans counting as several; one caller gets half.",
+        description="How many decisions may run or wait, large plans and batches counting as several. When it is "
+        "full, whoever holds most gives way.",
+    )
+    max_running: int = Field(
+        default=32,
+        ge=1,
+        le=10_000,
+        description="How many of them run at once, at most half of `max_in_flight`; the others wait for their turn, "
+        "which goes round among tenants, and in each among its agents.",
+    )
+    patience_milliseconds: int = Field(
+        default=250,
+        ge=1,
+        le=60_000,
+        description="How long a decision may wait for its turn, what counts as several in proportion. What would wait "
+        "longer, or past its deadline, is refused at once.",
     )
     max_engines: int = Field(
         default=4, ge=2, le=64, description="How many revisions are kept warm, each as one engine process."

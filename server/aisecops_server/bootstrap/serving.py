@@ -121,6 +121,7 @@ async def running(
             note_refusal=refusals.note,
             ids=plane.ids,
             readiness=readiness or plane.problem,
+            work=plane.work,
             max_in_flight=plane.settings.max_in_flight,
             edges=central.edges if central else None,
             rollouts=plane.rollouts,

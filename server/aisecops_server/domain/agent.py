@@ -139,6 +139,16 @@ def entries(tables: Mapping[str, JsonValue]) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
+UNREGISTERED = "unregistered"
+
+
+def tenant_of(tables: Mapping[str, JsonValue], agent_id: str) -> str:
+    """Return whose agent it is. Who is no registered agent shares one name with all others who are not."""
+    found = entries(tables).get(agent_id)
+    tenant = found.get("tenant") if isinstance(found, Mapping) else None
+    return tenant if isinstance(tenant, str) and tenant else UNREGISTERED
+
+
 def entry_of(tables: Mapping[str, JsonValue], agent_id: str) -> Entry | None:
     """Return what compiled tables say of an agent, or ``None`` when they do not know it."""
     found = entries(tables).get(agent_id)

@@ -21,11 +21,13 @@ from aisecops_server.adapters.signing.keys import open_key
 from aisecops_server.adapters.signing.log_keys import LogKeyFiles
 from aisecops_server.adapters.signing.vote_keys import SigningVoteKeys
 from aisecops_server.adapters.system import RandomIds
+from aisecops_server.bootstrap.admission import work_queue
 from aisecops_server.bootstrap.controls import grant_use_cases
 from aisecops_server.domain.agent import Activity
 from aisecops_server.domain.bundle import BundleStatus, Commit, CommitId, Revision, RevisionState
 from aisecops_server.domain.errors import NotFoundError, UnknownRevisionError
 from aisecops_server.domain.identity import Role
+from aisecops_server.entrypoints.grpc.admission import WorkQueue
 from aisecops_server.entrypoints.grpc.approval_service import ApprovalUseCases
 from aisecops_server.entrypoints.grpc.budget_service import BudgetUseCases
 from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
@@ -33,6 +35,7 @@ from aisecops_server.entrypoints.grpc.server import Listening, RunningServer, Tc
 from aisecops_server.entrypoints.grpc.services import Served
 from aisecops_server.ports import Authenticator, EventLog
 from aisecops_server.ports.grants import GrantStore
+from aisecops_server.settings import Settings
 from aisecops_server.usecases.activate import ActivateCommand, Order
 from aisecops_server.usecases.adjust_budget import AdjustBudget
 from aisecops_server.usecases.approvals import ReadApprovals, WithdrawApprovals
@@ -178,6 +181,7 @@ def served_by(
     grants: GrantStore | None = None,
     problem: list[str] | None = None,
     max_in_flight: int = 256,
+    work: WorkQueue | None = None,
     authenticator: Authenticator | None = None,
     refusals: RecordRefusals | None = None,
 ) -> Served:
@@ -231,6 +235,7 @@ def served_by(
         note_refusal=(refusals or RecordRefusals(log, clock, ids)).note,
         ids=ids,
         readiness=lambda: reasons[0],
+        work=work or work_queue(Settings(max_in_flight=max_in_flight), dict),
         max_in_flight=max_in_flight,
         edges=no_edges(engine, COMMIT, open_key(keys.parent, "bundle"), log=log, clock=clock, ids=ids),
         rollouts=no_rollouts(log, clock, ids),
@@ -245,7 +250,9 @@ def budget_use_cases(clock: FakeClock, log: MemoryEventLog, ids: RandomIds) -> B
 
 
 @asynccontextmanager
-async def running_api(*, max_in_flight: int = 256, tcp: bool = False) -> AsyncIterator[Api]:
+async def running_api(
+    *, max_in_flight: int = 256, work: WorkQueue | None = None, tcp: bool = False
+) -> AsyncIterator[Api]:
     """Serve while the block runs."""
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
@@ -263,6 +270,7 @@ async def running_api(*, max_in_flight: int = 256, tcp: bool = False) -> AsyncIt
             policy=policy,
             problem=problem,
             max_in_flight=max_in_flight,
+            work=work,
         )
         listening = Listening(root / "run" / "api.sock", (TcpListening("127.0.0.1:0"),) if tcp else ())
         server = await serve(served, listening)

@@ -198,57 +198,6 @@ async def test_an_engine_that_does_not_answer_ends_at_the_deadline() -> None:
 
 
 @pytest.mark.asyncio
-async def test_overload_is_told_at_once_and_ends_with_its_cause() -> None:
-    async with running_api(max_in_flight=4) as api, api.client() as one, api.client(subject="two") as two:
-        gate = asyncio.Event()
-        reached = asyncio.Semaphore(0)
-        answer = api.engine.evaluate
-
-        async def wait(document: bytes, *, deadline_seconds: float) -> object:
-            reached.release()
-            await gate.wait()
-            return await answer(document, deadline_seconds=deadline_seconds)
-
-        api.engine.evaluate = wait
-        for _wave in range(3):
-            gate.clear()
-            held = [asyncio.create_task(one.decide(plan())) for _ in range(2)]
-            for _ in held:
-                await reached.acquire()
-            with pytest.raises(RetryLaterError) as refused:
-                await one.decide(plan())
-            assert (refused.value.reason, refused.value.metadata) == ("OVERLOADED", {"limit": "4"})
-            assert refused.value.retry_after_seconds == 0.05
-            # The share of one caller is used up; another one still gets in.
-            other = asyncio.create_task(two.decide(plan()))
-            await reached.acquire()
-            gate.set()
-            answers = await asyncio.gather(*held, other)
-            assert [found.allowed for found in answers] == [True] * 3
-
-
-@pytest.mark.asyncio
-async def test_dry_runs_at_other_revisions_weigh_as_much_as_what_they_may_start() -> None:
-    async with running_api(max_in_flight=32) as api, api.client() as client:
-        gate, reached = asyncio.Event(), asyncio.Event()
-        answer = api.engine.engine_at
-
-        async def wait(revision: str) -> object:
-            reached.set()
-            await gate.wait()
-            return await answer(revision)
-
-        api.engine.engine_at = wait
-        held = asyncio.create_task(client.dry_run(plan(), revision=REVISION))
-        await reached.wait()
-        with pytest.raises(RetryLaterError):
-            await client.dry_run(plan())
-        gate.set()
-        assert (await held).outcome == "ALLOW"
-        assert (await client.dry_run(plan())).outcome == "ALLOW"
-
-
-@pytest.mark.asyncio
 async def test_an_agent_explains_its_own_decisions_and_an_auditor_all() -> None:
     async with running_api() as api, api.client() as agent:
         decision = (await agent.decide(plan("db/delete"))).decision

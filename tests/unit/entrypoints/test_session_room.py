@@ -39,8 +39,9 @@ def service(room: Admission) -> DecisionService:
     engine, log, ids = FakeEngine(), MemoryEventLog(), RandomIds()
     decide = Decide(engine, log, FakeClock(), ids, deadline_seconds=1.0)
     explain = Explain(engine, log, deadline_seconds=1.0)
+    work = WorkQueue(FairQueue(8, 16, 60.0), lambda _: "tenant")
     gate = Gate(AnyCredential(), lambda _: None)
-    return DecisionService(decide, explain, ids, WorkQueue(FairQueue(8, 16, 60.0)), gate, no_grants, no_signature, room)
+    return DecisionService(decide, explain, ids, work, gate, no_grants, no_signature, room)
 
 
 def no_signature(_receipt: object) -> str:

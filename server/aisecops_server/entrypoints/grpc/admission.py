@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from aisecops_server.domain.errors import OverloadedError
-from aisecops_server.domain.fair_queue import FairQueue, Place, Ticket, overloaded
+from aisecops_server.domain.fair_queue import FairQueue, Place, Refused, Ticket
 from aisecops_server.domain.identity import Principal, PrincipalId
 
 
@@ -65,9 +65,13 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class WorkQueue:
-    """Lets work begin in turns, by a queue that is fair among callers. For one event loop."""
+    """Lets work begin in turns, by a queue that is fair among tenants and their agents. For one event loop.
+
+    ``tenant_of`` tells the tenant of a caller.
+    """
 
     queue: FairQueue
+    tenant_of: Callable[[PrincipalId], str]
     _wakes: dict[Ticket, asyncio.Future[None]] = field(default_factory=dict, repr=False)
 
     @asynccontextmanager
@@ -75,21 +79,33 @@ class WorkQueue:
         """Wait for a turn and hold it while the block runs; ``seconds`` are left for all of it.
 
         Raises:
-            OverloadedError: there is no room, no hope to begin in time, or somebody with less had to have the place.
+            OverloadedError: there is no room, no hope to end in time, it waited in vain, or somebody with less had to
+                have the place.
         """
         now = time.monotonic()
-        ticket, left = self.queue.offer(principal.id, weight, now=now, ends_at=now + seconds)
-        self._turn_away(left)
+        tenant = self.tenant_of(principal.id)
+        ticket, left = self.queue.offer(tenant, principal.id, weight, now=now, ends_at=now + seconds)
+        self._turn_away(left, Refused.GAVE_WAY)
         try:
             if ticket.place is Place.WAITING:
-                wake = self._wakes[ticket] = asyncio.get_running_loop().create_future()
-                self._start()
-                await wake
+                await self._woken(ticket, ticket.starts_by - now)
             yield
         finally:
-            self._wakes.pop(ticket, None)
             self.queue.leave(ticket, now=time.monotonic())
             self._start()
+
+    async def _woken(self, ticket: Ticket, seconds: float) -> None:
+        wake = self._wakes[ticket] = asyncio.get_running_loop().create_future()
+        try:
+            self._start()
+            async with asyncio.timeout(seconds):
+                await wake
+        except TimeoutError:
+            # Told in the very moment in which its turn came, it has its turn.
+            if ticket.place is not Place.RUNNING:
+                raise self.queue.refuse(ticket, Refused.WAITED, time.monotonic()) from None
+        finally:
+            self._wakes.pop(ticket, None)
 
     def _start(self) -> None:
         started, late = self.queue.next(now=time.monotonic())
@@ -98,10 +114,10 @@ class WorkQueue:
             # Whoever gave up in this very moment leaves by itself.
             if not wake.done():
                 wake.set_result(None)
-        self._turn_away(late)
+        self._turn_away(late, Refused.WAITED)
 
-    def _turn_away(self, tickets: Iterable[Ticket]) -> None:
+    def _turn_away(self, tickets: Iterable[Ticket], why: Refused) -> None:
         for ticket in tickets:
             wake = self._wakes.pop(ticket)
             if not wake.done():
-                wake.set_exception(overloaded("the queue is longer than the call can wait", ticket.retry_seconds))
+                wake.set_exception(self.queue.refuse(ticket, why, time.monotonic()))

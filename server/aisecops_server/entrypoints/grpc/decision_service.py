@@ -27,6 +27,7 @@ from aisecops_server.entrypoints.grpc.execution_codec import grant_message, rede
 from aisecops_server.entrypoints.grpc.methods import Caller, Gate, read_message
 from aisecops_server.entrypoints.grpc.plan_codec import draft_of, idempotency_key, request_digest
 from aisecops_server.entrypoints.grpc.session import SessionMemory
+from aisecops_server.entrypoints.grpc.wire import occurrences
 from aisecops_server.ports import Ids
 from aisecops_server.usecases.decide import Decide, DecideCommand, Decided
 from aisecops_server.usecases.explain import Explain
@@ -46,6 +47,8 @@ _REVISION_WEIGHT = 16
 _FULL_WEIGHT = 16
 # Reading plans holds the event loop; others get a turn after so many.
 _ITEMS_PER_TURN = 16
+_ITEMS_FIELD = api.DecideBatchRequest.ITEMS_FIELD_NUMBER
+_REVISION_FIELD = api.DryRunRequest.REVISION_FIELD_NUMBER
 _T = TypeVar("_T")
 
 
@@ -75,9 +78,9 @@ class DecisionService:
 
     async def decide_batch(self, request: bytes, caller: Caller) -> api.DecideBatchResponse:
         """Answer DecideBatch."""
-        batch = await self._recorded(caller, lambda: _batch(request))
-        weight = _weight(len(request)) + len(batch.items) // _ITEMS_PER_WEIGHT
+        weight = _weight(len(request)) + occurrences(request, _ITEMS_FIELD) // _ITEMS_PER_WEIGHT
         async with self.work.turn(caller.principal, weight=weight, seconds=caller.seconds):
+            batch = await self._recorded(caller, lambda: _batch(request))
             results = await self._decide_items(batch.items, caller)
             answer, turns = api.DecideBatchResponse(), Turns()
             for item, result in zip(batch.items, results, strict=True):
@@ -87,9 +90,9 @@ class DecisionService:
 
     async def dry_run(self, request: bytes, caller: Caller) -> api.DryRunResponse:
         """Answer DryRun."""
-        asked = await self._recorded(caller, lambda: read_message(api.DryRunRequest, request))
-        weight = _weight(len(request)) + (_REVISION_WEIGHT if asked.revision else 0)
+        weight = _weight(len(request)) + (_REVISION_WEIGHT if occurrences(request, _REVISION_FIELD) else 0)
         async with self.work.turn(caller.principal, weight=weight, seconds=caller.seconds):
+            asked = await self._recorded(caller, lambda: read_message(api.DryRunRequest, request))
             command = await self._recorded(
                 caller, lambda: self._dry_command(asked, caller), trace_id=asked.request.plan.trace_id
             )

@@ -16,7 +16,7 @@ from aisecops_server.domain.errors import AisecopsError
 from aisecops_server.entrypoints.grpc import ext_authz_codec as codec
 from aisecops_server.entrypoints.grpc import status
 from aisecops_server.entrypoints.grpc.access import CHECK
-from aisecops_server.entrypoints.grpc.admission import Admission
+from aisecops_server.entrypoints.grpc.admission import WorkQueue
 from aisecops_server.entrypoints.grpc.methods import Caller, Gate, Patience, read_message
 from aisecops_server.usecases.check_http import CheckHttp
 
@@ -30,7 +30,7 @@ class ExtAuthzService:
     """The handler of `Check`."""
 
     check_http: CheckHttp
-    admission: Admission
+    work: WorkQueue
     gate: Gate
 
     async def check(self, request: bytes, caller: Caller) -> api.ExtAuthzResponse:
@@ -47,6 +47,7 @@ class ExtAuthzService:
         request = codec.request_of(asked)
         presented = codec.presented_in(request, asked)
         agent = self.gate.enter(_DECIDE, presented, caller.peer, Patience.DECISION).principal
-        with self.admission.admit(agent, weight=1 + len(data) // _BYTES_PER_WEIGHT):
+        weight = 1 + len(data) // _BYTES_PER_WEIGHT
+        async with self.work.turn(agent, weight=weight, seconds=caller.seconds):
             checked = await self.check_http(request, agent=agent, gateway=caller.principal)
         return codec.denied(checked) if checked.grant is None else codec.allowed(checked, request)

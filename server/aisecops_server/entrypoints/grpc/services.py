@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -29,7 +29,6 @@ from aisecops.v1 import (
     transparency_service_pb2,
 )
 
-from aisecops_server.domain.fair_queue import FairQueue
 from aisecops_server.domain.refusal import Refusal
 from aisecops_server.entrypoints.grpc.access import CHECK
 from aisecops_server.entrypoints.grpc.admission import Admission, WorkQueue
@@ -87,10 +86,6 @@ _TRANSPARENCY = transparency_service_pb2.DESCRIPTOR.services_by_name["Transparen
 _ROLLOUT = rollout_service_pb2.DESCRIPTOR.services_by_name["RolloutService"].full_name
 _EDGE = edge_service_pb2.DESCRIPTOR.services_by_name["EdgeService"].full_name
 
-# More at once makes each slower and none sooner done.
-MAX_RUNNING = 32
-PATIENCE_SECONDS = 0.25
-
 Methods = dict[str, "grpc.RpcMethodHandler[Any, Any]"]
 
 
@@ -123,15 +118,10 @@ class Served:
     note_refusal: Callable[[Refusal], None]
     ids: Ids
     readiness: Readiness
+    work: WorkQueue
     max_in_flight: int = 256
     edges: EdgeUseCases | None = None
     rollouts: Rollouts | None = None
-    work: WorkQueue = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Make the one queue in which decisions and screenings wait for their turn."""
-        slots = max(1, min(MAX_RUNNING, self.max_in_flight // 2))
-        object.__setattr__(self, "work", WorkQueue(FairQueue(slots, self.max_in_flight, PATIENCE_SECONDS)))
 
     @property
     def service_names(self) -> tuple[str, ...]:
@@ -225,7 +215,7 @@ def _decision_methods(served: Served, gate: Gate) -> Methods:
 
 def _ext_authz_methods(served: Served, gate: Gate) -> Methods:
     check = CheckHttp(served.decide, served.grants.hand_out, served.grants.redeem, served.ids)
-    service = ExtAuthzService(check, Admission(served.max_in_flight), gate)
+    service = ExtAuthzService(check, served.work, gate)
     return {METHOD: gate.unary(CHECK, service.check, Patience.DECISION)}
 
 

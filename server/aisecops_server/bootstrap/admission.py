@@ -1,0 +1,26 @@
+"""The queue in which decisions and screenings wait for their turn, composed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from aisecops_server.domain.agent import UNREGISTERED, tenant_of
+from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.errors import NoLiveRevisionError
+from aisecops_server.domain.fair_queue import FairQueue
+from aisecops_server.domain.identity import PrincipalId
+from aisecops_server.entrypoints.grpc.admission import WorkQueue
+from aisecops_server.settings import Settings
+
+
+def work_queue(settings: Settings, tables: Callable[[], Mapping[str, JsonValue]]) -> WorkQueue:
+    """Return the one queue of a control plane; whose agent a caller is stands in ``tables`` of the live revision."""
+
+    def tenant(caller: PrincipalId) -> str:
+        try:
+            return tenant_of(tables(), caller)
+        except NoLiveRevisionError:
+            return UNREGISTERED
+
+    slots = max(1, min(settings.max_running, settings.max_in_flight // 2))
+    return WorkQueue(FairQueue(slots, settings.max_in_flight, settings.patience_milliseconds / 1000), tenant)
