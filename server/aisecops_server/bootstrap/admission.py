@@ -14,7 +14,7 @@ from aisecops_server.settings import Settings
 
 
 def work_queue(settings: Settings, tables: Callable[[], Mapping[str, JsonValue]]) -> WorkQueue:
-    """Return the one queue of a control plane; whose agent a caller is stands in ``tables`` of the live revision."""
+    """Return the one queue of a control plane; whose agent a caller is stands in the ``tables`` that are live."""
 
     def tenant(caller: PrincipalId) -> str:
         try:

@@ -15,6 +15,7 @@ from aisecops_server.adapters.metrics.exposition import CONTENT_TYPE, exposition
 from aisecops_server.adapters.sqlite.last_look import SqliteLastLook
 from aisecops_server.bootstrap.replay import Replaying
 from aisecops_server.domain.bundle import Bundle, BundleStatus
+from aisecops_server.domain.fair_queue import QueueLoad
 from aisecops_server.entrypoints.grpc.access import ROLES_OF_CALL
 from aisecops_server.entrypoints.grpc.compliance_service import ComplianceUseCases
 from aisecops_server.entrypoints.grpc.drift_service import DriftUseCases
@@ -37,6 +38,7 @@ class Watched:
     """What of a control plane is looked at. ``live`` gives the bundle that is live, or raises that none is.
 
     ``status`` says which revisions there are to judge by, and ``record`` writes an event, which is all that can.
+    ``load`` tells how full the queue of decisions is.
     """
 
     log: ReadableLog
@@ -44,6 +46,7 @@ class Watched:
     live: Callable[[], Bundle]
     status: Callable[[], BundleStatus]
     record: Record
+    load: Callable[[], QueueLoad]
 
 
 def compliance_of(settings: Settings, replays: Replaying, watched: Watched) -> ComplianceUseCases:
@@ -118,7 +121,7 @@ async def metrics(settings: Settings, watched: Watched, drift: DriftUseCases) ->
     first = (await log.head()).size
 
     async def render() -> bytes:
-        return exposition(await count.snapshot())
+        return exposition(await count.snapshot(), watched.load())
 
     async with listening(render, CONTENT_TYPE, settings.metrics_address) as address:
         counting = asyncio.create_task(count.run(from_index=first), name="count events")

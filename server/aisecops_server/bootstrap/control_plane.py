@@ -29,7 +29,6 @@ from aisecops_server.adapters.system import RandomChance, RandomIds, SystemClock
 from aisecops_server.adapters.webhooks.courier import WebhookCourier
 from aisecops_server.adapters.webhooks.endpoint import read_endpoint
 from aisecops_server.adapters.witness.http_witness import read_witness
-from aisecops_server.bootstrap.admission import work_queue
 from aisecops_server.bootstrap.authentication import authenticating
 from aisecops_server.bootstrap.controls import budget_use_cases, granting, reapers
 from aisecops_server.bootstrap.keys import vote_proofs
@@ -39,7 +38,6 @@ from aisecops_server.bootstrap.state import private
 from aisecops_server.domain.errors import AisecopsError, IntegrityError, InvalidRequestError
 from aisecops_server.domain.log_keys import earlier_keys
 from aisecops_server.domain.source_text import Scalar, json_scalars
-from aisecops_server.entrypoints.grpc.admission import WorkQueue
 from aisecops_server.entrypoints.grpc.approval_service import ApprovalUseCases
 from aisecops_server.entrypoints.grpc.budget_service import BudgetUseCases
 from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
@@ -89,7 +87,6 @@ class ControlPlane:
     publish: PublishCheckpoint
     rotate: RotateLogKey
     live: LivePolicy
-    work: WorkQueue
     decide: Decide
     explain: Explain
     export: ExportEvidence
@@ -174,7 +171,6 @@ async def compose(
             publish=publish,
             rotate=RotateLogKey(log, publish, LogKeyFiles(state / "keys"), clock, ids),
             live=live,
-            work=work_queue(settings, lambda: live.current().bundle.tables),
             decide=Decide(
                 engines=live,
                 log=log,

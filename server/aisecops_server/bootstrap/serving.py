@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from aisecops_server.adapters.system import SystemClock
+from aisecops_server.bootstrap.admission import work_queue
 from aisecops_server.bootstrap.assurance import Watched, compliance_of, drift_of, metrics
 from aisecops_server.bootstrap.authentication import listeners
 from aisecops_server.bootstrap.cluster import parts_of
@@ -22,6 +23,7 @@ from aisecops_server.bootstrap.source import edge_use_cases
 from aisecops_server.bootstrap.telemetry import telling
 from aisecops_server.bootstrap.triggering import triggered
 from aisecops_server.domain.errors import AisecopsError
+from aisecops_server.entrypoints.grpc.admission import WorkQueue
 from aisecops_server.entrypoints.grpc.compliance_service import ComplianceUseCases
 from aisecops_server.entrypoints.grpc.drift_service import DriftUseCases
 from aisecops_server.entrypoints.grpc.edge_service import EdgeUseCases
@@ -68,7 +70,8 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
         parts_of(settings) as cluster,
         replaying(settings, cluster=cluster) as replays,
     ):
-        watched = _watched(plane)
+        work = work_of(plane)
+        watched = _watched(plane, work)
         drift = drift_of(settings, replays, watched, clock=plane.clock, ids=plane.ids)
         await drift.watch.recall()
         central = Central(
@@ -79,7 +82,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
             edges=edge_use_cases(settings, plane.log, plane.live, clock=plane.clock, ids=plane.ids),
         )
         async with (
-            running(plane, listening, central=central, tasks=drift.tasks) as server,
+            running(plane, listening, central=central, work=work, tasks=drift.tasks) as server,
             metrics(settings, watched, drift),
         ):
             yield plane, server
@@ -91,6 +94,7 @@ async def running(
     listening: Listening,
     *,
     central: Central | None = None,
+    work: WorkQueue | None = None,
     readiness: Callable[[], str] | None = None,
     tasks: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] = MappingProxyType({}),
 ) -> AsyncIterator[RunningServer]:
@@ -121,7 +125,7 @@ async def running(
             note_refusal=refusals.note,
             ids=plane.ids,
             readiness=readiness or plane.problem,
-            work=plane.work,
+            work=work or work_of(plane),
             max_in_flight=plane.settings.max_in_flight,
             edges=central.edges if central else None,
             rollouts=plane.rollouts,
@@ -150,6 +154,11 @@ async def running(
         await asyncio.gather(*standing, return_exceptions=True)
         await server.stop(GRACE_SECONDS)
         await refusals.flush()
+
+
+def work_of(plane: ControlPlane) -> WorkQueue:
+    """Return a queue for what a control plane is asked."""
+    return work_queue(plane.settings, lambda: plane.live.current().bundle.tables)
 
 
 def _beside(server: RunningServer) -> contextlib.AbstractAsyncContextManager[Any]:
@@ -190,7 +199,12 @@ def _watching(plane: ControlPlane) -> Mapping[str, Callable[[], Coroutine[Any, A
     return {"watch a rollout": ShadowWorker(rollouts.room, rollouts.ask).run} if rollouts else {}
 
 
-def _watched(plane: ControlPlane) -> Watched:
+def _watched(plane: ControlPlane, work: WorkQueue) -> Watched:
     return Watched(
-        plane.log, plane.publish, lambda: plane.live.current().bundle, plane.live.status, plane.log.append_event
+        plane.log,
+        plane.publish,
+        lambda: plane.live.current().bundle,
+        plane.live.status,
+        plane.log.append_event,
+        work.queue.load,
     )

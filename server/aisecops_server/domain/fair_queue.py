@@ -8,7 +8,7 @@ others have waiting. When the queue is full, who holds most gives way. What coul
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -56,6 +56,15 @@ class Ticket:
     starts_by: float
     place: Place = Place.WAITING
     began_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLoad:
+    """How full a queue is, by weight, and how many tickets were turned away so far, by why and tenant."""
+
+    running: int
+    waiting: int
+    refused: Mapping[tuple[str, str], int]
 
 
 @dataclass(slots=True)
@@ -164,6 +173,11 @@ class FairQueue:
             why=why.value,
             retry_milliseconds=str(milliseconds),
         )
+
+    def load(self) -> QueueLoad:
+        """Return how full it is now."""
+        refused = {(why.value, tenant): count for (why, tenant), count in self.refused.items()}
+        return QueueLoad(self.running, self.waiting, refused)
 
     def pace(self, now: float) -> float:
         """Return the seconds in which one unit of weight is worked off, over everything that runs at once.

@@ -6,11 +6,14 @@ from typing import Any
 
 from aisecops_server.adapters.metrics.exposition import exposition
 from aisecops_server.domain.drift import DriftReport, PolicyDrift, Reproduced
+from aisecops_server.domain.fair_queue import FairQueue, QueueLoad, Refused, Ticket
 from aisecops_server.domain.fidelity import Check, Fidelity
 from aisecops_server.domain.metrics import METRICS, MOST_SERIES, OTHER, EventCounts
 from aisecops_server.domain.recorded_decision import Doubt
 from aisecops_server.usecases.count_events import Snapshot
 from prometheus_client.parser import text_string_to_metric_families
+
+IDLE = QueueLoad(0, 0, {})
 
 
 def decided(counts: EventCounts, decision: str, *, outcome: str = "DENY", agent: str = "a", **fields: Any) -> None:
@@ -20,9 +23,9 @@ def decided(counts: EventCounts, decision: str, *, outcome: str = "DENY", agent:
     counts.add("decision.concluded", decision, details)
 
 
-def read(counts: EventCounts, drift: DriftReport | None = None) -> dict[tuple[str, ...], float]:
+def read(counts: EventCounts, drift: DriftReport | None = None, load: QueueLoad = IDLE) -> dict[tuple[str, ...], float]:
     """Return samples by name and, in the order of their labels' names, values."""
-    text = exposition(Snapshot(counts, 7, sealed=False, drift=drift)).decode()
+    text = exposition(Snapshot(counts, 7, sealed=False, drift=drift), load).decode()
     return {
         (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(text)
@@ -111,3 +114,14 @@ def test_drift_is_told_by_agent_tool_policy_and_direction() -> None:
 
 def test_every_metric_says_what_it_is() -> None:
     assert [name for name, (about, _) in METRICS.items() if not about.endswith(".")] == []
+
+
+def test_how_full_the_queue_is_and_whom_it_turned_away_is_told() -> None:
+    queue = FairQueue(slots=1, limit=8, patience=60.0)
+    for _ in range(3):
+        queue.offer("one", "agent", 2, now=0.0, ends_at=60.0)
+    queue.refuse(Ticket("one", "agent", 1, 0.0), Refused.WAITED, 0.0)
+    found = read(EventCounts(), load=queue.load())
+    assert (found["aisecops_queue_running",], found["aisecops_queue_waiting",]) == (2, 4)
+    assert found["aisecops_queue_refused_total", "waited", "one"] == 1
+    assert ("aisecops_queue_refused_total", "full", "one") not in found

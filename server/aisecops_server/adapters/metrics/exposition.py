@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from aisecops_server.domain.drift import DriftReport
+from aisecops_server.domain.fair_queue import QueueLoad
 from aisecops_server.domain.metrics import METRICS
 from aisecops_server.usecases.count_events import Snapshot
 
@@ -16,16 +17,17 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 _PREFIX = "aisecops_"
 
 
-def exposition(snapshot: Snapshot) -> bytes:
-    """Return everything as Prometheus reads it."""
+def exposition(snapshot: Snapshot, load: QueueLoad) -> bytes:
+    """Return everything as Prometheus reads it; ``load`` is how full the queue of decisions is."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected(snapshot))
+    registry.register(_Collected(snapshot, load))
     return generate_latest(registry)
 
 
 class _Collected(Collector):
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, load: QueueLoad) -> None:
         self._snapshot = snapshot
+        self._load = load
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics, counters first."""
@@ -36,8 +38,20 @@ class _Collected(Collector):
             yield counter
         yield _gauge("log_events", "Events in the log.", self._snapshot.log_events)
         yield _gauge("log_sealed", "Whether the log is sealed, so that nothing is decided.", self._snapshot.sealed)
+        yield from _queue(self._load)
         if self._snapshot.drift:
             yield from _drift(self._snapshot.drift)
+
+
+def _queue(load: QueueLoad) -> Iterator[Metric]:
+    yield _gauge("queue_running", "Weight of the decisions that run.", load.running)
+    yield _gauge("queue_waiting", "Weight of the decisions that wait for their turn.", load.waiting)
+    refused = CounterMetricFamily(
+        f"{_PREFIX}queue_refused", "Calls turned away by the queue, by reason and tenant.", labels=("reason", "tenant")
+    )
+    for (why, tenant), count in sorted(load.refused.items()):
+        refused.add_metric((why, tenant), count)
+    yield refused
 
 
 def _drift(report: DriftReport) -> Iterator[Metric]:

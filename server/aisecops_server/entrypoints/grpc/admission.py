@@ -1,7 +1,7 @@
 """How much may be held at once, over all and for one caller. What does not fit is told so at once.
 
-``Admission`` counts what is held for long: streams, waits, memory. ``WorkQueue`` is for work: a little runs at once, and it
-lets a bounded number wait, in turns among callers, and refuses what would wait in vain.
+``Admission`` counts what is held for long: streams, waits, memory. ``WorkQueue`` is for work: a little runs at once, a
+bounded number waits, in turns among tenants and their agents, and what would wait in vain is refused.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _FIXED = {_FIXED64: 8, _FIXED32: 4}
 _VARINT_BYTES = 10
+_CONTINUES = 0x80
 
 
 def occurrences(data: bytes, field: int) -> int:
@@ -33,6 +34,6 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     value = 0
     for number, byte in enumerate(data[at : at + _VARINT_BYTES]):
         value |= (byte & 0x7F) << 7 * number
-        if byte < 0x80:
+        if byte < _CONTINUES:
             return value, at + number + 1
     return 0, len(data) + 1
