@@ -69,6 +69,7 @@ EVENT_KINDS: Mapping[str, str] = {
     "hold.added": "somebody ordered that traces are kept, whatever their class says",
     "hold.release_asked": "one of the people whom it takes wants a hold released",
     "hold.released": "a hold was released",
+    "log.restored": "the log was restored from a backup, and what was open in it was taken back",
     "log.key_rotated": "another key signs for the log from here on, as the old and the new key attest",
     "vote_key.rotated": "another key attests votes from here on, as the old and the new key attest",
     "edge.enrolled": "a control plane beside an agent was given its place",
