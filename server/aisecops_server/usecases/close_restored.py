@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from aisecops_server.domain.approval import ApprovalFilter, ApprovalState
+from aisecops_server.domain.approval import ApprovalState
+from aisecops_server.domain.approval_changes import CloseApproval
+from aisecops_server.domain.approval_events import closed_event
 from aisecops_server.domain.backup import Backup
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.event import Event, Stage, make_event
@@ -20,7 +22,6 @@ from aisecops_server.domain.record import ChangeRecord
 from aisecops_server.ports import Clock, EventLog, Ids
 from aisecops_server.ports.approvals import ApprovalStore
 from aisecops_server.ports.grants import GrantStore
-from aisecops_server.usecases.approvals import WithdrawApprovals
 
 _AT_ONCE = 500
 _END_OF_TIME = 2**53
@@ -92,14 +93,20 @@ class CloseRestored:
         )
 
     async def _withdraw(self, by: Principal) -> int:
-        withdraw, count, token = WithdrawApprovals(self.log, self.approvals, self.clock, self.ids), 0, ""
-        narrow = ApprovalFilter(frozenset({ApprovalState.REQUESTED, ApprovalState.GRANTED}))
-        while True:
-            now = self.clock.now_ns() // 1_000_000_000
-            page = await self.approvals.page(narrow, now_seconds=now, page_size=_AT_ONCE, page_token=token)
-            for approval in page.approvals:
-                await withdraw(approval.id, by=by, note=_NOTE, only_of=None)
-                count += 1
-            token = page.next_token
-            if not token:
-                return count
+        """Close what is stored as open, in time or not: a clock that is behind would find it in time later."""
+        count = 0
+        while stored := await self.approvals.overdue(_END_OF_TIME, limit=_AT_ONCE):
+            for approval in stored:
+                now_ns = self.clock.now_ns()
+                change = CloseApproval(
+                    approval_id=approval.id,
+                    seen=approval.version,
+                    state=ApprovalState.WITHDRAWN,
+                    by=by.id,
+                    note=_NOTE,
+                    at_seconds=now_ns // 1_000_000_000,
+                )
+                event = closed_event(approval, change, id=self.ids.event_id(), now_ns=now_ns)
+                await self.log.append_change(ChangeRecord((event,), (change,)))
+            count += len(stored)
+        return count

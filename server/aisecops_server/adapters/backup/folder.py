@@ -130,7 +130,8 @@ def _fresh(path: Path) -> None:
 
 
 def _made(path: Path) -> Path:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for parent in reversed(path.parents):
+        parent.mkdir(mode=0o700, exist_ok=True)
     return path
 
 
