@@ -1,10 +1,11 @@
-// Loadgen sends recorded requests to one target in a closed loop and prints latencies as JSON.
+// Loadgen sends recorded requests to one target, in a closed or an open loop, and prints latencies as JSON.
 //
 // It knows nothing of the API: gRPC payloads are bytes that the benchmark prepared, so that the client costs the
 // same for every target.
 //
 //	loadgen -target rest -socket opa.sock -path /v1/data/x -payloads docs.bin -clients 1 -requests 2000
 //	loadgen -target grpc -socket aisecops.sock -path /pkg.Service/Method -payloads plans.bin -token T
+//	loadgen -target grpc -rate 3000 -seconds 60 …   an open loop: requests come when they come (open.go)
 package main
 
 import (
@@ -51,6 +52,9 @@ func main() {
 	warmup := flag.Int("warmup", 100, "requests before counting")
 	token := flag.String("token", "", "bearer token for gRPC")
 	expect := flag.String("expect", `"result"`, "what each REST answer must contain")
+	rate := flag.Float64("rate", 0, "requests a second in an open loop over all clients, for -seconds; 0 for a closed loop")
+	seconds := flag.Float64("seconds", 10, "how long an open loop lasts")
+	seed := flag.Int64("seed", 1, "seed of the moments of an open loop")
 	flag.Parse()
 
 	bodies, err := read(*payloads)
@@ -69,6 +73,10 @@ func main() {
 		}
 	}
 	run(callers, bodies, *warmup)
+	if *rate > 0 {
+		open(callers, bodies, *rate, time.Duration(*seconds*float64(time.Second)), *seed)
+		return
+	}
 	started := time.Now()
 	latencies, failures, first := run(callers, bodies, *requests)
 	report(latencies, failures, first, time.Since(started))
