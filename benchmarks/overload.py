@@ -5,8 +5,7 @@
 Requests come in an open loop from a process of its own: at the moments of a Poisson process, whether or not earlier ones
 were answered, and a latency counts from the moment at which the request should have been sent. A round measures the
 capacity (a closed loop with twice as many callers as run at once), then asks once at that rate, then eight times of it,
-then at that rate again. Goodput is what was answered a second; nothing that was refused counts.
-
+then at that rate again. Goodput is what was answered a second, until the last answer came; nothing that was refused counts.
 """
 
 from __future__ import annotations
@@ -39,6 +38,7 @@ class Part:
 
     name: str
     seconds: float
+    took: float
     offered: int
     answered: dict[str, float]
     refused: dict[str, float]
@@ -50,7 +50,7 @@ class Part:
     @property
     def goodput(self) -> float:
         """Return answers a second."""
-        return self.answered["count"] / self.seconds
+        return self.answered["count"] / self.took
 
 
 def main() -> None:

@@ -59,7 +59,7 @@ func open(callers []call, bodies [][]byte, rate float64, length time.Duration, s
 		}()
 	}
 	wait.Wait()
-	result := map[string]any{"offered": offered, "seconds": length.Seconds(), "first_failure": found.first,
+	result := map[string]any{"offered": offered, "seconds": length.Seconds(), "took": time.Since(began).Seconds(), "first_failure": found.first,
 		"behind_ms": milliseconds(behind)}
 	for _, how := range []string{"answered", "refused", "failed"} {
 		result[how] = summary(found.of[how])

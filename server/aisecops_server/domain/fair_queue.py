@@ -7,6 +7,7 @@ others have waiting. When the queue is full, who holds most gives way. What coul
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from aisecops_server.domain.errors import OverloadedError
 # How much of a new measurement counts: some twenty of them are remembered.
 _NEW = 0.1
 _RETRY_SECONDS = (0.05, 5.0)
+_RETRY_STEP = 50
 # How many who hold nothing are remembered, so that nobody gains by going away and coming back.
 _REMEMBERED = 256
 
@@ -123,15 +125,31 @@ class FairQueue:
             self._line_up(ticket)
             self._enter(ticket, now)
             return ticket, ()
+        self._require_hope(ticket, now, ends_at)
+        left = self._room_for(ticket, now)
+        self._line_up(ticket)
+        return ticket, left
+
+    def check(self, tenant: str, caller: str, *, now: float, ends_at: float) -> None:
+        """Do nothing where the lightest work would get a place.
+
+        Raises:
+            OverloadedError: as ``offer`` would.
+        """
+        if self.running < self.slots and not self.waiting:
+            return
+        ticket = Ticket(tenant, caller, 1, min(ends_at, now + self.patience))
+        self._require_hope(ticket, now, ends_at)
+        if self.running + self.waiting >= self.limit and self._gives_way(ticket) is None:
+            raise self.refuse(ticket, Refused.FULL, now)
+
+    def _require_hope(self, ticket: Ticket, now: float, ends_at: float) -> None:
         group, line = self._of(ticket)
         pace = self.pace(now)
         wait = _before_in(group, line, self._tenants.values()) * pace
         # Whoever starts when the slots are full is done when they have been worked off once.
         if now + wait > ticket.starts_by or now + wait + self.slots * pace > ends_at:
             raise self.refuse(ticket, Refused.HOPELESS, now)
-        left = self._room_for(ticket, now)
-        self._line_up(ticket)
-        return ticket, left
 
     def leave(self, ticket: Ticket, *, now: float) -> None:
         """Take a ticket back: its work ended, or whoever waited gave up. One that is out is not counted twice."""
@@ -165,7 +183,9 @@ class FairQueue:
         """Count that a ticket is turned away and return what its caller is told."""
         self.refused[why, ticket.tenant] += 1
         least, most = _RETRY_SECONDS
-        milliseconds = round(1000 * min(most, max(least, self.waiting * self.pace(now))))
+        seconds = min(most, max(least, self.waiting * self.pace(now)))
+        # In steps, so that a flood of refusals is of a few kinds.
+        milliseconds = _RETRY_STEP * math.ceil(1000 * seconds / _RETRY_STEP)
         return OverloadedError(
             _SAID[why],
             hint=f"Retry after {milliseconds} ms",

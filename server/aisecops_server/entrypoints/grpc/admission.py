@@ -74,6 +74,15 @@ class WorkQueue:
     tenant_of: Callable[[PrincipalId], str]
     _wakes: dict[Ticket, asyncio.Future[None]] = field(default_factory=dict, repr=False)
 
+    def check(self, caller: PrincipalId, *, seconds: float) -> None:
+        """Do nothing where a call could get a turn: what is refused here was not even read.
+
+        Raises:
+            OverloadedError: as ``turn`` would for the lightest work.
+        """
+        now = time.monotonic()
+        self.queue.check(self.tenant_of(caller), caller, now=now, ends_at=now + seconds)
+
     @asynccontextmanager
     async def turn(self, principal: Principal, *, weight: int = 1, seconds: float) -> AsyncIterator[None]:
         """Wait for a turn and hold it while the block runs; ``seconds`` are left for all of it.

@@ -80,6 +80,26 @@ class Gate:
 
         return grpc.unary_unary_rpc_method_handler(method)
 
+    def queued(
+        self, call: str, handler: UnaryHandler, patience: Patience, check: Callable[[Caller], None]
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        """Return a method with one request and one answer, whose request is read only when ``check`` lets it in.
+
+        To the library it is one with many requests, because it reads the only one of others before it calls.
+        """
+        self.unaries[call] = handler, patience
+
+        async def method(requests: AsyncIterator[bytes], context: Context) -> bytes:
+            try:
+                caller = self._caller(call, context, patience)
+                check(caller)
+                async with asyncio.timeout(caller.seconds):
+                    return (await handler(await _only(requests), caller)).SerializeToString()
+            except Exception as error:  # noqa: BLE001 - the last line: every error becomes a status here
+                return await status.abort(context, status.as_known(error))
+
+        return grpc.stream_unary_rpc_method_handler(method)
+
     def stream(self, call: str, handler: StreamHandler) -> grpc.RpcMethodHandler[Any, Any]:
         """Return a method with one request and many answers; it lasts as long as its caller wants."""
         self.streams[call] = handler
@@ -184,6 +204,12 @@ def read_message(kind: type[_M], data: bytes) -> _M:
 def _parent_of(context: Context) -> TraceParent:
     values = [value for key, value in context.invocation_metadata() or () if key == HEADER]
     return read_trace_parent(str(values[0])) if len(values) == 1 else NOWHERE
+
+
+async def _only(requests: AsyncIterator[bytes]) -> bytes:
+    async for request in requests:
+        return request
+    raise InvalidRequestError("there is no request", hint="Send one message", field="request")
 
 
 async def _discard(requests: AsyncIterator[bytes]) -> None:

@@ -47,7 +47,7 @@ from aisecops_server.entrypoints.grpc.export_service import ExportService
 from aisecops_server.entrypoints.grpc.ext_authz_service import METHOD, SERVICE, ExtAuthzService
 from aisecops_server.entrypoints.grpc.health_service import HealthService, Readiness
 from aisecops_server.entrypoints.grpc.investigation_service import InvestigationService
-from aisecops_server.entrypoints.grpc.methods import Gate, Patience
+from aisecops_server.entrypoints.grpc.methods import Caller, Gate, Patience
 from aisecops_server.entrypoints.grpc.replay_service import ReplayService, ReplayUseCases
 from aisecops_server.entrypoints.grpc.retention_service import RetentionService, RetentionUseCases
 from aisecops_server.entrypoints.grpc.rollout_service import RolloutService
@@ -202,15 +202,19 @@ def _decision_methods(served: Served, gate: Gate) -> Methods:
         served.grants.hand_out,
         served.publish.receipt,
     )
-    place = f"/{_DECISION}"
+    place, check = f"/{_DECISION}", _check(served)
     return {
-        "Decide": gate.unary(f"{place}/Decide", service.decide_one, Patience.DECISION),
-        "DecideBatch": gate.unary(f"{place}/DecideBatch", service.decide_batch, Patience.BATCH),
+        "Decide": gate.queued(f"{place}/Decide", service.decide_one, Patience.DECISION, check),
+        "DecideBatch": gate.queued(f"{place}/DecideBatch", service.decide_batch, Patience.BATCH, check),
         "Session": gate.session(f"{place}/Session", service.session),
         # A dry run may have to build and start a historical revision first.
-        "DryRun": gate.unary(f"{place}/DryRun", service.dry_run, Patience.WORK),
-        "Explain": gate.unary(f"{place}/Explain", service.explain_one, Patience.WORK),
+        "DryRun": gate.queued(f"{place}/DryRun", service.dry_run, Patience.WORK, check),
+        "Explain": gate.queued(f"{place}/Explain", service.explain_one, Patience.WORK, check),
     }
+
+
+def _check(served: Served) -> Callable[[Caller], None]:
+    return lambda caller: served.work.check(caller.principal.id, seconds=caller.seconds)
 
 
 def _ext_authz_methods(served: Served, gate: Gate) -> Methods:
@@ -283,7 +287,8 @@ def _budget_methods(served: Served, gate: Gate) -> Methods:
 
 def _screen_methods(served: Served, gate: Gate) -> Methods:
     service = ScreenService(served.screen, served.ids, served.work, served.publish.receipt)
-    return {"Screen": gate.unary(f"/{_SCREEN}/Screen", service.screen_texts, Patience.DECISION)}
+    call, patience = f"/{_SCREEN}/Screen", Patience.DECISION
+    return {"Screen": gate.queued(call, service.screen_texts, patience, _check(served))}
 
 
 def _transparency_methods(served: Served, gate: Gate) -> Methods:

@@ -15,13 +15,16 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from aisecops_server.domain.errors import AisecopsError, EngineUnavailableError
+from aisecops_server.domain.errors import AisecopsError, EngineUnavailableError, OverloadedError
 
 DOMAIN = "aisecops"
 DETAILS_KEY = "grpc-status-details-bin"
 # Trailers share eight kilobytes, and characters outside ASCII take up to nine bytes there.
 _MESSAGE_CHARACTERS = 500
 _METADATA_CHARACTERS = 200
+
+_REFUSAL_KINDS = 256
+_REFUSALS: dict[tuple[object, ...], bytes] = {}
 
 _logger = logging.getLogger(__name__)
 
@@ -96,12 +99,26 @@ def shown_message(error: AisecopsError) -> str:
 
 async def abort(context: grpc.aio.ServicerContext[Any, Any], error: AisecopsError) -> NoReturn:
     """End a call with ``error``."""
+    details = _refusal(error) if isinstance(error, OverloadedError) else _serialized(error)
+    await context.abort(code_of(error), shown_message(error), trailing_metadata=((DETAILS_KEY, details),))
+    raise AssertionError("abort returned")  # pragma: no cover
+
+
+def _refusal(error: OverloadedError) -> bytes:
+    """Return the details of a refusal. They come by the thousand and are of a few kinds, and have nobody's data."""
+    kind = (error.diagnostics(), *sorted(error.metadata().items()))
+    found = _REFUSALS.get(kind)
+    if found is None:
+        if len(_REFUSALS) >= _REFUSAL_KINDS:
+            _REFUSALS.clear()
+        found = _REFUSALS[kind] = _serialized(error)
+    return found
+
+
+def _serialized(error: AisecopsError) -> bytes:
     status = status_pb2.Status(code=numeric_code(error), message=shown_message(error))
     status.details.extend(_packed(detail) for detail in _details(error))
-    await context.abort(
-        code_of(error), shown_message(error), trailing_metadata=((DETAILS_KEY, status.SerializeToString()),)
-    )
-    raise AssertionError("abort returned")  # pragma: no cover
+    return status.SerializeToString()
 
 
 def _details(error: AisecopsError) -> list[Message]:
