@@ -118,7 +118,7 @@ def _refusal(error: OverloadedError) -> bytes:
 def _serialized(error: AisecopsError) -> bytes:
     status = status_pb2.Status(code=numeric_code(error), message=shown_message(error))
     status.details.extend(_packed(detail) for detail in _details(error))
-    return status.SerializeToString()
+    return bytes(status.SerializeToString())
 
 
 def _details(error: AisecopsError) -> list[Message]:
