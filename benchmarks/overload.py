@@ -3,8 +3,8 @@
     python -m benchmarks.overload TRACES [--seconds 60] [--rounds 3] [--json FILE]
 
 Requests come in an open loop from a process of its own: at the moments of a Poisson process, whether or not earlier
-ones were answered, and a latency counts from the moment at which the request should have been sent. A round measures the
-capacity (a closed loop of as many callers as run at once), then asks once at that rate, then eight times of it,
+ones were answered, and a latency counts from the moment at which the request should have been sent. A round measures
+the capacity (a closed loop of as many callers as run at once), then asks once at that rate, then eight times of it,
 then at that rate again. Goodput is what was answered a second until the last answer came; a refusal is none.
 """
 

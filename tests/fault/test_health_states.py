@@ -33,7 +33,7 @@ async def state(settings: Settings) -> int:
 
 async def until(settings: Settings, wanted: int) -> None:
     async with asyncio.timeout(120):
-        while await state(settings) != wanted:
+        while await state(settings) != wanted:  # noqa: ASYNC110 - it is seen from outside only
             await asyncio.sleep(0.05)
 
 

@@ -152,3 +152,27 @@ async def _decided(client: AsyncClient) -> object:
 
 def _why(found: object) -> object:
     return found.metadata["why"] if isinstance(found, RetryLaterError) else found
+
+
+@pytest.mark.asyncio
+async def test_a_call_without_a_request_is_told_so() -> None:
+    async with running_api() as api, grpc.aio.insecure_channel(api.address) as channel:
+        call = channel.stream_unary("/aisecops.v1.DecisionService/Decide")
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call(iter(()), metadata=bearer(api.token()), timeout=SECONDS)
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.asyncio
+async def test_what_does_not_fit_is_refused_before_its_request_came() -> None:
+    async with held_api(slots=1, limit=2) as held, held.api.client() as client:
+        floods = [asyncio.create_task(_decided(client)) for _ in range(2)]
+        await held.until(lambda queue: queue.waiting == 1)
+        async with grpc.aio.insecure_channel(held.api.address) as channel:
+            # A stream of requests that never begins: only who did not read it can have refused.
+            call = channel.stream_unary("/aisecops.v1.DecisionService/Decide")(
+                metadata=bearer(held.api.token()), timeout=SECONDS
+            )
+            assert await call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        held.open.set()
+        assert await asyncio.gather(*floods) == ["ALLOW"] * 2

@@ -194,3 +194,26 @@ def test_every_tenant_with_work_gets_its_share_of_the_turns(quiet: int, turns: i
         [held], _ = queue.next(now=0.0)
         starts.append(held.tenant)
     assert all(starts.count(f"quiet{number}") >= turns - 1 for number in range(quiet))
+
+
+@given(st.integers(1, 12), MOVES)
+def test_the_check_before_reading_says_what_an_offer_of_the_lightest_would(
+    limit: int, moves: list[tuple[str, str, int, bool]]
+) -> None:
+    queue = FairQueue(slots=max(1, limit // 2), limit=limit, patience=60.0)
+    tickets: list[Ticket] = []
+    for at, (tenant, caller, _, leaves) in enumerate(moves):
+        if leaves and tickets:
+            queue.leave(tickets.pop(0), now=float(at))
+        ends_at = at + 30.0
+        foretold = True
+        try:
+            queue.check(tenant, caller, now=float(at), ends_at=ends_at)
+        except OverloadedError:
+            foretold = False
+        try:
+            tickets.append(queue.offer(tenant, caller, 1, now=float(at), ends_at=ends_at)[0])
+        except OverloadedError:
+            assert not foretold
+        else:
+            assert foretold

@@ -44,6 +44,10 @@ _OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_ONLY),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ("grpc.http2.max_ping_strikes", 3),
+    # Calls that the library has read and the interpreter has not taken yet. Beyond the first number more and more of
+    # them are cancelled, beyond the second all: what is cancelled soon can be asked again, what waits long cannot.
+    ("grpc.server.max_pending_requests", 256),
+    ("grpc.server.max_pending_requests_hard_limit", 512),
 )
 _TCP_OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.max_connection_age_ms", 300_000),
