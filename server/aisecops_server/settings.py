@@ -210,6 +210,11 @@ class Settings(BaseModel):
         description="Where Prometheus may read `/metrics`: a `host:port` of 127.0.0.1 or [::1], or `unix:PATH`; empty "
         "for nowhere. It asks nobody who they are, and holds counts and no texts.",
     )
+    log_format: Literal["text", "json"] = Field(
+        default="text",
+        description="How `serve` writes about itself on standard error: `text`, or `json`: an object a line, "
+        "with the trace it belongs to and without the texts of exceptions.",
+    )
     drift_watch: bool = Field(
         default=True,
         description="Whether recent decisions are asked again by themselves. Without it nobody is told that a record, "

@@ -13,6 +13,7 @@ import click
 from aisecops_server.cli.configuration import loaded
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.invocation import command, current
+from aisecops_server.cli.log_lines import begin_logging
 from aisecops_server.cli.output import say
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def serve(**options: Any) -> ExitCode:
         # The UI looks at what a centre has.
         settings = settings.model_copy(update={"ui_address": ""})
     level = logging.ERROR if current().quiet else logging.INFO
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
+    begin_logging(log_format=settings.log_format, level=level)
     os.environ.setdefault(GRPC_SWITCHES, WITHOUT_POOL)
     asyncio.run(_serve(settings))
     return ExitCode.OK

@@ -10,6 +10,7 @@ from aisecops_server.domain.execution import grant_event
 from aisecops_server.domain.grant import Grant
 from aisecops_server.domain.incident import Incident
 from aisecops_server.ports import Clock, EventLog, Ids
+from aisecops_server.ports.log_trace import begin_trace
 
 _logger = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class RaiseIncident:
 
     def of_grant(self, incident: Incident, grant: Grant, *, by: str, now_ns: int) -> Event:
         """Return the event of an incident with a grant; ``by`` is whoever did or reported it."""
+        begin_trace(grant.trace_id)
         _alarm(incident, agent=grant.agent_id, tool=grant.tool, by=by)
         return grant_event(
             grant, id=self.ids.event_id(), type=incident.type, now_ns=now_ns, by=by, details=incident.details()
@@ -43,6 +45,7 @@ class RaiseIncident:
 
     def of_call(self, incident: Incident, call: Observed, *, by: str, now_ns: int) -> Event:
         """Return the event of an incident without a grant."""
+        begin_trace(call.trace_id)
         _alarm(incident, agent=call.agent_id, tool=call.tool, by=by)
         return make_event(
             id=self.ids.event_id(),

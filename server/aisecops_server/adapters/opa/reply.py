@@ -18,7 +18,6 @@ from aisecops_server.domain.decision import Verdict
 from aisecops_server.domain.errors import NoDecisionError
 
 _OK = 200
-_LOGGED_BYTES = 2000
 _logger = logging.getLogger(__name__)
 
 
@@ -92,12 +91,12 @@ def _answer(reply: Reply) -> dict[str, JsonValue]:
 
 def _body(reply: Reply) -> dict[str, JsonValue]:
     if reply.status != _OK:
-        _logger.warning("engine answered %d: %r", reply.status, reply.body[:_LOGGED_BYTES])
+        _logger.warning("engine answered %d with %d bytes", reply.status, len(reply.body))
         raise not_a_decision(f"status {reply.status}", f"it answered with status {reply.status}")
     try:
         body = orjson.loads(reply.body)
     except orjson.JSONDecodeError as error:
-        _logger.warning("engine answered something else than JSON: %r", reply.body[:_LOGGED_BYTES])
+        _logger.warning("engine answered %d bytes that are no JSON", len(reply.body))
         raise not_a_decision("json", "it is not JSON") from error
     if not isinstance(body, dict):
         raise not_a_decision("shape", "it is not an object")

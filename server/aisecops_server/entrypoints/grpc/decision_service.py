@@ -29,6 +29,7 @@ from aisecops_server.entrypoints.grpc.plan_codec import draft_of, idempotency_ke
 from aisecops_server.entrypoints.grpc.session import SessionMemory
 from aisecops_server.entrypoints.grpc.wire import occurrences
 from aisecops_server.ports import Ids
+from aisecops_server.ports.log_trace import begin_trace
 from aisecops_server.usecases.decide import Decide, DecideCommand, Decided
 from aisecops_server.usecases.explain import Explain
 from aisecops_server.usecases.issue_grants import SignedGrant
@@ -220,6 +221,7 @@ class DecisionService:
 
     async def _recorded(self, caller: Caller, read: Callable[[], _T], *, trace_id: str = "") -> _T:
         """Return what ``read`` gives; a request that it refuses is on the record before the error leaves."""
+        begin_trace(_trace_id(trace_id))
         try:
             return read()
         except InvalidRequestError as error:

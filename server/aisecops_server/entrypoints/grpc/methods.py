@@ -23,6 +23,7 @@ from aisecops_server.domain.trace_parent import HEADER, NOWHERE, TraceParent, re
 from aisecops_server.entrypoints.grpc import access, status
 from aisecops_server.entrypoints.grpc.tls import peer_of, presented_by
 from aisecops_server.ports import Authenticator
+from aisecops_server.ports.log_trace import begin_trace
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 _M = TypeVar("_M", bound=Message)
@@ -159,7 +160,9 @@ class Gate:
         # Without a deadline gRPC gives None, and far-off ones are clamped alike.
         asked = context.time_remaining()
         seconds = default if asked is None else max(0.0, min(asked, at_most))
-        return Caller(principal, presented, seconds, call, peer, _parent_of(context))
+        parent = _parent_of(context)
+        begin_trace(parent.trace_id)
+        return Caller(principal, presented, seconds, call, peer, parent)
 
     def _let_in(self, presented: Presented, call: str) -> Principal:
         principal = self.authenticator.authenticate(presented)
