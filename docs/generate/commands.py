@@ -80,6 +80,7 @@ SHAPES: Mapping[str, tuple[str, ...]] = {
     "backup make": ("folder", "madeAtSeconds", "log", "files"),
     "backup verify": ("folder", "madeAtSeconds", "log", "files", "missing"),
     "backup restore": ("folder", "madeAtSeconds", "log", "files", "approvals", "grants", "logIndex"),
+    "airgap pack": ("file", "bytes", "sha256", "wheels", "engine", "policy"),
     "health": ("state",),
     "doctor": ("checks", "counts"),
     "engine doctor": ("checks", "counts"),

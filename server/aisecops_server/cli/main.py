@@ -52,6 +52,7 @@ ENTRIES = {
     "mcp": Entry(f"{_HERE}.mcp:mcp", "Govern the tool servers of any MCP client."),
     "guard": Entry(f"{_HERE}.mcp_commands:guard", "Run an MCP server so that every call of it is decided first."),
     "hook": Entry(f"{_HERE}.hook:hook", "Answer a coding agent that is about to use a tool, by the exit code."),
+    "airgap": Entry(f"{_HERE}.airgap:airgap", "Carry the product to where there is no network."),
     "engine": Entry(f"{_HERE}.engine:engine", "Get and check the policy engine (OPA)."),
     "dev": Entry(f"{_HERE}.dev:dev", "Make what a laptop needs: a policy, tokens, certificates."),
     "config": Entry(f"{_HERE}.config:config", "Show the settings and where each comes from."),

@@ -79,6 +79,22 @@ def create_policy_repository(path: Path, *, at_seconds: int, files: Mapping[str,
     return commit_files(path, held, message=FIRST_MESSAGE, at_seconds=at_seconds)
 
 
+def copy_repository(path: Path, target: Path) -> None:
+    """Copy a repository, with all its history and without hooks and settings of anybody, to a bare one.
+
+    Raises:
+        RepositoryUnavailableError: it is none, or it cannot be copied.
+    """
+    try:
+        git.Repo.clone_from(
+            str(path.absolute()), target, bare=True, no_hardlinks=True, template="", allow_unsafe_options=True
+        ).close()
+    except (git.GitError, OSError) as error:
+        raise RepositoryUnavailableError(
+            f"{path} cannot be copied", hint="Name a policy repository that this user owns"
+        ) from error
+
+
 def commit_files(path: Path, files: Mapping[str, bytes], *, message: str, at_seconds: int) -> CommitId:
     """Write ``files`` into the repository at ``path`` and commit them on the checked-out branch.
 

@@ -1,0 +1,107 @@
+"""What is carried to where there is no network installs and decides there; what was touched does not install."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+from aisecops_server.adapters.airgap.distributions import pinned
+from aisecops_server.adapters.git.create import create_policy_repository
+from aisecops_server.cli.exit_codes import ExitCode
+from aisecops_server.cli.main import run
+
+from tests.support import opa_binary
+
+pytestmark = pytest.mark.timeout(600)
+
+AGENT = "spiffe://corp.example/agent/support-assistant"
+PLAN = {
+    "intent": "summarise a ticket",
+    "environment": "production",
+    "steps": [{"step_id": "read", "tool": "tickets/read", "arguments": {"ticket_id": "T-4711"}}],
+    "sources": [{"source_id": "p", "kind": "user_prompt", "content": "Please summarise ticket T-4711."}],
+}
+# Serves, waits until it decides, asks, stops; with nothing but a loopback that is down.
+DECIDE = """
+set -eu
+"$1/bin/aisecops" serve --repository "$1/policy.git" --ui-address "" 2>serve.log &
+server=$!
+trap 'kill $server; wait $server' EXIT
+tries=0
+until "$1/bin/aisecops" health >/dev/null 2>&1; do
+  tries=$((tries + 1)); [ $tries -lt 200 ]; kill -0 $server
+done
+"$1/bin/aisecops" decide -f plan.json --agent "$2" --quiet -o json > answer.json
+"""
+
+
+def without_network(*command: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run something in a network namespace of its own, which reaches nobody."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    return subprocess.run(
+        ["unshare", "--map-root-user", "--net", *command],
+        cwd=cwd,
+        env={**kept, "HOME": str(cwd), **environment},
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def carried(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the one file unpacks to."""
+    root = tmp_path_factory.mktemp("airgap")
+    if shutil.which("unshare") is None or without_network("true", cwd=root).returncode:
+        pytest.skip("this system gives no network namespaces: unshare --map-root-user --net true")
+    create_policy_repository(root / "policy", at_seconds=1_790_000_000)
+    os.environ["AISECOPS_ENGINE_PATH"] = str(opa_binary())
+    try:
+        assert run(["airgap", "pack", str(root / "a.tar.gz"), "--policy", str(root / "policy"), "-o", "json"]) == 0
+        assert run(["airgap", "pack", str(root / "a.tar.gz"), "-o", "json"]) == ExitCode.USAGE
+    finally:
+        del os.environ["AISECOPS_ENGINE_PATH"]
+    with tarfile.open(root / "a.tar.gz") as tar:
+        tar.extractall(root, filter="data")
+    return root / "aisecops-airgap"
+
+
+def test_it_installs_and_decides_where_there_is_no_network(carried: Path, tmp_path: Path) -> None:
+    prefix = tmp_path / "opt"
+    done = without_network("sh", str(carried / "install.sh"), str(prefix), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    wheels = {path.name for path in (carried / "wheels").iterdir()}
+    assert len(wheels) == len(pinned()) + 1
+    (tmp_path / "plan.json").write_text(json.dumps(PLAN), "utf-8")
+    engine = {"AISECOPS_ENGINE_DIR": str(prefix / "engine"), "AISECOPS_STATE_DIR": str(tmp_path / "state")}
+    asked = without_network("sh", "-c", DECIDE, "sh", str(prefix), AGENT, cwd=tmp_path, **engine)
+    assert asked.returncode == 0, (asked.stderr, (tmp_path / "serve.log").read_text())
+    answer = json.loads((tmp_path / "answer.json").read_text("utf-8"))
+    assert answer["decision"]["outcome"] == "OUTCOME_ALLOW"
+    assert answer["decision"]["bundleRevision"]
+
+
+@pytest.mark.parametrize("name", ["opa", "install.sh", "requirements.txt"])
+def test_what_was_touched_on_the_way_is_not_installed(carried: Path, tmp_path: Path, name: str) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(carried, copy, copy_function=os.link)
+    content = (copy / name).read_bytes()
+    (copy / name).unlink()
+    (copy / name).write_bytes(content + b"\n")
+    done = without_network("sh", str(copy / "install.sh"), str(tmp_path / "opt"), cwd=tmp_path)
+    assert done.returncode != 0
+    assert name in done.stdout + done.stderr
+    assert not (tmp_path / "opt").exists()
+
+
+def test_nothing_is_installed_over_what_is_there(carried: Path, tmp_path: Path) -> None:
+    (tmp_path / "opt").mkdir()
+    (tmp_path / "opt" / "mine").touch()
+    done = without_network("sh", str(carried / "install.sh"), str(tmp_path / "opt"), cwd=tmp_path)
+    assert (done.returncode, "already" in done.stderr) == (1, True)
