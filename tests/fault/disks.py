@@ -30,6 +30,7 @@ class Faults:
     """What the disk does now."""
 
     fail_sync: bool = False
+    fail_read: bool = False
     room: int | None = None
     steps: list[Step] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -45,6 +46,11 @@ class _File(apsw.VFSFile):
         self._faults = faults
         text = name if isinstance(name, str) else name.filename() if name else ""
         self._name = Path(text).name
+
+    def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802 - SQLite's name
+        if self._faults.fail_read:
+            raise apsw.IOError("the disk did not give it back")
+        return super().xRead(amount, offset)
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 - SQLite's name
         faults = self._faults
