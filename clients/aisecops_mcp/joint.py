@@ -14,10 +14,10 @@ from aisecops_mcp.definitions import Definitions
 from aisecops_mcp.jsonrpc import Message
 from aisecops_mcp.listing import LISTS, Access, take_in
 from aisecops_mcp.naming import Naming
-from aisecops_mcp.server_process import ServerGoneError, ServerProcess
 from aisecops_mcp.talk import Say
+from aisecops_mcp.upstream import ServerGoneError, Upstream
 
-Ask = Callable[[ServerProcess, Message, bytes], Awaitable[Message]]
+Ask = Callable[[Upstream, Message, bytes], Awaitable[Message]]
 ERA = "io.modelcontextprotocol/"
 _PAGES = 100
 _START_SECONDS = 60.0
@@ -27,14 +27,14 @@ _START_SECONDS = 60.0
 class Joint:
     """Answers for several servers what only one could answer by itself. With one, it only finds that one."""
 
-    servers: Mapping[str, ServerProcess]
+    servers: Mapping[str, Upstream]
     naming: Naming
     say: Say
     definitions: Mapping[str, Definitions]
     _uris: dict[str, str] = field(default_factory=dict, init=False)
     _numbers: Iterator[int] = field(default_factory=itertools.count, init=False)
 
-    def route(self, message: Message) -> tuple[ServerProcess, Mapping[str, Any]]:
+    def route(self, message: Message) -> tuple[Upstream, Mapping[str, Any]]:
         """Return which server a request is for, and the parameters that it has another name for.
 
         Raises:
@@ -91,7 +91,7 @@ class Joint:
         kept = [entry for entry in found if self._uris.get(entry.get("uri", ""), "-")]
         return jsonrpc.answer(message.id, {member: kept})
 
-    async def look(self, server: ServerProcess, message: Message) -> None:
+    async def look(self, server: Upstream, message: Message) -> None:
         """Read the definitions of a server's tools, on behalf of a request of the client."""
         meta = message.params.get("_meta")
         # Of the era of the request; progress of it is nobody's business.
@@ -104,7 +104,7 @@ class Joint:
             self.say(f"two servers have {uri!r}, so neither is asked for it")
             self._uris[uri] = ""
 
-    async def entries(self, server: ServerProcess, method: str, params: Mapping[str, Any] | None = None) -> list[Any]:
+    async def entries(self, server: Upstream, method: str, params: Mapping[str, Any] | None = None) -> list[Any]:
         """Return all pages of a list; what cannot be read is left out and told of."""
         member, _ = LISTS[method]
         found: list[Any] = []
@@ -144,7 +144,7 @@ class Joint:
         )
 
     async def _from_all(self, method: str, params: Mapping[str, Any]) -> dict[str, Message]:
-        async def one(server: ServerProcess) -> Message | None:
+        async def one(server: Upstream) -> Message | None:
             try:
                 return await self._own(server, method, params)
             except ServerGoneError as error:
@@ -154,7 +154,7 @@ class Joint:
         answers = await asyncio.gather(*(one(server) for server in self.servers.values()))
         return {name: answer for name, answer in zip(self.servers, answers, strict=True) if answer is not None}
 
-    async def _own(self, server: ServerProcess, method: str, params: Mapping[str, Any]) -> Message:
+    async def _own(self, server: Upstream, method: str, params: Mapping[str, Any]) -> Message:
         own = f"aisecops-{next(self._numbers)}"
         try:
             async with asyncio.timeout(_START_SECONDS):

@@ -11,8 +11,9 @@ from aisecops_mcp import jsonrpc
 from aisecops_mcp.joint import Joint
 from aisecops_mcp.jsonrpc import Message
 from aisecops_mcp.naming import Naming
-from aisecops_mcp.server_process import Command, ServerGoneError, ServerProcess
+from aisecops_mcp.server_process import Command, ServerProcess
 from aisecops_mcp.talk import Say
+from aisecops_mcp.upstream import ServerGoneError
 
 VERSION = "2025-11-25"
 

@@ -23,9 +23,9 @@ from aisecops_mcp.joint import Joint
 from aisecops_mcp.jsonrpc import MalformedError, Message, MessageId
 from aisecops_mcp.listing import LISTS, REQUESTS, Access, take_in
 from aisecops_mcp.naming import Naming
-from aisecops_mcp.server_process import ServerGoneError, ServerProcess
 from aisecops_mcp.session import Session, ToldWronglyError
 from aisecops_mcp.talk import Say
+from aisecops_mcp.upstream import ServerGoneError, Upstream
 
 # What only manages the connection; it is passed on undecided.
 PASSED = frozenset({"initialize", "ping", "logging/setLevel", "resources/unsubscribe", "server/discover"})
@@ -48,7 +48,7 @@ class Proxy:
     ``call_seconds`` is how long a server may take for one request.
     """
 
-    servers: Mapping[str, ServerProcess]
+    servers: Mapping[str, Upstream]
     governor: Governor
     send: Callable[[bytes], None]
     say: Say
@@ -59,7 +59,7 @@ class Proxy:
     joint: Joint = field(init=False)
     definitions: Mapping[str, Definitions] = field(init=False)
     _answering: dict[MessageId, asyncio.Task[None]] = field(default_factory=dict, init=False)
-    _forwarded: dict[MessageId, ServerProcess] = field(default_factory=dict, init=False)
+    _forwarded: dict[MessageId, Upstream] = field(default_factory=dict, init=False)
     _asking: dict[MessageId, asyncio.Future[Message]] = field(default_factory=dict, init=False)
     _working: set[asyncio.Task[None]] = field(default_factory=set, init=False)
 
@@ -177,7 +177,7 @@ class Proxy:
             message, f"{server.name}/{message.method.replace('/', '.')}", {**arguments, **params}, forward
         )
 
-    async def _input_decided(self, server: ServerProcess, answer: Message) -> Message:
+    async def _input_decided(self, server: Upstream, answer: Message) -> Message:
         """Return an answer in which a server asks the client for input (2026-07-28), if it may ask for all of it.
 
         Raises:
@@ -232,7 +232,7 @@ class Proxy:
             return answer.raw
         return jsonrpc.renamed(answer, result={**answer.result, member: kept, **changed})
 
-    async def _ask(self, server: ServerProcess, message: Message, raw: bytes) -> Message:
+    async def _ask(self, server: Upstream, message: Message, raw: bytes) -> Message:
         """Forward a request of the client and return the answer to it.
 
         Raises:
@@ -261,7 +261,7 @@ class Proxy:
             with contextlib.suppress(ServerGoneError):
                 await server.tell(message.raw)
 
-    def _cancelled(self, id: Any) -> list[ServerProcess]:
+    def _cancelled(self, id: Any) -> list[Upstream]:
         """Give a request up, and return who else has to know."""
         if not isinstance(id, str | int):
             return []
@@ -272,7 +272,7 @@ class Proxy:
 
     # --- from a server -----------------------------------------------------------------------------------------
 
-    def from_server(self, server: ServerProcess, message: Message) -> None:
+    def from_server(self, server: Upstream, message: Message) -> None:
         """Take a request or a notification of a server."""
         if message.id is not None:
             self._work(self._serve(server, message))
@@ -283,7 +283,7 @@ class Proxy:
         else:
             self.say(f"the server {server.name} said {message.method!r}, which is no notification")
 
-    async def _serve(self, server: ServerProcess, message: Message) -> None:
+    async def _serve(self, server: Upstream, message: Message) -> None:
         """Let the client answer a request of a server, if the agent may have the server ask it."""
         try:
             raw = await self._served(server, message)
@@ -294,7 +294,7 @@ class Proxy:
         with contextlib.suppress(ServerGoneError):
             await server.tell(raw)
 
-    async def _served(self, server: ServerProcess, message: Message) -> bytes:
+    async def _served(self, server: Upstream, message: Message) -> bytes:
         if message.method == "ping":
             return (await self._ask_client(server, message)).raw
         if message.method not in REQUESTS:
@@ -308,7 +308,7 @@ class Proxy:
         tool = f"{server.name}/{message.method.replace('/', '.')}"
         return await self.governor.call(Asked(self.session, tool, arguments, forward))
 
-    async def _ask_client(self, server: ServerProcess, message: Message) -> Message:
+    async def _ask_client(self, server: Upstream, message: Message) -> Message:
         # Servers choose ids without knowing of each other.
         own = f"{_OWN_ID}{server.name}-{json.dumps(message.id)}"
         waiting = self._asking[own] = asyncio.get_running_loop().create_future()

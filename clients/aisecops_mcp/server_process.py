@@ -18,15 +18,12 @@ from aisecops_mcp import jsonrpc
 from aisecops_mcp.jsonrpc import MalformedError, Message, MessageId
 from aisecops_mcp.lines import TooLong, lines
 from aisecops_mcp.talk import Say
+from aisecops_mcp.upstream import ServerGoneError
 
 STOP_SECONDS = 2.0
 _ID_AT_AN_EDGE = re.compile(rb'"id"\s*:\s*("(?:[^"\\]|\\.)*"|-?\d+)\s*[,}]')
 # What says who the agent is stays with the proxy: a server could act as the agent with it.
 OWN_VARIABLES = "AISECOPS_"
-
-
-class ServerGoneError(Exception):
-    """A server gives no answer: it ended, said something that is none, or took too long."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from aisecops_mcp.governor import Governor
+from aisecops_mcp.http_address import Address
+from aisecops_mcp.http_server import HttpServer
 from aisecops_mcp.jsonrpc import Message
 from aisecops_mcp.lines import TooLong, lines
 from aisecops_mcp.proxy import Proxy
-from aisecops_mcp.server_process import Command, ServerGoneError, ServerProcess
+from aisecops_mcp.server_process import Command, ServerProcess
 from aisecops_mcp.talk import Say
+from aisecops_mcp.upstream import ServerGoneError, Upstream
 
 MESSAGE_BYTES = 16 * 1024 * 1024
 # What may wait for a client that does not read: some of the longest messages.
@@ -72,7 +75,9 @@ class Output:
         writing.cancel()
 
 
-async def serve(commands: Mapping[str, Command], governor: Governor, say: Say, bounds: Bounds = Bounds()) -> None:
+async def serve(
+    commands: Mapping[str, Command | Address], governor: Governor, say: Say, bounds: Bounds = Bounds()
+) -> None:
     """Serve the client on standard input and output until it hangs up, or the process is asked to end.
 
     Raises:
@@ -81,11 +86,14 @@ async def serve(commands: Mapping[str, Command], governor: Governor, say: Say, b
     reader, output = await _client_streams(bounds.message_bytes)
     proxy: Proxy
 
-    def heard(server: ServerProcess, message: Message) -> None:
+    def heard(server: Upstream, message: Message) -> None:
         proxy.from_server(server, message)
 
-    servers = {
-        name: ServerProcess(name, command, heard, say, bounds.message_bytes) for name, command in commands.items()
+    servers: dict[str, Upstream] = {
+        name: HttpServer(name, where, heard, say, bounds.message_bytes)
+        if isinstance(where, Address)
+        else ServerProcess(name, where, heard, say, bounds.message_bytes)
+        for name, where in commands.items()
     }
     proxy = Proxy(servers, governor, output.send, say, bounds.call_seconds, bounds.pins)
     for server in servers.values():

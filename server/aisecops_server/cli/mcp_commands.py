@@ -13,6 +13,7 @@ from aisecops_server.cli.invocation import command
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from aisecops_mcp.http_address import Address
     from aisecops_mcp.server_process import Command
     from aisecops_mcp.stdio import Bounds
 
@@ -32,6 +33,20 @@ _BYTES = click.option(
 )
 
 
+_UPSTREAM = click.option(
+    "--upstream", multiple=True, metavar="NAME=URL", help="A server that is reached at an https:// URL (several)."
+)
+_UPSTREAM_TOKEN = click.option(
+    "--upstream-token",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="The token to show to that server; one with an audience must be for its URL.",
+)
+_UPSTREAM_CA = click.option(
+    "--upstream-ca",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Certificates that vouch for these servers instead of the system's.",
+)
 _PINS = click.option(
     "--pins",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
@@ -45,6 +60,7 @@ _PINS = click.option(
     aisecops mcp proxy --name filesystem -- npx -y @modelcontextprotocol/server-filesystem .
     aisecops mcp proxy --servers claude_desktop_config.json
                                             several servers as one; their tools are called server__tool
+    aisecops mcp proxy --upstream crm=https://crm.corp.example/mcp --upstream-token crm=crm.token
     """,
 )
 @click.option("--name", default="", help="What policy calls the server of the command line.")
@@ -53,6 +69,9 @@ _PINS = click.option(
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="A client's configuration file whose servers are run instead.",
 )
+@_UPSTREAM
+@_UPSTREAM_TOKEN
+@_UPSTREAM_CA
 @ENVIRONMENT
 @AGENT
 @_PINS
@@ -63,6 +82,9 @@ def proxy(
     *,
     name: str,
     servers: Path | None,
+    upstream: tuple[str, ...],
+    upstream_token: tuple[str, ...],
+    upstream_ca: Path | None,
     environment: str,
     agent: str,
     pins: Path | None,
@@ -72,15 +94,19 @@ def proxy(
 ) -> ExitCode:
     """Stand between an MCP client and its servers, and decide every call.
 
-    The client runs this instead of the server, and speaks to it over standard input and output. Each call of a tool is
+    The client runs this instead of the server, and speaks to it over standard input and output; the servers are started
+    by their commands, or reached over Streamable HTTP with a token of the proxy's own. Each call of a tool is
     decided before the server sees it, and the tools that the agent may not use are not listed. Who the agent is says
     its token or certificate.
     """
     if line and servers is None and not name:
         raise click.UsageError("--name: say what policy calls the server, or use 'aisecops guard'")
-    commands = commands_of(name, servers, line)
+    reached = _reached(upstream, upstream_token, upstream_ca)
+    started = commands_of(name, servers, line) if line or servers or not reached else {}
+    if twice := reached.keys() & started.keys():
+        raise click.UsageError(f"--upstream: there is another server that is called {', '.join(sorted(twice))}")
     bounds = _bounds(message_bytes, call_seconds, pins)
-    return _serve(commands, environment=environment, agent=agent, bounds=bounds)
+    return _serve({**started, **reached}, environment=environment, agent=agent, bounds=bounds)
 
 
 @command(
@@ -153,6 +179,30 @@ def name_of(line: tuple[str, ...]) -> str:
     return name
 
 
+def _reached(upstream: tuple[str, ...], tokens: tuple[str, ...], authority: Path | None) -> dict[str, Address]:
+    from aisecops_mcp.http_address import Address, AddressError  # noqa: PLC0415
+
+    urls, files = _pairs("--upstream", upstream), _pairs("--upstream-token", tokens)
+    if unknown := files.keys() - urls.keys():
+        raise click.UsageError(f"--upstream-token: no --upstream is called {', '.join(sorted(unknown))}")
+    try:
+        found = {
+            name: Address(url, Path(files[name]) if name in files else None, authority) for name, url in urls.items()
+        }
+        for address in found.values():
+            address.token()
+    except AddressError as error:
+        raise click.UsageError(f"--upstream: {error}") from error
+    return found
+
+
+def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
+    found = {name: value for name, _, value in (one.partition("=") for one in given) if name and value}
+    if len(found) != len(given):
+        raise click.UsageError(f"{option}: give NAME=VALUE, each name once")
+    return found
+
+
 def _bounds(message_bytes: int, call_seconds: float, pins: Path | None) -> Bounds:
     from aisecops_mcp.definitions import PinsError, pins_in  # noqa: PLC0415
     from aisecops_mcp.stdio import Bounds  # noqa: PLC0415
@@ -163,7 +213,7 @@ def _bounds(message_bytes: int, call_seconds: float, pins: Path | None) -> Bound
         raise click.UsageError(f"{pins}: {error}") from error
 
 
-def _serve(commands: Mapping[str, Command], *, environment: str, agent: str, bounds: Bounds) -> ExitCode:
+def _serve(commands: Mapping[str, Command | Address], *, environment: str, agent: str, bounds: Bounds) -> ExitCode:
     import asyncio  # noqa: PLC0415
 
     from aisecops_mcp.governor import Governor  # noqa: PLC0415

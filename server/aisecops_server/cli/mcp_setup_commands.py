@@ -169,7 +169,7 @@ def _where() -> Mapping[str, str]:
 
 def _listed(name: str, servers: Path | None, line: tuple[str, ...]) -> dict[str, list[Mapping[str, Any]]]:
     from aisecops_mcp.probe import tools_of  # noqa: PLC0415
-    from aisecops_mcp.server_process import ServerGoneError  # noqa: PLC0415
+    from aisecops_mcp.upstream import ServerGoneError  # noqa: PLC0415
 
     commands: Mapping[str, Command] = commands_of(name or (name_of(line) if line else ""), servers, line)
 
