@@ -38,6 +38,9 @@ class Events:
             TooLongError: one is too long.
         """
         self._held += chunk
+        if b"\n" not in chunk and b"\r" not in self._held[-len(chunk) - 1 :]:
+            self._require_short()
+            return
         # A carriage return at the end may be half of an end.
         whole = len(self._held) - self._held.endswith(b"\r")
         *complete, rest = _END.split(bytes(self._held[:whole]))
@@ -48,6 +51,9 @@ class Events:
             elif self._data or self._id:
                 yield Event(b"\n".join(self._data), self._id)
                 self._data, self._size, self._id = [], 0, ""
+        self._require_short()
+
+    def _require_short(self) -> None:
         if self._size + len(self._held) > self.limit:
             raise TooLongError(f"an event of more than {self.limit} bytes")
 
@@ -56,8 +62,7 @@ class Events:
         value = value.removeprefix(b" ")
         if name == b"data":
             self._data.append(value)
-            self._size += len(value)
-            if self._size > self.limit:
-                raise TooLongError(f"an event of more than {self.limit} bytes")
+            self._size += len(value) + 1
+            self._require_short()
         elif name == b"id" and b"\0" not in value:
             self._id = value.decode("latin-1")

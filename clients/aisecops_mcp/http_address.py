@@ -59,9 +59,8 @@ class Address:
         if not token or not token.isprintable() or " " in token:
             raise AddressError(f"{self.token_file} holds no token")
         if (audience := _audience(token)) is not None and not any(_is_for(one, self.url) for one in audience):
-            raise AddressError(
-                f"the token in {self.token_file} is for {', '.join(audience) or 'nobody'}, not {self.url}"
-            )
+            wanted = ", ".join(audience) or "nobody"
+            raise AddressError(f"the token in {self.token_file} is for {wanted}, not {self.url}")
         return token
 
 

@@ -16,12 +16,15 @@ HEADERS = ("authorization", "mcp-session-id", "mcp-protocol-version", "mcp-metho
 
 
 def kept(app: Any) -> Any:
+    def note(scope: Any) -> None:
+        sent = {name.decode(): value.decode() for name, value in scope["headers"]}
+        seen = {name: sent[name] for name in HEADERS if name in sent}
+        with Path(os.environ["DESK_JOURNAL"]).open("a", encoding="utf-8") as journal:
+            journal.write(json.dumps({"tool": f"http {scope['method']}", **seen}) + "\n")
+
     async def heard(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
-            sent = {name.decode(): value.decode() for name, value in scope["headers"]}
-            seen = {name: sent[name] for name in HEADERS if name in sent}
-            with Path(os.environ["DESK_JOURNAL"]).open("a", encoding="utf-8") as journal:
-                journal.write(json.dumps({"tool": f"http {scope['method']}", **seen}) + "\n")
+            note(scope)
         await app(scope, receive, send)
 
     return heard
@@ -35,7 +38,8 @@ if __name__ == "__main__":
 
     async def startup(sockets: Any = None) -> None:
         await announce(sockets=sockets)
-        print(running.servers[0].sockets[0].getsockname()[1], flush=True)
+        sys.stdout.write(f"{running.servers[0].sockets[0].getsockname()[1]}\n")
+        sys.stdout.flush()
 
     running.startup = startup  # type: ignore[method-assign]
     running.run()

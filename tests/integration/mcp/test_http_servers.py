@@ -1,4 +1,4 @@
-"""Servers that are reached over Streamable HTTP: governed as those that are started, with a token of the proxy's own."""
+"""Servers that are reached over Streamable HTTP are governed as those that are started, with tokens of their own."""
 
 from __future__ import annotations
 
