@@ -19,6 +19,7 @@ HOMES = {
         f"{SERVER}entrypoints/hooks/",
         f"{SERVER}entrypoints/metrics/",
         f"{SERVER}entrypoints/witness/",
+        "clients/aisecops_mcp/http_server.py",
     ),
     "apsw": (f"{SERVER}adapters/sqlite/",),
     "click": (f"{SERVER}cli/",),
