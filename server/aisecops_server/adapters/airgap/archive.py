@@ -21,6 +21,7 @@ _INSTALL = f"""#!/bin/sh
 set -eu
 prefix="${{1:?say where to: sh install.sh /opt/aisecops}}"
 python="${{PYTHON:-python3}}"
+case "$prefix" in /*) ;; *) prefix="$PWD/$prefix" ;; esac
 cd "$(dirname "$0")"
 sha256sum --quiet --strict --check {_SUMS}
 if [ -e "$prefix" ] && [ -n "$(ls -A "$prefix")" ]; then echo "there is something in $prefix already" >&2; exit 1; fi
