@@ -25,6 +25,7 @@ case "$prefix" in /*) ;; *) prefix="$PWD/$prefix" ;; esac
 cd "$(dirname "$0")"
 sha256sum --quiet --strict --check {_SUMS}
 if [ -e "$prefix" ] && [ -n "$(ls -A "$prefix")" ]; then echo "there is something in $prefix already" >&2; exit 1; fi
+trap 'code=$?; if [ $code != 0 ]; then rm -rf "$prefix"; fi; exit $code' EXIT
 "$python" -m venv "$prefix"
 "$prefix/bin/pip" install --quiet --disable-pip-version-check --no-index --find-links wheels --no-deps \\
   --require-hashes --requirement requirements.txt
@@ -43,6 +44,8 @@ def pack(file: Path, *, engine: Path, copy_policy: CopyPolicy | None) -> tuple[i
     Raises:
         InvalidRequestError: the file is there already, or a wheel cannot be had.
     """
+    if not file.absolute().parent.is_dir():
+        raise InvalidRequestError(f"there is no folder {file.absolute().parent}", hint="Make it first", field="file")
     if file.exists():
         raise InvalidRequestError(f"{file} is there already", hint="Name a new one", field="file")
     with tempfile.TemporaryDirectory(prefix="aisecops-airgap-") as directory:

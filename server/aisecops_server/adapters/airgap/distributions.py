@@ -5,6 +5,7 @@ What is installed here is what is packed: the versions that were tried, not the 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -24,16 +25,24 @@ _SECONDS = 900
 
 
 def pinned() -> tuple[str, ...]:
-    """Return ``name==version`` of everything that this installation needs but itself, sorted."""
+    """Return ``name==version`` of everything that this installation needs but itself, sorted.
+
+    Raises:
+        InvalidRequestError: something that is needed is not installed.
+    """
     found: dict[str, str] = {}
     waiting = [(OURS, frozenset(EXTRAS))]
     while waiting:
         name, extras = waiting.pop()
         for requirement in metadata.requires(name) or ():
             needed = _needed(requirement, extras)
-            if needed and needed not in found and (version := _installed(needed)):
+            if not needed or needed in found:
+                continue
+            if version := _installed(needed):
                 found[needed] = version
                 waiting.append((needed, frozenset(_extras_of(requirement))))
+            elif name == OURS:
+                raise _refused(f"{needed} is not installed here, and what is packed would lack it")
     return tuple(sorted(f"{name}=={version}" for name, version in found.items()))
 
 
@@ -46,10 +55,25 @@ def fetch_wheels(requirements: Path, into: Path) -> None:
     exact = ["--no-deps", "--only-binary", ":all:", "--requirement", str(requirements)]
     _pip("download", "--quiet", "--dest", str(into), *exact)
     source = _source()
+    if source is not None and (lock := source / "requirements" / "server.lock").is_file():
+        _require_locked(into, lock.read_text("utf-8"))
     if source is not None:
         _pip("wheel", "--quiet", "--no-deps", "--wheel-dir", str(into), str(source))
     else:
         _pip("download", "--quiet", "--no-deps", "--dest", str(into), f"{OURS}=={metadata.version(OURS)}")
+
+
+def _require_locked(wheels: Path, lock: str) -> None:
+    """Check what arrived by the digests that are locked in our own tree.
+
+    Raises:
+        InvalidRequestError: a wheel is another.
+    """
+    known = set(re.findall(r"sha256:([0-9a-f]{64})", lock))
+    for wheel in sorted(wheels.glob("*.whl")):
+        with wheel.open("rb") as stream:
+            if hashlib.file_digest(stream, "sha256").hexdigest() not in known:
+                raise _refused(f"{wheel.name} is not the one that is locked")
 
 
 def _source() -> Path | None:
