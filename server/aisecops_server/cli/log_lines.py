@@ -31,7 +31,8 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": _cut(record.getMessage()),
         }
-        trace_id = current_trace()
+        # What a line is about is known better where it is written than by the task that writes it.
+        trace_id = getattr(record, "trace_id", "") or current_trace()
         if trace_id:
             said["trace_id"] = trace_id
         if record.exc_info and record.exc_info[1] is not None:

@@ -10,7 +10,6 @@ from aisecops_server.domain.execution import grant_event
 from aisecops_server.domain.grant import Grant
 from aisecops_server.domain.incident import Incident
 from aisecops_server.ports import Clock, EventLog, Ids
-from aisecops_server.ports.log_trace import begin_trace
 
 _logger = logging.getLogger(__name__)
 
@@ -37,16 +36,14 @@ class RaiseIncident:
 
     def of_grant(self, incident: Incident, grant: Grant, *, by: str, now_ns: int) -> Event:
         """Return the event of an incident with a grant; ``by`` is whoever did or reported it."""
-        begin_trace(grant.trace_id)
-        _alarm(incident, agent=grant.agent_id, tool=grant.tool, by=by)
+        _alarm(incident, agent=grant.agent_id, tool=grant.tool, by=by, trace_id=grant.trace_id)
         return grant_event(
             grant, id=self.ids.event_id(), type=incident.type, now_ns=now_ns, by=by, details=incident.details()
         )
 
     def of_call(self, incident: Incident, call: Observed, *, by: str, now_ns: int) -> Event:
         """Return the event of an incident without a grant."""
-        begin_trace(call.trace_id)
-        _alarm(incident, agent=call.agent_id, tool=call.tool, by=by)
+        _alarm(incident, agent=call.agent_id, tool=call.tool, by=by, trace_id=call.trace_id)
         return make_event(
             id=self.ids.event_id(),
             trace_id=call.trace_id,
@@ -70,7 +67,7 @@ class RaiseIncident:
         await self.log.append_event(event)
 
 
-def _alarm(incident: Incident, *, agent: str, tool: str, by: str) -> None:
+def _alarm(incident: Incident, *, agent: str, tool: str, by: str, trace_id: str) -> None:
     _logger.warning(
         "incident %s (%s): %s; agent %s, tool %s, reported by %s",
         incident.kind.value,
@@ -79,4 +76,5 @@ def _alarm(incident: Incident, *, agent: str, tool: str, by: str) -> None:
         agent or "unknown",
         tool or "unknown",
         by,
+        extra={"trace_id": trace_id},
     )
