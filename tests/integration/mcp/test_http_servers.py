@@ -85,7 +85,7 @@ async def test_a_server_at_an_address_is_governed_as_one_that_is_started(desk: S
         assert sent[-1]["mcp-protocol-version"] == "2025-11-25"
 
 
-async def test_progress_and_questions_of_a_server_reach_the_client(desk: Scene) -> None:
+async def test_progress_of_a_server_reaches_the_client(desk: Scene) -> None:
     heard: list[float] = []
 
     async def progress(done: float, _total: float | None, _said: str | None) -> None:
