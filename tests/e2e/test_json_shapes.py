@@ -28,7 +28,17 @@ SHAPES = {
 SUPPORT = "spiffe://corp.example/agent/support-assistant"
 PLAN = {"steps": [{"step_id": "read", "tool": "tickets/read", "arguments": {"ticket_id": "T-1"}}]}
 # Recorded traces, onboarding, used budgets, approvals, checks of policy and rollouts have tests of their own.
-ELSEWHERE = {"trace import", "trace evaluate", "dev onboard", "budget show", "budget history"} | {
+ELSEWHERE = {
+    "airgap pack",
+    "backup make",
+    "backup verify",
+    "backup restore",
+    "trace import",
+    "trace evaluate",
+    "dev onboard",
+    "budget show",
+    "budget history",
+} | {
     "budget adjust",
     "budget release",
     *(

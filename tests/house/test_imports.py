@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
-
-import pytest
-from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+from pathlib import Path
 
 from tests.house import tree
 
@@ -48,9 +47,11 @@ ADAPTED = {
 NOWHERE = {"pickle", "shelve", "marshal", "sqlite3", "xml", "telnetlib", "mock"}
 
 
-def test_every_import_contract_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tree.ROOT)
-    assert lint_imports(no_cache=True) == EXIT_STATUS_SUCCESS
+def test_every_import_contract_is_kept() -> None:
+    # In a process of its own: it switches off every logger that there is.
+    program = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([program, "--no-cache"], cwd=tree.ROOT, capture_output=True, check=False, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_each_engine_has_one_home() -> None:

@@ -28,6 +28,7 @@ from tests.integration.api.real import running, settings_in
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
 
 OPERATOR = Principal(PrincipalId("local:omar"), "operating system", frozenset())
+MADE = {"folder", "madeAtSeconds", "log", "files"}
 ORDER = RestoreOrder(OPERATOR, "the disk failed")
 
 
@@ -213,12 +214,16 @@ async def test_the_commands_say_what_they_did(tmp_path: Path, backup: Path, caps
     missing = (await head_of(tmp_path / "s")).size - (await verify_backup(backup, told=told)).head.size
     expected = ExitCode.UNVERIFIED if missing else ExitCode.OK
     assert await asked("backup", "verify", str(backup), *newest) == expected
-    assert json.loads(capsys.readouterr().out)["missing"] == missing
+    verified = json.loads(capsys.readouterr().out)
+    assert (verified["missing"], set(verified)) == (missing, {*MADE, "missing"})
     again = str(tmp_path / "b2")
     assert await asked("backup", "make", again, "--state-dir", str(tmp_path / "s")) == ExitCode.OK
-    assert json.loads(capsys.readouterr().out)["folder"] == again
+    made = json.loads(capsys.readouterr().out)
+    assert (made["folder"], set(made)) == (again, MADE)
     line = ("backup", "restore", again, "--state-dir", str(tmp_path / "r"), "--reason", "a drill", *newest)
     assert await asked(*line) == ExitCode.OK
-    assert json.loads(capsys.readouterr().out)["logIndex"] > 0
+    done = json.loads(capsys.readouterr().out)
+    assert done["logIndex"] > 0
+    assert set(done) == {*MADE, "approvals", "grants", "logIndex"}
     assert await asked("log", "verify", "--state-dir", str(tmp_path / "r")) == ExitCode.OK
     assert private(tmp_path / "r")

@@ -91,11 +91,13 @@ class Redeem:
         """
         now = self.clock.now_ns()
         grant = await self._genuine(command, now)
-        latest = self.lifetimes.now_ns(grant.id, given_at_ns=grant.issued_at_seconds * _SECOND)
-        for refusal in _refusals(grant, command, now_seconds=now // _SECOND, latest_seconds=latest // _SECOND):
+        for refusal in _refusals(grant, command, now_seconds=now // _SECOND):
             raise await self._recorded(refusal, grant, command, now)
         if held := self.held():
             raise await self._recorded(_refused(grant, "held", held), grant, command, now)
+        if self._is_over(grant):
+            why = "the clock went back, and by the time that really passed the grant has expired"
+            raise await self._recorded(_refused(grant, "expired", why), grant, command, now)
         event = redeemed_event(grant, command.key, id=self.ids.event_id(), now_ns=now, by=command.caller)
         try:
             await self.log.append_change(ChangeRecord((event,), (RedeemGrant(grant, command.key),)))
@@ -104,6 +106,10 @@ class Redeem:
                 return Redeemed(grant, retried=True)
             raise await self._recorded(error, grant, command, now) from error
         return Redeemed(grant, retried=False)
+
+    def _is_over(self, grant: Grant) -> bool:
+        passed_to = self.lifetimes.now_ns(grant.id, given_at_ns=grant.issued_at_seconds * _SECOND)
+        return passed_to >= grant.expires_at_seconds * _SECOND
 
     async def _genuine(self, command: RedeemCommand, now: int) -> Grant:
         try:
@@ -136,16 +142,14 @@ class Redeem:
         return refusal
 
 
-def _refusals(
-    grant: Grant, command: RedeemCommand, *, now_seconds: int, latest_seconds: int
-) -> Iterator[GrantNotUsableError]:
+def _refusals(grant: Grant, command: RedeemCommand, *, now_seconds: int) -> Iterator[GrantNotUsableError]:
     if not command.bearer.holds(grant):
         yield _refused(grant, "other_caller", "the grant was given to another caller")
     if command.tool != grant.tool:
         yield _refused(grant, "other_tool", f"the grant is for the tool {grant.tool}")
     if command.arguments_digest != grant.arguments_digest:
         yield _refused(grant, "other_arguments", "the grant is for other arguments")
-    if latest_seconds >= grant.expires_at_seconds:
+    if now_seconds >= grant.expires_at_seconds:
         yield _refused(grant, "expired", "the grant has expired")
     if now_seconds < grant.issued_at_seconds:
         # The clock went back; nobody knows any more how old the grant is.

@@ -157,6 +157,8 @@ def test_the_control_plane_itself_has_no_tools_to_run() -> None:
     homes = (*homes, "server/aisecops_server/demo/controls.py")
     # A verification is shared by processes of this very program, which read a file and nothing else.
     homes = (*homes, "server/aisecops_server/adapters/sqlite/verification_crew.py")
+    # What is carried to where there is no network is fetched by this Python's own pip, when a person says so.
+    homes = (*homes, "server/aisecops_server/adapters/airgap/distributions.py")
     assert sorted(path for path in starters if not path.startswith(homes)) == []
 
 
