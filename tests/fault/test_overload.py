@@ -23,6 +23,7 @@ from aisecops_server.domain.errors import OverloadedError
 from aisecops_server.domain.fair_queue import FairQueue, Ticket
 from aisecops_server.domain.identity import Role
 
+from tests.fault.rounds import MANY
 from tests.fault.test_no_engine import plan
 from tests.integration.api.real import running, settings_in
 
@@ -46,6 +47,7 @@ class Asked:
         async with asyncio.timeout(60):
             while not reached(self.refused()):
                 pending = [task for task in self.tasks if not task.done()]
+                assert pending, f"all have ended: {self.refused()}"
                 await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
 
     def refused(self) -> Counter[str]:
@@ -70,6 +72,10 @@ def signalled(control: ControlPlane, what: signal.Signals) -> None:
     os.kill(engine._process.pid, what)
 
 
+@pytest.mark.skipif(
+    os.environ.get(MANY) != "many",
+    reason="an engine may stand still for ten seconds at most, and a busy machine may need more: make test-faults",
+)
 @pytest.mark.asyncio
 async def test_a_flood_is_refused_a_quiet_tenant_is_served_and_every_answer_is_on_record(tmp_path: Path) -> None:
     settings = settings_in(tmp_path).model_copy(
@@ -79,6 +85,7 @@ async def test_a_flood_is_refused_a_quiet_tenant_is_served_and_every_answer_is_o
     async with running(settings, *Role) as (control, quiet):
         token = issuer(settings).mint(LOUD, (Role.AGENT,))
         async with AsyncClient.connect(f"unix:{settings.socket}", token) as loud:
+            loud.timeout_seconds = 60.0
             for _wave in range(WAVES):
                 signalled(control, signal.SIGSTOP)
                 try:
