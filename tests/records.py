@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
 from aisecops_server.domain.canonical import canonical_bytes, digest
 from aisecops_server.domain.decision import (
     ApprovalDemand,
@@ -22,7 +23,7 @@ from aisecops_server.domain.decision import (
 from aisecops_server.domain.event import Event, EventId, Stage, make_event
 from aisecops_server.domain.identity import Principal, PrincipalId, Role
 from aisecops_server.domain.plan import PlanId, SessionId, StepId, TraceId
-from aisecops_server.domain.record import DecisionRecord, Idempotency
+from aisecops_server.domain.record import DecisionRecord, Idempotency, Receipt
 
 START_NS = 1_700_000_000_000_000_000
 STAGES = (
@@ -153,3 +154,10 @@ def _conclusion(outcome: Outcome, rules: Sequence[str]) -> Conclusion:
         approval=ApprovalDemand(1, (), 900, (step,)) if outcome is Outcome.REQUIRE_APPROVAL else None,
         approved_by="",
     )
+
+
+async def require_readable(log: SqliteEventLog, acknowledged: list[tuple[str, Receipt]]) -> None:
+    for decision_id, receipt in acknowledged:
+        assert (await log.decision(decision_id)).receipt == receipt
+    report = await log.verify()
+    assert report.ok, report.problem

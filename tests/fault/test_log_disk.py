@@ -14,7 +14,7 @@ from aisecops_server.domain.errors import LogUnavailableError, SealedError
 from aisecops_server.domain.record import Receipt
 
 from tests.fault.disks import faulty_disk
-from tests.records import Records
+from tests.records import Records, require_readable
 
 OPTIONS = LogOptions(minimum_free_bytes=0)
 MEGABYTE = 1024 * 1024
@@ -34,13 +34,6 @@ async def filled(log: SqliteEventLog, make: Records) -> list[tuple[str, Receipt]
         if log.sealed:
             return acknowledged
     raise AssertionError("the disk never filled up")
-
-
-async def require_readable(log: SqliteEventLog, acknowledged: list[tuple[str, Receipt]]) -> None:
-    for decision_id, receipt in acknowledged:
-        assert (await log.decision(decision_id)).receipt == receipt
-    report = await log.verify()
-    assert report.ok, report.problem
 
 
 @pytest.mark.asyncio

@@ -14,7 +14,7 @@ from aisecops_server.domain.errors import AisecopsError, LogUnavailableError, Se
 from aisecops_server.domain.record import Receipt
 
 from tests.fault.disks import faulty_disk
-from tests.records import Records
+from tests.records import Records, require_readable
 
 OPTIONS = LogOptions(minimum_free_bytes=0)
 
@@ -41,13 +41,6 @@ async def appended(log: SqliteEventLog, make: Records, count: int) -> list[tuple
     records = [make.record() for _ in range(count)]
     receipts = await asyncio.gather(*map(log.append, records))
     return [(record.decision.id, receipt) for record, receipt in zip(records, receipts, strict=True)]
-
-
-async def require_readable(log: SqliteEventLog, acknowledged: list[tuple[str, Receipt]]) -> None:
-    for decision_id, receipt in acknowledged:
-        assert (await log.decision(decision_id)).receipt == receipt
-    report = await log.verify()
-    assert report.ok, report.problem
 
 
 @pytest.mark.asyncio

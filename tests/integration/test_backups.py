@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from aisecops_client.plan import PlanBuilder
+from aisecops_server.adapters.backup.folder import stage
 from aisecops_server.adapters.sqlite.event_log import open_log, open_log_read_only
 from aisecops_server.bootstrap.backups import RestoreOrder, make_backup, restore_backup, verify_backup
 from aisecops_server.cli.exit_codes import ExitCode
@@ -47,6 +48,18 @@ def private(folder: Path) -> bool:
     """Say whether nobody else may read anything; a lock file holds a process id."""
     found = [path for path in (folder, *folder.rglob("*")) if path.suffix != ".lock"]
     return not [path for path in found if path.stat().st_mode & 0o077]
+
+
+def entries(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def is_there(folder: Path) -> bool:
+    return folder.exists()
+
+
+def inode(folder: Path) -> int:
+    return folder.stat().st_ino
 
 
 async def head_of(state: Path) -> LogHead:
@@ -179,11 +192,54 @@ async def test_a_backup_that_is_older_than_what_was_seen_is_restored_only_knowin
         await log.close()
 
 
+async def test_a_restore_that_is_cut_off_serves_nothing_and_can_be_made_again(tmp_path: Path, backup: Path) -> None:
+    state = tmp_path / "r"
+    found = await verify_backup(backup, told=told)
+    stage(backup, state, found.files)
+    with pytest.raises(LogUnavailableError, match="was cut off"):
+        open_log(state / "audit.db")
+    await restore_backup(backup, state, ORDER, told=told)
+    log = open_log(state / "audit.db")
+    assert log.sealed == ""
+    await log.close()
+
+
+async def test_a_restore_that_cannot_take_back_what_is_open_leaves_nothing(tmp_path: Path, backup: Path) -> None:
+    by = replace(OPERATOR, id=PrincipalId("\ud800"))
+    with pytest.raises(Exception, match="no canonical form"):
+        await restore_backup(backup, tmp_path / "r", replace(ORDER, by=by), told=told)
+    assert list(entries(tmp_path / "r")) == []
+
+
+async def test_a_directory_that_is_a_file_system_of_its_own_is_restored_into(tmp_path: Path, backup: Path) -> None:
+    (tmp_path / "r" / "lost+found").mkdir(parents=True)
+    before = inode(tmp_path / "r")
+    await restore_backup(backup, tmp_path / "r", ORDER, told=told)
+    assert inode(tmp_path / "r") == before
+    assert ".restoring" not in entries(tmp_path / "r")
+
+
+async def test_a_backup_that_changes_between_two_looks_is_not_restored(tmp_path: Path, backup: Path) -> None:
+    found = await verify_backup(backup, told=told)
+    (backup / "keys" / "log.pem").write_bytes((backup / "keys" / "grants.pem").read_bytes())
+    with pytest.raises(IntegrityError, match="changed while"):
+        stage(backup, tmp_path / "r", found.files)
+
+
+@pytest.mark.parametrize("reason", ["", " ", "a\udcff", "x" * 100_000])
+async def test_nothing_is_restored_without_a_reason_that_can_be_read(tmp_path: Path, backup: Path, reason: str) -> None:
+    with pytest.raises(InvalidRequestError, match="reason"):
+        await restore_backup(backup, tmp_path / "r", replace(ORDER, reason=reason), told=told)
+    assert not is_there(tmp_path / "r")
+
+
 async def test_nothing_is_written_over(tmp_path: Path, backup: Path) -> None:
     with pytest.raises(InvalidRequestError, match="already"):
         await make_backup(tmp_path / "s", backup, told=told)
     with pytest.raises(InvalidRequestError, match="already"):
         await restore_backup(backup, tmp_path / "s", ORDER, told=told)
+    with pytest.raises(InvalidRequestError, match="in the state directory itself"):
+        await make_backup(tmp_path / "s", tmp_path / "s" / "keys" / "b", told=told)
     with pytest.raises(LogUnavailableError, match="there is no log"):
         await make_backup(tmp_path / "nothing", tmp_path / "b2", told=told)
 

@@ -42,4 +42,17 @@ deny contains message if {
 	message := workloads.said(service, ["volumes", at], "deployment.host", words(service.name, "the engine's socket"))
 }
 
+# METADATA
+# description: A service that mounts all of its machine, or what rules it.
+deny contains message if {
+	some service in workloads.services
+	some at, volume in service.specification.volumes
+	_source(volume) in {"/", "/etc", "/proc", "/sys", "/root", "/var/run", "/run"}
+	message := workloads.said(service, ["volumes", at], "deployment.host", words(service.name, _source(volume)))
+}
+
+_source(volume) := split(volume, ":")[0] if is_string(volume)
+
+_source(volume) := volume.source if is_object(volume)
+
 words(name, what) := [sprintf("%s shares %s with its machine", [name, what]), "Take it away; nothing here needs it"]

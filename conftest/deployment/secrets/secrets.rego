@@ -25,6 +25,17 @@ deny contains message if {
 	message := workloads.said(service, ["environment", name], "deployment.secrets", words(name))
 }
 
+# METADATA
+# description: A secret in the environment of a service, written as a list.
+deny contains message if {
+	some service in workloads.services
+	some at, line in service.specification.environment
+	is_number(at)
+	[name, value] := split(line, "=")
+	_is_secret(name, value)
+	message := workloads.said(service, ["environment", at], "deployment.secrets", words(name))
+}
+
 words(name) := [
 	sprintf("%s is a secret in plain words", [name]),
 	"Mount it as a file, from where secrets are kept",

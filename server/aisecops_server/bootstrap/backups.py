@@ -8,7 +8,6 @@ from importlib import metadata
 from pathlib import Path
 
 from aisecops_server.adapters.backup import folder as files
-from aisecops_server.adapters.signing.grants import grant_key
 from aisecops_server.adapters.sqlite.event_log import open_log, open_log_read_only
 from aisecops_server.adapters.sqlite.online_copy import copy_database
 from aisecops_server.adapters.system import RandomIds, SystemClock
@@ -19,6 +18,7 @@ from aisecops_server.domain.identity import Principal
 from aisecops_server.domain.merkle import Frontier
 from aisecops_server.domain.record import LogHead
 from aisecops_server.ports import Clock
+from aisecops_server.usecases.adjust_budget import require_reason
 from aisecops_server.usecases.close_restored import CloseRestored, Restored
 
 Told = Callable[[int, int], None]
@@ -91,10 +91,12 @@ async def restore_backup(folder: Path, state: Path, order: RestoreOrder, *, told
     """Verify a backup and put it where a control plane finds it; what was open in it is taken back.
 
     Raises:
-        InvalidRequestError: there is a state already, or the backup is known to miss entries and that is not accepted.
+        InvalidRequestError: there is no reason, or a state already, or the backup is known to miss entries and that is
+            not accepted.
         IntegrityError: the backup is not sound; nothing was restored.
         LogUnavailableError: it cannot be written.
     """
+    require_reason(order.reason)
     backup = await verify_backup(folder, told=told, kept=order.kept)
     missing = max(0, order.kept.size - backup.head.size) if order.kept else 0
     if missing and not order.accepts_loss:
@@ -103,13 +105,22 @@ async def restore_backup(folder: Path, state: Path, order: RestoreOrder, *, told
             hint="Restore a newer one, or say --accept-loss: the log will say that they are missing",
             field="against",
         )
-    files.lay_out(folder, state)
-    clock, ids = SystemClock(), RandomIds()
-    grant_key(state / "keys")
-    log = open_log(state / files.LOG)
+    place = files.stage(folder, state, backup.files)
     try:
-        close = CloseRestored(log, log.approvals, log.grants, clock, ids)
-        return backup, await close(backup, by=order.by, reason=order.reason, missing=missing)
+        done = await _closed(place / files.LOG, backup, order, missing)
+    except BaseException:
+        files.discard(place)
+        raise
+    files.put(place, state)
+    return backup, done
+
+
+async def _closed(path: Path, backup: Backup, order: RestoreOrder, missing: int) -> Restored:
+    """Take back what is open before anybody can serve the log."""
+    log = open_log(path)
+    try:
+        close = CloseRestored(log, log.approvals, log.grants, SystemClock(), RandomIds())
+        return await close(backup, by=order.by, reason=order.reason, missing=missing)
     finally:
         await log.close()
 

@@ -19,6 +19,7 @@ from aisecops_server.domain.event import Stage, make_event
 from aisecops_server.domain.people import RetiredKey
 from aisecops_server.ports import Clock
 from aisecops_server.settings import Settings
+from aisecops_server.usecases.adjust_budget import require_reason
 from aisecops_server.usecases.vote_proofs import VoteProofs
 
 VOTE_KEY = "approval"
@@ -42,9 +43,11 @@ async def rotate_vote_key(settings: Settings, *, reason: str, clock: Clock | Non
     """Replace the key that attests votes.
 
     Raises:
+        InvalidRequestError: there is no reason.
         LogUnavailableError: a control plane runs, or the log cannot be written; nothing was replaced.
         IntegrityError: the key cannot be used.
     """
+    require_reason(reason)
     clock, directory = clock or SystemClock(), settings.state_dir / "keys"
     old = open_key(directory, VOTE_KEY)
     now_ns = clock.now_ns()

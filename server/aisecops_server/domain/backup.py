@@ -11,6 +11,8 @@ from aisecops_server.domain.record import LogHead
 from aisecops_server.domain.strict_json import parse_object
 
 MANIFEST = "backup.json"
+# A folder of a state directory in which it is restored; while it is there, nothing is served.
+RESTORING = ".restoring"
 _FORMAT = 1
 _MOST_BYTES = 64 * 1024 * 1024
 

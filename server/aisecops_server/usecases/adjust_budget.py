@@ -77,11 +77,12 @@ def require_reason(reason: str) -> None:
     """Refuse what nobody could understand later.
 
     Raises:
-        InvalidRequestError: there is no reason, or too much of it.
+        InvalidRequestError: there is no reason, too much of it, or it is no text.
     """
-    if not reason.strip() or len(reason) > _REASON_CHARACTERS:
+    is_text = not any("\ud800" <= character <= "\udfff" for character in reason)
+    if not reason.strip() or len(reason) > _REASON_CHARACTERS or not is_text:
         raise InvalidRequestError(
-            f"reason: 1 to {_REASON_CHARACTERS} characters are needed",
+            f"reason: 1 to {_REASON_CHARACTERS} characters of text are needed",
             hint="Say why; it stands in the audit log",
             field="reason",
         )

@@ -11,6 +11,7 @@ from aisecops_server.domain.approval import Approval, ApprovalFilter, ApprovalPa
 from aisecops_server.domain.approval_changes import CloseApproval
 from aisecops_server.domain.approval_events import closed_event
 from aisecops_server.domain.errors import ContendedError, NotFoundError
+from aisecops_server.domain.event import EventId
 from aisecops_server.domain.identity import Principal
 from aisecops_server.domain.record import ChangeRecord, StoredDecision
 from aisecops_server.ports import Clock, EventLog, Ids
@@ -116,19 +117,24 @@ class WithdrawApprovals:
             now_ns = self.clock.now_ns()
             if refused := approval.refusal_of_withdrawal(now_seconds=now_ns // 1_000_000_000):
                 raise refused
-            change = CloseApproval(
-                approval_id=approval.id,
-                seen=approval.version,
-                state=ApprovalState.WITHDRAWN,
-                by=by.id,
-                note=note,
-                at_seconds=now_ns // 1_000_000_000,
-            )
-            event = closed_event(approval, change, id=self.ids.event_id(), now_ns=now_ns)
+            record = withdrawal(approval, by=by, note=note, now_ns=now_ns, id=self.ids.event_id())
             with contextlib.suppress(ContendedError):
-                await self.log.append_change(ChangeRecord((event,), (change,)))
+                await self.log.append_change(record)
                 return await self.store.approval(approval_id)
         raise ContendedError("the request changes all the time", hint="Ask again")
+
+
+def withdrawal(approval: Approval, *, by: Principal, note: str, now_ns: int, id: EventId) -> ChangeRecord:
+    """Return what takes an approval back, unless it changes before that is recorded."""
+    change = CloseApproval(
+        approval_id=approval.id,
+        seen=approval.version,
+        state=ApprovalState.WITHDRAWN,
+        by=by.id,
+        note=note,
+        at_seconds=now_ns // 1_000_000_000,
+    )
+    return ChangeRecord((closed_event(approval, change, id=id, now_ns=now_ns),), (change,))
 
 
 def _at(approval: Approval, now_seconds: int) -> Approval:

@@ -9,9 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from aisecops_server.domain.approval import ApprovalState
-from aisecops_server.domain.approval_changes import CloseApproval
-from aisecops_server.domain.approval_events import closed_event
 from aisecops_server.domain.backup import Backup
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.event import Event, Stage, make_event
@@ -22,6 +19,7 @@ from aisecops_server.domain.record import ChangeRecord
 from aisecops_server.ports import Clock, EventLog, Ids
 from aisecops_server.ports.approvals import ApprovalStore
 from aisecops_server.ports.grants import GrantStore
+from aisecops_server.usecases.approvals import withdrawal
 
 _AT_ONCE = 500
 _END_OF_TIME = 2**53
@@ -97,16 +95,7 @@ class CloseRestored:
         count = 0
         while stored := await self.approvals.overdue(_END_OF_TIME, limit=_AT_ONCE):
             for approval in stored:
-                now_ns = self.clock.now_ns()
-                change = CloseApproval(
-                    approval_id=approval.id,
-                    seen=approval.version,
-                    state=ApprovalState.WITHDRAWN,
-                    by=by.id,
-                    note=_NOTE,
-                    at_seconds=now_ns // 1_000_000_000,
-                )
-                event = closed_event(approval, change, id=self.ids.event_id(), now_ns=now_ns)
-                await self.log.append_change(ChangeRecord((event,), (change,)))
+                told = withdrawal(approval, by=by, note=_NOTE, now_ns=self.clock.now_ns(), id=self.ids.event_id())
+                await self.log.append_change(told)
             count += len(stored)
         return count

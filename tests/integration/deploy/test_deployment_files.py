@@ -299,6 +299,26 @@ BAD = [
         NOTHING,
     ),
     Bad(
+        "all of the machine",
+        COMPOSE,
+        put([*SERVICE, "volumes", 1], {"type": "bind", "source": "/", "target": "/host"}),
+        "deployment.host",
+        [*SERVICE, "volumes", 1],
+        "control-plane",
+        "control-plane shares / with its machine",
+        NOTHING,
+    ),
+    Bad(
+        "a secret in a list",
+        COMPOSE,
+        put([*SERVICE, "environment"], ["AISECOPS_BRANCH=main", "GIT_TOKEN=not so secret"]),
+        "deployment.secrets",
+        [*SERVICE, "environment", 1],
+        "control-plane",
+        "GIT_TOKEN is a secret in plain words",
+        FILE,
+    ),
+    Bad(
         "a key to the cluster",
         AGENT,
         drop([*POD, "automountServiceAccountToken"]),
@@ -379,7 +399,7 @@ def test_conftest_says_what_the_engine_says(tmp_path: Path) -> None:
     assert by_conftest(shipped(), tmp_path, program) == []
     files = copy.deepcopy(shipped())
     for bad in BAD:
-        if not bad.what.startswith(("the image", "a path", "a container that")):
+        if not bad.what.startswith(("the image", "a path", "all of", "a secret in a list", "a container that")):
             bad.change(files[bad.path])
     said = by_conftest(files, tmp_path, program)
     assert len({each["code"] for each in said}) > 7

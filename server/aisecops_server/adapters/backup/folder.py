@@ -8,15 +8,19 @@ checkpoint of a log that is longer than its own.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
-from aisecops_server.domain.backup import MANIFEST
+from aisecops_server.domain.backup import MANIFEST, RESTORING
 from aisecops_server.domain.errors import ContendedError, IntegrityError, InvalidRequestError, LogUnavailableError
 
 LOG = "audit.db"
+# What an empty state directory may hold: what a file system puts there, and a restore that was cut off.
+_NOTHING = {"lost+found", RESTORING}
 _BESIDE = ("checkpoint.db", "activation.db", "rollout.db", "drift.db", "edge.db", "traces.db", "replay/replay.db")
 _FOLDERS = ("bundles/archives", "bundles/revisions", "bundles/released", "keys")
 _KEYS = "keys"
@@ -29,13 +33,17 @@ def copy_state(state: Path, folder: Path, copy: CopyDatabase, told: Callable[[in
     """Copy what makes the state of a control plane, which may run, into ``folder``.
 
     Raises:
-        InvalidRequestError: something is in the folder already.
+        InvalidRequestError: something is in the folder already, or it is in the state directory.
         ContendedError: keys change all the time.
         LogUnavailableError: there is no log, or something cannot be read or written.
     """
     if not (state / LOG).is_file():
         raise LogUnavailableError(
             f"there is no log in {state}", hint="Name the control plane's state directory with --state-dir"
+        )
+    if state.resolve() in (folder.resolve(), *folder.resolve().parents):
+        raise InvalidRequestError(
+            f"{folder} is in the state directory itself", hint="Back up to another disk", field="folder"
         )
     _make_empty(folder)
     for _ in range(_TRIES):
@@ -58,9 +66,8 @@ def digests(folder: Path) -> dict[str, str]:
 
 def write_manifest(folder: Path, content: bytes) -> None:
     """Write the manifest, last and durably: a folder without one is no backup."""
-    _write(folder / MANIFEST, content)
-    for place in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
-        _flush(place)
+    _write(folder / MANIFEST, io.BytesIO(content))
+    _flush_below(folder)
 
 
 def read_manifest(folder: Path) -> bytes:
@@ -77,33 +84,58 @@ def read_manifest(folder: Path) -> bytes:
         ) from error
 
 
-def lay_out(folder: Path, state: Path) -> None:
-    """Put a backup's files where a control plane finds them, all or none.
+def stage(folder: Path, state: Path, files: Mapping[str, str]) -> Path:
+    """Copy a backup's files into a place inside ``state`` that nobody serves from, and return that place.
+
+    The place is inside, because a state directory may be a file system of its own. While it is there, no log is opened.
 
     Raises:
         InvalidRequestError: there is a state already.
+        IntegrityError: what was copied is not ``files``.
         LogUnavailableError: it cannot be written.
     """
-    if state.exists() and any(state.iterdir()):
-        raise InvalidRequestError(
-            f"there is something in {state} already",
-            hint="Move it away first, and keep it: it is what happened since the backup",
-            field="state_dir",
-        )
-    beside = state.with_name(f".{state.name}.restoring")
+    place = state / RESTORING
     try:
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(mode=0o700, parents=True)
-        for name in digests(folder):
-            _write(_made(beside / name), (folder / name).read_bytes())
-        for place in (beside, *(path for path in beside.rglob("*") if path.is_dir())):
-            _flush(place)
-        if state.exists():
-            state.rmdir()
-        beside.rename(state)
-        _flush(state.parent)
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if {entry.name for entry in state.iterdir()} - _NOTHING:
+            raise InvalidRequestError(
+                f"there is something in {state} already",
+                hint="Move it away first, and keep it: it is what happened since the backup",
+                field="state_dir",
+            )
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(mode=0o700)
+        for name in files:
+            _copy(folder / name, _made(place / name))
     except OSError as error:
         raise LogUnavailableError(f"{state} cannot be written ({error})", hint="Check the disk") from error
+    if digests(place) != files:
+        raise IntegrityError("the backup changed while it was restored", hint="Restore it from a copy of your own")
+    return place
+
+
+def discard(place: Path) -> None:
+    """Take away what was staged and is not to be served."""
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def put(place: Path, state: Path) -> None:
+    """Move what was staged to where it is served from, the log last.
+
+    Raises:
+        LogUnavailableError: it cannot be moved; no log is opened until the directory is emptied.
+    """
+    try:
+        _flush_below(place)
+        for entry in sorted(place.iterdir(), key=lambda entry: entry.name == LOG):
+            entry.rename(state / entry.name)
+        _flush(state)
+        place.rmdir()
+        _flush(state)
+    except OSError as error:
+        raise LogUnavailableError(
+            f"{state} cannot be written ({error})", hint="Check the disk, empty the directory and restore again"
+        ) from error
 
 
 def _make_empty(folder: Path) -> None:
@@ -119,10 +151,9 @@ def _make_empty(folder: Path) -> None:
 
 def _copy_folder(source: Path, target: Path) -> None:
     for path in _files(source):
-        content = path.read_bytes()
         destination = target / path.relative_to(source)
         _fresh(destination)
-        _write(destination, content)
+        _copy(path, destination)
 
 
 def _fresh(path: Path) -> None:
@@ -153,12 +184,22 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _write(path: Path, content: bytes) -> None:
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as stream:
+        _write(target, stream)
+
+
+def _write(path: Path, content: BinaryIO) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as stream:
-        stream.write(content)
+        shutil.copyfileobj(content, stream)
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def _flush_below(folder: Path) -> None:
+    for place in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+        _flush(place)
 
 
 def _flush(directory: Path) -> None:

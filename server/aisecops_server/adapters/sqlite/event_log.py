@@ -37,6 +37,7 @@ from aisecops_server.adapters.sqlite.trace_list import trace_page
 from aisecops_server.adapters.sqlite.verification import Verification, startup_problem
 from aisecops_server.adapters.sqlite.writer import MOST_ENTRIES, Writer
 from aisecops_server.domain import approval_changes, budget_changes, edge_log, grant_changes, keeping, notice
+from aisecops_server.domain.backup import RESTORING
 from aisecops_server.domain.errors import AisecopsError, IntegrityError, InvalidRequestError, LogUnavailableError
 from aisecops_server.domain.event import Event, StoredEvent
 from aisecops_server.domain.log_keys import ROTATED
@@ -284,6 +285,10 @@ def open_log(path: Path, options: LogOptions = LogOptions()) -> SqliteEventLog:
     """
     with database.translated("making its directory"):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if (path.parent / RESTORING).exists():
+        raise LogUnavailableError(
+            f"a restore into {path.parent} was cut off, or is under way", hint="Empty the directory and restore again"
+        )
     lock = database.lock(path)
     approvals = ApprovalTable()
     tables: dict[str, StateTable] = {
