@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import json
+import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +171,106 @@ async def test_a_token_for_somebody_else_is_shown_to_nobody(audience: Any, tmp_p
 async def test_an_address_without_tls_or_with_secrets_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"URL|https"):
         Address(url)
+
+
+class Scripted:
+    """A server that gives one answer after another, each on a connection of its own; ``None`` never answers."""
+
+    def __init__(self, *replies: bytes | None) -> None:
+        self.replies = list(replies)
+        self.heads: list[str] = []
+        self.said: list[str] = []
+        self.asked = asyncio.Event()
+
+    async def heard(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        self.heads.append(head)
+        self.asked.set()
+        length = re.search(r"content-length: (\d+)", head, re.IGNORECASE)
+        await reader.readexactly(int(length.group(1)) if length else 0)
+        reply = self.replies.pop(0)
+        if reply is None:
+            # Until the caller hangs up.
+            await reader.read()
+        else:
+            writer.write(reply)
+        writer.close()
+
+    @contextlib.asynccontextmanager
+    async def reached(self, token: Path | None = None) -> AsyncIterator[HttpServer]:
+        listening = await asyncio.start_server(self.heard, "127.0.0.1", 0)
+        async with listening:
+            port = listening.sockets[0].getsockname()[1]
+            one = HttpServer(
+                "odd", Address(f"http://127.0.0.1:{port}/mcp", token), lambda *_: None, self.said.append, LIMIT
+            )
+            await one.start()
+            try:
+                yield one
+            finally:
+                await one.stop()
+
+
+CLOSED = "Connection: close\r\n"
+
+
+def result(id: int, headers: str = "") -> bytes:
+    body = json.dumps({"jsonrpc": "2.0", "id": id, "result": {"protocolVersion": "2025-11-25"}}).encode()
+    return answer(body, headers=JSON + CLOSED + headers)
+
+
+async def test_a_call_that_nobody_answers_can_be_given_up_and_its_id_used_again() -> None:
+    script = Scripted(None, result(1))
+    async with script.reached() as one:
+        hanging = asyncio.create_task(one.ask(1, jsonrpc.request(1, "tools/list", {})))
+        async with asyncio.timeout(60):
+            await script.asked.wait()
+            with pytest.raises(ServerGoneError, match="under way"):
+                await one.ask(1, jsonrpc.request(1, "tools/list", {}))
+            hanging.cancel()
+            await asyncio.gather(hanging, return_exceptions=True)
+            assert (await one.ask(1, jsonrpc.request(1, "tools/list", {}))).id == 1
+
+
+async def test_a_stream_that_breaks_is_resumed_after_its_last_event_and_nothing_is_posted_twice() -> None:
+    progress = b'id: 7\ndata: {"jsonrpc":"2.0","method":"notifications/message","params":{}}\n\n'
+    found = b'id: 8\ndata: {"jsonrpc":"2.0","id":1,"result":{}}\n\n'
+    script = Scripted(answer(progress, headers=STREAM + CLOSED), answer(found, headers=STREAM + CLOSED))
+    async with script.reached() as one:
+        assert (await one.ask(1, jsonrpc.request(1, "tools/call", {"name": "pay"}))).id == 1
+    assert [head.split()[0] for head in script.heads] == ["POST", "GET"]
+    assert "last-event-id: 7" in script.heads[1].lower()
+
+
+async def test_a_stream_that_breaks_without_an_event_to_resume_after_is_not_asked_again() -> None:
+    script = Scripted(answer(b"", headers=STREAM + CLOSED))
+    async with script.reached() as one:
+        with pytest.raises(ServerGoneError, match="hung up before it answered"):
+            await one.ask(1, jsonrpc.request(1, "tools/call", {"name": "pay"}))
+    assert len(script.heads) == 1
+
+
+async def test_a_token_that_was_renewed_is_shown_once_the_old_one_is_refused(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("old")
+    refused = answer(b"", status="401 Unauthorized", headers=CLOSED)
+    script = Scripted(refused, result(1), refused)
+    async with script.reached(token) as one:
+        token.write_text("new")
+        assert (await one.ask(1, jsonrpc.request(1, "tools/list", {}))).id == 1
+        # Nothing newer is there, so nobody knocks a second time.
+        with pytest.raises(ServerGoneError, match="HTTP 401"):
+            await one.ask(2, jsonrpc.request(2, "tools/list", {}))
+    shown = [re.search(r"authorization: bearer (\S+)", head, re.IGNORECASE) for head in script.heads]
+    assert [found.group(1) for found in shown if found] == ["old", "new", "new"]
+
+
+async def test_a_session_is_named_ended_and_not_begun_again_behind_the_clients_back() -> None:
+    gone = answer(b"", status="404 Not Found", headers=CLOSED)
+    script = Scripted(result(1, "Mcp-Session-Id: s-1\r\n"), gone, answer(b"", headers=CLOSED))
+    async with script.reached() as one:
+        await one.ask(1, jsonrpc.request(1, "initialize", {}))
+        with pytest.raises(ServerGoneError, match="has ended the session; connect anew"):
+            await one.ask(2, jsonrpc.request(2, "tools/list", {}))
+    assert [head.split()[0] for head in script.heads] == ["POST", "POST", "DELETE"]
+    assert ["mcp-session-id: s-1" in head.lower() for head in script.heads] == [False, True, True]
