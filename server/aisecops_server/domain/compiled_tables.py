@@ -129,7 +129,9 @@ def _modes(table: ModesTable) -> dict[str, JsonValue]:
 
 def _agent(name: str, entry: AgentEntry, tables: PolicyTables) -> dict[str, JsonValue]:
     return {
-        **entry.model_dump(mode="json", exclude={"capabilities"}),
+        **entry.model_dump(mode="json", exclude={"capabilities", "approval"}),
+        # Left out where it is empty, so that the engine looks at no more than that.
+        **({"approval": dict.fromkeys(entry.approval, True)} if entry.approval else {}),
         "environments": _as_keys(entry.environments),
         "capabilities": {
             capability: {"granted_by": grant.granted_by, **({"narrowed": True} if grant.is_narrowed else {})}

@@ -42,6 +42,17 @@ class AgentEntry(Entry):
     budget: Text = "default"
     tenant: Text = Field(default="default", description="Whose agent it is, where several share a control plane.")
     max_delegation_depth: Count = Field(default=0, description="How many agents may stand above it.")
+    approval: list[Text] = Field(
+        default_factory=list,
+        description="Its capabilities that it uses only with people's agreement, also through another agent.",
+    )
+
+    @model_validator(mode="after")
+    def _holds_what_needs_approval(self) -> AgentEntry:
+        for capability in self.approval:
+            if capability not in self.capabilities:
+                raise ValueError(f"approval: {capability} is none of its capabilities")
+        return self
 
 
 class CapabilityEntry(Entry):
