@@ -79,6 +79,14 @@ class Replays:
             if not token:
                 return
 
+    def groups(self, replay_id: str) -> api.ListFlipGroupsResponse:
+        """Return those decisions in groups of the same transition, rules and changed clauses, looser ones first.
+
+        Raises:
+            AisecopsClientError: there is no such replay.
+        """
+        return self._call(self._stub.ListFlipGroups, api.ListFlipGroupsRequest(replay_id=replay_id))
+
     def cancel(self, replay_id: str) -> replay_pb2.Replay:
         """Stop a replay; what it found is kept.
 

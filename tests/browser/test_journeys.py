@@ -138,6 +138,8 @@ def test_a_replay_is_asked_for_and_reviewed_what_lets_more_through_first(browser
         groups = page.locator("section.groups ol li")
         expect(groups.first).to_contain_text("escalated")
         assert groups.first.inner_text().index("escalated") < groups.first.inner_text().index("allowed")
+        expect(groups.first).to_contain_text("payments/create_transfer.amount_over")
+        expect(groups.last).to_contain_text("crm/issue_refund.amount_over")
         groups.last.get_by_role("link").click()
         expect(page.locator("section.change")).to_contain_text("Would be")
         assert visit.complaints == []

@@ -17,6 +17,7 @@ from aisecops_server.entrypoints.grpc.replay_service import ReplayUseCases
 from aisecops_server.usecases.bisect_decisions import BisectDecisions
 from aisecops_server.usecases.compare_revisions import CompareRevisions
 from aisecops_server.usecases.explain_change import ExplainChange
+from aisecops_server.usecases.group_flips import GroupFlips
 from aisecops_server.usecases.read_replays import ReadReplays
 from aisecops_server.usecases.run_replays import RunReplays
 
@@ -82,4 +83,5 @@ def no_replays() -> ReplayUseCases:
         ExplainChange(history, store, reads, nothing, nothing, nothing),
         compare,
         BisectDecisions(compare, nothing, nothing),
+        GroupFlips(store, reads),
     )

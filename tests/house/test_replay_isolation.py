@@ -22,6 +22,7 @@ REPLAY = (
     "compare_revisions",
     "evaluate_documents",
     "explain_change",
+    "group_flips",
     "judge_decisions",
     "judge_parts",
     "offer_grant",

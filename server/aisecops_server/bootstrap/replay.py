@@ -45,6 +45,7 @@ from aisecops_server.usecases.erase_payloads import ApplyRetention, EraseTrace
 from aisecops_server.usecases.evaluate_documents import EvaluateDocuments
 from aisecops_server.usecases.explain_change import ExplainChange, Judges, SeekOtherwise
 from aisecops_server.usecases.export_corpus import ExportCorpus
+from aisecops_server.usecases.group_flips import GroupFlips
 from aisecops_server.usecases.hold_traces import HoldTraces
 from aisecops_server.usecases.judge_decisions import JudgeDecisions
 from aisecops_server.usecases.judge_parts import JudgePart, JudgeParts
@@ -78,6 +79,7 @@ class Replaying:
     engines: OpaEngines
     judges: Judges
     part: JudgePart
+    groups: GroupFlips
     given_engine: str = ""
 
     @property
@@ -98,7 +100,7 @@ class Replaying:
     @property
     def use_cases(self) -> ReplayUseCases:
         """Return what the API offers of it."""
-        return ReplayUseCases(self.runs, self.reads, self.why, self.compare, self.bisect)
+        return ReplayUseCases(self.runs, self.reads, self.why, self.compare, self.bisect, self.groups)
 
 
 @contextlib.asynccontextmanager
@@ -169,8 +171,9 @@ async def replaying(
         reads = ReadReplays(store, runs)
         why = ExplainChange(history, store, reads, judges, _seeking(judges, clock), repository)
         compare = CompareRevisions(history, policies, judges.judge)
+        groups = GroupFlips(store, reads)
         bisect = BisectDecisions(compare, repository, judges.meanings)
-        yield Replaying(history, runs, reads, why, compare, bisect, policies, engines, judges, part, given)
+        yield Replaying(history, runs, reads, why, compare, bisect, policies, engines, judges, part, groups, given)
 
 
 def _judges(policies: ResolvePolicy, store: ReplayStore, deadline_seconds: float) -> Judges:

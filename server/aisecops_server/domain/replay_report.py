@@ -150,7 +150,7 @@ class Tallies:
         ]
 
     def _groups(self) -> list[JsonValue]:
-        ordered = sorted(self.groups.items(), key=lambda item: (_danger(item[0]), -round(item[1].count), item[0]))
+        ordered = sorted(self.groups.items(), key=lambda item: (danger(item[0]), -round(item[1].count), item[0]))
         return [_group(key, group) for key, group in ordered[:MOST_GROUPS]]
 
 
@@ -205,7 +205,7 @@ def _group(key: Key, group: Group) -> JsonValue:
     }
 
 
-def _danger(key: Key) -> tuple[int, int]:
+def danger(key: Key) -> tuple[int, int]:
     """Return where a group belongs: what lets more through first, what changes no outcome last."""
     kind, before, after = key[:3]
     if kind == VerdictClass.OUTCOME_FLIP.value:

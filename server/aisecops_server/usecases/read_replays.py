@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.errors import InvalidRequestError
+from aisecops_server.domain.flip_groups import Grouping
 from aisecops_server.domain.replay import ReplayId, ReplayRecord
 from aisecops_server.ports.replay import ReplayStore
 from aisecops_server.usecases.run_replays import RunReplays, as_left, no_replay
@@ -16,7 +17,7 @@ Result = Mapping[str, JsonValue]
 
 @dataclass(frozen=True, slots=True)
 class ResultFilter:
-    """Narrows results; an empty field does not narrow."""
+    """Narrows results; an empty field does not narrow. Which group a result is in, only its replay can tell."""
 
     verdict_class: str = ""
     direction: str = ""
@@ -24,6 +25,7 @@ class ResultFilter:
     agent_id: str = ""
     tool: str = ""
     decision_id: str = ""
+    group_id: str = ""
 
     def holds(self, result: Result) -> bool:
         """Return whether a result is one of those that are meant."""
@@ -99,15 +101,21 @@ class ReadReplays:
             InvalidRequestError: the page token is not one of this list.
         """
         part, offset = _opened(page_token)
+        grouping = await self._grouping(replay_id) if narrow.group_id else None
         found: list[Result] = []
         while (results := await self.store.results(replay_id, part=part)) is not None:
             for at in range(offset, len(results)):
-                if narrow.holds(results[at]):
+                of_group = grouping is None or grouping.key(results[at]).id == narrow.group_id
+                if narrow.holds(results[at]) and of_group:
                     if len(found) == page_size:
                         return ResultPage(tuple(found), f"{part}.{at}")
                     found.append(results[at])
             part, offset = part + 1, 0
         return ResultPage(tuple(found), "")
+
+    async def _grouping(self, replay_id: ReplayId) -> Grouping | None:
+        record = await self.one(replay_id)
+        return Grouping.of(record.question, record.report) if record.report else None
 
 
 def _is_of(record: ReplayRecord, agent_id: str) -> bool:

@@ -70,6 +70,7 @@ EXPECTED = {
     "ReplayService/GetReplay": READERS | REPLAYERS,
     "ReplayService/ListReplays": READERS | REPLAYERS,
     "ReplayService/ListReplayResults": READERS | REPLAYERS,
+    "ReplayService/ListFlipGroups": READERS | REPLAYERS,
     "ReplayService/ExplainChange": READERS,
     "ReplayService/CompareRevisions": READERS,
     "ReplayService/BisectDecisions": READERS,

@@ -22,7 +22,7 @@ from aisecops_server.domain.errors import (
     NotFoundError,
     UnknownRevisionError,
 )
-from aisecops_server.domain.replay import Phase, ReplayState, Selection
+from aisecops_server.domain.replay import Phase, ReplayId, ReplayState, Selection
 from aisecops_server.usecases.judge_decisions import Thoroughness
 from aisecops_server.usecases.read_replays import ResultFilter
 from aisecops_server.usecases.resolve_policy import WantedPolicy
@@ -74,6 +74,38 @@ async def test_a_changed_table_flips_two_decisions_one_each_way_and_says_which_r
     refund = flips[history.decision("refund-lost-parcel")]
     assert (refund["before"], refund["after"], refund["direction"]) == ("ALLOW", "REQUIRE_APPROVAL", "STRICTER")
     assert [firing["rule"] for firing in refund["fires_now"]] == ["approval.amount_over_limit"]
+
+
+async def test_flips_are_grouped_by_the_clause_that_changed_looser_ones_first(history: Recorded) -> None:
+    async with open_replaying(history) as replaying:
+        done = await replayed(replaying, WantedPolicy(revision="main"))
+        told = await replaying.groups(done.id)
+        looser, stricter = [group for group in told.groups if group.key.direction]
+        pages = [
+            await replaying.reads.results(done.id, ResultFilter(group_id=name), page_size=50, page_token="")
+            for name in (looser.key.id, stricter.key.id, "grp-0")
+        ]
+        why = await replaying.why(done.id, decision_id=stricter.examples[0])
+    assert told.whole
+    assert (looser.key.direction, stricter.key.direction) == ("LOOSER", "STRICTER")
+    # Two rows of one file changed, and the same rule reads both: each flip has its own.
+    assert looser.key.no_longer == stricter.key.fires_now == ("approval.amount_over_limit",)
+    [clause] = stricter.key.clauses
+    assert (clause["subject"], clause["after"]["file"]) == (LIMIT, TABLE)
+    assert clause["after"]["line"] > 0
+    assert [change["subject"] for change in looser.key.clauses] != [LIMIT]
+    # What is read off the names agrees with what is found by evaluating.
+    assert clause == why["changes"][0]["causes"][0]["change"]
+    assert [[one["decision_id"] for one in page.results] for page in pages] == [looser.examples, stricter.examples, []]
+    assert sum(group.count for group in told.groups) == sum(
+        count for kind, count in classes(done).items() if kind != "SAME"
+    )
+
+
+async def test_of_a_replay_that_is_not_there_there_are_no_groups(history: Recorded) -> None:
+    async with open_replaying(history) as replaying:
+        with pytest.raises(NotFoundError):
+            await replaying.groups(ReplayId("rpl-0"))
 
 
 async def test_two_runs_give_the_same_bytes_and_the_second_evaluates_nothing(history: Recorded, tmp_path: Path) -> None:

@@ -82,6 +82,12 @@ def test_the_flips_of_a_replay_are_given_to_other_programs(scene: Scene) -> None
     suite = ET.fromstring(body.decode())
     assert (status, headers["content-type"]) == (200, "application/xml")
     assert int(suite.attrib["failures"]) == flips > 0
+    groups = json.loads(scene.get(f"{address}.json")[2])["groups"]["groups"]
+    assert sum(int(group["count"]) for group in groups) >= flips
+    [clause] = groups[0]["clauses"]
+    assert clause["subject"] == "approvals.tools.crm/issue_refund.amount_over"
+    told = scene.get(f"{address}/report.md")[2].decode()
+    assert f"`{clause['subject']} = 50`" in told
     entries = yaml.safe_load(scene.get(f"{address}/accepted-flips.yaml")[2])
     assert sum(entry["max_count"] for entry in entries) >= flips
     assert {entry["owner"] for entry in entries} == {""}

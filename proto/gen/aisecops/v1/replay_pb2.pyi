@@ -573,6 +573,82 @@ class ReplayGroup(_message.Message):
 Global___ReplayGroup: _TypeAlias = ReplayGroup  # noqa: Y015
 
 @_typing.final
+class FlipGroup(_message.Message):
+    """FlipGroup is decisions to which the same happened, by the same rules, for the same changed clauses."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUP_ID_FIELD_NUMBER: _builtins.int
+    VERDICT_CLASS_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
+    FIRES_NOW_FIELD_NUMBER: _builtins.int
+    NO_LONGER_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    CLAUSES_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    EXAMPLES_FIELD_NUMBER: _builtins.int
+    group_id: _builtins.str
+    """Group_id names it; the same question has the same groups."""
+    verdict_class: Global___VerdictClass.ValueType
+    """Verdict_class is the class of its decisions."""
+    before: _decision_pb2.Outcome.ValueType
+    """Before is the outcome that was."""
+    after: _decision_pb2.Outcome.ValueType
+    """After is the outcome that would be."""
+    direction: Global___Direction.ValueType
+    """Direction says which way they flipped."""
+    reason: _builtins.str
+    """Reason says why nothing can be compared."""
+    count: _builtins.int
+    """Count counts them."""
+    @_builtins.property
+    def fires_now(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Fires_now are rules that did not fire before."""
+
+    @_builtins.property
+    def no_longer(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """No_longer are rules that fired before."""
+
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Parts are the parts of the decision that differ where the outcome does not."""
+
+    @_builtins.property
+    def clauses(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyChange]:
+        """Clauses are the changes of policy that are nearest to its decisions, none where none is near."""
+
+    @_builtins.property
+    def examples(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Examples are the first few decisions."""
+
+    def __init__(
+        self,
+        *,
+        group_id: _builtins.str = ...,
+        verdict_class: Global___VerdictClass.ValueType = ...,
+        before: _decision_pb2.Outcome.ValueType = ...,
+        after: _decision_pb2.Outcome.ValueType = ...,
+        direction: Global___Direction.ValueType = ...,
+        fires_now: _abc.Iterable[_builtins.str] | None = ...,
+        no_longer: _abc.Iterable[_builtins.str] | None = ...,
+        parts: _abc.Iterable[_builtins.str] | None = ...,
+        reason: _builtins.str = ...,
+        clauses: _abc.Iterable[Global___PolicyChange] | None = ...,
+        count: _builtins.int = ...,
+        examples: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "clauses", b"clauses", "count", b"count", "direction", b"direction", "examples", b"examples", "fires_now", b"fires_now", "group_id", b"group_id", "no_longer", b"no_longer", "parts", b"parts", "reason", b"reason", "verdict_class", b"verdict_class"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FlipGroup: _TypeAlias = FlipGroup  # noqa: Y015
+
+@_typing.final
 class FidelityProblem(_message.Message):
     """FidelityProblem is one reason why recorded decisions do not come out again."""
 

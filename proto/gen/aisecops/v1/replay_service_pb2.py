@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from aisecops.v1 import replay_pb2 as aisecops_dot_v1_dot_replay__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n aisecops/v1/replay_service.proto\x12\x0b\x61isecops.v1\x1a\x18\x61isecops/v1/replay.proto\"\xb4\x01\n\x12StartReplayRequest\x12/\n\tselection\x18\x01 \x01(\x0b\x32\x1c.aisecops.v1.ReplaySelection\x12,\n\tcandidate\x18\x02 \x01(\x0b\x32\x19.aisecops.v1.ReplayPolicy\x12+\n\x08\x62\x61seline\x18\x03 \x01(\x0b\x32\x19.aisecops.v1.ReplayPolicy\x12\x12\n\neverything\x18\x04 \x01(\x08\":\n\x13StartReplayResponse\x12#\n\x06replay\x18\x01 \x01(\x0b\x32\x13.aisecops.v1.Replay\"\'\n\x12WatchReplayRequest\x12\x11\n\treplay_id\x18\x01 \x01(\t\":\n\x13WatchReplayResponse\x12#\n\x06replay\x18\x01 \x01(\x0b\x32\x13.aisecops.v1.Replay\"%\n\x10GetReplayRequest\x12\x11\n\treplay_id\x18\x01 \x01(\t\"8\n\x11GetReplayResponse\x12#\n\x06replay\x18\x01 \x01(\x0b\x32\x13.aisecops.v1.Replay\";\n\x12ListReplaysRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"T\n\x13ListReplaysResponse\x12$\n\x07replays\x18\x01 \x03(\x0b\x32\x13.aisecops.v1.Replay\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb4\x01\n\x12ReplayResultFilter\x12\x30\n\rverdict_class\x18\x01 \x01(\x0e\x32\x19.aisecops.v1.VerdictClass\x12)\n\tdirection\x18\x02 \x01(\x0e\x32\x16.aisecops.v1.Direction\x12\x0c\n\x04rule\x18\x03 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x04 \x01(\t\x12\x0c\n\x04tool\x18\x05 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x06 \x01(\t\"\x85\x01\n\x18ListReplayResultsRequest\x12\x11\n\treplay_id\x18\x01 \x01(\t\x12/\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x1f.aisecops.v1.ReplayResultFilter\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"`\n\x19ListReplayResultsResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.aisecops.v1.ReplayResult\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x13\x43\x61ncelReplayRequest\x12\x11\n\treplay_id\x18\x01 \x01(\t\";\n\x14\x43\x61ncelReplayResponse\x12#\n\x06replay\x18\x01 \x01(\x0b\x32\x13.aisecops.v1.Replay\"_\n\x14\x45xplainChangeRequest\x12\x11\n\treplay_id\x18\x01 \x01(\t\x12\x15\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\tH\x00\x12\x12\n\x08trace_id\x18\x03 \x01(\tH\x00\x42\t\n\x07subject\"{\n\x15\x45xplainChangeResponse\x12\x11\n\treplay_id\x18\x01 \x01(\t\x12/\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x1e.aisecops.v1.ChangeExplanation\x12\x0c\n\x04same\x18\x03 \x01(\x05\x12\x10\n\x08left_out\x18\x04 \x01(\x05\"?\n\x17\x43ompareRevisionsRequest\x12\x11\n\ttrace_ids\x18\x01 \x03(\t\x12\x11\n\trevisions\x18\x02 \x03(\t\"d\n\x18\x43ompareRevisionsResponse\x12\x0c\n\x04\x64one\x18\x01 \x01(\x05\x12\r\n\x05total\x18\x02 \x01(\x05\x12+\n\x06matrix\x18\x03 \x01(\x0b\x32\x1b.aisecops.v1.RevisionMatrix\"E\n\x16\x42isectDecisionsRequest\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12\x0c\n\x04good\x18\x02 \x01(\t\x12\x0b\n\x03\x62\x61\x64\x18\x03 \x01(\t\"i\n\x17\x42isectDecisionsResponse\x12\r\n\x05\x61sked\x18\x01 \x01(\x05\x12\x10\n\x08\x65xpected\x18\x02 \x01(\x05\x12-\n\x05\x66ound\x18\x03 \x01(\x0b\x32\x1e.aisecops.v1.DecisionBisection2\xa7\x06\n\rReplayService\x12P\n\x0bStartReplay\x12\x1f.aisecops.v1.StartReplayRequest\x1a .aisecops.v1.StartReplayResponse\x12R\n\x0bWatchReplay\x12\x1f.aisecops.v1.WatchReplayRequest\x1a .aisecops.v1.WatchReplayResponse0\x01\x12J\n\tGetReplay\x12\x1d.aisecops.v1.GetReplayRequest\x1a\x1e.aisecops.v1.GetReplayResponse\x12P\n\x0bListReplays\x12\x1f.aisecops.v1.ListReplaysRequest\x1a .aisecops.v1.ListReplaysResponse\x12\x62\n\x11ListReplayResults\x12%.aisecops.v1.ListReplayResultsRequest\x1a&.aisecops.v1.ListReplayResultsResponse\x12S\n\x0c\x43\x61ncelReplay\x12 .aisecops.v1.CancelReplayRequest\x1a!.aisecops.v1.CancelReplayResponse\x12V\n\rExplainChange\x12!.aisecops.v1.ExplainChangeRequest\x1a\".aisecops.v1.ExplainChangeResponse\x12\x61\n\x10\x43ompareRevisions\x12$.aisecops.v1.CompareRevisionsRequest\x1a%.aisecops.v1.CompareRevisionsResponse0\x01\x12^\n\x0f\x42isectDecisions\x12#.aisecops.v1.BisectDecisionsRequest\x1a$.aisecops.v1.BisectDecisionsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n aisecops/v1/replay_service.proto\x12\x0b\x61isecops.v1\x1a\x18\x61isecops/v1/replay.proto\"\xb4\x01\n\x12StartReplayRequest\x12/\n\tselection\x18\x01 \x01(\x0b\x32\x1c.aisecops.v1.ReplaySelection\x12,\n\tcandidate\x18\x02 \x01(\x0b\x32\x19.aisecops.v1.ReplayPolicy\x12+\n\x08\x62\x61seline\x18\x03 \x01(\x0b\x32\x19.aisecops.v1.ReplayPolicy\x12\x12\n\neverything\x18\x04 \x01(\x08\":\n\x13StartReplayResponse\x12#\n\x06replay\x18\x01 \x01(\x0b\x32\x13.aisecops.v1.Replay\"\'\n\x12WatchReplayRequest\x12\x11\n\treplay_id\x18\x01 \x01(\t\":\n\x13WatchReplayResponse\x12#\n\x06replay\x18\x01 \x01(\x0b\x32\x13.aisecops.v1.Replay\"%\n\x10GetReplayRequest\x12\x11\n\treplay_id\x18\x01 \x01(\t\"8\n\x11GetReplayResponse\x12#\n\x06replay\x18\x01 \x01(\x0b\x32\x13.aisecops.v1.Replay\";\n\x12ListReplaysRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"T\n\x13ListReplaysResponse\x12$\n\x07replays\x18\x01 \x03(\x0b\x32\x13.aisecops.v1.Replay\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc6\x01\n\x12ReplayResultFilter\x12\x30\n\rverdict_class\x18\x01 \x01(\x0e\x32\x19.aisecops.v1.VerdictClass\x12)\n\tdirection\x18\x02 \x01(\x0e\x32\x16.aisecops.v1.Direction\x12\x0c\n\x04rule\x18\x03 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x04 \x01(\t\x12\x0c\n\x04tool\x18\x05 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x06 \x01(\t\x12\x10\n\x08group_id\x18\x07 \x01(\t\"\x85\x01\n\x18ListReplayResultsRequest\x12\x11\n\treplay_id\x18\x01 \x01(\t\x12/\n\x06\x66ilter\x18\x02 \x01(\x0b\x32\x1f.aisecops.v1.ReplayResultFilter\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"`\n\x19ListReplayResultsResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.aisecops.v1.ReplayResult\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"*\n\x15ListFlipGroupsRequest\x12\x11\n\treplay_id\x18\x01 \x01(\t\"a\n\x16ListFlipGroupsResponse\x12&\n\x06groups\x18\x01 \x03(\x0b\x32\x16.aisecops.v1.FlipGroup\x12\x10\n\x08left_out\x18\x02 \x01(\x03\x12\r\n\x05whole\x18\x03 \x01(\x08\"(\n\x13\x43\x61ncelReplayRequest\x12\x11\n\treplay_id\x18\x01 \x01(\t\";\n\x14\x43\x61ncelReplayResponse\x12#\n\x06replay\x18\x01 \x01(\x0b\x32\x13.aisecops.v1.Replay\"_\n\x14\x45xplainChangeRequest\x12\x11\n\treplay_id\x18\x01 \x01(\t\x12\x15\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\tH\x00\x12\x12\n\x08trace_id\x18\x03 \x01(\tH\x00\x42\t\n\x07subject\"{\n\x15\x45xplainChangeResponse\x12\x11\n\treplay_id\x18\x01 \x01(\t\x12/\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x1e.aisecops.v1.ChangeExplanation\x12\x0c\n\x04same\x18\x03 \x01(\x05\x12\x10\n\x08left_out\x18\x04 \x01(\x05\"?\n\x17\x43ompareRevisionsRequest\x12\x11\n\ttrace_ids\x18\x01 \x03(\t\x12\x11\n\trevisions\x18\x02 \x03(\t\"d\n\x18\x43ompareRevisionsResponse\x12\x0c\n\x04\x64one\x18\x01 \x01(\x05\x12\r\n\x05total\x18\x02 \x01(\x05\x12+\n\x06matrix\x18\x03 \x01(\x0b\x32\x1b.aisecops.v1.RevisionMatrix\"E\n\x16\x42isectDecisionsRequest\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12\x0c\n\x04good\x18\x02 \x01(\t\x12\x0b\n\x03\x62\x61\x64\x18\x03 \x01(\t\"i\n\x17\x42isectDecisionsResponse\x12\r\n\x05\x61sked\x18\x01 \x01(\x05\x12\x10\n\x08\x65xpected\x18\x02 \x01(\x05\x12-\n\x05\x66ound\x18\x03 \x01(\x0b\x32\x1e.aisecops.v1.DecisionBisection2\x82\x07\n\rReplayService\x12P\n\x0bStartReplay\x12\x1f.aisecops.v1.StartReplayRequest\x1a .aisecops.v1.StartReplayResponse\x12R\n\x0bWatchReplay\x12\x1f.aisecops.v1.WatchReplayRequest\x1a .aisecops.v1.WatchReplayResponse0\x01\x12J\n\tGetReplay\x12\x1d.aisecops.v1.GetReplayRequest\x1a\x1e.aisecops.v1.GetReplayResponse\x12P\n\x0bListReplays\x12\x1f.aisecops.v1.ListReplaysRequest\x1a .aisecops.v1.ListReplaysResponse\x12\x62\n\x11ListReplayResults\x12%.aisecops.v1.ListReplayResultsRequest\x1a&.aisecops.v1.ListReplayResultsResponse\x12Y\n\x0eListFlipGroups\x12\".aisecops.v1.ListFlipGroupsRequest\x1a#.aisecops.v1.ListFlipGroupsResponse\x12S\n\x0c\x43\x61ncelReplay\x12 .aisecops.v1.CancelReplayRequest\x1a!.aisecops.v1.CancelReplayResponse\x12V\n\rExplainChange\x12!.aisecops.v1.ExplainChangeRequest\x1a\".aisecops.v1.ExplainChangeResponse\x12\x61\n\x10\x43ompareRevisions\x12$.aisecops.v1.CompareRevisionsRequest\x1a%.aisecops.v1.CompareRevisionsResponse0\x01\x12^\n\x0f\x42isectDecisions\x12#.aisecops.v1.BisectDecisionsRequest\x1a$.aisecops.v1.BisectDecisionsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,27 +49,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTREPLAYSRESPONSE']._serialized_start=577
   _globals['_LISTREPLAYSRESPONSE']._serialized_end=661
   _globals['_REPLAYRESULTFILTER']._serialized_start=664
-  _globals['_REPLAYRESULTFILTER']._serialized_end=844
-  _globals['_LISTREPLAYRESULTSREQUEST']._serialized_start=847
-  _globals['_LISTREPLAYRESULTSREQUEST']._serialized_end=980
-  _globals['_LISTREPLAYRESULTSRESPONSE']._serialized_start=982
-  _globals['_LISTREPLAYRESULTSRESPONSE']._serialized_end=1078
-  _globals['_CANCELREPLAYREQUEST']._serialized_start=1080
-  _globals['_CANCELREPLAYREQUEST']._serialized_end=1120
-  _globals['_CANCELREPLAYRESPONSE']._serialized_start=1122
-  _globals['_CANCELREPLAYRESPONSE']._serialized_end=1181
-  _globals['_EXPLAINCHANGEREQUEST']._serialized_start=1183
-  _globals['_EXPLAINCHANGEREQUEST']._serialized_end=1278
-  _globals['_EXPLAINCHANGERESPONSE']._serialized_start=1280
-  _globals['_EXPLAINCHANGERESPONSE']._serialized_end=1403
-  _globals['_COMPAREREVISIONSREQUEST']._serialized_start=1405
-  _globals['_COMPAREREVISIONSREQUEST']._serialized_end=1468
-  _globals['_COMPAREREVISIONSRESPONSE']._serialized_start=1470
-  _globals['_COMPAREREVISIONSRESPONSE']._serialized_end=1570
-  _globals['_BISECTDECISIONSREQUEST']._serialized_start=1572
-  _globals['_BISECTDECISIONSREQUEST']._serialized_end=1641
-  _globals['_BISECTDECISIONSRESPONSE']._serialized_start=1643
-  _globals['_BISECTDECISIONSRESPONSE']._serialized_end=1748
-  _globals['_REPLAYSERVICE']._serialized_start=1751
-  _globals['_REPLAYSERVICE']._serialized_end=2558
+  _globals['_REPLAYRESULTFILTER']._serialized_end=862
+  _globals['_LISTREPLAYRESULTSREQUEST']._serialized_start=865
+  _globals['_LISTREPLAYRESULTSREQUEST']._serialized_end=998
+  _globals['_LISTREPLAYRESULTSRESPONSE']._serialized_start=1000
+  _globals['_LISTREPLAYRESULTSRESPONSE']._serialized_end=1096
+  _globals['_LISTFLIPGROUPSREQUEST']._serialized_start=1098
+  _globals['_LISTFLIPGROUPSREQUEST']._serialized_end=1140
+  _globals['_LISTFLIPGROUPSRESPONSE']._serialized_start=1142
+  _globals['_LISTFLIPGROUPSRESPONSE']._serialized_end=1239
+  _globals['_CANCELREPLAYREQUEST']._serialized_start=1241
+  _globals['_CANCELREPLAYREQUEST']._serialized_end=1281
+  _globals['_CANCELREPLAYRESPONSE']._serialized_start=1283
+  _globals['_CANCELREPLAYRESPONSE']._serialized_end=1342
+  _globals['_EXPLAINCHANGEREQUEST']._serialized_start=1344
+  _globals['_EXPLAINCHANGEREQUEST']._serialized_end=1439
+  _globals['_EXPLAINCHANGERESPONSE']._serialized_start=1441
+  _globals['_EXPLAINCHANGERESPONSE']._serialized_end=1564
+  _globals['_COMPAREREVISIONSREQUEST']._serialized_start=1566
+  _globals['_COMPAREREVISIONSREQUEST']._serialized_end=1629
+  _globals['_COMPAREREVISIONSRESPONSE']._serialized_start=1631
+  _globals['_COMPAREREVISIONSRESPONSE']._serialized_end=1731
+  _globals['_BISECTDECISIONSREQUEST']._serialized_start=1733
+  _globals['_BISECTDECISIONSREQUEST']._serialized_end=1802
+  _globals['_BISECTDECISIONSRESPONSE']._serialized_start=1804
+  _globals['_BISECTDECISIONSRESPONSE']._serialized_end=1909
+  _globals['_REPLAYSERVICE']._serialized_start=1912
+  _globals['_REPLAYSERVICE']._serialized_end=2810
 # @@protoc_insertion_point(module_scope)

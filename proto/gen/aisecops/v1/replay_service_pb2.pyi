@@ -241,6 +241,7 @@ class ReplayResultFilter(_message.Message):
     AGENT_ID_FIELD_NUMBER: _builtins.int
     TOOL_FIELD_NUMBER: _builtins.int
     DECISION_ID_FIELD_NUMBER: _builtins.int
+    GROUP_ID_FIELD_NUMBER: _builtins.int
     verdict_class: _replay_pb2.VerdictClass.ValueType
     """Verdict_class keeps one class."""
     direction: _replay_pb2.Direction.ValueType
@@ -253,6 +254,8 @@ class ReplayResultFilter(_message.Message):
     """Tool keeps those on plans with a tool."""
     decision_id: _builtins.str
     """Decision_id keeps one decision."""
+    group_id: _builtins.str
+    """Group_id keeps those of one group."""
     def __init__(
         self,
         *,
@@ -262,10 +265,11 @@ class ReplayResultFilter(_message.Message):
         agent_id: _builtins.str = ...,
         tool: _builtins.str = ...,
         decision_id: _builtins.str = ...,
+        group_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "decision_id", b"decision_id", "direction", b"direction", "rule", b"rule", "tool", b"tool", "verdict_class", b"verdict_class"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "decision_id", b"decision_id", "direction", b"direction", "group_id", b"group_id", "rule", b"rule", "tool", b"tool", "verdict_class", b"verdict_class"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -334,6 +338,62 @@ class ListReplayResultsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListReplayResultsResponse: _TypeAlias = ListReplayResultsResponse  # noqa: Y015
+
+@_typing.final
+class ListFlipGroupsRequest(_message.Message):
+    """ListFlipGroupsRequest names a replay."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLAY_ID_FIELD_NUMBER: _builtins.int
+    replay_id: _builtins.str
+    """Replay_id names it."""
+    def __init__(
+        self,
+        *,
+        replay_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["replay_id", b"replay_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFlipGroupsRequest: _TypeAlias = ListFlipGroupsRequest  # noqa: Y015
+
+@_typing.final
+class ListFlipGroupsResponse(_message.Message):
+    """ListFlipGroupsResponse is the groups of a replay."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUPS_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_FIELD_NUMBER: _builtins.int
+    WHOLE_FIELD_NUMBER: _builtins.int
+    left_out: _builtins.int
+    """Left_out counts groups beyond those."""
+    whole: _builtins.bool
+    """Whole is false while the replay runs and where it did not come to an end: then the groups are counted from a
+    sample, know no clause, and cannot be judged.
+    """
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[_replay_pb2.FlipGroup]:
+        """Groups are at most 500, those that let more through first."""
+
+    def __init__(
+        self,
+        *,
+        groups: _abc.Iterable[_replay_pb2.FlipGroup] | None = ...,
+        left_out: _builtins.int = ...,
+        whole: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "left_out", b"left_out", "whole", b"whole"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFlipGroupsResponse: _TypeAlias = ListFlipGroupsResponse  # noqa: Y015
 
 @_typing.final
 class CancelReplayRequest(_message.Message):

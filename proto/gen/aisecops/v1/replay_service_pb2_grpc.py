@@ -60,6 +60,11 @@ class ReplayServiceStub(object):
                 request_serializer=aisecops_dot_v1_dot_replay__service__pb2.ListReplayResultsRequest.SerializeToString,
                 response_deserializer=aisecops_dot_v1_dot_replay__service__pb2.ListReplayResultsResponse.FromString,
                 _registered_method=True)
+        self.ListFlipGroups = channel.unary_unary(
+                '/aisecops.v1.ReplayService/ListFlipGroups',
+                request_serializer=aisecops_dot_v1_dot_replay__service__pb2.ListFlipGroupsRequest.SerializeToString,
+                response_deserializer=aisecops_dot_v1_dot_replay__service__pb2.ListFlipGroupsResponse.FromString,
+                _registered_method=True)
         self.CancelReplay = channel.unary_unary(
                 '/aisecops.v1.ReplayService/CancelReplay',
                 request_serializer=aisecops_dot_v1_dot_replay__service__pb2.CancelReplayRequest.SerializeToString,
@@ -121,6 +126,13 @@ class ReplayServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListFlipGroups(self, request, context):
+        """ListFlipGroups lists those decisions in groups: the same transition, rules and changed clauses, looser ones first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CancelReplay(self, request, context):
         """CancelReplay stops a replay; what it found is kept.
         """
@@ -177,6 +189,11 @@ def add_ReplayServiceServicer_to_server(servicer, server):
                     servicer.ListReplayResults,
                     request_deserializer=aisecops_dot_v1_dot_replay__service__pb2.ListReplayResultsRequest.FromString,
                     response_serializer=aisecops_dot_v1_dot_replay__service__pb2.ListReplayResultsResponse.SerializeToString,
+            ),
+            'ListFlipGroups': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFlipGroups,
+                    request_deserializer=aisecops_dot_v1_dot_replay__service__pb2.ListFlipGroupsRequest.FromString,
+                    response_serializer=aisecops_dot_v1_dot_replay__service__pb2.ListFlipGroupsResponse.SerializeToString,
             ),
             'CancelReplay': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelReplay,
@@ -335,6 +352,33 @@ class ReplayService(object):
             '/aisecops.v1.ReplayService/ListReplayResults',
             aisecops_dot_v1_dot_replay__service__pb2.ListReplayResultsRequest.SerializeToString,
             aisecops_dot_v1_dot_replay__service__pb2.ListReplayResultsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFlipGroups(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aisecops.v1.ReplayService/ListFlipGroups',
+            aisecops_dot_v1_dot_replay__service__pb2.ListFlipGroupsRequest.SerializeToString,
+            aisecops_dot_v1_dot_replay__service__pb2.ListFlipGroupsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,8 @@ class ReplayServiceStub:
     """ListReplays lists replays without their reports, newest first."""
     ListReplayResults: _grpc.UnaryUnaryMultiCallable[_replay_service_pb2.ListReplayResultsRequest, _replay_service_pb2.ListReplayResultsResponse]
     """ListReplayResults lists the decisions that did not stay the same, in the order of the log."""
+    ListFlipGroups: _grpc.UnaryUnaryMultiCallable[_replay_service_pb2.ListFlipGroupsRequest, _replay_service_pb2.ListFlipGroupsResponse]
+    """ListFlipGroups lists those decisions in groups: the same transition, rules and changed clauses, looser ones first."""
     CancelReplay: _grpc.UnaryUnaryMultiCallable[_replay_service_pb2.CancelReplayRequest, _replay_service_pb2.CancelReplayResponse]
     """CancelReplay stops a replay; what it found is kept."""
     ExplainChange: _grpc.UnaryUnaryMultiCallable[_replay_service_pb2.ExplainChangeRequest, _replay_service_pb2.ExplainChangeResponse]
@@ -69,6 +71,8 @@ class ReplayServiceAsyncStub(ReplayServiceStub):
     """ListReplays lists replays without their reports, newest first."""
     ListReplayResults: _aio.UnaryUnaryMultiCallable[_replay_service_pb2.ListReplayResultsRequest, _replay_service_pb2.ListReplayResultsResponse]  # type: ignore[assignment]
     """ListReplayResults lists the decisions that did not stay the same, in the order of the log."""
+    ListFlipGroups: _aio.UnaryUnaryMultiCallable[_replay_service_pb2.ListFlipGroupsRequest, _replay_service_pb2.ListFlipGroupsResponse]  # type: ignore[assignment]
+    """ListFlipGroups lists those decisions in groups: the same transition, rules and changed clauses, looser ones first."""
     CancelReplay: _aio.UnaryUnaryMultiCallable[_replay_service_pb2.CancelReplayRequest, _replay_service_pb2.CancelReplayResponse]  # type: ignore[assignment]
     """CancelReplay stops a replay; what it found is kept."""
     ExplainChange: _aio.UnaryUnaryMultiCallable[_replay_service_pb2.ExplainChangeRequest, _replay_service_pb2.ExplainChangeResponse]  # type: ignore[assignment]
@@ -122,6 +126,14 @@ class ReplayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_replay_service_pb2.ListReplayResultsResponse, _abc.Awaitable[_replay_service_pb2.ListReplayResultsResponse]]:
         """ListReplayResults lists the decisions that did not stay the same, in the order of the log."""
+
+    @_abc_1.abstractmethod
+    def ListFlipGroups(
+        self,
+        request: _replay_service_pb2.ListFlipGroupsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_replay_service_pb2.ListFlipGroupsResponse, _abc.Awaitable[_replay_service_pb2.ListFlipGroupsResponse]]:
+        """ListFlipGroups lists those decisions in groups: the same transition, rules and changed clauses, looser ones first."""
 
     @_abc_1.abstractmethod
     def CancelReplay(

@@ -81,6 +81,7 @@ ROLES_OF_CALL: Mapping[str, frozenset[Role]] = {
     "/aisecops.v1.ReplayService/GetReplay": _READERS | _REPLAYERS,
     "/aisecops.v1.ReplayService/ListReplays": _READERS | _REPLAYERS,
     "/aisecops.v1.ReplayService/ListReplayResults": _READERS | _REPLAYERS,
+    "/aisecops.v1.ReplayService/ListFlipGroups": _READERS | _REPLAYERS,
     # It tells what would get past a rule, so it is not for those who read only their own.
     "/aisecops.v1.ReplayService/ExplainChange": _READERS,
     "/aisecops.v1.ReplayService/CompareRevisions": _READERS,

@@ -22,6 +22,7 @@ from aisecops_server.entrypoints.grpc.audit_service import filter_text, filter_t
 from aisecops_server.entrypoints.grpc.decision_codec import timestamp
 from aisecops_server.usecases.bisect_decisions import Bisected
 from aisecops_server.usecases.compare_revisions import Matrix
+from aisecops_server.usecases.group_flips import FlipGroups
 from aisecops_server.usecases.judge_decisions import Thoroughness
 from aisecops_server.usecases.read_replays import ResultFilter
 from aisecops_server.usecases.resolve_policy import WantedPolicy
@@ -120,7 +121,7 @@ def result_filter_of(asked: api.ReplayResultFilter) -> ResultFilter:
         raise InvalidRequestError("filter.verdict_class: there is no such class", field="filter.verdict_class")
     if asked.direction and asked.direction not in _DIRECTIONS:
         raise InvalidRequestError("filter.direction: there is no such direction", field="filter.direction")
-    for name in ("rule", "agent_id", "tool", "decision_id"):
+    for name in ("rule", "agent_id", "tool", "decision_id", "group_id"):
         if len(getattr(asked, name)) > _TEXT_CHARACTERS:
             raise InvalidRequestError(f"filter.{name}: too long", field=f"filter.{name}")
     return ResultFilter(
@@ -130,6 +131,7 @@ def result_filter_of(asked: api.ReplayResultFilter) -> ResultFilter:
         agent_id=asked.agent_id,
         tool=asked.tool,
         decision_id=asked.decision_id,
+        group_id=asked.group_id,
     )
 
 
@@ -169,6 +171,28 @@ def result_message(result: Mapping[str, Any]) -> replay_pb2.ReplayResult:
     decided_at = timestamp(fields.pop("decided_at_micros") * 1000)
     made = _parsed(fields, replay_pb2.ReplayResult())
     made.decided_at.CopyFrom(decided_at)
+    return made
+
+
+def groups_message(found: FlipGroups) -> api.ListFlipGroupsResponse:
+    """Return the groups of a replay."""
+    made = api.ListFlipGroupsResponse(left_out=found.left_out, whole=found.whole)
+    for group in found.groups:
+        key = group.key
+        fields = {
+            "verdict_class": key.verdict_class,
+            "before": key.before,
+            "after": key.after,
+            "direction": key.direction,
+            "fires_now": list(key.fires_now),
+            "no_longer": list(key.no_longer),
+            "parts": list(key.parts),
+            "reason": key.reason,
+        }
+        message = _parsed(fields, made.groups.add(group_id=key.id, count=group.count, examples=group.examples))
+        for clause in key.clauses:
+            # Its sides are called as outcomes are, and are none.
+            ParseDict(dict(clause), message.clauses.add())
     return made
 
 

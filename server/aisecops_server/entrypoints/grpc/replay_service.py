@@ -21,6 +21,7 @@ from aisecops_server.entrypoints.grpc.replay_codec import (
     bisection_message,
     command_of,
     explain_change_message,
+    groups_message,
     matrix_message,
     replay_message,
     require_name,
@@ -31,6 +32,7 @@ from aisecops_server.entrypoints.grpc.replay_codec import (
 from aisecops_server.usecases.bisect_decisions import BisectDecisions
 from aisecops_server.usecases.compare_revisions import CompareRevisions
 from aisecops_server.usecases.explain_change import ExplainChange
+from aisecops_server.usecases.group_flips import GroupFlips
 from aisecops_server.usecases.read_replays import ReadReplays
 from aisecops_server.usecases.run_replays import ReplayCommand, RunReplays
 
@@ -49,6 +51,7 @@ class ReplayUseCases:
     why: ExplainChange
     compare: CompareRevisions
     bisect: BisectDecisions
+    groups: GroupFlips
     # Each takes engines of its own, one after the other.
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
 
@@ -114,6 +117,11 @@ class ReplayService:
         return api.ListReplayResultsResponse(
             results=[result_message(result) for result in page.results], next_page_token=page.next_token
         )
+
+    async def list_groups(self, request: bytes, caller: Caller) -> api.ListFlipGroupsResponse:
+        """Answer ListFlipGroups."""
+        replay_id = _id(read_message(api.ListFlipGroupsRequest, request).replay_id)
+        return groups_message(await self.replays.groups(replay_id, only_of=_only_of(caller)))
 
     async def cancel(self, request: bytes, caller: Caller) -> api.CancelReplayResponse:
         """Answer CancelReplay."""

@@ -353,6 +353,7 @@ def _replay_methods(replays: ReplayUseCases, gate: Gate) -> Methods:
         "GetReplay": gate.unary(f"{place}/GetReplay", service.replay, Patience.WORK),
         "ListReplays": gate.unary(f"{place}/ListReplays", service.list_replays, Patience.WORK),
         "ListReplayResults": gate.unary(f"{place}/ListReplayResults", service.list_results, Patience.WORK),
+        "ListFlipGroups": gate.unary(f"{place}/ListFlipGroups", service.list_groups, Patience.WORK),
         "CancelReplay": gate.unary(f"{place}/CancelReplay", service.cancel, Patience.WORK),
         "ExplainChange": gate.unary(f"{place}/ExplainChange", service.explain_change, Patience.WORK),
         "CompareRevisions": gate.stream(f"{place}/CompareRevisions", service.compare_revisions),

@@ -18,7 +18,7 @@ from aisecops_server.domain.impact import flips_of
 from aisecops_server.domain.trace_query import read_query
 from aisecops_server.domain.words import bare, outcome_sign
 from aisecops_server.entrypoints.web.rendering import address
-from aisecops_server.entrypoints.web.replay_report import markdown
+from aisecops_server.entrypoints.web.replay_report import clause_place, clause_word, markdown
 from aisecops_server.entrypoints.web.trace_list import filter_of
 from aisecops_server.entrypoints.web.visitor import Away, Page, Visitor
 
@@ -38,7 +38,6 @@ _CLASS_OF = {
     "error": replay_pb2.VERDICT_CLASS_ERROR,
     "unknown": replay_pb2.VERDICT_CLASS_INDETERMINATE,
 }
-_RANK = {Outcome.OUTCOME_ALLOW: 0, Outcome.OUTCOME_REQUIRE_APPROVAL: 1, Outcome.OUTCOME_DENY: 2}
 
 
 async def replay_list(visitor: Visitor) -> Page:
@@ -79,9 +78,9 @@ async def replay_page(visitor: Visitor) -> Page:
     """Show a replay: how far it is, or what it found, group by group."""
     replay = await _replay(visitor)
     report = replay.report if replay.HasField("report") else replay.early
-    groups = grouped(report)
-    chosen = min(visitor.number("group"), max(0, len(groups) - 1))
-    results = await _results(visitor, replay.replay_id, groups[chosen]) if groups else ()
+    groups = await _groups(visitor, replay.replay_id)
+    chosen = next((one for one in groups.groups if one.group_id == visitor.query("group")), _first(groups))
+    results = await _results(visitor, replay.replay_id, chosen) if chosen and groups.whole else ()
     at = next((one for one in results if one.decision_id == visitor.query("change")), results[0] if results else None)
     why, why_not = await _why(visitor, replay.replay_id, at)
     path = f"/replays/{replay.replay_id}"
@@ -91,22 +90,26 @@ async def replay_page(visitor: Visitor) -> Page:
         "state": _state(replay),
         "running": replay.state == replay_pb2.REPLAY_STATE_RUNNING,
         "buckets": buckets(report),
-        "groups": [(at, group, address(path, group=at)) for at, group in enumerate(groups)],
+        "groups": [(group, address(path, group=group.group_id)) for group in groups.groups],
+        "left_out": groups.left_out,
         "chosen": chosen,
-        "results": [(one, address(path, group=chosen, change=one.decision_id)) for one in results],
+        "results": [(one, _place(path, chosen, one)) for one in results],
         "change": at,
         "why": why,
         "why_not": why_not,
         "outcome_of": lambda value: outcome_sign(Outcome.Name(value)),
+        "clause_word": clause_word,
+        "clause_place": clause_place,
         "class_word": lambda value: bare(replay_pb2.VerdictClass.Name(value))[14:].lower().replace("_", " "),
     }
-    return Page("replay.html", "Replay", view, {"replay": replay, "change": why}, "Replays")
+    return Page("replay.html", "Replay", view, {"replay": replay, "groups": groups, "change": why}, "Replays")
 
 
 async def replay_markdown(visitor: Visitor) -> Response:
     """Give the report as Markdown, for a comment on a pull request."""
     replay = await _replay(visitor)
-    return _download(markdown(replay), f"replay-{replay.replay_id[:12]}.md", "text/markdown")
+    groups = (await _groups(visitor, replay.replay_id)).groups
+    return _download(markdown(replay, groups), f"replay-{replay.replay_id[:12]}.md", "text/markdown")
 
 
 async def replay_junit(visitor: Visitor) -> Response:
@@ -121,17 +124,6 @@ async def replay_entries(visitor: Visitor) -> Response:
     replay = await _replay(visitor)
     entries = accepted_entries(await _flips(visitor), about=f"replay {replay.replay_id}")
     return _download(entries, "accepted-flips.yaml", "application/yaml")
-
-
-def grouped(report: replay_pb2.ReplayReport) -> list[replay_pb2.ReplayGroup]:
-    """Return the groups, those that let more through first, the largest of them first."""
-    return sorted(report.groups, key=lambda group: (_order(group), -group.count))
-
-
-def _order(group: replay_pb2.ReplayGroup) -> tuple[int, int]:
-    flip = group.verdict_class == replay_pb2.VERDICT_CLASS_OUTCOME_FLIP
-    way = _RANK.get(group.after, 3) - _RANK.get(group.before, 3) if flip else 9
-    return (0 if way < 0 else 1 if flip else 2, way)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,15 +151,25 @@ async def _replay(visitor: Visitor) -> replay_pb2.Replay:
     return (await visitor.ask("ReplayService/GetReplay", request, api.GetReplayResponse)).replay
 
 
-async def _results(
-    visitor: Visitor, replay_id: str, group: replay_pb2.ReplayGroup
-) -> Sequence[replay_pb2.ReplayResult]:
-    """Return the decisions of a group: what has its class, its outcomes and its rules."""
-    rule = next(iter([*group.fires_now, *group.no_longer]), "")
-    narrow = api.ReplayResultFilter(verdict_class=group.verdict_class, rule=rule)
-    request = api.ListReplayResultsRequest(replay_id=replay_id, filter=narrow, page_size=_MAX_GROUP)
-    found = await visitor.ask("ReplayService/ListReplayResults", request, api.ListReplayResultsResponse)
-    return [one for one in found.results if _is_of(one, group)]
+async def _groups(visitor: Visitor, replay_id: str) -> api.ListFlipGroupsResponse:
+    request = api.ListFlipGroupsRequest(replay_id=replay_id)
+    return await visitor.ask("ReplayService/ListFlipGroups", request, api.ListFlipGroupsResponse)
+
+
+def _first(groups: api.ListFlipGroupsResponse) -> replay_pb2.FlipGroup | None:
+    return groups.groups[0] if groups.groups else None
+
+
+def _place(path: str, group: replay_pb2.FlipGroup | None, one: replay_pb2.ReplayResult) -> str:
+    return address(path, group=group.group_id if group else "", change=one.decision_id)
+
+
+async def _results(visitor: Visitor, replay_id: str, group: replay_pb2.FlipGroup) -> Sequence[replay_pb2.ReplayResult]:
+    """Return the first decisions of a group; the page says how many there are."""
+    request = api.ListReplayResultsRequest(
+        replay_id=replay_id, filter=api.ReplayResultFilter(group_id=group.group_id), page_size=_MAX_GROUP
+    )
+    return (await visitor.ask("ReplayService/ListReplayResults", request, api.ListReplayResultsResponse)).results
 
 
 async def _flips(visitor: Visitor) -> list[Flip]:
@@ -185,14 +187,6 @@ async def _flips(visitor: Visitor) -> list[Flip]:
 
 def _download(text: str, name: str, media_type: str) -> Response:
     return Response(text, media_type=media_type, headers={"Content-Disposition": f'attachment; filename="{name}"'})
-
-
-def _is_of(one: replay_pb2.ReplayResult, group: replay_pb2.ReplayGroup) -> bool:
-    return (
-        (one.before, one.after) == (group.before, group.after)
-        and {firing.rule for firing in one.fires_now} == set(group.fires_now)
-        and {firing.rule for firing in one.no_longer} == set(group.no_longer)
-    )
 
 
 async def _why(

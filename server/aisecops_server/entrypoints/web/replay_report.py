@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from aisecops.v1 import replay_pb2
 from aisecops.v1.decision_pb2 import Outcome
@@ -13,8 +13,8 @@ from aisecops_server.domain.words import outcome_sign
 _MOST_GROUPS = 50
 
 
-def markdown(replay: replay_pb2.Replay) -> str:
-    """Return the report; foreign text in it is code, so that it cannot be markup."""
+def markdown(replay: replay_pb2.Replay, groups: Sequence[replay_pb2.FlipGroup]) -> str:
+    """Return the report with its groups, looser ones first; foreign text in it is code, so that it cannot be markup."""
     report = replay.report
     fidelity = report.fidelity
     trust = "can be trusted" if fidelity.trustworthy else "**cannot be trusted**"
@@ -28,15 +28,34 @@ def markdown(replay: replay_pb2.Replay) -> str:
         "",
         summary,
         "",
-        "| was | would be | decisions | rules that fire now | rules that fire no longer |",
-        "| --- | --- | --- | --- | --- |",
+        "| was | would be | decisions | rules that fire now | rules that fire no longer | for what changed |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
         f"| {_word(group.before)} | {_word(group.after)} | {group.count:,} | {_codes(group.fires_now)} "
-        f"| {_codes(group.no_longer)} |"
-        for group in report.groups[:_MOST_GROUPS]
+        f"| {_codes(group.no_longer)} | {_codes(map(_clause, group.clauses))} |"
+        for group in groups[:_MOST_GROUPS]
     ]
+    if len(groups) > _MOST_GROUPS:
+        lines += ["", f"and {len(groups) - _MOST_GROUPS:,} more groups"]
     return "\n".join(lines) + "\n"
+
+
+def clause_word(kind: str) -> str:
+    """Return what happened to a part of the policy, such as ``rule changed``."""
+    return kind.lower().replace("_", " ")
+
+
+def clause_place(clause: replay_pb2.PolicyChange) -> str:
+    """Return where a change stands in the candidate, or stood when nothing is left of it; a value where in no file."""
+    if not clause.after.file and not clause.before.file:
+        return f"= {clause.after.text}"
+    side = clause.after if clause.after.file else clause.before
+    return f"{side.file}:{side.line}" if side.line else side.file
+
+
+def _clause(clause: replay_pb2.PolicyChange) -> str:
+    return f"{clause.subject} {clause_place(clause)}".strip()
 
 
 def _word(outcome: Outcome.ValueType) -> str:
