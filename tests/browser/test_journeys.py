@@ -12,8 +12,8 @@ from aisecops_server.demo.scenario import scenarios
 from aisecops_server.domain.identity import Role
 from playwright.sync_api import Browser, expect
 
-from tests.browser.visits import visiting
-from tests.ui_scene import Scene
+from tests.browser.visits import PATIENCE_MS, visiting
+from tests.ui_scene import PERSON, Scene
 
 # Many pages in one test, on a machine that may be busy with others.
 pytestmark = pytest.mark.timeout(600)
@@ -142,6 +142,36 @@ def test_a_replay_is_asked_for_and_reviewed_what_lets_more_through_first(browser
         expect(groups.last).to_contain_text("crm/issue_refund.amount_over")
         groups.last.get_by_role("link").click()
         expect(page.locator("section.change")).to_contain_text("Would be")
+        assert visit.complaints == []
+
+
+def test_a_group_is_judged_with_a_reason_and_another_ticked_by_keys_alone(browser: Browser, scene: Scene) -> None:
+    replay = scene.replayed(
+        "approvals.tools.crm/issue_refund.amount_over=40",
+        "approvals.tools.payments/create_transfer.amount_over=5000",
+    )
+    with visiting(browser, scene) as visit:
+        page = visit.page
+        visit.go(f"/replays/{replay}")
+        groups = page.locator("section.groups ol li")
+        total = groups.count()
+        expect(page.locator("section.groups .facts")).to_contain_text(
+            f"you have seen 0 of {total}", timeout=PATIENCE_MS
+        )
+        page.keyboard.press("e")
+        page.keyboard.type("<b>Nobody</b> asked for it.")
+        page.get_by_role("button", name="Unexpected", exact=True).first.click()
+        words = page.get_by_role("region", name="Review of this group")
+        expect(words.locator("li")).to_contain_text("<b>Nobody</b> asked for it.", timeout=PATIENCE_MS)
+        expect(words.locator("li")).to_contain_text(PERSON, timeout=PATIENCE_MS)
+        expect(groups.first).to_contain_text("unexpected", timeout=PATIENCE_MS)
+        page.keyboard.press("J")
+        expect(groups.nth(1)).to_have_class("at", timeout=PATIENCE_MS)
+        page.keyboard.press("v")
+        expect(groups.nth(1)).to_contain_text("seen", timeout=PATIENCE_MS)
+        expect(page.locator("section.groups .facts")).to_contain_text(
+            f"you have seen 2 of {total}", timeout=PATIENCE_MS
+        )
         assert visit.complaints == []
 
 

@@ -34,6 +34,7 @@ from aisecops_server.entrypoints.local_http import app as local_http
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.checkpoint import Committer
 from aisecops_server.usecases.export_records import ExportRecords
+from aisecops_server.usecases.judge_flips import JudgeFlips
 from aisecops_server.usecases.read_maturity import ReadMaturity
 from aisecops_server.usecases.record_refusals import RecordRefusals
 from aisecops_server.usecases.shadow import ShadowWorker
@@ -49,6 +50,7 @@ class Central:
 
     maturity: ReadMaturity
     replays: ReplayUseCases
+    review: JudgeFlips
     compliance: ComplianceUseCases
     drift: DriftUseCases
     edges: EdgeUseCases
@@ -77,6 +79,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[ControlPlane, Runni
         central = Central(
             maturity=plane.maturity(replays.reads, plane.clock),
             replays=replays.use_cases,
+            review=JudgeFlips(replays.groups, plane.log, plane.log.reviews, plane.clock, plane.ids),
             compliance=compliance_of(settings, replays, watched),
             drift=drift,
             edges=edge_use_cases(settings, plane.log, plane.live, clock=plane.clock, ids=plane.ids),
@@ -119,6 +122,7 @@ async def running(
             export=replace(plane.export, mapped=central.compliance.check.decided) if central else plane.export,
             records=ExportRecords(plane.log, plane.publish.keys.origin, metadata.version("aisecops")),
             replays=central.replays if central else None,
+            review=central.review if central else None,
             compliance=central.compliance if central else None,
             drift=central.drift if central else None,
             authenticator=plane.authenticator,

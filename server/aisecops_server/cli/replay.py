@@ -5,6 +5,7 @@ from __future__ import annotations
 from aisecops_server.cli.tree import Entry, group
 
 _HERE = "aisecops_server.cli.replay_commands"
+_REVIEW = "aisecops_server.cli.replay_review"
 _CLUSTER = "aisecops_server.cli.replay_cluster"
 _TRACES = "aisecops_server.cli.replay_traces"
 
@@ -15,6 +16,7 @@ replay = group(
         "run": Entry(f"{_HERE}:run", "Replay history and say what flips."),
         "show": Entry(f"{_HERE}:show_replay", "Show a replay and the decisions that changed."),
         "why": Entry(f"{_HERE}:why", "Say why a decision flips, and what would have to be otherwise."),
+        "judge": Entry(f"{_REVIEW}:judge", "Say whether what a replay changes was expected, or that you saw it."),
         "matrix": Entry(f"{_TRACES}:matrix", "Show what the decisions of traces would be on several revisions."),
         "bisect": Entry(f"{_TRACES}:bisect", "Name the commit that made a decision another one."),
         "list": Entry(f"{_HERE}:list_replays", "List replays, newest first."),

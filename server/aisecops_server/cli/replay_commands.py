@@ -94,14 +94,14 @@ def run(**asked: Any) -> ExitCode:
 )
 @click.option("--local", is_flag=True, help=LOCAL)
 def show_replay(*, replay: str, local: bool, report: str | None, **narrow: Any) -> ExitCode:
-    """Show a replay and the decisions that changed. Exit codes as for 'replay run'."""
+    """Show a replay, the decisions that changed in groups, and what reviewers said. Exit codes as for 'replay run'."""
     place = place_of(local=local)
     found = place.replay(replay)
     if report:
         require_done(found)
         click.echo(_report(place, found, report), nl=False)
         return _exit_code(found.report, "changed")
-    _show(place, found, _result_filter(narrow))
+    _show(place, found, _result_filter(narrow), reviewed=True)
     return _exit_code(found.report, "changed") if found.HasField("report") else ExitCode.OK
 
 
@@ -255,21 +255,25 @@ def require_done(done: replay_pb2.Replay) -> None:
     raise kind(message, hint=hint)
 
 
-def _show(place: Place, found: replay_pb2.Replay, narrow: api.ReplayResultFilter) -> None:
+def _show(place: Place, found: replay_pb2.Replay, narrow: api.ReplayResultFilter, *, reviewed: bool = False) -> None:
     from aisecops_server.cli.connection import to_json  # noqa: PLC0415
 
     document = to_json(found)
     if current().output == "ndjson":
         show_lines(map(to_json, place.results(found.replay_id, narrow)))
         return
+    told = dict(zip(("groups", "review"), map(to_json, place.groups(found.replay_id)), strict=True)) if reviewed else {}
 
     def draw(console: Console) -> None:
         from aisecops_server.terminal.replays import replay_block  # noqa: PLC0415
+        from aisecops_server.terminal.reviews import review_block  # noqa: PLC0415
 
         results = list(map(to_json, place.results(found.replay_id, narrow)))
         console.print(replay_block(console, document, results[:_SHOWN_RESULTS], left_out=len(results) - _SHOWN_RESULTS))
+        if told:
+            console.print(review_block(console, told["groups"], told["review"]))
 
-    show({"replay": document}, draw)
+    show({"replay": document, **told}, draw)
     if current().output == "table":
         say(f"aisecops replay show {found.replay_id}  shows it again")
 

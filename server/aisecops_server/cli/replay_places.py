@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from aisecops.v1 import replay_pb2
+from aisecops.v1 import replay_pb2, review_service_pb2
 from aisecops.v1 import replay_service_pb2 as api
 from aisecops_client.replays import Advance, Replays
+from aisecops_client.reviews import Reviews
 
 from aisecops_server.adapters.corpus.corpus_file import read_corpus
 from aisecops_server.adapters.git.checkout import CheckoutRepository
+from aisecops_server.adapters.sqlite.event_log import open_log_read_only
 from aisecops_server.bootstrap.cluster import parts_of
 from aisecops_server.bootstrap.replay import Replaying, replaying
 from aisecops_server.cli.configuration import settings
@@ -23,12 +25,15 @@ from aisecops_server.entrypoints.grpc.replay_codec import (
     bisection_message,
     command_of,
     explain_change_message,
+    groups_message,
     matrix_message,
     replay_message,
     require_trace_ids,
     result_filter_of,
     result_message,
 )
+from aisecops_server.entrypoints.grpc.review_service import review_message
+from aisecops_server.usecases.judge_flips import read_review
 
 Told = Callable[[replay_pb2.Replay], None]
 _R = TypeVar("_R")
@@ -53,6 +58,10 @@ class Place(Protocol):
 
     def results(self, replay_id: str, narrow: api.ReplayResultFilter) -> list[replay_pb2.ReplayResult]:
         """Return what did not stay the same."""
+        ...
+
+    def groups(self, replay_id: str) -> tuple[api.ListFlipGroupsResponse, review_service_pb2.GetReviewResponse]:
+        """Return what did not stay the same in groups, and what reviewers said about them."""
         ...
 
     def why(self, replay_id: str, subject: str) -> api.ExplainChangeResponse:
@@ -99,6 +108,11 @@ class ControlPlane:
         """Return what did not stay the same."""
         with connect() as client:
             return list(Replays(client).results(replay_id, narrow))
+
+    def groups(self, replay_id: str) -> tuple[api.ListFlipGroupsResponse, review_service_pb2.GetReviewResponse]:
+        """Return what did not stay the same in groups, and what reviewers said about them."""
+        with connect() as client:
+            return Replays(client).groups(replay_id), Reviews(client).review(replay_id)
 
     def why(self, replay_id: str, subject: str) -> api.ExplainChangeResponse:
         """Return why a decision, or those of a trace, are made differently."""
@@ -177,6 +191,24 @@ class Here:
                     return found
 
         return self._within(results)
+
+    def groups(self, replay_id: str) -> tuple[api.ListFlipGroupsResponse, review_service_pb2.GetReviewResponse]:
+        """Return what did not stay the same in groups, and what reviewers said; of a corpus nobody said anything."""
+
+        async def groups(
+            made: Replaying,
+        ) -> tuple[api.ListFlipGroupsResponse, review_service_pb2.GetReviewResponse]:
+            known = ReplayId(replay_id)
+            found = groups_message(await made.groups(known))
+            if self.corpus is not None:
+                return found, review_service_pb2.GetReviewResponse()
+            log = open_log_read_only(settings().log_path)
+            try:
+                return found, review_message(await read_review(made.groups, log.reviews, known))
+            finally:
+                await log.close()
+
+        return self._within(groups)
 
     def why(self, replay_id: str, subject: str) -> api.ExplainChangeResponse:
         """Return why a decision, or those of a trace, are made differently."""

@@ -64,6 +64,7 @@ EVENT_KINDS: Mapping[str, str] = {
     "rollout.aborted": "a rollout was given up",
     "drift.checked": "recent decisions were asked again, and nothing drifted",
     "drift.found": "some of them do not come out again, or would come out otherwise on another policy",
+    "replay.judged": "a reviewer saw what a replay changes, or said whether it was expected, and why",
     "evidence.exported": "somebody took an evidence package, whose digest is here",
     "payload.erased": "what agents and people wrote in a trace was erased: by whom, why, and by which class",
     "hold.added": "somebody ordered that traces are kept, whatever their class says",

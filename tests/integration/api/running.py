@@ -70,6 +70,7 @@ from tests.fakes.grants import NoGrants
 from tests.fakes.keeping import no_retention
 from tests.fakes.policy_engine import REVISION, RULE, FakeEngine
 from tests.fakes.replays import no_replays
+from tests.fakes.reviews import no_reviews
 from tests.fakes.rollouts import no_rollouts
 
 AGENT = "spiffe://example.org/agent/support"
@@ -218,6 +219,7 @@ def served_by(
         rotate=RotateLogKey(log, publish, LogKeyFiles(keys.parent), clock, ids),
         retention=no_retention(log, clock, ids),
         replays=no_replays(),
+        review=no_reviews(log, clock, ids),
         compliance=no_compliance(),
         drift=no_drift(log, clock, ids),
         records=ExportRecords(log, publish.keys.origin, "0"),

@@ -71,6 +71,8 @@ EXPECTED = {
     "ReplayService/ListReplays": READERS | REPLAYERS,
     "ReplayService/ListReplayResults": READERS | REPLAYERS,
     "ReplayService/ListFlipGroups": READERS | REPLAYERS,
+    "ReviewService/JudgeFlip": {Role.SECURITY, Role.SECOPS},
+    "ReviewService/GetReview": READERS | REPLAYERS,
     "ReplayService/ExplainChange": READERS,
     "ReplayService/CompareRevisions": READERS,
     "ReplayService/BisectDecisions": READERS,

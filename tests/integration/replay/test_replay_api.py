@@ -393,6 +393,46 @@ async def test_a_person_sees_what_flips_and_why(history: Recorded) -> None:
     assert (await program(history, "replay", "show", "rpl-nothing", "--local"))[0] == ExitCode.NOT_FOUND
 
 
+async def test_a_reviewer_judges_a_group_on_the_command_line_and_everybody_reads_it(history: Recorded) -> None:
+    async with serving(history.settings):
+        reviewer = issuer(history.settings).mint("rita@corp.example", (Role.SECOPS,))
+        author = issuer(history.settings).mint("pat@corp.example", (Role.PLATFORM,))
+        ran = await program(history, "replay", "run", "--against", "main", "-o", "json", token=author)
+        replay_id = json.loads(ran[1])["replay"]["replayId"]
+        shown = await program(history, "replay", "show", replay_id, "-o", "json", token=author)
+        first = json.loads(shown[1])["groups"]["groups"][0]
+        said = ("replay", "judge", replay_id, first["groupId"], "unexpected")
+        refused = await program(history, *said, "--reason", "I wrote it.", token=author)
+        without = await program(history, *said, token=reviewer)
+        judged = await program(history, *said, "--reason", "No\x1b[2J ticket.", token=reviewer)
+        seen = await program(history, *said[:4], "seen", "-o", "json", token=reviewer)
+        one = await program(history, *said[:3], first["examples"][0], "seen", token=reviewer)
+        nowhere = await program(history, "replay", "judge", "rpl-0", "grp-0", "seen", token=reviewer)
+        again = await program(history, "replay", "show", replay_id, token=author)
+    local = await program(history, "replay", "show", replay_id, "--local", "-o", "json")
+    assert [refused[0], without[0], nowhere[0]] == [
+        ExitCode.NOT_PERMITTED,
+        ExitCode.USAGE,
+        ExitCode.NOT_FOUND,
+    ]
+    assert [judged[0], seen[0], one[0]] == [ExitCode.OK] * 3, judged[2] + seen[2] + one[2]
+    # Seen takes nothing back.
+    assert json.loads(seen[1])["verdict"]["judgement"] == "JUDGEMENT_UNEXPECTED"
+    for out in (judged[1], again[1]):
+        assert "unexpected by rita@corp.example at " in " ".join(out.split())
+        assert "\x1b[2J" not in out
+        assert "\\x1b[2J ticket." in " ".join(out.split())
+    flat = " ".join(again[1].split())
+    assert f"{first['groupId']} 1 decision ▲ escalated → ✓ allowed" in flat
+    assert "rita@corp.example has seen 1 of 2" in flat
+    told = json.loads(local[1])
+    assert [verdict["judgement"] for verdict in told["review"]["verdicts"]] == [
+        "JUDGEMENT_UNEXPECTED",
+        "JUDGEMENT_SEEN",
+    ]
+    assert told["groups"]["groups"] == json.loads(shown[1])["groups"]["groups"]
+
+
 async def test_a_working_copy_is_replayed_on_before_it_is_committed(history: Recorded, tmp_path: Path) -> None:
     (history.policy / "data/approvals.yaml").write_text(
         history.text("data/approvals.yaml").replace("amount_over: 50\n", "amount_over: 100\n")

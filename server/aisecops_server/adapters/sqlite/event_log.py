@@ -33,6 +33,7 @@ from aisecops_server.adapters.sqlite.keeping_table import KeepingTable, emptied
 from aisecops_server.adapters.sqlite.nodes import NodeMemory, NodeReader
 from aisecops_server.adapters.sqlite.notice_table import NoticeTable
 from aisecops_server.adapters.sqlite.readers import Readers
+from aisecops_server.adapters.sqlite.reviews import SqliteReviews
 from aisecops_server.adapters.sqlite.trace_list import trace_page
 from aisecops_server.adapters.sqlite.verification import Verification, startup_problem
 from aisecops_server.adapters.sqlite.writer import MOST_ENTRIES, Writer
@@ -104,6 +105,7 @@ class SqliteEventLog:
         self.approvals = SqliteApprovals(readers, approvals)
         self.grants = SqliteGrants(readers)
         self.edges = SqliteEdges(readers)
+        self.reviews = SqliteReviews(readers)
 
     async def append(self, record: DecisionRecord) -> Receipt:
         """Store one decision; durable when this returns."""

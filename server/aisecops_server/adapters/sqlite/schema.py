@@ -265,4 +265,8 @@ MIGRATIONS: tuple[str, ...] = (
     -- With a decision goes its retry key, by which what was asked could be guessed.
     CREATE INDEX idempotency_by_decision ON idempotency (outcome_idx);
     """,
+    # What reviewers say about replays is rare among many events.
+    """
+    CREATE INDEX event_of_reviews ON event (idx) WHERE type = 'replay.judged';
+    """,
 )

@@ -127,6 +127,20 @@ def remarks_on(connection: apsw.Connection, budget: Budget, *, limit: int) -> li
     return [_stored_event(row) for row in connection.execute(query, (named, limit))]
 
 
+def verdicts_of(connection: apsw.Connection, replay_id: str) -> list[StoredEvent]:
+    """Return the events in which somebody judged what a replay changes, in log order; more of other replays may be in.
+
+    Raises:
+        IntegrityError: an event does not verify.
+    """
+    query = (
+        f"SELECT {_EVENT} FROM event AS e INDEXED BY event_of_reviews {_WITH_PAYLOAD}"  # noqa: S608 - constant parts
+        " WHERE type = 'replay.judged' AND instr(body, ?) > 0 ORDER BY e.idx"
+    )
+    named = canonical_bytes({"replay_id": replay_id})[1:-1]
+    return [_stored_event(row) for row in connection.execute(query, (named,))]
+
+
 def _stored_event(row: Row) -> StoredEvent:
     index, event_id, trace_id, plan_id, decision_id, stage, kind, occurred_at, leaf, body, payload = row
     require_leaf(index, leaf, body)

@@ -25,6 +25,8 @@ _EDGES = frozenset({Role.EDGE})
 _GATEWAYS = frozenset({Role.GATEWAY})
 # Who runs the control plane or writes agents does not also agree to what they do.
 _VOTERS = frozenset({Role.SECOPS, Role.SECURITY})
+# Nor do they review what a change of policy lets through; who audits only reads.
+_REVIEWERS = _VOTERS
 
 ROLES_OF_CALL: Mapping[str, frozenset[Role]] = {
     "/aisecops.v1.DecisionService/Decide": _DECIDERS,
@@ -86,6 +88,8 @@ ROLES_OF_CALL: Mapping[str, frozenset[Role]] = {
     "/aisecops.v1.ReplayService/ExplainChange": _READERS,
     "/aisecops.v1.ReplayService/CompareRevisions": _READERS,
     "/aisecops.v1.ReplayService/BisectDecisions": _READERS,
+    "/aisecops.v1.ReviewService/JudgeFlip": _REVIEWERS,
+    "/aisecops.v1.ReviewService/GetReview": _READERS | _REPLAYERS,
     "/aisecops.v1.ScreenService/Screen": _DECIDERS,
     "/aisecops.v1.TransparencyService/GetCheckpoint": _EXPLAINERS,
     "/aisecops.v1.TransparencyService/ProveInclusion": _READERS,

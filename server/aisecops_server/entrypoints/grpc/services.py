@@ -24,6 +24,7 @@ from aisecops.v1 import (
     investigation_service_pb2,
     replay_service_pb2,
     retention_service_pb2,
+    review_service_pb2,
     rollout_service_pb2,
     screen_service_pb2,
     transparency_service_pb2,
@@ -50,6 +51,7 @@ from aisecops_server.entrypoints.grpc.investigation_service import Investigation
 from aisecops_server.entrypoints.grpc.methods import Caller, Gate, Patience
 from aisecops_server.entrypoints.grpc.replay_service import ReplayService, ReplayUseCases
 from aisecops_server.entrypoints.grpc.retention_service import RetentionService, RetentionUseCases
+from aisecops_server.entrypoints.grpc.review_service import ReviewService
 from aisecops_server.entrypoints.grpc.rollout_service import RolloutService
 from aisecops_server.entrypoints.grpc.screen_service import ScreenService
 from aisecops_server.entrypoints.grpc.transparency_service import TransparencyService
@@ -61,6 +63,7 @@ from aisecops_server.usecases.explain import Explain
 from aisecops_server.usecases.export_evidence import ExportEvidence
 from aisecops_server.usecases.export_records import ExportRecords
 from aisecops_server.usecases.investigate import Investigate
+from aisecops_server.usecases.judge_flips import JudgeFlips
 from aisecops_server.usecases.read_agents import ReadAgents
 from aisecops_server.usecases.read_maturity import ReadMaturity
 from aisecops_server.usecases.rollouts import Rollouts
@@ -79,6 +82,7 @@ _EVIDENCE = evidence_service_pb2.DESCRIPTOR.services_by_name["EvidenceService"].
 _DRIFT = drift_service_pb2.DESCRIPTOR.services_by_name["DriftService"].full_name
 _EXPORT = export_service_pb2.DESCRIPTOR.services_by_name["ExportService"].full_name
 _BUDGET = budget_service_pb2.DESCRIPTOR.services_by_name["BudgetService"].full_name
+_REVIEW = review_service_pb2.DESCRIPTOR.services_by_name["ReviewService"].full_name
 _REPLAY = replay_service_pb2.DESCRIPTOR.services_by_name["ReplayService"].full_name
 _RETENTION = retention_service_pb2.DESCRIPTOR.services_by_name["RetentionService"].full_name
 _SCREEN = screen_service_pb2.DESCRIPTOR.services_by_name["ScreenService"].full_name
@@ -112,6 +116,7 @@ class Served:
     records: ExportRecords
     retention: RetentionUseCases
     replays: ReplayUseCases | None
+    review: JudgeFlips | None
     compliance: ComplianceUseCases | None
     drift: DriftUseCases | None
     authenticator: Authenticator
@@ -147,6 +152,7 @@ class Served:
     def _central(self) -> tuple[str, ...]:
         offered = {
             _REPLAY: self.replays,
+            _REVIEW: self.review,
             _COMPLIANCE: self.compliance,
             _DRIFT: self.drift,
             _EDGE: self.edges,
@@ -182,6 +188,8 @@ def _central(served: Served, gate: Gate) -> Iterator[tuple[str, Methods]]:
     """Yield the services that an edge is without."""
     if served.replays is not None:
         yield _REPLAY, _replay_methods(served.replays, gate)
+    if served.review is not None:
+        yield _REVIEW, _review_methods(served.review, gate)
     if served.compliance is not None:
         yield _COMPLIANCE, _compliance_methods(served.compliance, gate)
     if served.drift is not None:
@@ -358,6 +366,15 @@ def _replay_methods(replays: ReplayUseCases, gate: Gate) -> Methods:
         "ExplainChange": gate.unary(f"{place}/ExplainChange", service.explain_change, Patience.WORK),
         "CompareRevisions": gate.stream(f"{place}/CompareRevisions", service.compare_revisions),
         "BisectDecisions": gate.stream(f"{place}/BisectDecisions", service.bisect_decisions),
+    }
+
+
+def _review_methods(judge: JudgeFlips, gate: Gate) -> Methods:
+    service = ReviewService(judge)
+    place = f"/{_REVIEW}"
+    return {
+        "JudgeFlip": gate.unary(f"{place}/JudgeFlip", service.judge_flip, Patience.WORK),
+        "GetReview": gate.unary(f"{place}/GetReview", service.review, Patience.WORK),
     }
 
 

@@ -19,6 +19,7 @@ from aisecops_server.domain.trace_query import read_query
 from aisecops_server.domain.words import bare, outcome_sign
 from aisecops_server.entrypoints.web.rendering import address
 from aisecops_server.entrypoints.web.replay_report import clause_place, clause_word, markdown
+from aisecops_server.entrypoints.web.replay_review import judgement_tone, judgement_word, said_of
 from aisecops_server.entrypoints.web.trace_list import filter_of
 from aisecops_server.entrypoints.web.visitor import Away, Page, Visitor
 
@@ -81,6 +82,7 @@ async def replay_page(visitor: Visitor) -> Page:
     groups = await _groups(visitor, replay.replay_id)
     chosen = next((one for one in groups.groups if one.group_id == visitor.query("group")), _first(groups))
     results = await _results(visitor, replay.replay_id, chosen) if chosen and groups.whole else ()
+    said = await said_of(visitor, replay.replay_id, groups=len(groups.groups) + groups.left_out)
     at = next((one for one in results if one.decision_id == visitor.query("change")), results[0] if results else None)
     why, why_not = await _why(visitor, replay.replay_id, at)
     path = f"/replays/{replay.replay_id}"
@@ -95,6 +97,10 @@ async def replay_page(visitor: Visitor) -> Page:
         "chosen": chosen,
         "results": [(one, _place(path, chosen, one)) for one in results],
         "change": at,
+        "said": said,
+        "judging": groups.whole and visitor.may("ReviewService/JudgeFlip"),
+        "judgement_word": judgement_word,
+        "judgement_tone": judgement_tone,
         "why": why,
         "why_not": why_not,
         "outcome_of": lambda value: outcome_sign(Outcome.Name(value)),
@@ -102,14 +108,21 @@ async def replay_page(visitor: Visitor) -> Page:
         "clause_place": clause_place,
         "class_word": lambda value: bare(replay_pb2.VerdictClass.Name(value))[14:].lower().replace("_", " "),
     }
-    return Page("replay.html", "Replay", view, {"replay": replay, "groups": groups, "change": why}, "Replays")
+    return Page(
+        "replay.html",
+        "Replay",
+        view,
+        {"replay": replay, "groups": groups, "review": said.review, "change": why},
+        "Replays",
+    )
 
 
 async def replay_markdown(visitor: Visitor) -> Response:
     """Give the report as Markdown, for a comment on a pull request."""
     replay = await _replay(visitor)
-    groups = (await _groups(visitor, replay.replay_id)).groups
-    return _download(markdown(replay, groups), f"replay-{replay.replay_id[:12]}.md", "text/markdown")
+    found = await _groups(visitor, replay.replay_id)
+    said = await said_of(visitor, replay.replay_id, groups=len(found.groups) + found.left_out)
+    return _download(markdown(replay, found.groups, said.review), f"replay-{replay.replay_id[:12]}.md", "text/markdown")
 
 
 async def replay_junit(visitor: Visitor) -> Response:

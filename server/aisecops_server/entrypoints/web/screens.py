@@ -15,6 +15,7 @@ from aisecops_server.entrypoints.web import replay_pages as replays
 from aisecops_server.entrypoints.web.app import Screens, sections
 from aisecops_server.entrypoints.web.event_page import event_page
 from aisecops_server.entrypoints.web.graph_page import graph_file, graph_page
+from aisecops_server.entrypoints.web.replay_review import judge
 from aisecops_server.entrypoints.web.trace_list import trace_list
 from aisecops_server.entrypoints.web.trace_page import evidence, trace_page, trace_rows
 from aisecops_server.entrypoints.web.visitor import Visitor
@@ -55,6 +56,7 @@ def screens() -> Screens:
             "/traces/{trace}/evidence": evidence,
             "/replays/start": replays.start_replay,
             "/replays/{replay}/cancel": replays.cancel_replay,
+            "/replays/{replay}/judge": judge,
             "/approvals/{approval}/vote": approvals.vote,
             "/approvals/{approval}/withdraw": approvals.withdraw,
         },

@@ -55,6 +55,10 @@ const keys = {
   "/": () => document.querySelector("#q, #find")?.focus(),
   "?": () => document.querySelector("#keys")?.showModal(),
   c: () => copy(location.href),
+  J: () => document.querySelector(".groups ol li.at + li a")?.click(),
+  K: () => document.querySelector(".groups ol li:has(+ li.at) a")?.click(),
+  v: () => document.querySelector(".words button[value=seen]")?.click(),
+  e: () => document.querySelector(".words textarea")?.focus(),
   g: () => { going = Date.now(); },
   Escape: () => { const up = document.querySelector("[data-up]"); if (up) back(up); },
 };
