@@ -21,6 +21,8 @@ from aisecops_server.domain.replay_report import EXAMPLES, danger
 MOST_CLAUSES = 8
 _ID_CHARACTERS = 16
 _FAR = 3
+_REMEMBERED = 4096
+_PLAIN = ("verdict_class", "before", "after", "direction", "reason", "agent_id", "bundle_revision")
 
 Json = Mapping[str, Any]
 
@@ -55,10 +57,14 @@ class FlipGroup:
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """Puts results of one replay into groups. ``policies`` are those of its report; ``compared`` a named baseline."""
+    """Puts results of one replay into groups. ``policies`` are those of its report; ``compared`` a named baseline.
+
+    Results are many and their kinds are few, so the keys of the last kinds are remembered.
+    """
 
     policies: Sequence[Json]
     compared: bool = False
+    _known: dict[tuple[object, ...], FlipKey] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(cls, question: Json, report: Json) -> Grouping:
@@ -71,7 +77,13 @@ class Grouping:
 
     def key(self, result: Json) -> FlipKey:
         """Return the key of the group in which a result is."""
-        return _key(result, self._clauses(result))
+        kind = _kind(result)
+        known = self._known.get(kind)
+        if known is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            known = self._known[kind] = _key(result, self._clauses(result))
+        return known
 
     def add(self, results: Iterable[Json], into: dict[str, FlipGroup]) -> None:
         """Count results, in the order of the log, into groups by id."""
@@ -113,6 +125,15 @@ def groups_of_report(report: Json) -> list[FlipGroup]:
         key = _key({**told, **rules, "direction": ""}, ())
         found.append(FlipGroup(key, told["count"], list(told["examples"])))
     return ordered(found)
+
+
+def _kind(result: Json) -> tuple[object, ...]:
+    """Return everything on which the group of a result depends."""
+    return (
+        *(result[name] for name in _PLAIN),
+        *(tuple(result[name]) for name in ("tools", "parts")),
+        *(frozenset(firing["rule"] for firing in result[name]) for name in ("fires_now", "no_longer")),
+    )
 
 
 def _key(result: Json, clauses: Sequence[Json]) -> FlipKey:

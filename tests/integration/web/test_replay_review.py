@@ -85,6 +85,10 @@ def test_one_decision_of_a_group_can_be_judged_alone(scene: Scene, replay: str) 
     details = events(scene)[-1].event.details()
     assert (details["decision_id"], details["group_id"]) == (decision, first["groupId"])
     assert "This one is fine." in scene.get(headers["location"])[2].decode()
+    cookie = {"Cookie": scene.cookie(Role.SECOPS, subject=REVIEWER)}
+    own = scene.ask("GET", headers["location"], headers=cookie)[2].decode()
+    assert f"you have seen 1 of {first['count']} one by one" in own
+    assert "one by one" not in scene.get(headers["location"])[2].decode()
 
 
 def test_what_was_seen_is_counted_for_each_reviewer_and_recorded_once(scene: Scene, replay: str) -> None:

@@ -75,6 +75,14 @@ def test_a_change_that_stands_alone_is_the_cause_whatever_it_is_about():
     assert subjects(Grouping([policy(change(TRANSFER))]), result()) == [TRANSFER]
 
 
+def test_two_results_that_differ_only_in_who_asked_can_be_of_two_groups():
+    rows = [change("budgets.agents.agent-a.calls"), change("budgets.agents.agent-b.calls")]
+    grouping = Grouping([policy(*rows)])
+    results = [result(number, agent_id=agent) for number, agent in enumerate(["agent-a", "agent-b", "agent-a"])]
+    assert [subjects(grouping, one)[0][-7] for one in results] == ["a", "b", "a"]
+    assert [group.count for group in grouped(grouping, results)] == [2, 1]
+
+
 def test_a_part_of_a_name_is_not_the_name():
     rows = [change("approvals.tools.crm/issue_refund_all.amount_over"), change(TRANSFER)]
     assert subjects(Grouping([policy(*rows)]), result()) == []

@@ -98,6 +98,7 @@ async def replay_page(visitor: Visitor) -> Page:
         "results": [(one, _place(path, chosen, one)) for one in results],
         "change": at,
         "said": said,
+        "ticked": said.ticked & {one.decision_id for one in results},
         "judging": groups.whole and visitor.may("ReviewService/JudgeFlip"),
         "judgement_word": judgement_word,
         "judgement_tone": judgement_tone,

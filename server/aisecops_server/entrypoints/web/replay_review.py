@@ -41,6 +41,11 @@ class Said:
         """Return the words on one decision."""
         return [one for one in self.review.verdicts if decision_id and one.decision_id == decision_id]
 
+    @property
+    def ticked(self) -> frozenset[str]:
+        """Return the decisions on which the reader has a word."""
+        return frozenset(one.decision_id for one in self.review.verdicts if one.judged_by == self.reader)
+
     def is_seen(self, group_id: str) -> bool:
         """Return whether the reader saw or judged a group."""
         return any(one.judged_by == self.reader for one in self.of_group(group_id))
