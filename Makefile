@@ -24,7 +24,7 @@ demo: $(VENV)/.server engine ## see it decide: sets everything up, then runs the
 	@$(BIN)/aisecops demo
 
 .PHONY: test
-test: setup engine browser frameworks conftest ## set everything up, then run lint, types and all tests; SEED=n for another order
+test: setup engine browser database frameworks conftest ## set everything up, then run lint, types and all tests; SEED=n for another order
 	@$(MAKE) lint
 	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/pytest -n $(JOBS) --dist loadfile \
 	  --randomly-seed=$(SEED)
@@ -53,6 +53,14 @@ browser: ## a browser for the tests of the UI, where the package manager can ins
 	  { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && echo "Installing Chromium for the tests of the UI" && \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 	  chromium fonts-dejavu-core >/dev/null; } || echo "No browser can be installed here: the tests of the UI in a browser will be skipped"
+
+# The tests start servers of their own, as a user without privileges.
+.PHONY: database
+database: ## a PostgreSQL server for the tests of a shared log, where the package manager can install one; elsewhere they are skipped
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
+	  { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && echo "Installing PostgreSQL for the tests of a shared log" && \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null; } || \
+	  echo "PostgreSQL cannot be installed here: the tests of a shared log will be skipped"
 
 .PHONY: frameworks
 frameworks: setup ## the agent frameworks that there are adapters for; where they cannot be installed, their tests are skipped

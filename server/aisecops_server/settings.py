@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import parse_qs, urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -34,6 +35,18 @@ def default_engine_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aisecops" / "engine"
 
 
+def database_problem(url: str) -> str:
+    """Return what is wrong with the address of a database, or an empty string."""
+    try:
+        parts = urlsplit(url)
+        has_password = bool(parts.password) or "password" in parse_qs(parts.query)
+    except ValueError as error:
+        return str(error)
+    if parts.scheme not in ("postgresql", "postgres"):
+        return "begin it with postgresql://"
+    return "take the password out, into a file that 'passfile=FILE' names" if has_password else ""
+
+
 class Settings(BaseModel):
     """The settings of one control plane."""
 
@@ -41,6 +54,12 @@ class Settings(BaseModel):
 
     state_dir: Path = Field(
         default_factory=default_state_dir, description="Where the log, bundles, keys and sockets live."
+    )
+    database_url: str = Field(
+        default="",
+        description="A PostgreSQL database that several control planes share as their log: "
+        "`postgresql://ROLE@HOST/DATABASE?sslmode=verify-full&sslrootcert=FILE&passfile=FILE`; empty for a file in the "
+        "state directory. A password stands in a file of its own.",
     )
     engine_dir: Path = Field(default_factory=default_engine_dir, description="Where installed engines live.")
     engine_path: Path | None = Field(default=None, description="An OPA binary to use instead of an installed one.")
@@ -240,6 +259,13 @@ class Settings(BaseModel):
         default="roles",
         description="The token's claim that lists roles: its name, or a JSON pointer where it is nested.",
     )
+
+    @field_validator("database_url")
+    @classmethod
+    def _without_password(cls, value: str) -> str:
+        if value and (problem := database_problem(value)):
+            raise ValueError(problem)
+        return value
 
     @field_validator("witnesses", "webhooks", mode="before")
     @classmethod

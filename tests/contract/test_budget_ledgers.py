@@ -1,17 +1,20 @@
-"""The ledger on SQLite, with everything in memory and with next to nothing, and the fake, against one contract."""
+"""The ledger on SQLite, with all and with next to nothing in memory, on PostgreSQL, and the fake: one contract."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest_asyncio
+from aisecops_server.adapters.postgres.event_log import open_log as open_shared_log
 from aisecops_server.adapters.sqlite.event_log import LogOptions, SqliteEventLog, open_log
 from aisecops_server.domain.record import ChangeRecord
 from aisecops_server.ports.budgets import BudgetLedger
 
 from tests.contract.budget_ledger import BudgetLedgerContract
 from tests.fakes.budgets import MemoryLedger
+from tests.postgres_servers import PostgresServer
 
 
 class TestSqliteBudgets(BudgetLedgerContract):
@@ -35,6 +38,21 @@ class TestSqliteBudgetsOutOfMemory(TestSqliteBudgets):
     """The same, read from the file."""
 
     owners = 1
+
+
+class TestPostgresBudgets(BudgetLedgerContract):
+    """One database per test."""
+
+    @pytest_asyncio.fixture
+    async def ledger(self, postgres: PostgresServer) -> AsyncIterator[BudgetLedger]:
+        database = await asyncio.to_thread(postgres.database)
+        self.log = await asyncio.to_thread(open_shared_log, postgres.url(database))
+        yield self.log.budgets
+        assert (await self.log.verify()).problem == ""
+        await self.log.close()
+
+    async def take(self, record: ChangeRecord) -> None:
+        await self.log.append_change(record)
 
 
 class TestMemoryLedger(BudgetLedgerContract):

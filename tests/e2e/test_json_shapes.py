@@ -30,6 +30,10 @@ PLAN = {"steps": [{"step_id": "read", "tool": "tickets/read", "arguments": {"tic
 # Recorded traces, onboarding, used budgets, approvals, checks of policy and rollouts have tests of their own.
 ELSEWHERE = {
     "airgap pack",
+    "db init",
+    "db migrate",
+    "db status",
+    "db import",
     "backup make",
     "backup verify",
     "backup restore",

@@ -20,7 +20,8 @@ HOMES = {
         f"{SERVER}entrypoints/witness/",
         "clients/aisecops_mcp/http_server.py",
     ),
-    "apsw": (f"{SERVER}adapters/sqlite/",),
+    "apsw": (f"{SERVER}adapters/sqlite/", f"{SERVER}adapters/postgres/"),
+    "asyncpg": (f"{SERVER}adapters/postgres/",),
     "click": (f"{SERVER}cli/",),
     "cryptography": (
         f"{SERVER}adapters/identity/",

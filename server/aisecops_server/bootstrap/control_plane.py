@@ -22,9 +22,8 @@ from aisecops_server.adapters.records.python_records import python_scalars
 from aisecops_server.adapters.records.yaml_records import yaml_scalars
 from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
 from aisecops_server.adapters.signing.log_keys import LogKeyFiles
-from aisecops_server.adapters.sqlite.activation_state import ActivationState
 from aisecops_server.adapters.sqlite.checkpoint_store import SqliteCheckpointStore
-from aisecops_server.adapters.sqlite.event_log import SqliteEventLog, open_log
+from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
 from aisecops_server.adapters.system import RandomChance, RandomIds, SystemClock
 from aisecops_server.adapters.webhooks.courier import WebhookCourier
 from aisecops_server.adapters.webhooks.endpoint import read_endpoint
@@ -35,6 +34,7 @@ from aisecops_server.bootstrap.keys import vote_proofs
 from aisecops_server.bootstrap.replay import retention_of
 from aisecops_server.bootstrap.source import Grounds, Opens, repository_policy
 from aisecops_server.bootstrap.state import private
+from aisecops_server.bootstrap.store import activation_of, open_log
 from aisecops_server.domain.errors import AisecopsError, IntegrityError, InvalidRequestError
 from aisecops_server.domain.log_keys import earlier_keys
 from aisecops_server.domain.source_text import Scalar, json_scalars
@@ -134,10 +134,10 @@ async def compose(
     opa = await asyncio.to_thread(binary.locate, settings.engine_dir, given=settings.engine_path)
     private(state / "keys")
     async with contextlib.AsyncExitStack() as closing:
-        log = open_log(settings.log_path)
+        log = await open_log(settings)
         closing.push_async_callback(log.close)
         publish = await _publishing(settings, log, closing)
-        store = ActivationState(state / "activation.db")
+        store = activation_of(settings)
         closing.callback(store.close)
         source = await closing.enter_async_context(policy(Grounds(settings, opa, log, clock, ids)))
         pool = OpaEnginePool(

@@ -12,8 +12,8 @@ from pathlib import Path
 from aisecops_server.adapters.signing.keys import open_key
 from aisecops_server.adapters.signing.retired_keys import fresh_key, public_jwk, replace_key, retired_keys
 from aisecops_server.adapters.signing.vote_keys import SigningVoteKeys
-from aisecops_server.adapters.sqlite.event_log import open_log
 from aisecops_server.adapters.system import RandomIds, SystemClock
+from aisecops_server.bootstrap.store import open_log
 from aisecops_server.domain import jws
 from aisecops_server.domain.event import Stage, make_event
 from aisecops_server.domain.people import RetiredKey
@@ -52,7 +52,7 @@ async def rotate_vote_key(settings: Settings, *, reason: str, clock: Clock | Non
     old = open_key(directory, VOTE_KEY)
     now_ns = clock.now_ns()
     retired = RetiredKey(public_jwk(old), now_ns // 1_000_000_000)
-    log = open_log(settings.log_path)
+    log = await open_log(settings)
     try:
         new = fresh_key(directory, VOTE_KEY)
         names = jws.thumbprint(retired.key), jws.thumbprint(public_jwk(new))

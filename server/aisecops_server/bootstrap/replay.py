@@ -23,11 +23,12 @@ from aisecops_server.adapters.opa.engines import NICENESS, OpaEngines
 from aisecops_server.adapters.opa.profile import Trust
 from aisecops_server.adapters.signing.keys import open_key
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
-from aisecops_server.adapters.sqlite.history import SqliteHistory, open_history
+from aisecops_server.adapters.sqlite.history import SqliteHistory
 from aisecops_server.adapters.sqlite.recorded_traces import RecordedCopies
 from aisecops_server.adapters.sqlite.replay_copies import ReplayCopies
 from aisecops_server.adapters.sqlite.replay_store import SqliteReplayStore
 from aisecops_server.adapters.system import SystemClock
+from aisecops_server.bootstrap.store import history_of
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.compiled_tables import compile_tables
 from aisecops_server.domain.errors import InvalidRequestError
@@ -126,7 +127,7 @@ async def replaying(
         EngineUnavailableError: there is no usable engine.
         LogUnavailableError: there is no log to read.
     """
-    history = corpus or open_history(settings.log_path)
+    history = corpus or history_of(settings)
     async with contextlib.AsyncExitStack() as closing:
         closing.push_async_callback(history.close)
         state = settings.state_dir

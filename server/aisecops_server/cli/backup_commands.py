@@ -15,6 +15,7 @@ from aisecops_server.cli.configuration import settings
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.invocation import command
 from aisecops_server.cli.output import say, show, talk_console, when
+from aisecops_server.domain.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from aisecops_server.domain.backup import Backup
@@ -37,6 +38,12 @@ def make(*, folder: Path) -> ExitCode:
     """
     from aisecops_server.bootstrap.backups import make_backup  # noqa: PLC0415
 
+    if settings().database_url:
+        raise InvalidRequestError(
+            "the log is in a database, of which this makes no copy",
+            hint="Back the database up with its own tools, and copy 'keys' of the state directory",
+            field="database_url",
+        )
     with _progress("copying") as told:
         made = asyncio.run(make_backup(settings().state_dir, folder, told=told))
     _show(folder, made, "backed up to")

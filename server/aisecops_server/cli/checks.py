@@ -182,7 +182,7 @@ def log_check(settings: Settings) -> Check:
     """Check that the audit log opens; a full check is ``log verify``."""
     from aisecops_server.cli.local_log import log_head  # noqa: PLC0415
 
-    if not settings.log_path.exists():
+    if not settings.database_url and not settings.log_path.exists():
         return Check("audit log", SKIPPED, "there is none yet")
     return _judged("audit log", lambda: f"{log_head(settings).size:,} leaves; 'aisecops log verify' checks them all")
 
@@ -222,7 +222,7 @@ def webhooks_check(settings: Settings) -> Check:
     except AisecopsError as error:
         return Check(name, FAIL, error.message, error.hint)
     try:
-        counts = notice_counts(settings) if settings.log_path.exists() else None
+        counts = notice_counts(settings) if settings.database_url or settings.log_path.exists() else None
     except AisecopsError as error:
         # What is wrong with the log, its own check says.
         return Check(name, SKIPPED, error.message)

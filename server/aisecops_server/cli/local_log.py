@@ -26,7 +26,7 @@ def log_head(settings: Settings) -> LogHead:
     """
 
     async def head() -> LogHead:
-        log = _opened(settings)
+        log = await _opened(settings)
         try:
             return await log.head()
         finally:
@@ -52,7 +52,7 @@ def notice_counts(settings: Settings) -> NoticeCounts:
     """
 
     async def counts() -> NoticeCounts:
-        log = _opened(settings)
+        log = await _opened(settings)
         try:
             return await log.approvals.counts()
         finally:
@@ -69,7 +69,7 @@ def verified(settings: Settings, progress: Callable[[int, int], None]) -> LogRep
     """
 
     async def verify() -> LogReport:
-        log = _opened(settings)
+        log = await _opened(settings)
         try:
             return await log.verify(progress)
         finally:
@@ -88,7 +88,7 @@ def head_at(settings: Settings, size: int) -> LogHead:
     from aisecops_server.domain.record import LogHead  # noqa: PLC0415
 
     async def recomputed() -> LogHead:
-        log = _opened(settings)
+        log = await _opened(settings)
         frontier = Frontier()
         try:
             async for event in log.events(from_index=0, follow=False, trace_id=""):
@@ -119,13 +119,13 @@ def kept_head(file: Path) -> LogHead:
         ) from error
 
 
-def _opened(settings: Settings) -> SqliteEventLog:
-    from aisecops_server.adapters.sqlite.event_log import open_log_read_only  # noqa: PLC0415
+async def _opened(settings: Settings) -> SqliteEventLog:
+    from aisecops_server.bootstrap.store import open_log_read_only  # noqa: PLC0415
 
     path = settings.log_path
-    if not path.exists():
+    if not settings.database_url and not path.exists():
         raise NotFoundError(
             f"there is no audit log at {path}",
             hint="Name the control plane's state directory with --state-dir; a log begins with the first decision",
         )
-    return open_log_read_only(path)
+    return await open_log_read_only(settings)

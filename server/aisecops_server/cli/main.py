@@ -41,6 +41,7 @@ ENTRIES = {
     "replay": Entry(f"{_HERE}.replay:replay", "Decide history again on another policy, and see what flips."),
     "log": Entry(f"{_HERE}.log:log", "Read and verify the audit log."),
     "backup": Entry(f"{_HERE}.backup:backup", "Keep the record safe: back it up while it grows, and restore it."),
+    "db": Entry(f"{_HERE}.db:db", "A log that several control planes share, in PostgreSQL."),
     "edge": Entry(f"{_HERE}.edge:edge", "See edges, which decide beside agents by policy from here."),
     "evidence": Entry(f"{_HERE}.evidence:evidence", "Make and verify packages that prove what was decided."),
     "drift": Entry(f"{_HERE}.drift:drift", "See whether recent decisions still come out."),

@@ -125,8 +125,8 @@ def forget_traces(*, traces: Sequence[str]) -> ExitCode:
     recordings = RecordedCopies(configured.recordings_path)
     if not recordings.path.exists():
         raise NotFoundError("no recordings were imported here", hint="Name the state directory with --state-dir")
-    if configured.log_path.exists():
-        asyncio.run(_require_free(configured.log_path, {*traces, *recordings.agents(traces)}))
+    if configured.database_url or configured.log_path.exists():
+        asyncio.run(_require_free(configured, {*traces, *recordings.agents(traces)}))
     gone = recordings.drop(traces)
     missing = [trace for trace in traces if trace not in gone]
     document = {"forgotten": gone, "missing": missing}
@@ -136,10 +136,10 @@ def forget_traces(*, traces: Sequence[str]) -> ExitCode:
     return ExitCode.NOT_FOUND if missing else ExitCode.OK
 
 
-async def _require_free(log_path: Path, subjects: set[str]) -> None:
-    from aisecops_server.adapters.sqlite.event_log import open_log_read_only  # noqa: PLC0415
+async def _require_free(configured: Settings, subjects: set[str]) -> None:
+    from aisecops_server.bootstrap.store import open_log_read_only  # noqa: PLC0415
 
-    log = open_log_read_only(log_path)
+    log = await open_log_read_only(configured)
     try:
         holds = await log.keeping.holds(released=False)
     finally:

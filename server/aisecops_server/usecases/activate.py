@@ -88,6 +88,8 @@ class PolicySwitch:
         self.builder = builder
         self._log = log
         self.ids = ids
+        # What the store held when it was read or written last.
+        self.remembered: tuple[Activated, Activated | None] | None = None
         self._under_way: set[asyncio.Task[Any]] = set()
 
     async def unbroken(self, change: Coroutine[Any, Any, T]) -> T:
@@ -153,10 +155,17 @@ class PolicySwitch:
         if live is None:
             return
         try:
-            await self.store.save(_activated(live), _activated(previous) if previous else None)
-            await self.pool.retain([served.engine.bundle.digest for served in (live, previous) if served])
+            kept = (_activated(live), _activated(previous) if previous else None)
+            await self.store.save(*kept)
+            self.remembered = kept
+            await self.keep_warm()
         except AisecopsError as error:
             self.live.problem = f"the live revision would not survive a restart: {error.message}"
+
+    async def keep_warm(self) -> None:
+        """Keep the engines of what is live and of what was live before."""
+        kept = (self.live.live, self.live.previous)
+        await self.pool.retain([served.engine.bundle.digest for served in kept if served])
 
     async def record(self, type: str, details: Mapping[str, JsonValue]) -> None:
         """Append an event about the control plane itself.

@@ -37,6 +37,30 @@ class Resume:
         """
         return await self._switch.unbroken(self._resume())
 
+    async def follow(self) -> None:
+        """Make live what another control plane on the same store made live since, which the log has from there.
+
+        Raises:
+            IntegrityError, LogUnavailableError: what is live there cannot be known.
+            BundleRejectedError, EngineUnavailableError: it cannot be served here; what was live stays so.
+        """
+        await self._switch.unbroken(self._follow())
+
+    async def _follow(self) -> None:
+        switch = self._switch
+        async with switch.lock:
+            saved = await switch.store.load()
+            if saved is None or saved == switch.remembered or switch.live.live is None:
+                return
+            live, previous = saved
+            if live.revision != switch.live.live.commit.id:
+                switch.live.flip(await self._served(live))
+                switch.live.followed = live.revision
+                if previous is not None:
+                    await self._restore_previous(previous, live.revision)
+                await switch.keep_warm()
+            switch.remembered = saved
+
     async def _resume(self) -> BundleStatus:
         switch = self._switch
         async with switch.lock:
@@ -112,6 +136,7 @@ class Sync:
         head = await self._head()
         if live.live is None:
             await self._resume()
+        await self._resume.follow()
         if head == live.followed and live.live is not None:
             live.problem = ""
             return live.status()

@@ -35,7 +35,7 @@ _REDEEMED = """
 _REQUESTS = """
     SELECT request ->> '$.trace_id', agent_id, {state} FROM (
         SELECT CAST(request AS TEXT) AS request, agent_id, state, changed_at, expires_at FROM approval
-        WHERE requested_at >= :since_seconds ORDER BY approval_id DESC LIMIT :limit)"""
+        WHERE requested_at >= :since_seconds ORDER BY approval_id DESC LIMIT :limit) AS latest"""
 _INCIDENTS = """
     SELECT idx, trace_id, coalesce(CAST(body AS TEXT) ->> '$.details.agent', '') FROM event
     WHERE type >= 'incident.' AND type < 'incident/' AND occurred_at >= :since ORDER BY idx DESC LIMIT :limit"""

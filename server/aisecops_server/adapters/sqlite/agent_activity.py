@@ -17,9 +17,10 @@ from aisecops_server.domain.record import DecisionRecord
 
 _COLUMNS = "agent_id, first_at, last_at, allowed, denied, held, tried"
 _JOINED = (
-    "ON CONFLICT DO UPDATE SET first_at = min(first_at, excluded.first_at), last_at = max(last_at, excluded.last_at),"
-    " allowed = allowed + excluded.allowed, denied = denied + excluded.denied, held = held + excluded.held,"
-    " tried = tried + excluded.tried"
+    "ON CONFLICT (agent_id) DO UPDATE SET first_at = min(agent_activity.first_at, excluded.first_at),"
+    " last_at = max(agent_activity.last_at, excluded.last_at), allowed = agent_activity.allowed + excluded.allowed,"
+    " denied = agent_activity.denied + excluded.denied, held = agent_activity.held + excluded.held,"
+    " tried = agent_activity.tried + excluded.tried"
 )
 _SOME = f"SELECT {_COLUMNS} FROM agent_activity WHERE agent_id IN (SELECT value FROM json_each(?))"  # noqa: S608 - constant columns
 _AFTER = f"SELECT {_COLUMNS} FROM agent_activity WHERE agent_id > ? ORDER BY agent_id LIMIT ?"  # noqa: S608 - constant columns

@@ -107,12 +107,11 @@ class Appender:
 
         Whatever SQLite raises is raised on, and then nothing is stored.
         """
-        frontier = self._frontier.copy()
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
+            frontier = self._begin()
             results = self._apply(entries, frontier)
             self._state.store(self._connection)
-            self._connection.execute("COMMIT")
+            self._end(results)
         except BaseException:
             self._traces.forget()
             self._state.forget()
@@ -122,6 +121,16 @@ class Appender:
         self._frontier = frontier
         self._state.committed()
         return results
+
+    def _begin(self) -> Frontier:
+        """Begin a transaction in which nobody else appends, and return the right edge to go on from."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        return self._frontier.copy()
+
+    def _end(self, results: Sequence[Result]) -> None:
+        """Make durable what ``results`` tell of."""
+        del results
+        self._connection.execute("COMMIT")
 
     def _apply(self, entries: Sequence[Entry], frontier: Frontier) -> list[Result]:
         answered = self._answered(entries)

@@ -76,6 +76,13 @@ class ApprovalTable:
         """Wake nobody."""
         self._changed.clear()
 
+    def wake_all(self) -> None:
+        """Wake everybody who waits: another process changed something."""
+        with self._lock:
+            waking = [wake for watchers in self._watchers.values() for wake in watchers]
+        for wake in waking:
+            wake()
+
     @contextlib.contextmanager
     def watching(self, approval_id: str) -> Iterator[asyncio.Event]:
         """Give an event that is set after every change of one approval, or of any."""

@@ -112,6 +112,7 @@ class BudgetTable:
 
     def __init__(self, connection: apsw.Connection, *, most_owners: int = MOST_OWNERS) -> None:
         self._connection = connection
+        self._most_owners = most_owners
         owners, complete = all_heads(connection, most_owners=most_owners)
         self.mirror = BudgetMirror(owners, complete=complete, most_owners=most_owners)
         self._numbered = connection.execute("SELECT ifnull(max(number), 0) FROM budget").get
@@ -162,6 +163,11 @@ class BudgetTable:
         """Give up what the transaction would have changed."""
         self._next = self._numbered
         self._staged = _Staged()
+
+    def reread(self) -> None:
+        """Take every budget from the database, which another process changed."""
+        self.mirror = BudgetMirror({}, complete=False, most_owners=self._most_owners)
+        self._numbered = self._next = self._connection.execute("SELECT ifnull(max(number), 0) FROM budget").get
 
     def standing(self, budget: Budget, period: int) -> BudgetState | None:
         """Return a budget as it stands in a period."""

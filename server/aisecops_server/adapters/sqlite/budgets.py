@@ -123,7 +123,7 @@ class SqliteBudgets:
 
 
 def _where(narrow: BudgetFilter, after: Budget | None) -> tuple[str, tuple[Value, ...]]:
-    conditions: list[str] = ["1"]
+    conditions: list[str] = ["1 = 1"]
     values: list[Value] = []
 
     def also(condition: str, *more: Value) -> None:

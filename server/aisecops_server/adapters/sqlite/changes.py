@@ -51,6 +51,10 @@ class StagedTable(StateTable, Protocol):
         """Write what the transaction changed."""
         ...
 
+    def reread(self) -> None:
+        """Believe nothing in memory any more: another process changed the database."""
+        ...
+
 
 class StateTables:
     """All state that changes together with the log, by the kind of change."""
@@ -72,6 +76,11 @@ class StateTables:
             for staged in self._staged:
                 staged.undo()
         return refusal
+
+    def reread(self) -> None:
+        """Tell every table that another process changed the database."""
+        for staged in self._staged:
+            staged.reread()
 
     def store(self, connection: apsw.Connection) -> None:
         """Write what is staged; nothing is applied after it."""

@@ -22,6 +22,7 @@ from aisecops_server.domain.errors import IntegrityError, LogUnavailableError
 FIRST_SOUND_SQLITE = (3, 51, 3)
 
 _BUSY_MILLISECONDS = 5000
+DISK = "Check the disk that holds the state directory"
 # Text that is no UTF-8 and lists that are no JSON were not written by us.
 _DAMAGED = (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError, json.JSONDecodeError)
 
@@ -46,8 +47,8 @@ def require_sound_sqlite(version: str) -> None:
 
 
 @contextlib.contextmanager
-def translated(doing: str) -> Iterator[None]:
-    """Turn what SQLite and the system raise into errors of the domain.
+def translated(doing: str, check: str = DISK) -> Iterator[None]:
+    """Turn what the database and the system raise into errors of the domain; ``check`` says what to do.
 
     Raises:
         IntegrityError: the database file is damaged.
@@ -61,9 +62,7 @@ def translated(doing: str) -> Iterator[None]:
             hint="Keep the file as evidence, restore a backup beside it, and compare both with 'aisecops log verify'",
         ) from error
     except (apsw.Error, OSError, MemoryError) as error:
-        raise LogUnavailableError(
-            f"the database failed while {doing} ({error})", hint="Check the disk that holds the state directory"
-        ) from error
+        raise LogUnavailableError(f"the database failed while {doing} ({error})", hint=check) from error
 
 
 def open_for_writing(path: Path, *, vfs: str | None = None) -> apsw.Connection:

@@ -144,7 +144,7 @@ def _erase(connection: apsw.Connection, change: ErasePayloads) -> AisecopsError 
     _blank_grants(connection, change.trace_id)
     connection.execute(
         "INSERT INTO erasure VALUES (:trace, :through)"
-        " ON CONFLICT DO UPDATE SET through = max(through, excluded.through)",
+        " ON CONFLICT (trace_id) DO UPDATE SET through = max(erasure.through, excluded.through)",
         facts,
     )
     return _blank_intent(connection, number) if number >= 0 else None

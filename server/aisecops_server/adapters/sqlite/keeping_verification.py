@@ -28,7 +28,7 @@ _LEFT = """
         JOIN trace AS t ON t.trace_id = x.trace_id
         JOIN decision AS d ON d.trace = t.number AND d.outcome_idx <= x.through
         JOIN document AS y ON y.digest = d.document_digest
-    )"""
+    ) AS found"""
 
 
 class Erasures:

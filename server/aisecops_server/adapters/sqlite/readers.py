@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import apsw
 
-from aisecops_server.adapters.sqlite.database import open_for_reading, translated
+from aisecops_server.adapters.sqlite.database import DISK, open_for_reading, translated
 from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES, SUBTREE_LEAVES
 from aisecops_server.domain.errors import LogUnavailableError
 
@@ -42,6 +42,9 @@ class Helpers:
 
 class Readers:
     """Runs queries, each on one consistent snapshot."""
+
+    # What to look at when nothing can be read.
+    check = DISK
 
     def __init__(self, path: Path, *, vfs: str | None = None) -> None:
         self._path = path
@@ -80,6 +83,10 @@ class Readers:
         count = min(len(os.sched_getaffinity(0)), _MOST_PROCESSES) - 1
         return Helpers(self._path, 0 if self._vfs else count, niceness)
 
+    def opened(self) -> apsw.Connection:
+        """Return a connection of its own, that cannot write."""
+        return open_for_reading(self._path, vfs=self._vfs)
+
     def refuse(self) -> None:
         """Take no new query."""
         self._refusing = True
@@ -91,7 +98,7 @@ class Readers:
             self._idle.get_nowait().close()
 
     def _query(self, query: Callable[[apsw.Connection], R]) -> R:
-        with translated("reading"):
+        with translated("reading", self.check):
             connection = self._connection()
             try:
                 with connection:
@@ -101,11 +108,11 @@ class Readers:
         return found
 
     def _scan(self, query: Callable[[apsw.Connection], R]) -> R:
-        with translated("reading"), contextlib.closing(open_for_reading(self._path, vfs=self._vfs)) as connection:
+        with translated("reading", self.check), contextlib.closing(self.opened()) as connection:
             return query(connection)
 
     def _connection(self) -> apsw.Connection:
         try:
             return self._idle.get_nowait()
         except Empty:
-            return open_for_reading(self._path, vfs=self._vfs)
+            return self.opened()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import apsw
 
@@ -21,8 +21,24 @@ Value = int | float | str | bytes | None
 Row = tuple[Any, ...]
 
 
+@runtime_checkable
+class Bulk(Protocol):
+    """A connection that takes many rows in a way of its own."""
+
+    def insert_rows(self, head: str, rows: Sequence[Row], tail: str) -> None:
+        """Run ``head`` for all ``rows``."""
+        ...
+
+    def select_rows(self, query: str, keys: Sequence[Row]) -> Iterable[Row]:
+        """Yield what ``query``, which ends in ``IN``, finds for any of ``keys``."""
+        ...
+
+
 def insert(connection: apsw.Connection, head: str, rows: Sequence[Row], tail: str = "") -> None:
     """Run ``head`` (``INSERT INTO table``) for all ``rows``; their first column is never NULL."""
+    if isinstance(connection, Bulk):
+        connection.insert_rows(head, rows, tail)
+        return
     for at in range(0, len(rows), _MOST_ROWS):
         part = rows[at : at + _MOST_ROWS]
         connection.execute(_insert(head, tail, len(part[0]), _padded(len(part))), _bindings(part))
@@ -30,6 +46,9 @@ def insert(connection: apsw.Connection, head: str, rows: Sequence[Row], tail: st
 
 def select_in(connection: apsw.Connection, query: str, keys: Sequence[Row]) -> Iterable[Row]:
     """Yield what ``query``, which ends in ``IN``, finds for any of ``keys``."""
+    if isinstance(connection, Bulk):
+        yield from connection.select_rows(query, keys)
+        return
     for at in range(0, len(keys), _MOST_ROWS):
         part = keys[at : at + _MOST_ROWS]
         yield from connection.execute(_select(query, len(part[0]), _padded(len(part))), _bindings(part))

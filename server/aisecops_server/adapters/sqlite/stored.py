@@ -28,6 +28,8 @@ _DECISION = """
     LEFT JOIN payload AS y ON y.idx = d.outcome_idx
     LEFT JOIN document AS t ON t.digest = d.document_digest
     WHERE"""
+# Beyond any number of events.
+_EVERY = 1 << 62
 _ERASED = """
     SELECT 1 FROM event AS e JOIN erasure AS x ON x.trace_id = e.trace_id AND e.idx <= x.through WHERE e.idx = ?"""
 # The condition of the index, word for word.
@@ -65,7 +67,7 @@ def trace_of(connection: apsw.Connection, trace_id: str) -> StoredTrace:
         NotFoundError: there is nothing.
         IntegrityError: what is stored does not verify.
     """
-    events = events_from(connection, from_index=0, trace_id=trace_id, limit=-1) if trace_id else []
+    events = events_from(connection, from_index=0, trace_id=trace_id, limit=_EVERY) if trace_id else []
     if not events:
         raise NotFoundError(f"there is no trace {trace_id}", hint="List traces with 'aisecops trace list'", id=trace_id)
     row = connection.execute(f"SELECT number, {SUMMARY_COLUMNS} FROM trace WHERE trace_id = ?", (trace_id,)).get  # noqa: S608 - constant parts

@@ -140,8 +140,8 @@ class TraceIndex:
             self._connection,
             "INSERT INTO trace_block",
             [(block, *span) for block, span in spans.items()],
-            "ON CONFLICT DO UPDATE SET earliest = min(earliest, excluded.earliest),"
-            " latest = max(latest, excluded.latest)",
+            "ON CONFLICT (number) DO UPDATE SET earliest = min(trace_block.earliest, excluded.earliest),"
+            " latest = max(trace_block.latest, excluded.latest)",
         )
 
     def _post(

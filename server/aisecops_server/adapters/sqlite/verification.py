@@ -38,7 +38,7 @@ _STRAYS = (
         SELECT min(idx) FROM (
             SELECT min(idx) AS idx FROM event WHERE idx < 0
             UNION ALL SELECT min(idx) FROM event WHERE idx >= (SELECT size FROM log_head)
-        )""",
+        ) AS found""",
     ),
     (
         "is not there, but a decision is stored under it",
@@ -59,7 +59,7 @@ _STRAYS = (
         """
         SELECT min(ifnull(d.outcome_idx, i.outcome_idx)) FROM decision AS d
         FULL JOIN idempotency AS i ON i.outcome_idx = d.outcome_idx
-        WHERE d.request_digest IS NOT i.request_digest""",
+        WHERE d.request_digest IS DISTINCT FROM i.request_digest""",
     ),
     (
         "is a decision whose retry key names another principal",

@@ -36,13 +36,15 @@ _NEXT_ALTERED = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
+class Request:
+    """Entries that wait for their commit, and who is answered."""
+
     entries: Sequence[Entry]
     loop: asyncio.AbstractEventLoop
     answer: asyncio.Future[list[Result]]
 
 
-_Answer = tuple[_Request, list[Result] | LogUnavailableError]
+Answer = tuple[Request, list[Result] | LogUnavailableError]
 
 
 class Writer:
@@ -53,7 +55,7 @@ class Writer:
         self._state = state
         self._sealed = sealed
         self._closed = False
-        self._queue: SimpleQueue[_Request | None] = SimpleQueue()
+        self._queue: SimpleQueue[Request | None] = SimpleQueue()
         self._followers: set[Callable[[], None]] = set()
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="audit-log-writer", daemon=True)
@@ -82,7 +84,7 @@ class Writer:
             LogUnavailableError: the entries could not be made durable.
         """
         loop = asyncio.get_running_loop()
-        request = _Request(entries, loop, loop.create_future())
+        request = Request(entries, loop, loop.create_future())
         with self._lock:
             self._require_open()
             self._queue.put(request)
@@ -112,7 +114,7 @@ class Writer:
             if first:
                 self._queue.put(None)
         self._thread.join()
-        self._wake_followers()
+        self.wake_followers()
 
     def disconnect(self) -> None:
         """Close the connection of a stopped writer. It goes last, because it tidies up the files."""
@@ -128,11 +130,14 @@ class Writer:
 
     def _run(self) -> None:
         try:
-            appender = None if self._sealed else Appender(self._connection, self._state)
+            appender = None if self._sealed else self._appender()
             while group := self._next_group():
                 self._settle(appender, group)
         finally:
             self._retire()
+
+    def _appender(self) -> Appender:
+        return Appender(self._connection, self._state)
 
     def _retire(self) -> None:
         """Leave nobody waiting, however the thread came to its end."""
@@ -144,10 +149,10 @@ class Writer:
                 if request := self._queue.get_nowait():
                     _answer([(request, _sealed_error(self._sealed))])
 
-    def _next_group(self) -> list[_Request]:
+    def _next_group(self) -> list[Request]:
         """Wait for a request and take whatever else is there by then; empty when the log closes."""
         request = self._queue.get()
-        group: list[_Request] = []
+        group: list[Request] = []
         entries = 0
         while request is not None:
             group.append(request)
@@ -163,15 +168,15 @@ class Writer:
                 self._queue.put(None)
         return group
 
-    def _settle(self, appender: Appender | None, group: list[_Request]) -> None:
-        answers: list[_Answer] = []
+    def _settle(self, appender: Appender | None, group: list[Request]) -> None:
+        answers: list[Answer] = []
         try:
             answers = self._commit(appender, group)
         finally:
             _answer(answers or [(request, LogUnavailableError("the writer failed", hint=_NEXT)) for request in group])
-        self._wake_followers()
+        self.wake_followers()
 
-    def _commit(self, appender: Appender | None, group: list[_Request]) -> list[_Answer]:
+    def _commit(self, appender: Appender | None, group: list[Request]) -> list[Answer]:
         if appender is None or self._sealed:
             return [(request, _sealed_error(self._sealed)) for request in group]
         try:
@@ -179,15 +184,15 @@ class Writer:
         except _FAULT_OF_ONE as error:
             return self._commit_apart(appender, group, error)
         except (apsw.Error, OSError, MemoryError) as error:
-            return self._seal(group, error)
+            return self._failed(group, error)
         return [(request, [next(results) for _ in request.entries]) for request in group]
 
-    def _commit_apart(self, appender: Appender, group: list[_Request], error: Exception) -> list[_Answer]:
+    def _commit_apart(self, appender: Appender, group: list[Request], error: Exception) -> list[Answer]:
         if len(group) > 1:
             return [answer for request in group for answer in self._commit(appender, [request])]
         [request] = group
         if len(request.entries) > 1:
-            single = [_Request([entry], request.loop, request.answer) for entry in request.entries]
+            single = [Request([entry], request.loop, request.answer) for entry in request.entries]
             parts = [part for one in single for _, part in self._commit(appender, [one])]
             return [(request, [part if isinstance(part, LogUnavailableError) else part[0] for part in parts])]
         refused = LogUnavailableError(
@@ -196,12 +201,17 @@ class Writer:
         refused.__cause__ = error
         return [(request, refused)]
 
-    def _seal(self, group: list[_Request], error: Exception) -> list[_Answer]:
+    def _failed(self, group: list[Request], error: Exception) -> list[Answer]:
+        """Answer a group of which nothing was stored, for a fault that is none of its entries'."""
+        return self._seal(group, error)
+
+    def _seal(self, group: list[Request], error: Exception) -> list[Answer]:
         with self._lock:
             self._sealed = self._sealed or f"writing failed ({type(error).__name__}: {error})"
         return [(request, _sealed_error(self._sealed, error)) for request in group]
 
-    def _wake_followers(self) -> None:
+    def wake_followers(self) -> None:
+        """Wake who follows the log."""
         with self._lock:
             followers = list(self._followers)
         for wake in followers:
@@ -215,8 +225,8 @@ def _sealed_error(why: str, cause: Exception | None = None) -> SealedError:
     return error
 
 
-def _answer(answers: Sequence[_Answer]) -> None:
-    loops: dict[asyncio.AbstractEventLoop, list[_Answer]] = {}
+def _answer(answers: Sequence[Answer]) -> None:
+    loops: dict[asyncio.AbstractEventLoop, list[Answer]] = {}
     for request, result in answers:
         loops.setdefault(request.loop, []).append((request, result))
     for loop, part in loops.items():
@@ -224,7 +234,7 @@ def _answer(answers: Sequence[_Answer]) -> None:
             loop.call_soon_threadsafe(_deliver, part)
 
 
-def _deliver(answers: Sequence[_Answer]) -> None:
+def _deliver(answers: Sequence[Answer]) -> None:
     for request, result in answers:
         if request.answer.done():
             continue

@@ -1,0 +1,284 @@
+"""One connection to PostgreSQL that answers like the embedded store's: the tables of the store run on either.
+
+Owns a loop of its own, so whoever uses it waits as for a file; one thread at a time may. What the server, the
+network or the driver raise leaves as the embedded store's error of the same meaning: a broken condition is the fault
+of one entry, a lost connection of none. Ordering rule: after a lost connection nothing is answered before ``BEGIN``
+has opened a new one, so no transaction goes on where another was broken off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from typing import Any, Self, TypeVar
+
+import apsw
+import asyncpg
+
+from aisecops_server.adapters.postgres.dialect import conflict, insertion, quoted, translated
+
+R = TypeVar("R")
+Row = tuple[Any, ...]
+
+SCHEMA = "aisecops"
+_COMMAND_SECONDS = 60.0
+_CONNECT_SECONDS = 10.0
+# A replica that hangs with the head in its hands is cut off by the server, and the others go on.
+_SESSION = {
+    "search_path": f"{SCHEMA}, pg_catalog",
+    "application_name": "aisecops",
+    "idle_in_transaction_session_timeout": "15s",
+    "lock_timeout": "30s",
+    "timezone": "UTC",
+    "jit": "off",
+    # The statements are few and their tables grow: a plan made once is as good as any, and planning is not free.
+    "plan_cache_mode": "force_generic_plan",
+}
+_COLUMNS = """
+    SELECT c.relname::text, array_agg(a.attname::text ORDER BY a.attnum),
+        array_agg(format_type(a.atttypid, NULL) ORDER BY a.attnum)
+    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') GROUP BY c.relname"""
+_TYPES = {str: "text", int: "bigint", bytes: "bytea"}
+_ONE = (asyncpg.IntegrityConstraintViolationError,)
+_INPUT = (asyncpg.DataError, asyncpg.exceptions.DataError, asyncpg.CharacterNotInRepertoireError)
+# What is wrong with a statement, so that the next one may be right; everything else ends the connection.
+_REFUSED = (
+    asyncpg.SyntaxOrAccessError,
+    asyncpg.FeatureNotSupportedError,
+    asyncpg.RaiseError,
+    asyncpg.ProgramLimitExceededError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
+)
+
+
+class Found:
+    """What a statement found, read as the embedded store's cursor is."""
+
+    def __init__(self, rows: Sequence[Any]) -> None:
+        self._rows = [tuple(row.values()) for row in rows]
+        self._next = 0
+
+    @property
+    def get(self) -> Any:
+        """Return the first row, its only column where it has one, or ``None``."""
+        if not self._rows:
+            return None
+        row = self._rows[0]
+        return row[0] if len(row) == 1 else row
+
+    def fetchall(self) -> list[Row]:
+        """Return every row."""
+        return self._rows
+
+    def fetchone(self) -> Row | None:
+        """Return the first row, or ``None``."""
+        return self._rows[0] if self._rows else None
+
+    def __iter__(self) -> Iterator[Row]:
+        """Iterate over the rows."""
+        return iter(self._rows)
+
+
+class PostgresConnection:
+    """One connection. ``is_reader`` makes every ``with`` one snapshot that cannot write."""
+
+    def __init__(self, url: str, *, is_reader: bool = False) -> None:
+        """Connect.
+
+        Raises:
+            apsw.CantOpenError: the server does not answer or refuses.
+        """
+        self._url = url
+        self._is_reader = is_reader
+        self._loop = asyncio.new_event_loop()
+        self._connection: Any = None
+        self._columns: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
+        self._prepared: dict[str, Any] = {}
+        self._changed = 0
+        self._depth = 0
+        try:
+            self.connect()
+        except BaseException:
+            self._loop.close()
+            raise
+
+    def connect(self) -> None:
+        """Connect anew; what the old connection had not committed is gone.
+
+        Raises:
+            apsw.CantOpenError: the server does not answer or refuses.
+        """
+        self._drop()
+        try:
+            self._connection = self._loop.run_until_complete(
+                asyncpg.connect(
+                    self._url,
+                    timeout=_CONNECT_SECONDS,
+                    command_timeout=_COMMAND_SECONDS,
+                    server_settings=_SESSION,
+                    statement_cache_size=0,
+                )
+            )
+            rows = self._loop.run_until_complete(self._connection.fetch(_COLUMNS, SCHEMA))
+        except Exception as error:
+            raise apsw.CantOpenError(_said(error)) from error
+        self._columns = {name: (tuple(columns), tuple(types)) for name, columns, types in rows}
+
+    @property
+    def is_lost(self) -> bool:
+        """Return whether the server has to be connected to anew."""
+        return self._connection is None or self._connection.is_closed()
+
+    def execute(self, sql: str, bindings: Sequence[Any] | Mapping[str, Any] = ()) -> Found:
+        """Run one statement and return what it found."""
+        if sql.startswith("PRAGMA integrity_check"):
+            # The server keeps its own look-ups; its administrator checks them with amcheck.
+            return Found([{"state": "ok"}])
+        plain, table, alternative = insertion(sql)
+        if alternative == "IGNORE":
+            plain += " ON CONFLICT DO NOTHING"
+        elif alternative == "REPLACE":
+            plain += conflict(table, self._columns[table][0])
+        statement = translated(plain)
+        values = [bindings[name] for name in statement.names] if isinstance(bindings, Mapping) else bindings
+        return self._run(statement.text, values)
+
+    def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run one statement for each of ``rows``."""
+        for row in rows:
+            self.execute(sql, row)
+
+    def script(self, sql: str) -> None:
+        """Run statements without bindings in one message."""
+        self._translated(self._script(sql))
+
+    def insert_rows(self, head: str, rows: Sequence[Row], tail: str) -> None:
+        """Run ``head`` (``INSERT INTO table``) for all ``rows`` in one message."""
+        if not rows:
+            return
+        plain, table, alternative = insertion(head)
+        names, types = self._columns[table]
+        if "(" in plain:
+            wanted = tuple(name.strip() for name in plain.partition("(")[2].rstrip(") ").split(","))
+            types = tuple(types[names.index(name)] for name in wanted)
+            names = wanted
+        arrays = ", ".join(f"${at}::{kind}[]" for at, kind in enumerate(types, 1))
+        listed = ", ".join(map(quoted, names))
+        rest = {"IGNORE": " ON CONFLICT DO NOTHING", "": f" {tail}"}.get(alternative) or conflict(table, names)
+        text = f"INSERT INTO {table} ({listed}) SELECT * FROM unnest({arrays}){rest}"  # noqa: S608 - names of the schema
+        self._run(text, [list(column) for column in zip(*rows, strict=True)])
+
+    def select_rows(self, query: str, keys: Sequence[Row]) -> Iterator[Row]:
+        """Yield what ``query``, which ends in ``IN``, finds for any of ``keys``."""
+        if not keys:
+            return
+        arrays = [f"${at}::{_TYPES[type(value)]}[]" for at, value in enumerate(keys[0], 1)]
+        if len(arrays) == 1:
+            text = f"{query.rstrip().removesuffix('IN')} = ANY({arrays[0]})"
+        else:
+            text = f"{query} (SELECT * FROM unnest({', '.join(arrays)}))"  # noqa: S608 - constant parts
+        yield from self._run(translated(text).text, [list(column) for column in zip(*keys, strict=True)])
+
+    def columns(self, table: str) -> tuple[str, ...]:
+        """Return the columns of a table, in order."""
+        return self._columns[table][0]
+
+    def changes(self) -> int:
+        """Return how many rows the last statement changed."""
+        return self._changed
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._drop()
+        if not self._loop.is_closed():
+            self._loop.close()
+
+    def __enter__(self) -> Self:
+        """Begin a transaction, or go on in the one that was begun."""
+        if self.is_lost:
+            self.connect()
+        self._depth += 1
+        if self._depth == 1:
+            kind = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if self._is_reader else "BEGIN"
+            try:
+                self._begin(kind)
+            except BaseException:
+                self._depth = 0
+                raise
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        """Commit what was begun here, or take it back after an error."""
+        self._depth -= 1
+        if self._depth == 0:
+            if error is None:
+                self.script("COMMIT")
+            else:
+                with contextlib.suppress(apsw.Error):
+                    self.script("ROLLBACK")
+
+    def _begin(self, kind: str) -> None:
+        try:
+            self.script(kind)
+        except apsw.IOError:
+            # The server was started anew since the connection was used last; nothing has begun on it.
+            self.connect()
+            self._depth = 1
+            self.script(kind)
+
+    def _run(self, text: str, values: Sequence[Any]) -> Found:
+        return Found(self._translated(self._fetch(text, values)))
+
+    async def _fetch(self, text: str, values: Sequence[Any]) -> list[Any]:
+        prepared = self._prepared.get(text)
+        if prepared is None:
+            prepared = self._prepared[text] = await self._connection.prepare(text)
+        rows = await prepared.fetch(*values)
+        last = prepared.get_statusmsg().rpartition(" ")[2]
+        self._changed = int(last) if last.isdecimal() else 0
+        return list(rows)
+
+    async def _script(self, sql: str) -> list[Any]:
+        await self._connection.execute(sql)
+        return []
+
+    def _translated(self, work: Coroutine[Any, Any, list[Any]]) -> list[Any]:
+        if self.is_lost:
+            work.close()
+            raise apsw.IOError("the connection to the database is lost")
+        try:
+            return self._loop.run_until_complete(work)
+        except _ONE as error:
+            raise apsw.ConstraintError(_said(error)) from error
+        except _INPUT as error:
+            raise apsw.MismatchError(_said(error)) from error
+        except _REFUSED as error:
+            raise apsw.SQLError(_said(error)) from error
+        except (Exception, asyncio.CancelledError) as error:
+            # Also what the driver says of itself when the server is gone in the middle of an answer.
+            self._drop()
+            raise apsw.IOError(_said(error)) from error
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        self._prepared.clear()
+        self._depth = 0
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                connection.terminate()
+                _once_around(self._loop)
+
+
+def _once_around(loop: asyncio.AbstractEventLoop) -> None:
+    """Let ``loop`` close what was let go of, also where this thread runs another loop."""
+    turn = threading.Thread(target=lambda: loop.run_until_complete(asyncio.sleep(0)))
+    turn.start()
+    turn.join()
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]

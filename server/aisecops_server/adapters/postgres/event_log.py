@@ -1,0 +1,90 @@
+"""The audit log in PostgreSQL: ``EventLog`` and ``ProvenLog`` for many control planes on one database.
+
+The tables, and what reads and changes them, are those of the embedded store. What differs is who may append (everybody,
+one after the other), what may be believed from memory (nothing that another replica can change) and what is done when
+the storage is away (refuse until it is back).
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+from aisecops_server.adapters.postgres import server
+from aisecops_server.adapters.postgres.connection import PostgresConnection
+from aisecops_server.adapters.postgres.readers import SERVER, PostgresReaders, as_embedded
+from aisecops_server.adapters.postgres.writer import PostgresWriter, Watch
+from aisecops_server.adapters.sqlite.approval_table import ApprovalTable
+from aisecops_server.adapters.sqlite.budget_table import BudgetTable
+from aisecops_server.adapters.sqlite.changes import StateTable, StateTables
+from aisecops_server.adapters.sqlite.database import translated
+from aisecops_server.adapters.sqlite.edge_table import EdgeTable
+from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
+from aisecops_server.adapters.sqlite.grant_table import GrantTable
+from aisecops_server.adapters.sqlite.keeping_table import KeepingTable
+from aisecops_server.adapters.sqlite.notice_table import NoticeTable
+from aisecops_server.adapters.sqlite.verification import startup_problem
+from aisecops_server.domain import approval_changes, budget_changes, edge_log, grant_changes, keeping, notice
+from aisecops_server.domain.errors import IntegrityError
+
+
+class PostgresKeeping(KeepingTable):
+    """What is kept, on a server: what is erased is deleted, and when its bytes go is the server's business."""
+
+    @property
+    def is_overwritten(self) -> bool:
+        """Return ``False``: the server's own log and its backups may still hold what was erased."""
+        return False
+
+    def committed(self) -> None:
+        """Nothing can be emptied from here."""
+
+
+class PostgresEventLog(SqliteEventLog):
+    """A replica's view of the shared log; its budgets come from the database, because others change them too."""
+
+
+def open_log(url: str) -> PostgresEventLog:
+    """Open the log in the database at ``url`` to append to it, beside whoever else does.
+
+    Raises:
+        LogUnavailableError: the server is away, is set up so that it could lose or give away what it holds, or has no
+            schema, or another one.
+    """
+    with translated("connecting to the database", SERVER):
+        connection = PostgresConnection(url)
+    try:
+        with translated("reading the database", SERVER):
+            server.require_sound(connection)
+            problem = _problem(url)
+            approvals = ApprovalTable()
+            tables: dict[str, StateTable] = {
+                approval_changes.KIND: approvals,
+                grant_changes.KIND: GrantTable(),
+                notice.KIND: NoticeTable(),
+                edge_log.KIND: EdgeTable(),
+                budget_changes.KIND: BudgetTable(as_embedded(connection)),
+                keeping.KIND: (kept := PostgresKeeping(as_embedded(connection))),
+            }
+    except BaseException:
+        connection.close()
+        raise
+    sealed = f"{IntegrityError.reason}: {problem}" if problem else ""
+    writer = PostgresWriter(connection, StateTables(tables), watch=Watch(url, approvals.wake_all), sealed=sealed)
+    return PostgresEventLog(PostgresReaders(url), writer, None, approvals=approvals, kept=kept)
+
+
+def open_log_read_only(url: str) -> PostgresEventLog:
+    """Open the log in the database at ``url`` for reading.
+
+    Raises:
+        LogUnavailableError: the server is away, or there is no log.
+    """
+    with translated("reading the database", SERVER), contextlib.closing(PostgresConnection(url, is_reader=True)) as one:
+        server.require_schema(one)
+    return PostgresEventLog(PostgresReaders(url), None, None, approvals=ApprovalTable())
+
+
+def _problem(url: str) -> str:
+    # On one snapshot: others append meanwhile.
+    with contextlib.closing(PostgresConnection(url, is_reader=True)) as connection, connection:
+        return startup_problem(as_embedded(connection))

@@ -1,0 +1,38 @@
+"""Connections to PostgreSQL that cannot write, and the few threads that use them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import apsw
+
+from aisecops_server.adapters.postgres.connection import PostgresConnection
+from aisecops_server.adapters.sqlite.database import translated
+from aisecops_server.adapters.sqlite.readers import Helpers, Readers
+
+SERVER = "Check the database server: 'aisecops db status' says what is wrong"
+
+
+class PostgresReaders(Readers):
+    """Runs queries, each on one consistent snapshot of the database at ``url``."""
+
+    check = SERVER
+
+    def __init__(self, url: str) -> None:
+        super().__init__(Path())
+        self._url = url
+
+    def helpers(self, *, niceness: int) -> Helpers:
+        """Return nobody: the server's work is not made quicker by more who read what it sends."""
+        return Helpers(self._path, 0, niceness)
+
+    def opened(self) -> apsw.Connection:
+        """Return a connection of its own, that cannot write."""
+        with translated("connecting to the database", SERVER):
+            return as_embedded(PostgresConnection(self._url, is_reader=True))
+
+
+def as_embedded(connection: PostgresConnection) -> apsw.Connection:
+    """Return the connection for what is written for the embedded store: it uses no more than both have."""
+    return cast("apsw.Connection", connection)

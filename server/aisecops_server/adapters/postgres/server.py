@@ -1,0 +1,139 @@
+"""What a database server must be before the log is entrusted to it, and the schema in it.
+
+A setting by which a server may lose what it acknowledged, or a role that could take away what protects the record, is
+refused and not worked around. Migrations are files, applied in order by whoever owns the schema, each in one
+transaction; programs one version apart work on the same schema.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+
+from aisecops_server.adapters.postgres.connection import SCHEMA, PostgresConnection
+from aisecops_server.domain.errors import LogUnavailableError
+
+OLDEST = 150000
+WRITER, READER = "aisecops_writer", "aisecops_reader"
+_LOCK = 0x41495345
+# A commit is durable when it is acknowledged only with these.
+_WANTED = {
+    "fsync": ("on",),
+    "full_page_writes": ("on",),
+    "synchronous_commit": ("on", "remote_apply"),
+    "server_encoding": ("UTF8",),
+    "transaction_read_only": ("off",),
+}
+_ROLE = """
+    SELECT r.rolsuper OR r.rolbypassrls, pg_has_role(current_user, c.relowner, 'MEMBER'),
+        has_table_privilege(c.oid, 'DELETE') OR has_table_privilege(c.oid, 'UPDATE')
+    FROM pg_roles AS r, pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE r.rolname = current_user AND n.nspname = ? AND c.relname = 'event'"""
+_ENCRYPTED = """
+    SELECT coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false)
+        OR inet_server_addr() IS NULL OR host(inet_server_addr()) IN ('127.0.0.1', '::1')"""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step of the schema."""
+
+    version: int
+    name: str
+    script: str
+
+
+def migrations() -> list[Migration]:
+    """Return every step, in order."""
+    files = sorted(resources.files(__package__).joinpath("migrations").iterdir(), key=lambda file: file.name)
+    found = [file for file in files if file.name.endswith(".sql")]
+    return [Migration(int(file.name[:4]), file.name[5:-4], file.read_text()) for file in found]
+
+
+def schema_version(connection: PostgresConnection) -> int:
+    """Return the version of the schema that is there; 0 where there is none."""
+    if connection.execute("SELECT to_regclass(?)::text", (f"{SCHEMA}.migration",)).get is None:
+        return 0
+    return int(connection.execute("SELECT coalesce(max(version), 0) FROM migration").get)
+
+
+def migrate(connection: PostgresConnection) -> list[int]:
+    """Bring the schema up to date and return the steps that were taken; several may try at once.
+
+    Raises:
+        LogUnavailableError: a newer program made the schema.
+    """
+    with connection:
+        connection.execute("SELECT pg_advisory_xact_lock(?)", (_LOCK,))
+        connection.script(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}; SET LOCAL search_path TO {SCHEMA}, pg_catalog")
+        before = schema_version(connection)
+        steps = migrations()
+        if before > steps[-1].version:
+            raise _wrong_version(before, steps[-1].version)
+        taken = [step for step in steps if step.version > before]
+        for step in taken:
+            connection.script(step.script)
+            connection.execute("INSERT INTO migration (version, name) VALUES (?, ?)", (step.version, step.name))
+    return [step.version for step in taken]
+
+
+def allow(connection: PostgresConnection, role: str, *, group: str) -> None:
+    """Let a role that can log in do what ``group`` may.
+
+    Raises:
+        LogUnavailableError: there is no such role.
+    """
+    quoted = connection.execute("SELECT quote_ident(rolname) FROM pg_roles WHERE rolname = ?", (role,)).get
+    if quoted is None:
+        raise LogUnavailableError(f"the server has no role {role}", hint="Make it first: CREATE ROLE … LOGIN")
+    connection.script(f"GRANT {group} TO {quoted}")
+
+
+def require_schema(connection: PostgresConnection) -> None:
+    """Refuse a database without the log, or with that of another version.
+
+    Raises:
+        LogUnavailableError: it is one.
+    """
+    version, wanted = schema_version(connection), migrations()[-1].version
+    if not version:
+        raise LogUnavailableError("the database holds no log", hint="Its owner makes it: 'aisecops db init'")
+    if version != wanted:
+        raise _wrong_version(version, wanted)
+
+
+def problems(connection: PostgresConnection) -> list[str]:
+    """Return what speaks against entrusting the log to this server, by this role."""
+    found = []
+    if (number := int(connection.execute("SELECT current_setting('server_version_num')").get)) < OLDEST:
+        found.append(f"the server is version {number // 10_000}, {OLDEST // 10_000} or newer is needed")
+    for name, wanted in _WANTED.items():
+        if (value := connection.execute("SELECT current_setting(?)", (name,)).get) not in wanted:
+            found.append(f"{name} is {value}, it must be {' or '.join(wanted)}")
+    if not connection.execute(_ENCRYPTED).get:
+        found.append("the connection is not encrypted; add sslmode=verify-full and sslrootcert=FILE to the address")
+    if (role := connection.execute(_ROLE, (SCHEMA,)).get) is not None:
+        is_super, is_owner, may_change = role
+        if is_super or is_owner:
+            found.append(f"the role owns the log or all of the server; use one that has been given {WRITER}")
+        elif may_change:
+            found.append("the role may change or delete events; take that away from it")
+    return found
+
+
+def require_sound(connection: PostgresConnection) -> None:
+    """Refuse a server that could lose what it acknowledged, or a role that could change what was recorded.
+
+    Raises:
+        LogUnavailableError: it is one, or it has no schema, or another one.
+    """
+    require_schema(connection)
+    if found := problems(connection):
+        raise LogUnavailableError(
+            f"the log is not entrusted to this database: {'; '.join(found)}", hint="'aisecops db status' says it all"
+        )
+
+
+def _wrong_version(found: int, wanted: int) -> LogUnavailableError:
+    hint = "Its owner runs 'aisecops db migrate'" if found < wanted else "Start a newer program"
+    return LogUnavailableError(f"the schema of the database is version {found}, this program knows {wanted}", hint=hint)

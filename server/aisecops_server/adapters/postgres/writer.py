@@ -1,0 +1,137 @@
+"""One replica's writer on the log that all replicas share.
+
+Ordering rule: whoever appends holds the row of the log's head until its commit, so indices are given one after the
+other, whoever gives them, and what is derived from the log is changed by one at a time. What another replica changed
+is found by the size of the log: when it is not as this one left it, nothing in memory is believed any more.
+
+A log on a server is not sealed when the server is away: a commit is there or not, and which of both is asked when the
+connection is back. Until then everything is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+import apsw
+
+from aisecops_server.adapters.postgres.connection import PostgresConnection
+from aisecops_server.adapters.postgres.readers import SERVER, as_embedded
+from aisecops_server.adapters.sqlite.append import Appender, Result, load_frontier
+from aisecops_server.adapters.sqlite.changes import StateTables
+from aisecops_server.adapters.sqlite.writer import Answer, Request, Writer
+from aisecops_server.domain.errors import LogUnavailableError
+from aisecops_server.domain.merkle import HASH_BYTES, Frontier
+from aisecops_server.domain.record import Receipt
+
+_logger = logging.getLogger(__name__)
+
+_HEAD = "SELECT size, peaks FROM log_head FOR UPDATE"
+_PLACED = "SELECT 1 FROM event WHERE idx = ? AND event_id = ?"
+# How soon a replica sees what another one appended.
+_LOOK_SECONDS = 0.2
+
+
+class PostgresAppender(Appender):
+    """Appends to a log to which others append as well."""
+
+    def __init__(self, connection: PostgresConnection, state: StateTables) -> None:
+        super().__init__(as_embedded(connection), state)
+        self._server = connection
+
+    def _begin(self) -> Frontier:
+        if self._server.is_lost:
+            self._server.connect()
+        self._server.execute("BEGIN")
+        size, peaks = self._server.execute(_HEAD).get
+        if size != self._frontier.size:
+            self._frontier = Frontier(size, [peaks[at : at + HASH_BYTES] for at in range(0, len(peaks), HASH_BYTES)])
+            self._traces.forget()
+            self._state.reread()
+        return self._frontier.copy()
+
+    def _end(self, results: Sequence[Result]) -> None:
+        try:
+            super()._end(results)
+        except apsw.IOError:
+            self._server.connect()
+            if not self._is_stored(results):
+                raise
+
+    def _is_stored(self, results: Sequence[Result]) -> bool:
+        """Return whether a commit of which no answer came was made."""
+        placed = [
+            result for result in results if isinstance(result, Receipt) and result.log_index >= self._frontier.size
+        ]
+        if not placed:
+            return True
+        last = max(placed, key=lambda receipt: receipt.log_index)
+        return self._server.execute(_PLACED, (last.log_index, last.event_id)).get is not None
+
+
+class PostgresWriter(Writer):
+    """Runs a replica's writing thread, and one that looks what others appended."""
+
+    def __init__(self, connection: PostgresConnection, state: StateTables, *, watch: Watch, sealed: str = "") -> None:
+        self._server = connection
+        self._state = state
+        super().__init__(as_embedded(connection), state, sealed=sealed)
+        watch.start(self.wake_followers)
+        self._watch = watch
+
+    def stop(self) -> None:
+        """Finish what was accepted, then take nothing more."""
+        super().stop()
+        self._watch.stop()
+
+    def _appender(self) -> Appender:
+        return PostgresAppender(self._server, self._state)
+
+    def _failed(self, group: list[Request], error: Exception) -> list[Answer]:
+        if not self._server.is_lost:
+            return self._seal(group, error)
+        refused = LogUnavailableError(f"the database is away ({error})", hint=f"Nothing was allowed. {SERVER}")
+        refused.__cause__ = error
+        return [(request, refused) for request in group]
+
+
+class Watch:
+    """Looks at the size of the log, and calls back when it grew, whoever made it grow."""
+
+    def __init__(self, url: str, *also: Callable[[], None]) -> None:
+        self._url = url
+        self._also = also
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, grown: Callable[[], None]) -> None:
+        """Begin to look."""
+        self._thread = threading.Thread(
+            target=self._run, args=((grown, *self._also),), daemon=True, name="audit-log-watch"
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._over.set()
+        if self._thread:
+            self._thread.join()
+
+    def _run(self, grown: Sequence[Callable[[], None]]) -> None:
+        connection: PostgresConnection | None = None
+        size = -1
+        while not self._over.wait(_LOOK_SECONDS):
+            try:
+                connection = connection or PostgresConnection(self._url, is_reader=True)
+                with connection:
+                    found = load_frontier(as_embedded(connection)).size
+            except apsw.Error as error:
+                _logger.debug("what others appended cannot be seen: %s", error)
+                continue
+            if found != size:
+                size = found
+                for wake in grown:
+                    wake()
+        if connection:
+            connection.close()
