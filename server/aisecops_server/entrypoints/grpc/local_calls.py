@@ -7,16 +7,18 @@ alike. There is no call here that the wire does not have.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from google.protobuf.message import Message
 
 from aisecops_server.domain.errors import NotFoundError
 from aisecops_server.domain.identity import Presented, Principal
+from aisecops_server.domain.trace_parent import NOWHERE, TraceParent
 from aisecops_server.entrypoints.grpc import access, status
-from aisecops_server.entrypoints.grpc.methods import Gate, Patience
+from aisecops_server.entrypoints.grpc.methods import Caller, Gate, Patience
 
 _PACKAGE = "/aisecops.v1."
 _M = TypeVar("_M", bound=Message)
@@ -48,29 +50,68 @@ class LocalCalls:
             NotFoundError: the API has no such call.
             AisecopsError: what the call itself raises.
         """
-        full = _PACKAGE + call
-        if full not in self.gate.unaries:
-            raise NotFoundError(f"the API has no call {call}")
-        handler, patience = self.gate.unaries[full]
-        caller = self.gate.enter(full, presented, peer, patience)
-        try:
-            async with asyncio.timeout(caller.seconds):
-                found = await handler(request.SerializeToString(), caller)
-        except Exception as error:
-            raise status.as_known(error) from error
-        return _expected(found, answer)
+        caller = self.begin(call, lambda: presented, peer=peer)
+        return _expected(await self.answer(caller, request.SerializeToString()), answer)
 
     async def stream(
         self, call: str, request: Message, answer: type[_M], *, presented: Presented, peer: str
     ) -> AsyncIterator[_M]:
         """Make a call with many answers; errors as of ``unary``."""
+        caller = self.begin(call, lambda: presented, peer=peer)
+        async for found in self.answers(caller, request.SerializeToString()):
+            yield _expected(found, answer)
+
+    def begin(
+        self,
+        call: str,
+        present: Callable[[], Presented],
+        *,
+        peer: str,
+        seconds: float | None = None,
+        parent: TraceParent = NOWHERE,
+    ) -> Caller:
+        """Let somebody in before the request is read: who asks, may they, and could it get a turn at all.
+
+        ``present`` returns the credential, and may raise where there is not one; ``seconds`` is the time that the
+        caller gives, clamped as over gRPC.
+
+        Raises:
+            UnauthenticatedError, NotPermittedError: the caller is turned away.
+            NotFoundError: the API has no such call.
+            OverloadedError: there is no room for it.
+        """
         full = _PACKAGE + call
-        if full not in self.gate.streams:
+        if full in self.gate.unaries:
+            patience = self.gate.unaries[full][1]
+        elif full in self.gate.streams:
+            patience = Patience.WORK
+        else:
             raise NotFoundError(f"the API has no call {call}")
-        caller = self.gate.enter(full, presented, peer, Patience.WORK)
+        caller = self.gate.admit(full, present, peer, patience, seconds=seconds, parent=parent)
+        if full in self.gate.checks:
+            self.gate.checks[full](caller)
+        return caller
+
+    async def answer(self, caller: Caller, request: bytes) -> Message:
+        """Make the call that ``caller`` was let in for, which has one answer; errors as of ``unary``."""
+        if caller.call not in self.gate.unaries:
+            raise NotFoundError(f"{caller.call} has no single answer")
         try:
-            async for found in self.gate.streams[full](request.SerializeToString(), caller):
-                yield _expected(found, answer)
+            async with asyncio.timeout(caller.seconds):
+                return await self.gate.unaries[caller.call][0](request, caller)
+        except Exception as error:
+            raise status.as_known(error) from error
+
+    async def answers(self, caller: Caller, request: bytes) -> AsyncGenerator[Message]:
+        """Make the call that ``caller`` was let in for, which has many answers; errors as of ``unary``."""
+        if caller.call not in self.gate.streams:
+            raise NotFoundError(f"{caller.call} is no stream")
+        handler = cast("AsyncGenerator[Message]", self.gate.streams[caller.call](request, caller))
+        try:
+            # Whoever goes away in the middle gives back at once what the handler holds.
+            async with contextlib.aclosing(handler):
+                async for found in handler:
+                    yield found
         except Exception as error:
             raise status.as_known(error) from error
 

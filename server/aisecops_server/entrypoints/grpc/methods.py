@@ -59,13 +59,15 @@ SessionHandler = Callable[[AsyncIterator[bytes], Caller], AsyncIterator[Message]
 class Gate:
     """Wraps handlers into gRPC methods. ``note`` is told of everybody who is turned away.
 
-    ``unaries`` and ``streams`` are the very handlers that it wrapped, by call, for who calls within the process.
+    ``unaries`` and ``streams`` are the very handlers that it wrapped, by call, for who calls within the process;
+    ``checks`` are what lets a call in before its request is read.
     """
 
     authenticator: Authenticator
     note: Callable[[Refusal], None]
     unaries: dict[str, tuple[UnaryHandler, Patience]] = field(default_factory=dict, repr=False)
     streams: dict[str, StreamHandler] = field(default_factory=dict, repr=False)
+    checks: dict[str, Callable[[Caller], None]] = field(default_factory=dict, repr=False)
 
     def unary(self, call: str, handler: UnaryHandler, patience: Patience) -> grpc.RpcMethodHandler[Any, Any]:
         """Return a method with one request and one answer."""
@@ -89,6 +91,7 @@ class Gate:
         To the library it is one with many requests, because it reads the only one of others before it calls.
         """
         self.unaries[call] = handler, patience
+        self.checks[call] = check
 
         async def method(requests: AsyncIterator[bytes], context: Context) -> bytes:
             try:
@@ -148,21 +151,39 @@ class Gate:
             UnauthenticatedError: what is presented proves nobody.
             NotPermittedError: the roles do not include the call.
         """
-        with self._noting(call, peer):
-            return Caller(self._let_in(presented, call), presented, patience.value[0], call, peer)
+        return self.admit(call, lambda: presented, peer, patience)
 
-    def _caller(self, call: str, context: Context, patience: Patience) -> Caller:
-        peer = peer_of(context)
+    def admit(
+        self,
+        call: str,
+        present: Callable[[], Presented],
+        peer: str,
+        patience: Patience,
+        *,
+        seconds: float | None = None,
+        parent: TraceParent = NOWHERE,
+    ) -> Caller:
+        """Let somebody in whose credential is still to be read; ``seconds`` is the time that the caller gives.
+
+        Raises:
+            UnauthenticatedError: what is presented is not one credential, or proves nobody.
+            NotPermittedError: the roles do not include the call.
+        """
         with self._noting(call, peer):
-            presented = presented_by(context)
+            presented = present()
             principal = self._let_in(presented, call)
         default, at_most = patience.value
+        given = default if seconds is None else max(0.0, min(seconds, at_most))
+        return Caller(principal, presented, given, call, peer, parent)
+
+    def _caller(self, call: str, context: Context, patience: Patience) -> Caller:
         # Without a deadline gRPC gives None, and far-off ones are clamped alike.
-        asked = context.time_remaining()
-        seconds = default if asked is None else max(0.0, min(asked, at_most))
-        parent = _parent_of(context)
+        asked, parent = context.time_remaining(), _parent_of(context)
+        caller = self.admit(
+            call, lambda: presented_by(context), peer_of(context), patience, seconds=asked, parent=parent
+        )
         begin_trace(parent.trace_id)
-        return Caller(principal, presented, seconds, call, peer, parent)
+        return caller
 
     def _let_in(self, presented: Presented, call: str) -> Principal:
         principal = self.authenticator.authenticate(presented)

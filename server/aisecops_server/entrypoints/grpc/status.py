@@ -115,10 +115,20 @@ def _refusal(error: OverloadedError) -> bytes:
     return found
 
 
-def _serialized(error: AisecopsError) -> bytes:
+def message_of(error: AisecopsError) -> status_pb2.Status:
+    """Return an error as the API's own message, with its details."""
     status = status_pb2.Status(code=numeric_code(error), message=shown_message(error))
     status.details.extend(_packed(detail) for detail in _details(error))
-    return bytes(status.SerializeToString())
+    return status
+
+
+def retry_milliseconds(error: AisecopsError) -> int:
+    """Return when to come again; 0 where that would be in vain."""
+    return int(error.metadata().get(RETRY, RETRY_MILLISECONDS.get(error.reason, 0)))
+
+
+def _serialized(error: AisecopsError) -> bytes:
+    return bytes(message_of(error).SerializeToString())
 
 
 def _details(error: AisecopsError) -> list[Message]:
@@ -129,7 +139,7 @@ def _details(error: AisecopsError) -> list[Message]:
             field=metadata["field"], description=shown_message(error)
         )
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
-    delay = int(error.metadata().get(RETRY, RETRY_MILLISECONDS.get(error.reason, 0)))
+    delay = retry_milliseconds(error)
     if delay:
         duration = Duration(seconds=delay // 1000, nanos=delay % 1000 * 1_000_000)
         details.append(error_details_pb2.RetryInfo(retry_delay=duration))

@@ -7,7 +7,7 @@ gRPC either demands one from everybody or asks nobody.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -68,10 +68,18 @@ def peer_of(context: grpc.aio.ServicerContext[Any, Any]) -> str:
 
 def _token(context: grpc.aio.ServicerContext[Any, Any]) -> str:
     # Several values would let two readers pick different ones.
-    values = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
+    return bearer_token([str(value) for key, value in context.invocation_metadata() or () if key == "authorization"])
+
+
+def bearer_token(values: Sequence[str]) -> str:
+    """Return the token of what a call says under ``authorization``; empty where it says nothing.
+
+    Raises:
+        UnauthenticatedError: it says several things, or something else than a token.
+    """
     if not values:
         return ""
-    scheme, _, token = str(values[0]).partition(" ")
+    scheme, _, token = values[0].partition(" ")
     if len(values) > 1 or scheme.lower() != _SCHEME or not token:
         raise UnauthenticatedError(
             "the call's credential is not one token",

@@ -15,19 +15,19 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from google.protobuf import descriptor_pool, json_format, message_factory
+from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import Message
 
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError, NotFoundError, UnauthenticatedError
 from aisecops_server.domain.identity import Presented
 from aisecops_server.entrypoints.grpc import status
+from aisecops_server.entrypoints.grpc.json_wire import json_of, read_json
 from aisecops_server.entrypoints.grpc.local_calls import LocalCalls
 from aisecops_server.entrypoints.grpc.server import MAX_REQUEST_BYTES
 
 SUFFIX = ".http"
 # Bytes travel as base64, which is a third longer.
 _MOST_BYTES = MAX_REQUEST_BYTES * 4 // 3 + 4096
-_DEPTH = 32
 _PACKAGE = "aisecops.v1."
 _SERVER_FAULT, _CLIENT_FAULT = 503, 400
 _CODES = {"UNAUTHENTICATED": 401, "NOT_PERMITTED": 403, "NOT_FOUND": 404}
@@ -76,8 +76,7 @@ def _application(calls: LocalCalls) -> web.Application:
             answer = await _answer(calls, request)
         except AisecopsError as error:
             return _failure(error)
-        text = json_format.MessageToJson(answer, indent=None, always_print_fields_with_no_presence=False)
-        return web.Response(text=text, content_type="application/json")
+        return web.Response(text=json_of(answer), content_type="application/json")
 
     made = web.Application(client_max_size=_MOST_BYTES)
     made.router.add_post("/{service}/{method}", call)
@@ -89,14 +88,9 @@ async def _answer(calls: LocalCalls, request: web.Request) -> Message:
     taken, given = _types(service, method)
     presented = _presented(request.headers.getall("Authorization", []))
     try:
-        body = await request.text()
-        asked = json_format.Parse(body, taken(), max_recursion_depth=_DEPTH)
+        asked = read_json(taken, await request.read(), limit=_MOST_BYTES)
     except web.HTTPRequestEntityTooLarge as error:
         raise InvalidRequestError("the request is larger than it may be", hint="Send less", field="body") from error
-    except (json_format.ParseError, ValueError, RecursionError) as error:
-        raise InvalidRequestError(
-            "the body is no JSON of this request", hint="See docs/reference/rpc.md", field="body"
-        ) from error
     name = f"{service.removeprefix(_PACKAGE)}/{method}"
     return await calls.unary(name, asked, given, presented=presented, peer="unix:")
 

@@ -31,7 +31,8 @@ from aisecops_server.domain.errors import (
 from aisecops_server.domain.identity import Presented
 from aisecops_server.entrypoints.grpc import status
 from aisecops_server.entrypoints.grpc.local_calls import LocalCalls
-from aisecops_server.entrypoints.web.headers import Guarded
+from aisecops_server.entrypoints.web import gateway
+from aisecops_server.entrypoints.web.headers import Guarded, require_own_origin
 from aisecops_server.entrypoints.web.rendering import Assets, environment, twin
 from aisecops_server.entrypoints.web.sessions import Session, Sessions
 from aisecops_server.entrypoints.web.visitor import Away, Page, Visitor
@@ -93,6 +94,7 @@ def application(ui: Ui) -> ASGIApp:
     pages = environment(ui.assets)
     doors = _Doors(ui, pages)
     routes: list[BaseRoute] = [
+        *gateway.routes(ui.calls),
         Route("/assets/{build}/{name}", doors.asset),
         Route("/sign-in", doors.sign_in_page, methods=["GET"]),
         Route("/sign-in", doors.sign_in, methods=["POST"]),
@@ -178,7 +180,7 @@ class _Doors:
     async def sign_in(self, request: Request) -> Response:
         """Begin a session for whoever brings a link's code or a token."""
         try:
-            _require_own_origin(request)
+            require_own_origin(request)
             form = await self._form(request)
             token = self.ui.take_link(form["code"]) if form.get("code") else form.get("token", "").strip()
             if not token:
@@ -209,7 +211,7 @@ class _Doors:
     async def preferences(self, request: Request) -> Response:
         """Remember how the reader likes pages to look."""
         try:
-            _require_own_origin(request)
+            require_own_origin(request)
             form = await self._form(request)
         except AisecopsError as error:
             return await self._failed(request, error, as_json=False)
@@ -247,7 +249,7 @@ class _Doors:
         return self.ui.sessions.find(request.cookies.get(self.ui.cookie, ""))
 
     def _require_own_form(self, visitor: Visitor) -> None:
-        _require_own_origin(visitor.request)
+        require_own_origin(visitor.request)
         session = self._session(visitor.request)
         of = session.id if session else visitor.principal.thumbprint
         if not self.ui.sessions.is_form_key(visitor.form.get("key", ""), of):
@@ -299,15 +301,6 @@ def _html(text: str, code: int) -> Response:
 def _borne(request: Request) -> Presented | None:
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     return Presented(token=token.strip()) if kind.lower() == "bearer" and token.strip() else None
-
-
-def _require_own_origin(request: Request) -> None:
-    """Refuse a form that a page of somebody else sent, as the browser itself says."""
-    site = request.headers.get("sec-fetch-site", "same-origin")
-    origin = request.headers.get("origin", "")
-    host = request.headers.get("host", "")
-    if site not in ("same-origin", "none") or (origin and origin.partition("://")[2] != host):
-        raise NotPermittedError("the form was sent from another site", hint="Open the page here and repeat it")
 
 
 def _local(address: str) -> str:

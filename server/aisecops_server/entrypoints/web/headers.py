@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from aisecops_server.domain.errors import NotPermittedError
 
 _DIRECTIVES = (
     "default-src 'none'",
@@ -67,3 +70,16 @@ class Guarded:
             await refusal(scope, receive, guarded)
             return
         await self.app(scope, receive, guarded)
+
+
+def require_own_origin(request: Request) -> None:
+    """Refuse what a page of somebody else sent, as the browser itself says.
+
+    Raises:
+        NotPermittedError: it is from another site.
+    """
+    site = request.headers.get("sec-fetch-site", "same-origin")
+    origin = request.headers.get("origin", "")
+    host = request.headers.get("host", "")
+    if site not in ("same-origin", "none") or (origin and origin.partition("://")[2] != host):
+        raise NotPermittedError("this was sent from another site", hint="Open the page here and repeat it")
