@@ -59,7 +59,7 @@ def test_from_the_list_to_why_by_keys_alone(browser: Browser, scene: Scene) -> N
 
 def test_going_somewhere_by_keys(browser: Browser, scene: Scene) -> None:
     with visiting(browser, scene) as visit:
-        for key, heading in (("t", "Traces"), ("a", "Approvals"), ("m", "Metrics"), ("b", "Policy")):
+        for key, heading in (("t", "Traces"), ("a", "Approvals"), ("m", "Metrics"), ("b", "Policy"), ("l", "Rollouts")):
             visit.page.keyboard.press("g")
             visit.page.keyboard.press(key)
             expect(visit.page.locator("h1")).to_have_text(heading)

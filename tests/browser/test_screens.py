@@ -5,13 +5,18 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
+from aisecops_server.domain.bundle import CommitId
+from aisecops_server.usecases.activate import Order
+from aisecops_server.usecases.rollouts import StartCommand
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
 from tests.browser.visits import visiting
-from tests.ui_scene import Scene
+from tests.git_remotes import Remote
+from tests.ui_scene import PERSON, Scene
 
 # Many pages in one test, on a machine that may be busy with others.
 pytestmark = pytest.mark.timeout(600)
@@ -51,6 +56,16 @@ def _replay(scene: Scene) -> str:
     return scene.replayed("approvals.tools.crm/issue_refund.amount_over=50")
 
 
+@functools.cache
+def _rollout(scene: Scene) -> str:
+    remote = Remote(Path(scene.settings.repository))
+    remote.git("switch", "--quiet", "--create", "candidate", "main")
+    candidate = remote.commit({"README.candidate": b"nothing that decides\n"}, "a candidate")
+    remote.git("switch", "--quiet", "main")
+    scene.run(scene.plane.rollouts.start(StartCommand(CommitId(candidate), Order(PERSON, "watch it first"))))
+    return "/rollouts"
+
+
 async def _read(scene: Scene, trace_id: str):
     async with scene.client() as client:
         return await client.trace(trace_id)
@@ -74,6 +89,7 @@ SCREENS: Mapping[str, Callable[[Scene], str]] = {
     "policy": lambda _: "/revisions",
     "revision": lambda scene: f"/revisions/{_live(scene)}",
     "policy-file": lambda scene: f"/revisions/{_live(scene)}/files/data/approvals.yaml",
+    "rollouts": _rollout,
     "agents": lambda _: "/agents",
     "budgets": lambda _: "/budgets",
     "approvals": lambda _: "/approvals",

@@ -316,6 +316,7 @@ def sections() -> Sequence[tuple[str, str, str]]:
         ("Replays", "/replays", "r"),
         ("Approvals", "/approvals", "a"),
         ("Policy", "/revisions", "b"),
+        ("Rollouts", "/rollouts", "l"),
         ("Agents", "/agents", "g"),
         ("Metrics", "/metrics", "m"),
         ("System", "/system", "s"),

@@ -12,6 +12,7 @@ from aisecops_server.entrypoints.web import overview
 from aisecops_server.entrypoints.web import people_pages as people
 from aisecops_server.entrypoints.web import policy_pages as policy
 from aisecops_server.entrypoints.web import replay_pages as replays
+from aisecops_server.entrypoints.web import rollout_page as rollouts
 from aisecops_server.entrypoints.web.app import Screens, sections
 from aisecops_server.entrypoints.web.event_page import event_page
 from aisecops_server.entrypoints.web.graph_page import graph_file, graph_page
@@ -39,6 +40,7 @@ def screens() -> Screens:
             "/revisions": policy.revisions,
             "/revisions/{revision}": policy.revision,
             "/revisions/{revision}/files/{file:path}": policy.policy_file,
+            "/rollouts": rollouts.rollouts,
             "/agents": people.agents,
             "/budgets": people.budgets,
             "/metrics": overview.metrics,
@@ -57,6 +59,11 @@ def screens() -> Screens:
             "/replays/start": replays.start_replay,
             "/replays/{replay}/cancel": replays.cancel_replay,
             "/replays/{replay}/judge": judge,
+            "/rollouts/start": rollouts.start,
+            "/rollouts/canary": rollouts.canary,
+            "/rollouts/promote": rollouts.promote,
+            "/rollouts/rollback": rollouts.roll_back,
+            "/rollouts/abort": rollouts.abort,
             "/approvals/{approval}/vote": approvals.vote,
             "/approvals/{approval}/withdraw": approvals.withdraw,
         },
