@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from urllib.parse import parse_qs, urlsplit
 
@@ -153,3 +154,13 @@ def test_no_cookie_of_ours_says_who_it_is(scene: Scene) -> None:
     name, _, value = scene.cookie().partition("=")
     assert name == "aisecops"
     assert re.fullmatch(r"[0-9a-f]{32}", value)
+
+
+def test_a_session_of_the_ui_proves_nobody(scene: Scene) -> None:
+    before = scene.ask("GET", "/traces.json", headers={"Cookie": (cookie := scene.cookie())})
+    assert before[0] == 200
+    for headers in ({}, {"Origin": scene.origin, "Sec-Fetch-Site": "same-origin"}):
+        sent = {"Cookie": cookie, "Content-Type": "application/json", **headers}
+        for call in ("AuditService/ListTraces", "BundleService/Rollback", "AuditService/StreamEvents"):
+            status, _, body = scene.ask("POST", f"/api/v1/{call}", headers=sent, body="{}")
+            assert (status, json.loads(body)["code"]) == (401, 16), call
