@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -426,3 +426,27 @@ async def test_a_reader_that_takes_nothing_makes_nobody_read_ahead() -> None:
     # One is in hand, one waits to be taken, one waits for its place.
     assert len(given) <= 3
     await stream.feed.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("version", ["2.3", "2.4"])
+async def test_a_reader_that_takes_nothing_for_long_gives_back_what_the_call_holds(version: str) -> None:
+    ended = asyncio.Event()
+
+    async def answers() -> AsyncGenerator[Message]:
+        try:
+            while True:
+                yield StreamEventsResponse(event=Event(log_index=1))
+        finally:
+            ended.set()
+
+    async def stuck(_message: MutableMapping[str, Any]) -> None:
+        await asyncio.Event().wait()
+
+    async def silent() -> MutableMapping[str, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    stream = await beginning(answers(), pace=Pace(stalled=0.05), places=True)
+    async with asyncio.timeout(SECONDS):
+        await stream({"type": "http", "asgi": {"spec_version": version}}, silent, stuck)
+    assert ended.is_set()

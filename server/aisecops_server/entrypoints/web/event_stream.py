@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from google.protobuf.message import Message
+from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
+from starlette.types import Message as Sent
 from starlette.types import Receive, Scope, Send
 
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError
@@ -25,14 +28,19 @@ _FROM = "from_index"
 _PLACE = "log_index"
 _DIGITS = 18
 _ALIVE = ": nothing new\n\n"
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long, in seconds, headers wait for a first message or error, and how often silence is broken."""
+    """How long, in seconds, headers wait for a first message or error, and how often silence is broken.
+
+    ``stalled`` is how long a reader may take nothing until the call ends, which holds a place that others want.
+    """
 
     first: float = 5.0
     every: float = 15.0
+    stalled: float = 60.0
 
 
 PACE = Pace()
@@ -80,7 +88,7 @@ async def beginning(
     if isinstance(first, AisecopsError):
         await feed.close()
         raise first
-    return _Events(feed, _frames(feed, first, pace, places=places))
+    return _Events(feed, _frames(feed, first, pace, places=places), pace)
 
 
 class _End:
@@ -127,14 +135,22 @@ class _Feed:
 class _Events(StreamingResponse):
     """The answer; however it ends, the call ends with it."""
 
-    def __init__(self, feed: _Feed, frames: AsyncIterator[str]) -> None:
+    def __init__(self, feed: _Feed, frames: AsyncIterator[str], pace: Pace) -> None:
         super().__init__(frames, media_type=KIND, headers={"X-Accel-Buffering": "no"})
         self.feed = feed
+        self.pace = pace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
+
+        async def sent(message: Sent) -> None:
+            async with asyncio.timeout(self.pace.stalled):
+                await send(message)
+
         try:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, sent)
+        except (TimeoutError, ClientDisconnect):
+            _logger.info("a reader of a stream took nothing for %s s, or went", self.pace.stalled)
         finally:
             await self.feed.close()
 
