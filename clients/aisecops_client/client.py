@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -238,7 +238,7 @@ class Client:
         request = audit_service_pb2.ListTracesRequest(page_size=page_size, page_token=page_token, filter=narrow)
         return self._call(self._audit.ListTraces, request, self.work_seconds)
 
-    def events(self, *, from_index: int = 0, follow: bool = False, trace_id: str = "") -> Iterator[Event]:
+    def events(self, *, from_index: int = 0, follow: bool = False, trace_id: str = "") -> Generator[Event, None, None]:
         """Yield events in log order.
 
         Raises:

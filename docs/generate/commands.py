@@ -86,6 +86,10 @@ SHAPES: Mapping[str, tuple[str, ...]] = {
     "backup restore": ("folder", "madeAtSeconds", "log", "files", "approvals", "grants", "logIndex"),
     "airgap pack": ("file", "bytes", "sha256", "wheels", "engine", "policy"),
     "health": ("state",),
+    "top": (
+        *("server", "state", "decisions", "queue", "log", "policy", "budgets", "approvals", "incidents"),
+        "problems",
+    ),
     "doctor": ("checks", "counts"),
     "engine doctor": ("checks", "counts"),
     "engine path": ("path", "version", "sha256", "source"),

@@ -22,6 +22,7 @@ ENTRIES = {
     "demo": Entry(f"{_HERE}.demo:demo", "See it decide: agents' plans, a policy change, what flipped."),
     "serve": Entry(f"{_HERE}.serve:serve", "Run the control plane."),
     "health": Entry(f"{_HERE}.health:health", "Say whether a plan would get a decision now."),
+    "top": Entry(f"{_HERE}.top:top", "See how it goes just now, live."),
     "doctor": Entry(f"{_HERE}.doctor:doctor", "Say what is missing on this machine and how to mend it."),
     "decide": Entry(f"{_HERE}.decide:decide", "Ask whether a plan may run."),
     "screen": Entry(
