@@ -90,6 +90,7 @@ SCREENS: Mapping[str, Callable[[Scene], str]] = {
     "revision": lambda scene: f"/revisions/{_live(scene)}",
     "policy-file": lambda scene: f"/revisions/{_live(scene)}/files/data/approvals.yaml",
     "rollouts": _rollout,
+    "evidence": lambda _: "/evidence",
     "agents": lambda _: "/agents",
     "budgets": lambda _: "/budgets",
     "approvals": lambda _: "/approvals",

@@ -317,6 +317,7 @@ def sections() -> Sequence[tuple[str, str, str]]:
         ("Approvals", "/approvals", "a"),
         ("Policy", "/revisions", "b"),
         ("Rollouts", "/rollouts", "l"),
+        ("Evidence", "/evidence", "e"),
         ("Agents", "/agents", "g"),
         ("Metrics", "/metrics", "m"),
         ("System", "/system", "s"),

@@ -15,6 +15,7 @@ from aisecops_server.entrypoints.web import replay_pages as replays
 from aisecops_server.entrypoints.web import rollout_page as rollouts
 from aisecops_server.entrypoints.web.app import Screens, sections
 from aisecops_server.entrypoints.web.event_page import event_page
+from aisecops_server.entrypoints.web.evidence_page import evidence_page, export
 from aisecops_server.entrypoints.web.graph_page import graph_file, graph_page
 from aisecops_server.entrypoints.web.replay_review import judge
 from aisecops_server.entrypoints.web.trace_list import trace_list
@@ -41,6 +42,7 @@ def screens() -> Screens:
             "/revisions/{revision}": policy.revision,
             "/revisions/{revision}/files/{file:path}": policy.policy_file,
             "/rollouts": rollouts.rollouts,
+            "/evidence": evidence_page,
             "/agents": people.agents,
             "/budgets": people.budgets,
             "/metrics": overview.metrics,
@@ -56,6 +58,7 @@ def screens() -> Screens:
         },
         actions={
             "/traces/{trace}/evidence": evidence,
+            "/evidence/export": export,
             "/replays/start": replays.start_replay,
             "/replays/{replay}/cancel": replays.cancel_replay,
             "/replays/{replay}/judge": judge,

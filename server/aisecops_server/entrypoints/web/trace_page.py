@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.words import ALLOWED, BLOCKED, ESCALATED, NOT_REACHED, counted
+from aisecops_server.entrypoints.web.evidence_page import package_of
 from aisecops_server.entrypoints.web.minimap import minimap
 from aisecops_server.entrypoints.web.questions import answers
 from aisecops_server.entrypoints.web.rendering import address, tone
@@ -95,11 +96,7 @@ async def trace_rows(visitor: Visitor) -> Page:
 async def evidence(visitor: Visitor) -> Response:
     """Give the evidence package of a trace, as the command line makes it."""
     request = evidence_service_pb2.ExportEvidenceRequest(trace_ids=[visitor.path("trace")])
-    parts = visitor.stream("EvidenceService/ExportEvidence", request, evidence_service_pb2.ExportEvidenceResponse)
-    content = b"".join([part.content async for part in parts])
-    name = f"evidence-{visitor.path('trace')}.zip"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(content, media_type="application/zip", headers=headers)
+    return await package_of(visitor, request, f"evidence-{visitor.path('trace')}.zip")
 
 
 async def read_trace(visitor: Visitor, trace_id: str) -> api.GetTraceResponse:
