@@ -24,7 +24,7 @@ demo: $(VENV)/.server engine ## see it decide: sets everything up, then runs the
 	@$(BIN)/aisecops demo
 
 .PHONY: test
-test: setup engine browser database frameworks conftest ## set everything up, then run lint, types and all tests; SEED=n for another order
+test: setup engine browser database frameworks peers conftest ## set everything up, then run lint, types and all tests; SEED=n for another order
 	@$(MAKE) lint
 	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/pytest -n $(JOBS) --dist loadfile \
 	  --randomly-seed=$(SEED)
@@ -67,6 +67,11 @@ frameworks: setup ## the agent frameworks that there are adapters for; where the
 	@test $(VENV)/.frameworks -nt requirements/frameworks.lock || { echo "Installing the locked agent frameworks" && \
 	  $(INSTALL) requirements/frameworks.lock && touch $(VENV)/.frameworks; } || \
 	  echo "The agent frameworks cannot be installed here: the tests of their adapters will be skipped"
+
+.PHONY: peers
+peers: setup ## what others wrote for MCP, and a Node for it; where it cannot be installed, the tests that run it are skipped
+	@$(BIN)/python -m tests.mcp_packages || \
+	  echo "MCP programs from npm cannot be installed here: the tests that run them will be skipped"
 
 # Built from source, whose hash Go's checksum database knows; where there is no Go, OPA runs the same conditions.
 CONFTEST_VERSION = v0.71.1
@@ -122,6 +127,8 @@ lock: setup ## resolve the requirements anew; with UPGRADE=1 to their newest ver
 	  --output-file requirements/dev.lock
 	$(BIN)/uv pip compile requirements/protoc.in --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --no-header --quiet --output-file requirements/protoc.lock
+	$(BIN)/uv pip compile requirements/node.in --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --no-header --quiet --output-file requirements/node.lock
 	$(LOCK) $(if $(UPGRADE),--upgrade) --extra frameworks --constraint requirements/dev.lock \
 	  --output-file requirements/frameworks.lock
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import json
 import os
 import re
 import shlex
@@ -157,6 +158,13 @@ def test_the_frameworks_that_are_said_to_be_tested_are_those_of_the_lock() -> No
     said = dict(re.findall(r"^\| `([a-z-]+)` \| (\d\S*) \|", tree.text("docs/reference/integrations.md"), re.MULTILINE))
     pinned = dict(re.findall(r"^([a-z-]+)==(\S+)", tree.text("requirements/frameworks.lock"), re.MULTILINE))
     assert (len(said), {name: pinned.get(name) for name in said}) == (5, said)
+
+
+def test_the_mcp_programs_that_are_said_to_be_tested_are_those_of_the_lock() -> None:
+    page = tree.text("docs/reference/integrations.md")
+    said = dict(re.findall(r"^\| `(@modelcontextprotocol/[a-z-]+)` \| (\d\S*) \|", page, re.MULTILINE))
+    locked = json.loads(tree.text("tests/mcp_peers/package-lock.json"))["packages"]
+    assert {name: locked[f"node_modules/{name}"]["version"] for name in locked[""]["dependencies"]} == said
 
 
 def _target(page: str, link: str) -> str:
