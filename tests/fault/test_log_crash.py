@@ -20,6 +20,8 @@ from tests.records import Records
 ROOT = Path(__file__).parents[2]
 OPTIONS = LogOptions(minimum_free_bytes=0)
 ROUNDS = rounds(5, of_many=50)
+# How many appends are in flight when the process is killed, and how many rounds of that are made.
+IN_FLIGHT = ((32, ROUNDS), (10_000, rounds(1, of_many=50)))
 
 
 class Acknowledged(NamedTuple):
@@ -31,14 +33,14 @@ class Acknowledged(NamedTuple):
     leaf: bytes
 
 
-def started(database: Path, prefix: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.fault.log_writer", str(database), prefix]
+def started(database: Path, prefix: str, clients: int = 32) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.fault.log_writer", str(database), prefix, str(clients)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
 
 
-def killed_after(database: Path, prefix: str, count: int) -> list[Acknowledged]:
+def killed_after(database: Path, prefix: str, count: int, clients: int) -> list[Acknowledged]:
     """Start a writer, kill it at its ``count``-th acknowledgement, and return all that it said."""
-    with started(database, prefix) as process:
+    with started(database, prefix, clients) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         lines = [process.stdout.readline() for _ in range(count)]
@@ -57,13 +59,14 @@ async def require_all(log: SqliteEventLog, acknowledged: list[Acknowledged]) -> 
 
 
 @pytest.mark.asyncio
-async def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("clients", "count"), IN_FLIGHT)
+async def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path, clients: int, count: int) -> None:
     database = tmp_path / "audit.db"
     chance = random.Random(7)
     acknowledged: list[Acknowledged] = []
     heads: list[LogHead] = []
-    for number in range(ROUNDS):
-        acknowledged += killed_after(database, f"round{number}", chance.randint(40, 300))
+    for number in range(count):
+        acknowledged += killed_after(database, f"round{number}", chance.randint(40, 300), clients)
         log = open_log(database, OPTIONS)
         assert log.sealed == ""
         heads.append(await log.head())
