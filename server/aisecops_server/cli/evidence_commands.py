@@ -98,6 +98,45 @@ def verify(
     return ExitCode.OK if not problem else ExitCode.UNVERIFIED
 
 
+@command(
+    "open",
+    examples="""
+    aisecops evidence open case-17.zip
+    aisecops evidence open case-17.zip --log-key "$(cat log.key)" --address 127.0.0.1:8471
+    """,
+)
+@click.argument("package", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("--log-key", default="", help="The log's key, as you know it.")
+@click.option("--evidence-key", default="", help="The key that signs packages, as you know it.")
+@click.option("--witness-key", multiple=True, help="A witness that must have signed; may be given repeatedly.")
+@click.option("--address", default="127.0.0.1:0", show_default=True, help="Where on this machine to listen.")
+def show_package(
+    *, package: Path, log_key: str, evidence_key: str, witness_key: tuple[str, ...], address: str
+) -> ExitCode:
+    """Verify PACKAGE, and show its traces in the browser until you interrupt it.
+
+    Needs no control plane, no database and no network. Nothing can be changed. A package that does not verify is not
+    shown: exit code 9.
+    """
+    import asyncio  # noqa: PLC0415
+
+    from aisecops_server.adapters.evidence.package_log import open_package  # noqa: PLC0415
+    from aisecops_server.bootstrap.opened import package_ui  # noqa: PLC0415
+
+    log = open_package(package.read_bytes(), log_key=log_key, evidence_key=evidence_key, witnesses=witness_key)
+    for remark in log.facts.remarks:
+        say(f"! {remark}")
+
+    async def shown() -> None:
+        async with package_ui(log, package.name, address=address) as link:
+            click.echo(link)
+            say("the link is for you; interrupt to end")
+            await asyncio.Event().wait()
+
+    asyncio.run(shown())
+    return ExitCode.OK
+
+
 def _lines(document: dict[str, Any]) -> list[str]:
     if document["problem"]:
         return [f"✕ does not verify: {document['problem']}"]

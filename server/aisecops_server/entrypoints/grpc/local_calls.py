@@ -39,8 +39,9 @@ class LocalCalls:
         return self.gate.authenticator.authenticate(presented)
 
     def may(self, principal: Principal, call: str) -> bool:
-        """Return whether the roles of ``principal`` include a call."""
-        return not principal.roles.isdisjoint(access.ROLES_OF_CALL.get(_PACKAGE + call, frozenset()))
+        """Return whether the roles of ``principal`` include a call that is offered here."""
+        offered = _PACKAGE + call in self.gate.unaries or _PACKAGE + call in self.gate.streams
+        return offered and not principal.roles.isdisjoint(access.ROLES_OF_CALL.get(_PACKAGE + call, frozenset()))
 
     async def unary(self, call: str, request: Message, answer: type[_M], *, presented: Presented, peer: str) -> _M:
         """Make a call with one answer.

@@ -1,0 +1,80 @@
+"""The calls that an evidence package can answer: reading traces, events and graphs, and the proofs that came with it.
+
+There is no other call behind this gate, so there is nothing that could decide, change or record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aisecops.v1 import decision_service_pb2, transparency_service_pb2
+
+from aisecops_server.domain.errors import EngineUnavailableError, NotFoundError
+from aisecops_server.entrypoints.grpc.audit_service import AuditService
+from aisecops_server.entrypoints.grpc.decision_codec import explain_response
+from aisecops_server.entrypoints.grpc.investigation_service import InvestigationService
+from aisecops_server.entrypoints.grpc.methods import Caller, Gate, Patience, read_message
+from aisecops_server.ports import EventLog, PolicyEngine
+from aisecops_server.usecases.explain import Explain
+from aisecops_server.usecases.investigate import Investigate
+
+_PLACE = "/aisecops.v1"
+
+
+class NoEngines:
+    """Implements ``EngineSource``: beside a package no engine runs."""
+
+    def current(self) -> PolicyEngine:
+        """Refuse."""
+        raise _no_engine()
+
+    async def engine_at(self, revision: str) -> PolicyEngine:  # noqa: ARG002
+        """Refuse."""
+        raise _no_engine()
+
+
+@dataclass(frozen=True, slots=True)
+class PackageService:
+    """Answers about single decisions and places; ``proofs`` are tlog-proofs by log index."""
+
+    log: EventLog
+    explain: Explain
+    proofs: Mapping[int, str]
+
+    async def explain_one(self, request: bytes, _caller: Caller) -> decision_service_pb2.ExplainResponse:
+        """Answer Explain, without making the decision again."""
+        asked = read_message(decision_service_pb2.ExplainRequest, request)
+        return explain_response(await self.explain(asked.decision_id, full=False))
+
+    async def prove_inclusion(self, request: bytes, _caller: Caller) -> transparency_service_pb2.ProveInclusionResponse:
+        """Answer ProveInclusion, with the proof that came with the package."""
+        index = read_message(transparency_service_pb2.ProveInclusionRequest, request).log_index
+        async for stored in self.log.events(from_index=max(index, 0), follow=False, trace_id=""):
+            if stored.index == index:
+                return transparency_service_pb2.ProveInclusionResponse(
+                    proof=self.proofs[index], body_json=stored.event.body
+                )
+            break
+        raise NotFoundError(f"the package holds no event {index}", id=str(index))
+
+
+def offer(gate: Gate, log: EventLog, investigate: Investigate, proofs: Mapping[int, str]) -> None:
+    """Put the calls of a package behind ``gate``."""
+    audit, tell = AuditService(log, gate), InvestigationService(investigate)
+    package = PackageService(log, Explain(NoEngines(), log, 1.0), proofs)
+    for call, handler in (
+        ("AuditService/GetTrace", audit.trace),
+        ("AuditService/ListTraces", audit.list_traces),
+        ("InvestigationService/GetExecutionGraph", tell.graph),
+        ("InvestigationService/GetGovernanceDiff", tell.diff),
+        ("DecisionService/Explain", package.explain_one),
+        ("TransparencyService/ProveInclusion", package.prove_inclusion),
+    ):
+        gate.unary(f"{_PLACE}.{call}", handler, Patience.WORK)
+
+
+def _no_engine() -> EngineUnavailableError:
+    return EngineUnavailableError(
+        "no engine runs beside a package", hint="'aisecops evidence verify --reproduce' makes every decision again"
+    )
