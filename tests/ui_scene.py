@@ -67,13 +67,18 @@ class Scene:
         return self.ask("GET", path, headers={**bearer, **(headers or {})})
 
     def ask(
-        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, form: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+        body: str | None = None,
     ) -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection(self.address, timeout=30)
-        body = urlencode(form) if form is not None else None
-        sent = dict(headers or {}) | ({"Content-Type": "application/x-www-form-urlencoded"} if body is not None else {})
+        sent = dict(headers or {}) | ({"Content-Type": "application/x-www-form-urlencoded"} if form is not None else {})
         try:
-            connection.request(method, path, body, sent)
+            connection.request(method, path, urlencode(form) if form is not None else body, sent)
             answer = connection.getresponse()
             found = answer.read()
             return answer.status, {name.lower(): value for name, value in answer.getheaders()}, found

@@ -1,4 +1,4 @@
-"""``python -m docs.generate`` writes every reference page and the one-file verifier.
+"""``python -m docs.generate`` writes every reference page, the OpenAPI document and the one-file verifier.
 
 With ``--check`` it names the stale ones and fails.
 """
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from docs.generate import api, commands, errors, events, frameworks, roles, rules, schemas, settings, verifier
+from docs.generate import api, commands, errors, events, frameworks, openapi, roles, rules, schemas, settings, verifier
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -34,6 +34,7 @@ def main() -> int:
     """Write the pages, or compare them, and return the exit code."""
     pages = {REFERENCE / name: NOTICE.format(source=source) + make() for name, (source, make) in PAGES.items()}
     pages[verifier.ONE_FILE] = verifier.page()
+    pages[openapi.SHOWN] = pages[openapi.SERVED] = openapi.page()
     stale = [path for path, content in pages.items() if not path.exists() or path.read_text("utf-8") != content]
     if "--check" in sys.argv[1:]:
         for path in stale:

@@ -18,7 +18,8 @@ from docs.generate.markdown import code, one_line, table
 ROOT = Path(__file__).resolve().parents[2]
 INTRODUCTION = """# API
 
-Package `aisecops.v1`, over gRPC. Every error carries a `google.rpc.ErrorInfo` whose reason is one of the
+Package `aisecops.v1`, over gRPC and, for every call with one request, as [JSON over HTTP](../how-to/use-json.md).
+Every error carries a `google.rpc.ErrorInfo` whose reason is one of the
 [error reasons](error-reasons.md). A denial is an answer with status `OK`, not an error. Who asks is never read from a
 message: it is the client certificate of the connection, or a token in the metadata `authorization: Bearer <token>`.
 

@@ -8,10 +8,12 @@ it. Errors are ``google.rpc.Status`` with the details that gRPC gives.
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import resources
 
 import grpc
 from google.protobuf import descriptor_pool, message_factory
@@ -67,9 +69,20 @@ def routes(calls: LocalCalls, pace: Pace = PACE) -> list[BaseRoute]:
     """Return where the API is; everything else under ``/api/`` is refused in its own form."""
     gateway = _Gateway(calls, pace)
     return [
+        Route("/api/openapi.json", _document),
         Route("/api/v1/{service}/{method}", gateway.call, methods=_METHODS),
         Route("/api/{rest:path}", gateway.nothing, methods=_METHODS),
     ]
+
+
+async def _document(_request: Request) -> Response:
+    """Answer with the OpenAPI document, which is nobody's secret."""
+    return Response(_written(), media_type=_JSON)
+
+
+@functools.cache
+def _written() -> bytes:
+    return resources.files("aisecops_server.entrypoints.web").joinpath("openapi.json").read_bytes()
 
 
 @dataclass(frozen=True, slots=True)
