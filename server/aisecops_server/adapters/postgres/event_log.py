@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextlib
 
 from aisecops_server.adapters.postgres import server
+from aisecops_server.adapters.postgres.budgets import PostgresBudgets, PostgresBudgetTable, RecentBudgets
 from aisecops_server.adapters.postgres.connection import PostgresConnection
 from aisecops_server.adapters.postgres.readers import SERVER, PostgresReaders, as_embedded
 from aisecops_server.adapters.postgres.writer import PostgresWriter, Watch
 from aisecops_server.adapters.sqlite.approval_table import ApprovalTable
-from aisecops_server.adapters.sqlite.budget_table import BudgetTable
 from aisecops_server.adapters.sqlite.changes import StateTable, StateTables
 from aisecops_server.adapters.sqlite.database import translated
 from aisecops_server.adapters.sqlite.edge_table import EdgeTable
@@ -40,7 +40,20 @@ class PostgresKeeping(KeepingTable):
 
 
 class PostgresEventLog(SqliteEventLog):
-    """A replica's view of the shared log; its budgets come from the database, because others change them too."""
+    """A replica's view of the shared log."""
+
+    def __init__(
+        self,
+        readers: PostgresReaders,
+        writer: PostgresWriter | None,
+        *,
+        approvals: ApprovalTable,
+        recent: RecentBudgets | None = None,
+        kept: KeepingTable | None = None,
+    ) -> None:
+        super().__init__(readers, writer, None, approvals=approvals, kept=kept)
+        if recent:
+            self.budgets = PostgresBudgets(readers, recent)
 
 
 def open_log(url: str) -> PostgresEventLog:
@@ -56,21 +69,23 @@ def open_log(url: str) -> PostgresEventLog:
         with translated("reading the database", SERVER):
             server.require_sound(connection)
             problem = _problem(url)
-            approvals = ApprovalTable()
+            approvals, recent = ApprovalTable(), RecentBudgets()
             tables: dict[str, StateTable] = {
                 approval_changes.KIND: approvals,
                 grant_changes.KIND: GrantTable(),
                 notice.KIND: NoticeTable(),
                 edge_log.KIND: EdgeTable(),
-                budget_changes.KIND: BudgetTable(as_embedded(connection)),
+                budget_changes.KIND: PostgresBudgetTable(as_embedded(connection), recent),
                 keeping.KIND: (kept := PostgresKeeping(as_embedded(connection))),
             }
     except BaseException:
         connection.close()
         raise
     sealed = f"{IntegrityError.reason}: {problem}" if problem else ""
-    writer = PostgresWriter(connection, StateTables(tables), watch=Watch(url, approvals.wake_all), sealed=sealed)
-    return PostgresEventLog(PostgresReaders(url), writer, None, approvals=approvals, kept=kept)
+    writer = PostgresWriter(
+        connection, StateTables(tables), watch=Watch(url, recent.drop, approvals.wake_all), sealed=sealed
+    )
+    return PostgresEventLog(PostgresReaders(url), writer, approvals=approvals, recent=recent, kept=kept)
 
 
 def open_log_read_only(url: str) -> PostgresEventLog:
@@ -81,7 +96,7 @@ def open_log_read_only(url: str) -> PostgresEventLog:
     """
     with translated("reading the database", SERVER), contextlib.closing(PostgresConnection(url, is_reader=True)) as one:
         server.require_schema(one)
-    return PostgresEventLog(PostgresReaders(url), None, None, approvals=ApprovalTable())
+    return PostgresEventLog(PostgresReaders(url), None, approvals=ApprovalTable())
 
 
 def _problem(url: str) -> str:

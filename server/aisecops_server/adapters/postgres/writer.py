@@ -47,7 +47,7 @@ class PostgresAppender(Appender):
         size, peaks = self._server.execute(_HEAD).get
         if size != self._frontier.size:
             self._frontier = Frontier(size, [peaks[at : at + HASH_BYTES] for at in range(0, len(peaks), HASH_BYTES)])
-            self._traces.forget()
+            self._traces.reread()
             self._state.reread()
         return self._frontier.copy()
 

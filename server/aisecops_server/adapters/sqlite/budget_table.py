@@ -119,6 +119,14 @@ class BudgetTable:
         self._next = self._numbered
         self._staged = _Staged()
 
+    def holds(self, change: Change) -> bool:
+        """Return ``True``: every change of a budget is counted in memory."""
+        del change
+        return True
+
+    def settle(self, connection: apsw.Connection) -> None:
+        """Write nothing: what is read of budgets inside a commit is read from here."""
+
     def begin(self) -> None:
         """Begin with the changes of another entry."""
         self._staged.takebacks.clear()
@@ -154,10 +162,13 @@ class BudgetTable:
 
     def committed(self) -> None:
         """Show what the transaction changed."""
-        touched = {budget.owner for budget, _ in self._staged.periods}
-        self.mirror.show({owner: self._staged.owners[owner] for owner in touched})
+        self.mirror.show(self.touched())
         self._numbered = self._next
         self._staged = _Staged()
+
+    def touched(self) -> dict[str, Heads]:
+        """Return the budgets of every owner of whom the transaction changed one."""
+        return {owner: self._staged.owners[owner] for owner in {budget.owner for budget, _ in self._staged.periods}}
 
     def forget(self) -> None:
         """Give up what the transaction would have changed."""

@@ -4,8 +4,8 @@ Owns all-or-nothing for the changes of one entry: they run in a savepoint, and o
 before it. Only the writer's thread uses it. What a table keeps in memory beside the database it may show to others
 only when ``committed`` was called, and must give up when ``forget`` was.
 
-A table that many entries of one commit change in the same place is *staged*: it counts in memory, takes back what a
-refused entry changed there, and writes once before the commit.
+A table that many entries of one commit change is *staged*: it holds changes in memory, takes back what a refused entry
+changed there, and writes once before the commit. What it does not hold is applied at once, after what it held.
 """
 
 from __future__ import annotations
@@ -39,6 +39,14 @@ class StateTable(Protocol):
 class StagedTable(StateTable, Protocol):
     """One kind of state that is changed in memory first."""
 
+    def holds(self, change: Change) -> bool:
+        """Return whether a change is held in memory until ``store``."""
+        ...
+
+    def settle(self, connection: apsw.Connection) -> None:
+        """Write what is held and what a change that is not held may read."""
+        ...
+
     def begin(self) -> None:
         """Begin with the changes of another entry."""
         ...
@@ -69,9 +77,9 @@ class StateTables:
             return None
         for staged in self._staged:
             staged.begin()
-        # What is only staged has nothing in the database to take back.
-        in_memory = all(isinstance(self._tables.get(change.kind), StagedTable) for change in changes)
-        refusal = self._apply_all(connection, changes) if in_memory else self._apply_in_savepoint(connection, changes)
+        # What is only held has nothing in the database to take back.
+        held = all(map(self._is_held, changes))
+        refusal = self._apply_all(connection, changes) if held else self._apply_in_savepoint(connection, changes)
         if refusal is not None:
             for staged in self._staged:
                 staged.undo()
@@ -97,7 +105,16 @@ class StateTables:
         for table in self._tables.values():
             table.forget()
 
+    def _is_held(self, change: Change) -> bool:
+        table = self._tables.get(change.kind)
+        return isinstance(table, StagedTable) and table.holds(change)
+
+    def _settle(self, connection: apsw.Connection) -> None:
+        for staged in self._staged:
+            staged.settle(connection)
+
     def _apply_in_savepoint(self, connection: apsw.Connection, changes: Sequence[Change]) -> AisecopsError | None:
+        self._settle(connection)
         connection.execute("SAVEPOINT entry")
         refusal = self._apply_all(connection, changes)
         if refusal is not None:
@@ -110,6 +127,8 @@ class StateTables:
             table = self._tables.get(change.kind)
             if table is None:
                 return IntegrityError(f"this log keeps no state of the kind {change.kind!r}")
+            if not self._is_held(change):
+                self._settle(connection)
             refusal = table.apply(connection, change)
             if refusal is not None:
                 return refusal

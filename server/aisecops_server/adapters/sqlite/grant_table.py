@@ -23,13 +23,42 @@ _COLUMNS = "claims, state, revoked, report"
 
 
 class GrantTable:
-    """Implements ``StateTable`` for the changes of grants."""
+    """Implements ``StagedTable`` for the changes of grants: those of a commit are issued together."""
+
+    def __init__(self) -> None:
+        self._issued: list[Row] = []
+        self._before = 0
+
+    def holds(self, change: Change) -> bool:
+        """Return whether a change only issues grants, which nothing can refuse."""
+        return isinstance(change, IssueGrants)
+
+    def begin(self) -> None:
+        """Begin with the changes of another entry."""
+        self._before = len(self._issued)
+
+    def undo(self) -> None:
+        """Take back what was issued since ``begin``."""
+        del self._issued[self._before :]
+
+    def settle(self, connection: apsw.Connection) -> None:
+        """Write what was issued: a grant may be redeemed in the commit that issues it."""
+        self.store(connection)
+
+    def store(self, connection: apsw.Connection) -> None:
+        """Write what was issued."""
+        if self._issued:
+            insert(connection, "INSERT INTO execution_grant", self._issued)
+        self._issued, self._before = [], 0
+
+    def reread(self) -> None:
+        """Nothing is believed from memory."""
 
     def apply(self, connection: apsw.Connection, change: Change) -> AisecopsError | None:
         """Check and apply one change."""
         match change:
             case IssueGrants():
-                insert(connection, "INSERT INTO execution_grant", _rows(change))
+                self._issued += _rows(change)
                 return None
             case RedeemGrant():
                 return _redeem(connection, change)
@@ -47,7 +76,8 @@ class GrantTable:
         """Keep nothing in memory."""
 
     def forget(self) -> None:
-        """Keep nothing in memory."""
+        """Give up what would have been issued."""
+        self._issued, self._before = [], 0
 
 
 def stored_grant(connection: apsw.Connection, grant_id: str) -> StoredGrant | None:

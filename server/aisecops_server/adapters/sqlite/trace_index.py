@@ -98,6 +98,10 @@ class TraceIndex:
         self._terms.clear()
         self._blocks.clear()
 
+    def reread(self) -> None:
+        """Drop what another process may have changed since: bits, and never the number of a term."""
+        self._blocks.clear()
+
     def add(self, records: Sequence[DecisionRecord]) -> dict[str, int]:
         """Index ``records``; return the number of each trace that they belong to."""
         before = self._stored({record.decision.trace_id for record in records})
