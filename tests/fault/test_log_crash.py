@@ -59,6 +59,7 @@ async def require_all(log: SqliteEventLog, acknowledged: list[Acknowledged]) -> 
 
 
 @pytest.mark.asyncio
+@pytest.mark.timeout(3600)  # Fifty rounds over a log that grows by thousands each.
 @pytest.mark.parametrize(("clients", "count"), IN_FLIGHT)
 async def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path, clients: int, count: int) -> None:
     database = tmp_path / "audit.db"
