@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from aisecops_server.cli.replay_places import Place
+    from aisecops_server.domain.accepted_flips import Flip
 
 # What makes a replay fail a build: by name, whether a report has it.
 _FLIPS = ("looser", "stricter")
@@ -90,7 +91,7 @@ def run(**asked: Any) -> ExitCode:
 @click.option(
     "--report",
     type=click.Choice(REPORTS),
-    help="Print a report instead: 'junit' for continuous integration, 'accepted-flips' for a person to complete.",
+    help="Print a report instead: 'junit', where only what is expected passes, or 'accepted-flips', its entries.",
 )
 @click.option("--local", is_flag=True, help=LOCAL)
 def show_replay(*, replay: str, local: bool, report: str | None, **narrow: Any) -> ExitCode:
@@ -171,15 +172,22 @@ def cancel(*, replay: str) -> ExitCode:
 
 
 def _report(place: Place, found: replay_pb2.Replay, kind: str) -> str:
+    from aisecops.v1 import replay_service_pb2  # noqa: PLC0415
+
     from aisecops_server.cli.connection import to_json  # noqa: PLC0415
-    from aisecops_server.domain.flip_reports import accepted_entries, junit  # noqa: PLC0415
+    from aisecops_server.domain.flip_reports import accepted_entries, junit, reviewed_groups  # noqa: PLC0415
     from aisecops_server.domain.impact import flips_of  # noqa: PLC0415
 
-    flips = list(flips_of(list(map(to_json, place.results(found.replay_id, _result_filter({}))))))
-    name = f"replay {found.replay_id}"
+    listed, review = map(to_json, place.groups(found.replay_id))
+    groups, name = reviewed_groups(listed["groups"], review["verdicts"]), f"replay {found.replay_id}"
     if kind == "junit":
-        return junit(flips, name=name, compared=int(found.report.compared))
-    return accepted_entries(flips, about=name)
+        return junit(groups, name=name, compared=int(found.report.compared), left_out=int(listed["leftOut"]))
+
+    def of(group_id: str) -> list[Flip]:
+        narrow = replay_service_pb2.ReplayResultFilter(group_id=group_id)
+        return list(flips_of(list(map(to_json, place.results(found.replay_id, narrow)))))
+
+    return accepted_entries([(group, of(group.group_id) if group.expected else []) for group in groups], about=name)
 
 
 def place_of(*, local: bool, engine: str = "") -> Place:

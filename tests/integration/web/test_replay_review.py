@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import re
+import xml.etree.ElementTree as ET
 from collections.abc import Mapping
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
+import yaml
 from aisecops.v1 import review_service_pb2 as api
 from aisecops_client import Client, NotFoundError
 from aisecops_client.errors import AisecopsClientError
 from aisecops_client.replays import Replays
 from aisecops_client.reviews import Reviews
+from aisecops_server.domain.accepted_flips import Accepted, AcceptedFlips, Gates
+from aisecops_server.domain.accepted_flips import judged as judged_by_gates
 from aisecops_server.domain.event import StoredEvent
 from aisecops_server.domain.flip_verdict import JUDGED
 from aisecops_server.domain.identity import Role
+from aisecops_server.domain.impact import flips_of
+from google.protobuf.json_format import MessageToDict
 
 from tests.ui_scene import PERSON, Scene
 
@@ -168,3 +175,27 @@ def test_a_hostile_reason_is_text_wherever_it_is_shown(scene: Scene, replay: str
     [line] = [line for line in told.splitlines() if "gnp.exe" in line]
     assert line.count("`") == 6
     assert line.endswith("## approved`")
+
+
+def test_what_is_expected_passes_in_ci_and_is_accepted_by_the_gate(scene: Scene) -> None:
+    replay = scene.replayed("approvals.tools.crm/issue_refund.amount_over=49")
+    found = groups(scene, replay)
+    before = ET.fromstring(scene.get(f"/replays/{replay}/report.junit.xml")[2].decode())
+    assert before.attrib["failures"] == str(len(found)) != "0"
+    assert yaml.safe_load(scene.get(f"/replays/{replay}/accepted-flips.yaml")[2]) == []
+    for group in found:
+        form = {"judgement": "expected", "about": "group", "group": group["groupId"], "reason": HOSTILE}
+        assert judged(scene, replay, form)[0] == 303
+    after = ET.fromstring(scene.get(f"/replays/{replay}/report.junit.xml")[2].decode())
+    assert (after.attrib["tests"], after.attrib["failures"]) == (before.attrib["tests"], "0")
+    entries = AcceptedFlips.model_validate(yaml.safe_load(scene.get(f"/replays/{replay}/accepted-flips.yaml")[2])).root
+    assert {entry.owner for entry in entries} == {REVIEWER}
+    with Client.connect(scene.socket, scene.token()) as client:
+        told = [
+            MessageToDict(one, always_print_fields_with_no_presence=True) for one in Replays(client).results(replay)
+        ]
+    flips = list(flips_of(told))
+    today: date = datetime.now(UTC).date()
+    gates = Gates(most_flips=0, severity="low")
+    assert judged_by_gates(flips, gates, Accepted(()), severities={}, today=today)
+    assert judged_by_gates(flips, gates, Accepted(entries), severities={}, today=today) == ()

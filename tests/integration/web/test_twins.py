@@ -6,7 +6,6 @@ import base64
 import json
 import xml.etree.ElementTree as ET
 
-import yaml
 from google.protobuf.json_format import MessageToDict
 
 from tests.ui_scene import Scene
@@ -76,18 +75,12 @@ def test_a_trace_that_is_not_there_is_not_found(scene: Scene) -> None:
 
 def test_the_flips_of_a_replay_are_given_to_other_programs(scene: Scene) -> None:
     address = f"/replays/{scene.replayed('approvals.tools.crm/issue_refund.amount_over=50')}"
-    report = json.loads(scene.get(f"{address}.json")[2])["replay"]["report"]
-    flips = int(report["looser"]) + int(report["stricter"])
+    groups = json.loads(scene.get(f"{address}.json")[2])["groups"]["groups"]
     status, headers, body = scene.get(f"{address}/report.junit.xml")
     suite = ET.fromstring(body.decode())
     assert (status, headers["content-type"]) == (200, "application/xml")
-    assert int(suite.attrib["failures"]) == flips > 0
-    groups = json.loads(scene.get(f"{address}.json")[2])["groups"]["groups"]
-    assert sum(int(group["count"]) for group in groups) >= flips
+    assert int(suite.attrib["tests"]) == len(groups) + 1 > 1
     [clause] = groups[0]["clauses"]
     assert clause["subject"] == "approvals.tools.crm/issue_refund.amount_over"
     told = scene.get(f"{address}/report.md")[2].decode()
     assert f"`{clause['subject']} = 50`" in told
-    entries = yaml.safe_load(scene.get(f"{address}/accepted-flips.yaml")[2])
-    assert sum(entry["max_count"] for entry in entries) >= flips
-    assert {entry["owner"] for entry in entries} == {""}

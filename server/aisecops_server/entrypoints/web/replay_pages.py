@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from aisecops_server.domain.accepted_flips import Flip
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.flip_reports import accepted_entries, junit
+from aisecops_server.domain.flip_reports import ReviewedGroup, accepted_entries, junit, reviewed_groups
 from aisecops_server.domain.impact import flips_of
 from aisecops_server.domain.trace_query import read_query
 from aisecops_server.domain.words import bare, outcome_sign
@@ -127,17 +127,22 @@ async def replay_markdown(visitor: Visitor) -> Response:
 
 
 async def replay_junit(visitor: Visitor) -> Response:
-    """Give the flips as a JUnit suite, for continuous integration."""
+    """Give the groups as a JUnit suite, for continuous integration; only what a reviewer expects passes."""
     replay = await _replay(visitor)
-    suite = junit(await _flips(visitor), name=f"replay {replay.replay_id}", compared=int(replay.report.compared))
+    groups, left_out = await _reviewed(visitor)
+    name = f"replay {replay.replay_id}"
+    suite = junit(groups, name=name, compared=int(replay.report.compared), left_out=left_out)
     return _download(suite, f"replay-{replay.replay_id[:12]}.junit.xml", "application/xml")
 
 
 async def replay_entries(visitor: Visitor) -> Response:
-    """Give entries for ``accepted-flips.yaml``, for a person to complete."""
+    """Give what reviewers expect as entries for ``accepted-flips.yaml``."""
     replay = await _replay(visitor)
-    entries = accepted_entries(await _flips(visitor), about=f"replay {replay.replay_id}")
-    return _download(entries, "accepted-flips.yaml", "application/yaml")
+    groups, _ = await _reviewed(visitor)
+    found = [(group, await _flips(visitor, group.group_id) if group.expected else []) for group in groups]
+    return _download(
+        accepted_entries(found, about=f"replay {replay.replay_id}"), "accepted-flips.yaml", "application/yaml"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +191,19 @@ async def _results(visitor: Visitor, replay_id: str, group: replay_pb2.FlipGroup
     return (await visitor.ask("ReplayService/ListReplayResults", request, api.ListReplayResultsResponse)).results
 
 
-async def _flips(visitor: Visitor) -> list[Flip]:
-    """Return every outcome that flips, page by page."""
-    narrow = api.ReplayResultFilter(verdict_class=replay_pb2.VERDICT_CLASS_OUTCOME_FLIP)
+async def _reviewed(visitor: Visitor) -> tuple[Sequence[ReviewedGroup], int]:
+    """Return the groups with what was said about them, and how many groups are left out."""
+    replay_id = visitor.path("replay")
+    found = await _groups(visitor, replay_id)
+    said = await said_of(visitor, replay_id, groups=len(found.groups) + found.left_out)
+    told = MessageToDict(said.review, always_print_fields_with_no_presence=True)
+    groups = MessageToDict(found, always_print_fields_with_no_presence=True)
+    return reviewed_groups(groups["groups"], told["verdicts"]), found.left_out
+
+
+async def _flips(visitor: Visitor, group_id: str) -> list[Flip]:
+    """Return every outcome of a group that flips, page by page."""
+    narrow = api.ReplayResultFilter(group_id=group_id)
     request = api.ListReplayResultsRequest(replay_id=visitor.path("replay"), filter=narrow, page_size=_MAX_GROUP)
     found: list[Flip] = []
     while True:
