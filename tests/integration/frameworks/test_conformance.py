@@ -36,6 +36,7 @@ ADAPTERS = [
     ("pydantic-ai-slim", "pydantic_ai_harness.PydanticAI"),
     ("openai-agents", "openai_agents_harness.OpenAIAgents"),
     ("claude-agent-sdk", "claude_harness.ClaudeAgentSDK"),
+    ("agent-hooks-sdk", "agent_hooks_harness.AgentHooks"),
 ]
 
 
