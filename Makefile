@@ -123,7 +123,7 @@ bench: setup engine ## measure against the peers, on this machine, now; TRACES=f
 .PHONY: lock
 lock: setup ## resolve the requirements anew; with UPGRADE=1 to their newest versions
 	$(LOCK) $(if $(UPGRADE),--upgrade) --extra server --extra ui --extra mcp --output-file requirements/server.lock
-	$(LOCK) $(if $(UPGRADE),--upgrade) --extra server --extra ui --extra mcp --extra cluster --extra dev --constraint requirements/server.lock \
+	$(LOCK) $(if $(UPGRADE),--upgrade) --extra server --extra ui --extra mcp --extra cluster --extra partitions --extra dev --constraint requirements/server.lock \
 	  --output-file requirements/dev.lock
 	$(BIN)/uv pip compile requirements/protoc.in --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --no-header --quiet --output-file requirements/protoc.lock

@@ -34,6 +34,7 @@ HOMES = {
     "jwt": (f"{SERVER}adapters/identity/", f"{SERVER}adapters/signing/"),
     "opa_client": (f"{SERVER}adapters/opa/",),
     "prometheus_client": (f"{SERVER}adapters/metrics/",),
+    "pyarrow": (f"{SERVER}adapters/corpus/",),
     "yaml": (f"{SERVER}adapters/", f"{SERVER}settings.py", f"{SERVER}cli/", f"{SERVER}demo/"),
 }
 FRAMEWORKS = "clients/aisecops_client/frameworks/"

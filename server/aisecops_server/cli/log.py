@@ -20,6 +20,9 @@ log = group(
         "key": Entry(f"{_PROOFS}:key", "Print the key that the log signs with, or rotate it."),
         "tail": Entry(f"{_HERE}:tail", "Follow events as they are recorded."),
         "export": Entry(f"{_EXPORTS}:export_log", "Write events as OCSF, CloudEvents or NDJSON, and go on later."),
+        "export-partitions": Entry(
+            "aisecops_server.cli.partition_commands:export_partitions", "Write the decisions as Parquet files."
+        ),
         "retain": Entry(f"{_KEEPING}:retain", "Erase what data/retention.yaml does not keep any longer."),
         "erase": Entry(f"{_KEEPING}:erase", "Erase what agents and people wrote in TRACE."),
         "hold": Entry(f"{_KEEPING}:hold", "Legal holds: what they name is never erased."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from aisecops_server.adapters.sqlite.database import migrate, open_for_writing, translated
+from aisecops_server.adapters.sqlite.database import migrate, open_for_reading, open_for_writing, translated
 from aisecops_server.domain.signed_note import Note, read_note
 
 # "AISC"
@@ -17,6 +17,24 @@ _MIGRATIONS = (
     CREATE TABLE checkpoint (id INTEGER PRIMARY KEY CHECK (id = 1), note TEXT NOT NULL) STRICT;
     """,
 )
+
+
+def latest_checkpoint(path: Path) -> Note | None:
+    """Return the latest checkpoint stored at ``path``, read beside whoever writes it; ``None`` when there is none.
+
+    Raises:
+        IntegrityError: the file is damaged, or what is stored is no note.
+        LogUnavailableError: it cannot be read.
+    """
+    if not path.is_file():
+        return None
+    connection = open_for_reading(path)
+    try:
+        with translated("reading the latest checkpoint"):
+            found = connection.execute("SELECT note FROM checkpoint").get
+    finally:
+        connection.close()
+    return None if found is None else read_note(str(found))
 
 
 class SqliteCheckpointStore:

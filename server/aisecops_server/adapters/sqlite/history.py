@@ -27,6 +27,7 @@ from aisecops_server.domain.decision import Outcome
 from aisecops_server.domain.document_drift import is_masked
 from aisecops_server.domain.errors import LogUnavailableError, NotFoundError
 from aisecops_server.domain.event import CONCLUDED, commits_to, details_in
+from aisecops_server.domain.log_leaf import LogLeaf
 from aisecops_server.domain.merkle import leaf_hash
 from aisecops_server.domain.provenance import TrustLevel
 from aisecops_server.domain.record import LogHead
@@ -47,6 +48,15 @@ _READ = """
     LEFT JOIN payload AS y ON y.idx = d.outcome_idx
     LEFT JOIN document AS t ON t.digest = d.document_digest
     WHERE"""
+_LEAVES = """
+    SELECT e.idx, e.leaf_hash, d.trace, d.decision_id, d.document_digest,
+        CASE WHEN d.trace IS NULL THEN NULL ELSE e.body END, y.bytes, t.bytes
+    FROM event AS e
+    LEFT JOIN decision AS d ON d.outcome_idx = e.idx
+    LEFT JOIN payload AS y ON y.idx = d.outcome_idx
+    LEFT JOIN document AS t ON t.digest = d.document_digest
+    WHERE e.idx >= ? AND e.idx < ? ORDER BY e.idx
+"""
 _PLACES = """
     SELECT d.trace, d.outcome_idx, ifnull(e.leaf_hash, x'')
     FROM decision AS d LEFT JOIN event AS e ON e.idx = d.outcome_idx
@@ -114,6 +124,10 @@ class SqliteHistory:
             )
         return _recorded(row)
 
+    async def leaves(self, first: int, end: int) -> list[LogLeaf]:
+        """Return the leaves from ``first`` to before ``end``, in order, with what is stored of decisions, unchecked."""
+        return await self._readers.run(partial(_leaves, first=first, end=end))
+
     async def kinds(self, *, most: int) -> tuple[int, list[Sighting]]:
         """Return how many of the latest events were read, at most ``most``, and what kinds were among them."""
         return await self._readers.run(partial(_kinds, most=most))
@@ -131,6 +145,10 @@ def _kinds(connection: apsw.Connection, most: int) -> tuple[int, list[Sighting]]
     )
     found = [Sighting(*row) for row in connection.execute(query, (most,))]
     return sum(sighting.count for sighting in found), found
+
+
+def _leaves(connection: apsw.Connection, first: int, end: int) -> list[LogLeaf]:
+    return [LogLeaf(*row) for row in connection.execute(_LEAVES, (first, end))]
 
 
 def _read(connection: apsw.Connection, indexes: Sequence[int]) -> list[RecordedDecision]:
