@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import io
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ async def write_partitions(
         found = await leaves(first, end)
         _require_sound(found, first, end)
         root = root_of(leaf.leaf_hash for leaf in found).hex()
-        written.append(_kept(folder, known, first, end - 1, root) or _written(folder, found, root))
+        written.append(_kept(folder, known.get(first), last=end - 1, root=root) or _written(folder, found, root))
         _save(folder, written, size, "")
         progress(end, head.size)
     if root_of(bytes.fromhex(each.root) for each in written) != head.root:
@@ -83,9 +83,8 @@ def _require_sound(found: Sequence[LogLeaf], first: int, end: int) -> None:
             raise IntegrityError(f"leaf {leaf.index} was altered; run 'aisecops log verify'")
 
 
-def _kept(folder: Path, known: Mapping[int, Partition], first: int, last: int, root: str) -> Partition | None:
-    old = known.get(first)
-    if old is None or (old.last, old.root, old.file) != (last, root, _name(first, last)):
+def _kept(folder: Path, old: Partition | None, *, last: int, root: str) -> Partition | None:
+    if old is None or (old.last, old.root, old.file) != (last, root, _name(old.first, last)):
         return None
     path = folder / old.file
     is_same = path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == old.sha256
