@@ -9,7 +9,20 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from docs.generate import api, commands, errors, events, frameworks, openapi, roles, rules, schemas, settings, verifier
+from docs.generate import (
+    api,
+    commands,
+    errors,
+    events,
+    frameworks,
+    licences,
+    openapi,
+    roles,
+    rules,
+    schemas,
+    settings,
+    verifier,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -23,6 +36,7 @@ PAGES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "cli.md": ("the command tree", commands.page),
     "frameworks.md": ("the mappings in bundles/default/compliance and the METADATA of the rules", frameworks.page),
     "events.md": ("the list of kinds of events", events.page),
+    "licences.md": ("requirements/server.lock, and what each package says of itself", licences.page),
     "rules.md": ("the METADATA of the rules", rules.page),
     "input-document.md": ("the models of the input document", schemas.input_document),
     "screen-document.md": ("the models of the document about texts, and the detectors", schemas.screen_document),

@@ -98,7 +98,8 @@ def require_schema(connection: PostgresConnection) -> None:
     version, wanted = schema_version(connection), migrations()[-1].version
     if not version:
         raise LogUnavailableError("the database holds no log", hint="Its owner makes it: 'aisecops db init'")
-    if version != wanted:
+    # One migration ahead is a program that is being replaced: a migration works with the program before it.
+    if not wanted <= version <= wanted + 1:
         raise _wrong_version(version, wanted)
 
 
