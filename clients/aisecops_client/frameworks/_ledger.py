@@ -45,26 +45,37 @@ class Ledger:
     """The last ``kept`` calls, and the requests for approval of as many.
 
     A call is what it would do, and the ``occasion`` on which a framework asks for it: where it has none, it never asks
-    twice. On one occasion a call is under way once at a time, whatever threads it is asked for in.
+    twice. On one occasion a call is under way once at a time, whatever threads it is asked for in: who asks meanwhile
+    waits a while for its end, as a framework that stopped waiting and resumes at once does.
     """
 
     kept: int = KEPT
     new_key: Callable[[], str] = fresh_key
+    wait_seconds: float = 5.0
     _entries: OrderedDict[tuple[str, str], Entry] = field(default_factory=OrderedDict, repr=False)
     _approvals: OrderedDict[str, str] = field(default_factory=OrderedDict, repr=False)
     _refused: OrderedDict[str, None] = field(default_factory=OrderedDict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
+    def __post_init__(self) -> None:
+        """Tell of ends under the lock that everything is changed under."""
+        self._ended = threading.Condition(self._lock)
+
     def claim(self, key: str, occasion: str) -> Entry:
         """Return a call that may be made now, or that ran already.
 
         Raises:
-            CallRefusedError: it is under way.
+            CallRefusedError: it is under way, and did not end in time.
         """
-        with self._lock:
+        with self._ended:
             made = Entry(key, self.new_key(), self.new_key(), self._approvals.get(key, ""))
             entry = self._entries.setdefault((key, occasion), made) if occasion else made
-            if entry.state is State.UNDER_WAY:
+            waited = entry
+            has_ended = self._ended.wait_for(lambda: waited.state is not State.UNDER_WAY, self.wait_seconds)
+            if occasion:
+                # It may have been dropped for others when it ended, and asked for by somebody else.
+                entry = self._entries.setdefault((key, occasion), entry)
+            if not has_ended or entry.state is State.UNDER_WAY:
                 raise CallRefusedError(
                     "the same call is under way already", grpc.StatusCode.ALREADY_EXISTS, "CALL_UNDER_WAY"
                 )
@@ -86,19 +97,22 @@ class Ledger:
 
     def ran(self, entry: Entry, result: Any) -> None:
         """Keep the result of a call, which is what asking for it again gives."""
-        with self._lock:
+        with self._ended:
             entry.state, entry.result = State.RAN, result
+            self._ended.notify_all()
 
     def failed(self, entry: Entry) -> None:
         """Let a call that ran and failed be asked about as another one."""
-        with self._lock:
+        with self._ended:
             entry.state = State.OPEN
             self._renew(entry, "")
+            self._ended.notify_all()
 
     def released(self, entry: Entry) -> None:
         """Let a call that did not run be asked about again."""
-        with self._lock:
+        with self._ended:
             entry.state = State.OPEN
+            self._ended.notify_all()
 
     def note(self, step: str, *, refused: bool) -> None:
         """Remember whether what the model is told of a step are our words, or its tool's."""
