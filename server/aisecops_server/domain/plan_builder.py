@@ -330,6 +330,8 @@ def _tool(text: str, field: str) -> str:
 def _text(text: str, field: str) -> str:
     if len(text) > LIMITS.text_characters:
         raise _refusal(field, f"{len(text)} characters, at most {LIMITS.text_characters} are allowed")
+    if "\0" in text:
+        raise _refusal(field, "U+0000 is not a character of a text")
     try:
         text.encode()
     except UnicodeEncodeError as error:

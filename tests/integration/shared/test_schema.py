@@ -36,3 +36,16 @@ def test_what_is_found_by_an_index_in_a_file_is_on_a_server(postgres: PostgresSe
     indexes = "SELECT name FROM sqlite_schema WHERE type = 'index' AND name NOT LIKE 'sqlite_%'"
     wanted = {name for (name,) in embedded().execute(indexes)}
     assert wanted - {name for (name,) in postgres.run(INDEXES, postgres.database())} == set()
+
+
+def test_one_value_that_no_text_can_hold_hides_nothing_beside_it(postgres: PostgresServer) -> None:
+    """What an agent wrote stands escaped in a body; who lists by another field of it must still be answered."""
+    name = postgres.database()
+    # As an escape, after an escaped backslash, twice; and as words that only look like one.
+    for said in (r"\u0000", r"a\\\u0000", r"\u0000\u0000b", r"\\u0000", "plain"):
+        body = f'{{"details": {{"severity": "high", "said": "{said}"}}}}'
+        assert postgres.run(f"SELECT aisecops.json_extract('{body}', '$.details.severity')", name) == [("high",)]
+    looks = r"""SELECT aisecops.json_extract('{"details": {"said": "\\u0000"}}', '$.details.said')"""
+    assert postgres.run(looks, name) == [(r"\u0000",)]
+    listed = r"""SELECT value FROM aisecops.listed('["agent-a", "b\u0000"]')"""
+    assert postgres.run(listed, name) == [("agent-a",), ("b\ufffd",)]

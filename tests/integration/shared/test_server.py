@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import apsw
 import asyncpg
 import pytest
 from aisecops_server.adapters.postgres import server
@@ -115,6 +116,66 @@ def test_an_owner_who_takes_the_protection_away_is_found(postgres: PostgresServe
             await log.close()
 
     assert asyncio.run(verified()) == 2
+
+
+TABLES = "event, payload, document, decision, trace, trace_block, term, trace_posting, agent_activity, subtree"
+
+
+@pytest.mark.parametrize("grown", [0, 1, 2, 3])
+def test_a_database_that_is_set_back_under_a_replica_seals_it(postgres: PostgresServer, grown: int) -> None:
+    """Whatever others append after that: fewer events than were there, as many, or more."""
+    name = postgres.database()
+
+    async def set_back() -> str:
+        log, records = await asyncio.to_thread(open_log, postgres.url(name)), Records(prefix="before")
+        try:
+            for _ in range(2):
+                await log.append(records.record())
+            for table in ("event", "subtree", "log_head"):
+                await asyncio.to_thread(postgres.run, f"ALTER TABLE aisecops.{table} DISABLE TRIGGER ALL", name)
+            listed = ", ".join(f"aisecops.{table.strip()}" for table in TABLES.split(","))
+            await asyncio.to_thread(postgres.run, f"TRUNCATE {listed}", name)
+            await asyncio.to_thread(postgres.run, "UPDATE aisecops.log_head SET size = 0, peaks = ''", name)
+            for table in ("event", "subtree", "log_head"):
+                await asyncio.to_thread(postgres.run, f"ALTER TABLE aisecops.{table} ENABLE TRIGGER ALL", name)
+            other, after = await asyncio.to_thread(open_log, postgres.url(name)), Records(prefix="after")
+            for _ in range(grown):
+                await other.append(after.record())
+            await other.close()
+            with pytest.raises(LogUnavailableError):
+                await log.append(records.record())
+            return log.sealed
+        finally:
+            await log.close()
+
+    assert "set back" in asyncio.run(set_back())
+
+
+def test_a_transaction_that_the_server_took_back_is_not_taken_for_committed(postgres: PostgresServer) -> None:
+    connection = PostgresConnection(postgres.url(postgres.database()))
+    with contextlib.closing(connection):
+        connection.begin()
+        with pytest.raises(apsw.SQLError):
+            connection.execute("SELECT nothing_of_that_name FROM event")
+        with pytest.raises(apsw.AbortError, match="ROLLBACK"):
+            connection.execute("COMMIT")
+
+
+def test_the_first_append_after_the_server_was_started_anew_is_taken(own_server: PostgresServer) -> None:
+    url = own_server.url(own_server.database())
+
+    async def across() -> list[int]:
+        log, records = await asyncio.to_thread(open_log, url), Records()
+        try:
+            before = await log.append(records.record())
+            await asyncio.to_thread(own_server.stop)
+            await asyncio.to_thread(own_server.start)
+            return [before.log_index, (await log.append(records.record())).log_index]
+        finally:
+            await log.close()
+
+    first, second = asyncio.run(across())
+    assert second > first
 
 
 def test_a_database_that_is_made_twice_at_once_is_made_once(postgres: PostgresServer) -> None:

@@ -60,6 +60,8 @@ def test_a_step_that_names_no_influence_is_influenced_by_everything() -> None:
         (replace(DRAFT, steps=()), "steps"),
         (replace(DRAFT, steps=tuple(replace(STEP, id=f"s{n}") for n in range(65))), "steps"),
         (replace(DRAFT, steps=(STEP, STEP)), "steps[1].step_id"),
+        (replace(DRAFT, intent="mail\0 ada"), "intent"),
+        (sources(origin_uri="https://a.example/\0"), "sources[0].origin_uri"),
         (steps(id=""), "steps[0].step_id"),
         (steps(id="a b"), "steps[0].step_id"),
         (steps(id="a" * 65), "steps[0].step_id"),

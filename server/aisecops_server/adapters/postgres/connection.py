@@ -99,6 +99,7 @@ class PostgresConnection:
         self._columns: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self._prepared: dict[str, Any] = {}
         self._changed = 0
+        self._status = ""
         self._depth = 0
         try:
             self.connect()
@@ -145,7 +146,21 @@ class PostgresConnection:
             plain += conflict(table, self._columns[table][0])
         statement = translated(plain)
         values = [bindings[name] for name in statement.names] if isinstance(bindings, Mapping) else bindings
-        return self._run(statement.text, values)
+        found = self._run(statement.text, values)
+        if sql == "COMMIT" and self._status != "COMMIT":
+            # The server takes a transaction back in which anything failed, and calls that no error.
+            raise apsw.AbortError(f"the transaction was not committed ({self._status})")
+        return found
+
+    def begin(self) -> None:
+        """Begin a transaction, on a new connection where the one of before is lost.
+
+        Raises:
+            apsw.CantOpenError, apsw.IOError: the server is away.
+        """
+        if self.is_lost:
+            self.connect()
+        self._begin("BEGIN")
 
     def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run one statement for each of ``rows``."""
@@ -216,7 +231,7 @@ class PostgresConnection:
         self._depth -= 1
         if self._depth == 0:
             if error is None:
-                self.script("COMMIT")
+                self.execute("COMMIT")
             else:
                 with contextlib.suppress(apsw.Error):
                     self.script("ROLLBACK")
@@ -226,8 +241,9 @@ class PostgresConnection:
             self.script(kind)
         except apsw.IOError:
             # The server was started anew since the connection was used last; nothing has begun on it.
+            depth = self._depth
             self.connect()
-            self._depth = 1
+            self._depth = max(depth, 1)
             self.script(kind)
 
     def _run(self, text: str, values: Sequence[Any]) -> Found:
@@ -238,7 +254,8 @@ class PostgresConnection:
         if prepared is None:
             prepared = self._prepared[text] = await self._connection.prepare(text)
         rows = await prepared.fetch(*values)
-        last = prepared.get_statusmsg().rpartition(" ")[2]
+        self._status = prepared.get_statusmsg()
+        last = self._status.rpartition(" ")[2]
         self._changed = int(last) if last.isdecimal() else 0
         return list(rows)
 

@@ -89,7 +89,7 @@ def _rewritten(sql: str) -> str:
 
 def _path(found: re.Match[str]) -> str:
     source, arrow, path = found.groups()
-    value = f"({source}::jsonb {'#>>' if arrow == '->>' else '#>'} '{{{path.replace('.', ',')}}}')"
+    value = f"(as_json({source}) {'#>>' if arrow == '->>' else '#>'} '{{{path.replace('.', ',')}}}')"
     return value if arrow == "->>" else f"{value}::text"
 
 

@@ -2,7 +2,8 @@
 
 Ordering rule: whoever appends holds the row of the log's head until its commit, so indices are given one after the
 other, whoever gives them, and what is derived from the log is changed by one at a time. What another replica changed
-is found by the size of the log: when it is not as this one left it, nothing in memory is believed any more.
+is found by the size of the log: when it is not as this one left it, nothing in memory is believed any more. A log that
+does not continue what was known, because somebody set the database back, seals the replica.
 
 A log on a server is not sealed when the server is away: a commit is there or not, and which of both is asked when the
 connection is back. Until then everything is refused.
@@ -21,13 +22,14 @@ from aisecops_server.adapters.postgres.readers import SERVER, as_embedded
 from aisecops_server.adapters.sqlite.append import Appender, Result, load_frontier
 from aisecops_server.adapters.sqlite.changes import StateTables
 from aisecops_server.adapters.sqlite.writer import Answer, Request, Writer
-from aisecops_server.domain.errors import LogUnavailableError
+from aisecops_server.domain.errors import IntegrityError, LogUnavailableError
 from aisecops_server.domain.merkle import HASH_BYTES, Frontier
 from aisecops_server.domain.record import Receipt
 
 _logger = logging.getLogger(__name__)
 
 _HEAD = "SELECT size, peaks FROM log_head FOR UPDATE"
+_LEAF = "SELECT leaf_hash FROM event WHERE idx = ?"
 _PLACED = "SELECT 1 FROM event WHERE idx = ? AND event_id = ?"
 # How soon a replica sees what another one appended.
 _LOOK_SECONDS = 0.2
@@ -39,35 +41,53 @@ class PostgresAppender(Appender):
     def __init__(self, connection: PostgresConnection, state: StateTables) -> None:
         super().__init__(as_embedded(connection), state)
         self._server = connection
+        # The leaf of the newest event that is known: a log that was set back and grew again has another one there.
+        self._newest: bytes = connection.execute(_LEAF, (self._frontier.size - 1,)).get or b""
 
     def _begin(self) -> Frontier:
-        if self._server.is_lost:
-            self._server.connect()
-        self._server.execute("BEGIN")
+        self._server.begin()
         size, peaks = self._server.execute(_HEAD).get
-        if size != self._frontier.size:
-            self._frontier = Frontier(size, [peaks[at : at + HASH_BYTES] for at in range(0, len(peaks), HASH_BYTES)])
+        found = Frontier(size, [peaks[at : at + HASH_BYTES] for at in range(0, len(peaks), HASH_BYTES)])
+        known = self._frontier
+        if found.size != known.size:
+            self._require_continued(found)
+            self._frontier = found
             self._traces.reread()
             self._state.reread()
+        elif found.peaks != known.peaks:
+            raise _set_back(known.size)
         return self._frontier.copy()
 
+    def _require_continued(self, found: Frontier) -> None:
+        """Refuse a log that does not continue the one that was known: the database was set back meanwhile.
+
+        Raises:
+            apsw.CorruptError: it does not.
+        """
+        known = self._frontier
+        if found.size < known.size:
+            raise _set_back(known.size)
+        if known.size and self._server.execute(_LEAF, (known.size - 1,)).get != self._newest:
+            raise _set_back(known.size)
+        self._newest = self._server.execute(_LEAF, (found.size - 1,)).get
+
     def _end(self, results: Sequence[Result]) -> None:
+        receipts = [result for result in results if isinstance(result, Receipt)]
+        placed = [receipt for receipt in receipts if receipt.log_index >= self._frontier.size]
+        last = max(placed, key=lambda receipt: receipt.log_index, default=None)
         try:
             super()._end(results)
         except apsw.IOError:
+            # No answer came: it was made or not.
             self._server.connect()
-            if not self._is_stored(results):
+            if last and self._server.execute(_PLACED, (last.log_index, last.event_id)).get is None:
                 raise
+        if last:
+            self._newest = last.leaf_hash
 
-    def _is_stored(self, results: Sequence[Result]) -> bool:
-        """Return whether a commit of which no answer came was made."""
-        placed = [
-            result for result in results if isinstance(result, Receipt) and result.log_index >= self._frontier.size
-        ]
-        if not placed:
-            return True
-        last = max(placed, key=lambda receipt: receipt.log_index)
-        return self._server.execute(_PLACED, (last.log_index, last.event_id)).get is not None
+
+def _set_back(size: int) -> apsw.CorruptError:
+    return apsw.CorruptError(f"the log in the database is not the one that had {size} events: it was set back")
 
 
 class PostgresWriter(Writer):
@@ -89,6 +109,8 @@ class PostgresWriter(Writer):
         return PostgresAppender(self._server, self._state)
 
     def _failed(self, group: list[Request], error: Exception) -> list[Answer]:
+        if isinstance(error, apsw.CorruptError):
+            self.seal(f"{IntegrityError.reason}: {error}")
         if not self._server.is_lost:
             return self._seal(group, error)
         refused = LogUnavailableError(f"the database is away ({error})", hint=f"Nothing was allowed. {SERVER}")
@@ -126,7 +148,7 @@ class Watch:
                 connection = connection or PostgresConnection(self._url, is_reader=True)
                 with connection:
                     found = load_frontier(as_embedded(connection)).size
-            except apsw.Error as error:
+            except (apsw.Error, ValueError) as error:
                 _logger.debug("what others appended cannot be seen: %s", error)
                 continue
             if found != size:

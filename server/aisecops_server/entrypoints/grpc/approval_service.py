@@ -163,6 +163,8 @@ def _optional_id(text: str, field: str) -> str:
 def _note(text: str) -> str:
     if len(text) > _NOTE_CHARACTERS:
         raise InvalidRequestError(f"note: at most {_NOTE_CHARACTERS} characters are allowed", field="note")
+    if "\0" in text:
+        raise InvalidRequestError("note: U+0000 is not a character of a text", field="note")
     return text
 
 

@@ -3,6 +3,11 @@
 
 CREATE TABLE migration (version integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now());
 
+-- The server reads nothing of a JSON value in which U+0000 stands anywhere, so that one word of an agent would hide what
+-- stands beside it. Only look-ups read JSON here; what is recorded is bytes.
+CREATE FUNCTION as_json(text) RETURNS json LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$ SELECT (CASE WHEN strpos($1, '\u0000') = 0 THEN $1
+        ELSE regexp_replace($1, '(?<!\\)((?:\\\\)*)\\u0000', '\1\\ufffd', 'g') END)::json $$;
 CREATE FUNCTION ifnull(anycompatible, anycompatible) RETURNS anycompatible LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS 'SELECT coalesce($1, $2)';
 CREATE FUNCTION max(bigint, bigint) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT greatest($1, $2)';
@@ -10,13 +15,13 @@ CREATE FUNCTION min(bigint, bigint) RETURNS bigint LANGUAGE sql IMMUTABLE PARALL
 CREATE FUNCTION instr(bytea, bytea) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT position($2 IN $1)';
 CREATE FUNCTION hex(bytea) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT upper(encode($1, ''hex''))';
 CREATE FUNCTION json_extract(text, text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    AS 'SELECT $1::jsonb #>> string_to_array(substr($2, 3), ''.'')';
+    AS 'SELECT aisecops.as_json($1) #>> string_to_array(substr($2, 3), ''.'')';
 CREATE FUNCTION json_quote(text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS 'SELECT to_json($1)::text';
 CREATE FUNCTION randomblob(bigint) RETURNS bytea LANGUAGE sql VOLATILE
     AS $$ SELECT substring(string_agg(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), '')
         FOR $1::integer) FROM generate_series(0, $1 / 32) $$;
 CREATE FUNCTION listed(text) RETURNS TABLE (value text) LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    AS 'SELECT jsonb_array_elements_text($1::jsonb)';
+    AS 'SELECT json_array_elements_text(aisecops.as_json($1))';
 
 
 CREATE TABLE event (
