@@ -86,11 +86,52 @@ async def test_what_is_there_is_kept_and_what_is_not_as_it_was_is_written_again(
     paths = [tmp_path / "out" / each.file for each in written]
     before = [(path.read_bytes(), path.stat().st_ino) for path in paths]
     paths[0].unlink()
+    (tmp_path / "out" / "leaves-000000000000-000000000015.part").write_bytes(b"half")
     paths[1].write_bytes(before[1][0][:-1] + b"!")
     assert await export(log, tmp_path / "out") == written
     after = [(path.read_bytes(), path.stat().st_ino) for path in paths]
     assert [content for content, _ in after] == [content for content, _ in before]
     assert after[2:] == before[2:]
+
+
+async def test_what_was_erased_since_is_gone_after_the_next_export_and_so_are_files_of_ranges_that_grew(
+    log: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    before = await export(log, out, size=64)
+    reopened, records = open_log(log), Records(prefix="later")
+    await reopened.append_many([records.record() for _ in range(20)])
+    await reopened.close()
+    connection = apsw.Connection(str(log))
+    connection.execute("DELETE FROM document")
+    connection.close()
+    after = await export(log, out, size=64)
+    assert {path.name for path in out.iterdir()} == {MANIFEST, *(each.file for each in after)}
+    assert before[-1].file not in {each.file for each in after}
+    rows = [row for each in after for row in parquet.read_table(out / each.file).to_pylist()]
+    assert {row["document"] for row in rows} == {None}
+
+
+async def test_nothing_is_written_beside_what_is_no_export(log: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+    with pytest.raises(InvalidRequestError, match="something else"):
+        await export(log, tmp_path / "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+async def test_an_export_that_was_cut_off_before_its_first_manifest_goes_on(log: Path, tmp_path: Path) -> None:
+    written = await export(log, tmp_path / "out")
+    (tmp_path / "out" / MANIFEST).unlink()
+    assert await export(log, tmp_path / "out") == written
+
+
+async def test_a_document_that_is_not_the_one_that_was_decided_is_refused(log: Path, tmp_path: Path) -> None:
+    connection = apsw.Connection(str(log))
+    connection.execute("UPDATE document SET bytes = CAST('{}' AS BLOB) WHERE rowid = 3")
+    connection.close()
+    with pytest.raises(IntegrityError, match="was altered"):
+        await export(log, tmp_path / "out")
 
 
 async def test_leaves_that_are_not_those_of_the_checkpoint_are_refused(log: Path, tmp_path: Path) -> None:
@@ -118,7 +159,7 @@ async def test_bad_input_is_refused(log: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidRequestError, match="power of two"):
         await export(log, tmp_path / "out", size=12)
     (tmp_path / "out").mkdir()
-    for manifest in (b"", b"[]", b'{"partitions": [{"first": 0}]}'):
+    for manifest in (b"", b"[]", b'{"partitions": []}'):
         (tmp_path / "out" / MANIFEST).write_bytes(manifest)
         with pytest.raises(InvalidRequestError, match="no manifest"):
             await export(log, tmp_path / "out")

@@ -3,7 +3,8 @@
 A file has one row for each leaf of its range, so that the range's Merkle root can be computed from the file alone; rows
 that conclude a decision hold what is needed to decide it again. Ranges are aligned powers of two, so their roots are
 nodes of the log's tree: the root over them is that of the checkpoint. Written in order, each file before the manifest
-that names it; what a manifest names and what is still as it says is not written again.
+that names it. A file that would be the same is not written again; one that holds what was erased since is, and one of
+an earlier export that this one does not name is deleted.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 import hashlib
 import io
 import os
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -20,6 +22,7 @@ from typing import Any
 import orjson
 
 from aisecops_server.domain.errors import IntegrityError, InvalidRequestError
+from aisecops_server.domain.event import CONCLUDED, commits_to, details_in
 from aisecops_server.domain.log_leaf import LogLeaf
 from aisecops_server.domain.merkle import leaf_hash, root_of
 from aisecops_server.domain.record import LogHead
@@ -27,6 +30,7 @@ from aisecops_server.domain.record import LogHead
 VERSION = 1
 LEAVES = 65_536
 MANIFEST = "manifest.json"
+_OWN = re.compile(r"(?:leaves-\d{12}-\d{12}|manifest)\.(?:parquet|part)")
 Leaves = Callable[[int, int], Awaitable[list[LogLeaf]]]
 
 
@@ -59,44 +63,56 @@ async def write_partitions(
     """
     if size < 1 or size & (size - 1):
         raise InvalidRequestError(f"{size} is no power of two", hint="Try 65536", field="leaves")
-    known = await asyncio.to_thread(_known, folder)
+    await asyncio.to_thread(_require_own, folder)
     written: list[Partition] = []
     for first in range(0, head.size, size):
         end = min(first + size, head.size)
         found = await leaves(first, end)
         _require_sound(found, first, end)
         root = root_of(leaf.leaf_hash for leaf in found).hex()
-        written.append(_kept(folder, known.get(first), last=end - 1, root=root) or _written(folder, found, root))
+        written.append(_written(folder, found, root))
         _save(folder, written, size, "")
         progress(end, head.size)
     if root_of(bytes.fromhex(each.root) for each in written) != head.root:
         raise IntegrityError("the leaves are not those of the signed checkpoint; run 'aisecops log verify'")
     _save(folder, written, size, checkpoint)
+    await asyncio.to_thread(_delete_others, folder, {each.file for each in written})
     return written
+
+
+def _delete_others(folder: Path, named: set[str]) -> None:
+    for path in folder.iterdir():
+        if _OWN.fullmatch(path.name) and path.name not in named:
+            path.unlink()
 
 
 def _require_sound(found: Sequence[LogLeaf], first: int, end: int) -> None:
     if [leaf.index for leaf in found] != list(range(first, end)):
         raise IntegrityError(f"leaves {first} to {end - 1} are not all there; run 'aisecops log verify'")
     for leaf in found:
-        if leaf.body is not None and leaf_hash(leaf.body) != leaf.leaf_hash:
+        if leaf.body is not None and not _is_sound(leaf, leaf.body):
             raise IntegrityError(f"leaf {leaf.index} was altered; run 'aisecops log verify'")
 
 
-def _kept(folder: Path, old: Partition | None, *, last: int, root: str) -> Partition | None:
-    if old is None or (old.last, old.root, old.file) != (last, root, _name(old.first, last)):
-        return None
-    path = folder / old.file
-    is_same = path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == old.sha256
-    return old if is_same else None
+def _is_sound(leaf: LogLeaf, body: bytes) -> bool:
+    """Return whether a body is its leaf's, and what it commits to is there as it was or erased."""
+    if leaf_hash(body) != leaf.leaf_hash or (leaf.payload is not None and not commits_to(body, leaf.payload)):
+        return False
+    if leaf.document is None:
+        return True
+    digest = hashlib.sha256(leaf.document)
+    told = details_in(CONCLUDED, body, leaf.payload).get("document_digest")
+    return leaf.document_digest == digest.digest() and told in ("", digest.hexdigest())
 
 
 def _written(folder: Path, leaves: Sequence[LogLeaf], root: str) -> Partition:
     first, last = leaves[0].index, leaves[-1].index
     content = _parquet(leaves)
-    name = _name(first, last)
-    _replace(folder / name, content)
-    return Partition(name, first, last, root, hashlib.sha256(content).hexdigest())
+    made = Partition(_name(first, last), first, last, root, hashlib.sha256(content).hexdigest())
+    path = folder / made.file
+    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != made.sha256:
+        _replace(path, content)
+    return made
 
 
 def _parquet(leaves: Sequence[LogLeaf]) -> bytes:
@@ -116,17 +132,23 @@ def _parquet(leaves: Sequence[LogLeaf]) -> bytes:
     return stream.getvalue()
 
 
-def _known(folder: Path) -> dict[int, Partition]:
+def _require_own(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    manifest = folder / MANIFEST
+    if not manifest.exists():
+        # An export that was cut off at once left no more than a part of its first file.
+        if any(not _OWN.fullmatch(path.name) for path in folder.iterdir()):
+            raise InvalidRequestError(f"{folder} holds something else", hint="Name an empty folder", field="folder")
+        return
     try:
-        told: Any = orjson.loads((folder / MANIFEST).read_bytes())
-        return {each["first"]: Partition(**each) for each in told["partitions"]}
-    except FileNotFoundError:
-        return {}
-    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        told: Any = orjson.loads(manifest.read_bytes())
+        version = told["partitions_version"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        version = None
+    if version != VERSION:
         raise InvalidRequestError(
-            f"{folder / MANIFEST} is no manifest of partitions", hint="Name another folder", field="folder"
-        ) from error
+            f"{manifest} is no manifest of partitions", hint="Name another folder", field="folder"
+        )
 
 
 def _save(folder: Path, partitions: Sequence[Partition], size: int, checkpoint: str) -> None:
