@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -194,7 +195,7 @@ class HttpServer:
             self.say(why)
             return None
         if not message.is_answer:
-            self.heard(self, message)
+            self.heard(self, dataclasses.replace(message, during=id))
         elif id is not None and message.id == id and type(message.id) is type(id):
             return message
         else:

@@ -29,10 +29,14 @@ class MalformedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message: ``raw`` as it came, without the newline that ended it, and what it says."""
+    """One message: ``raw`` as it came, without the newline that ended it, and what it says.
+
+    ``during`` is the request in the course of which a server sent it, where the transport tells.
+    """
 
     raw: bytes = field(repr=False)
     fields: Mapping[str, Any] = field(repr=False)
+    during: MessageId | None = None
 
     @property
     def id(self) -> MessageId | None:

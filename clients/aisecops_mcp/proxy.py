@@ -11,7 +11,7 @@ import contextlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from aisecops_client import AisecopsClientError
 from aisecops_client.guarded import GrantedCall
@@ -41,19 +41,31 @@ _CANCELLED = "notifications/cancelled"
 _OWN_ID = "aisecops-"
 
 
+class Send(Protocol):
+    """Gives the client a message. ``about`` is the client's request that it belongs to, where that can be told."""
+
+    def __call__(self, raw: bytes, about: MessageId | None = None, /) -> None:
+        """Give it."""
+
+
+def _of_no_interest(_id: MessageId) -> None:
+    """Where every message goes one way, nobody asks when there are no more of a request."""
+
+
 @dataclass(slots=True)
 class Proxy:
-    """One client's connection. ``send`` gives it a message.
+    """One client's connection. ``send`` gives it a message; ``done`` hears when a request of it is over.
 
     ``call_seconds`` is how long a server may take for one request.
     """
 
     servers: Mapping[str, Upstream]
     governor: Governor
-    send: Callable[[bytes], None]
+    send: Send
     say: Say
     call_seconds: float
     pins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    done: Callable[[MessageId], None] = _of_no_interest
     session: Session = field(init=False)
     naming: Naming = field(init=False)
     joint: Joint = field(init=False)
@@ -81,6 +93,10 @@ class Proxy:
         except MalformedError as error:
             self.send(jsonrpc.failure(error.id, error.code, str(error)))
             return
+        self.take(message)
+
+    def take(self, message: Message) -> None:
+        """Take a message of the client that was read already."""
         if message.is_answer:
             self._answered(message)
         elif message.id is None:
@@ -90,7 +106,7 @@ class Proxy:
                 jsonrpc.failure(message.id, jsonrpc.INVALID_REQUEST, "the id is in use; give each request its own")
             )
         else:
-            task = asyncio.create_task(self._answer(message))
+            task = asyncio.create_task(self._answer(message, message.id))
             self._answering[message.id] = task
 
     async def close(self) -> None:
@@ -102,18 +118,22 @@ class Proxy:
         await asyncio.gather(*(server.stop() for server in self.servers.values()))
         await self.governor.settle()
 
-    async def _answer(self, message: Message) -> None:
+    async def _answer(self, message: Message, id: MessageId) -> None:
         try:
-            raw = await self._reply(message)
-        except ServerGoneError as error:
-            raw = jsonrpc.failure(message.id, jsonrpc.SERVER_FAILED, str(error))
-        except LookupError as error:
-            raw = jsonrpc.failure(message.id, jsonrpc.INVALID_PARAMS, str(error))
-        except (AisecopsClientError, ToldWronglyError, TypeError, ValueError) as error:
-            raw = telling.refusal(message, error)
+            self.send(await self._answered_or_refused(message), id)
         finally:
-            self._answering.pop(message.id, None)  # type: ignore[arg-type]
-        self.send(raw)
+            self._answering.pop(id, None)
+            self.done(id)
+
+    async def _answered_or_refused(self, message: Message) -> bytes:
+        try:
+            return await self._reply(message)
+        except ServerGoneError as error:
+            return jsonrpc.failure(message.id, jsonrpc.SERVER_FAILED, str(error))
+        except LookupError as error:
+            return jsonrpc.failure(message.id, jsonrpc.INVALID_PARAMS, str(error))
+        except (AisecopsClientError, ToldWronglyError, TypeError, ValueError) as error:
+            return telling.refusal(message, error)
 
     async def _reply(self, message: Message) -> bytes:
         if message.method == "tools/call":
@@ -279,7 +299,7 @@ class Proxy:
         elif message.method.startswith("notifications/"):
             if message.method == "notifications/tools/list_changed":
                 self.definitions[server.name].known = False
-            self.send(message.raw)
+            self.send(message.raw, message.during)
         else:
             self.say(f"the server {server.name} said {message.method!r}, which is no notification")
 
@@ -313,7 +333,7 @@ class Proxy:
         own = f"{_OWN_ID}{server.name}-{json.dumps(message.id)}"
         waiting = self._asking[own] = asyncio.get_running_loop().create_future()
         try:
-            self.send(jsonrpc.renamed(message, id=own))
+            self.send(jsonrpc.renamed(message, id=own), message.during)
             async with asyncio.timeout(self.call_seconds):
                 answer = await waiting
         except TimeoutError as error:

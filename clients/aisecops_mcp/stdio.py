@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from aisecops_mcp.governor import Governor
 from aisecops_mcp.http_address import Address
 from aisecops_mcp.http_server import HttpServer
-from aisecops_mcp.jsonrpc import Message
+from aisecops_mcp.jsonrpc import Message, MessageId
 from aisecops_mcp.lines import TooLong, lines
 from aisecops_mcp.proxy import Proxy
 from aisecops_mcp.server_process import Command, ServerProcess
@@ -50,7 +50,7 @@ class Output:
     _queue: asyncio.Queue[bytes | None] = field(default_factory=asyncio.Queue, init=False)
     _waiting: int = field(default=0, init=False)
 
-    def send(self, raw: bytes) -> None:
+    def send(self, raw: bytes, _about: MessageId | None = None) -> None:
         """Have a message written, after all that was sent before it."""
         if self._waiting + len(raw) > self.most_bytes:
             self.given_up.set()
