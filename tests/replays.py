@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -201,3 +203,28 @@ async def screen(recorded: Recorded, text: str, *, agent: str) -> None:
         principal = Principal(PrincipalId(agent), "token", frozenset({Role.AGENT}))
         screened = await plane.screen(ScreenCommand(principal=principal, screening=screening))
     recorded.screened = str(screened.details["decision_id"])
+
+
+async def program(history: Recorded, *line: str, token: str = "") -> tuple[int, str, str]:
+    """Run the command line on the state directory and return exit code, output and talk."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(history.root),
+        "AISECOPS_STATE_DIR": str(history.settings.state_dir),
+        "AISECOPS_REPOSITORY": history.settings.repository,
+        "AISECOPS_ENGINE_PATH": str(history.settings.engine_path),
+        "AISECOPS_DEADLINE_MILLISECONDS": "10000",
+        "LC_ALL": "C.UTF-8",
+        "COLUMNS": "100",
+    }
+    if token:
+        (history.root / "token").write_text(token)
+        line = (*line, "--token-file", str(history.root / "token"))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "aisecops_server", *line),
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    return process.returncode or 0, out.decode(), err.decode()

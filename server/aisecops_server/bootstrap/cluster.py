@@ -14,6 +14,7 @@ from pathlib import Path
 
 from aisecops_server.adapters.cluster.keys import ClusterKeys
 from aisecops_server.adapters.corpus.corpus_file import CorpusHistory
+from aisecops_server.adapters.sqlite.history import SqliteHistory
 from aisecops_server.bootstrap.replay import replaying
 from aisecops_server.bootstrap.state import private
 from aisecops_server.domain.errors import InvalidRequestError
@@ -42,9 +43,15 @@ async def parts_of(settings: Settings) -> AsyncIterator[Parts | None]:
 
 
 async def work(
-    settings: Settings, *, corpus: CorpusHistory | None, stop: asyncio.Event, told: Callable[[str], None]
+    settings: Settings,
+    *,
+    instead: CorpusHistory | SqliteHistory | None,
+    stop: asyncio.Event,
+    told: Callable[[str], None],
 ) -> None:
     """Judge parts for the scheduler of ``settings`` until ``stop``, on its own view of history and policy.
+
+    History is the log's unless another one is given ``instead``.
 
     Raises:
         InvalidRequestError: a setting or a key does not fit.
@@ -58,7 +65,7 @@ async def work(
     from aisecops_server.adapters.cluster.dask_parts import security  # noqa: PLC0415
     from aisecops_server.entrypoints.cluster.worker import run_worker  # noqa: PLC0415
 
-    async with replaying(settings, corpus=corpus) as made:
+    async with replaying(settings, instead=instead) as made:
         directory = private(settings.state_dir / "run" / "cluster")
         await run_worker(settings.cluster, security(keys), made.parts, directory=directory, stop=stop, told=told)
 

@@ -112,22 +112,22 @@ async def replaying(
     niceness: int = NICENESS,
     engine: Path | None = None,
     part_decisions: int = PART_DECISIONS,
-    corpus: CorpusHistory | None = None,
+    instead: CorpusHistory | SqliteHistory | None = None,
     repository: PolicyRepository | None = None,
     cluster: Parts | None = None,
 ) -> AsyncIterator[Replaying]:
     """Compose replay over the state directory of ``settings`` and take it down again.
 
-    ``engine`` is a binary that may be asked for besides the installed ones, by the name that it gets. A ``corpus`` is
-    replayed instead of the log, and a ``repository`` read instead of that of ``settings``. The workers of a ``cluster``
-    judge instead of this process.
+    ``engine`` is a binary that may be asked for besides the installed ones, by the name that it gets. What is given
+    ``instead`` is replayed, and not the log, and a ``repository`` read instead of that of ``settings``. The workers of
+    a ``cluster`` judge instead of this process.
 
     Raises:
         InvalidRequestError: a setting does not fit.
         EngineUnavailableError: there is no usable engine.
         LogUnavailableError: there is no log to read.
     """
-    history = corpus or history_of(settings)
+    history = instead or history_of(settings)
     async with contextlib.AsyncExitStack() as closing:
         closing.push_async_callback(history.close)
         state = settings.state_dir

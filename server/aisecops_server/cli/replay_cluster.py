@@ -15,6 +15,7 @@ from aisecops_server.cli.configuration import settings
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.invocation import command
 from aisecops_server.cli.output import say
+from aisecops_server.cli.replay_partitions import indexed, partitioned
 
 Serve = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 
@@ -43,6 +44,7 @@ def scheduler(*, listen: str) -> ExitCode:
     examples="""
     AISECOPS_CONFIG=cluster/worker-1.yaml aisecops replay worker --repository ./policy --state-dir ./copy-of-the-log
     AISECOPS_CONFIG=cluster/worker-1.yaml aisecops replay worker --repository ./policy --corpus decisions.corpus.gz
+    AISECOPS_CONFIG=cluster/worker-1.yaml aisecops replay worker --repository ./policy --partitions /srv/partitions
     """,
 )
 @click.option("--repository", help="The policy repository: a path or a URL.")
@@ -51,20 +53,25 @@ def scheduler(*, listen: str) -> ExitCode:
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="Read the decisions from a file, not from the log in the state directory.",
 )
-def worker(*, repository: str | None, corpus: Path | None) -> ExitCode:
+@partitioned
+def worker(*, repository: str | None, corpus: Path | None, partitions: Path | None, log_key: str) -> ExitCode:
     """Run a worker of a replay cluster, until it is told to stop. It waits for a scheduler, and again when one is lost.
 
     It judges parts of replays that somebody else runs, and reads the decisions itself: from the log in its state
-    directory (the same one or a copy, opened for reading only) or from a corpus. What stands there must be what is
-    replayed, decision by decision; otherwise it refuses.
+    directory (the same one or a copy, opened for reading only), from a corpus or from partitions. What stands there
+    must be what is replayed, decision by decision; otherwise it refuses.
     """
     from aisecops_server.adapters.corpus.corpus_file import read_corpus  # noqa: PLC0415
+    from aisecops_server.adapters.sqlite.history import open_history  # noqa: PLC0415
     from aisecops_server.bootstrap.cluster import work  # noqa: PLC0415
     from aisecops_server.cli.configuration import loaded  # noqa: PLC0415
 
     configured = loaded(repository=repository).settings
-    read = read_corpus(corpus) if corpus else None
-    return _serve(lambda stop: work(configured, corpus=read, stop=stop, told=_told("worker listens on")))
+    if corpus and partitions:
+        raise click.UsageError("--corpus and --partitions are two histories; give one")
+    with indexed(lambda: configured, partitions, log_key) as index:
+        read = read_corpus(corpus) if corpus else open_history(index) if index else None
+        return _serve(lambda stop: work(configured, instead=read, stop=stop, told=_told("worker listens on")))
 
 
 def _told(what: str) -> Callable[[str], None]:

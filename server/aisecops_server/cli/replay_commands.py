@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from aisecops_server.cli.invocation import command, current
 from aisecops_server.cli.narrowing import filter_of, narrowing
 from aisecops_server.cli.output import say, show, show_lines, show_list, when
 from aisecops_server.cli.progress import progress
+from aisecops_server.cli.replay_partitions import indexed, partitioned
 
 if TYPE_CHECKING:
     from aisecops.v1 import replay_pb2
@@ -40,6 +43,7 @@ _SHOWN_RESULTS = 20
     aisecops replay run --set approvals.tools.crm/issue_refund.amount_over=50
     aisecops replay run --engine ./opa                       another engine, each decision's own policy
     aisecops replay run --against main -o ndjson | jq -c '{decisionId, before, after}'
+    aisecops replay run --against main --partitions /srv/partitions --log-key "$(cat log.key)"
     """,
 )
 @click.option("--against", default="", help="Replay on a commit, branch, tag, or proposal such as pull/7.")
@@ -58,6 +62,7 @@ _SHOWN_RESULTS = 20
     "--fail-on", type=click.Choice(FAIL_ON), default="changed", show_default=True, help="What exit code 5 is for."
 )
 @click.option("--local", is_flag=True, help=LOCAL)
+@partitioned
 def run(**asked: Any) -> ExitCode:
     """Replay history and say what flips.
 
@@ -65,13 +70,13 @@ def run(**asked: Any) -> ExitCode:
     again on its own policy and engine; then a sample of every kind of decision answers, then all of them. Ctrl-C stops
     it, and the same line goes on where it was. Exit code 5 when decisions changed, 9 when the replay cannot be trusted.
     """
-    place = place_of(local=asked["local"], engine=asked["engine"])
     request = _request(asked)
-    with progress("replaying", "decisions") as advance:
-        done = place.run(request, _told(advance))
-    require_done(done)
-    _show(place, done, _result_filter({}))
-    return _exit_code(done.report, asked["fail_on"])
+    with _placed(asked) as place:
+        with progress("replaying", "decisions") as advance:
+            done = place.run(request, _told(advance))
+        require_done(done)
+        _show(place, done, _result_filter({}))
+        return _exit_code(done.report, asked["fail_on"])
 
 
 @command(
@@ -94,15 +99,16 @@ def run(**asked: Any) -> ExitCode:
     help="Print a report instead: 'junit', where only what is expected passes, or 'accepted-flips', its entries.",
 )
 @click.option("--local", is_flag=True, help=LOCAL)
-def show_replay(*, replay: str, local: bool, report: str | None, **narrow: Any) -> ExitCode:
+@partitioned
+def show_replay(*, replay: str, report: str | None, **asked: Any) -> ExitCode:
     """Show a replay, the decisions that changed in groups, and what reviewers said. Exit codes as for 'replay run'."""
-    place = place_of(local=local)
-    found = place.replay(replay)
-    if report:
-        require_done(found)
-        click.echo(_report(place, found, report), nl=False)
-        return _exit_code(found.report, "changed")
-    _show(place, found, _result_filter(narrow), reviewed=True)
+    with _placed(asked) as place:
+        found = place.replay(replay)
+        if report:
+            require_done(found)
+            click.echo(_report(place, found, report), nl=False)
+            return _exit_code(found.report, "changed")
+        _show(place, found, _result_filter(asked), reviewed=True)
     return _exit_code(found.report, "changed") if found.HasField("report") else ExitCode.OK
 
 
@@ -116,7 +122,8 @@ def show_replay(*, replay: str, local: bool, report: str | None, **narrow: Any) 
 @click.argument("replay", help="A replay's id, as 'replay run' prints it.")
 @click.argument("subject", metavar="DECISION|TRACE", help="A decision's id, or a trace's for all its decisions.")
 @click.option("--local", is_flag=True, help=LOCAL)
-def why(*, replay: str, subject: str, local: bool) -> ExitCode:
+@partitioned
+def why(*, replay: str, subject: str, **asked: Any) -> ExitCode:
     """Say why a decision flips, and what would have to be otherwise.
 
     Names the rules that fire now and no longer, the difference between the policies that is decisive (each is taken
@@ -125,7 +132,8 @@ def why(*, replay: str, subject: str, local: bool) -> ExitCode:
     """
     from aisecops_server.cli.connection import to_json  # noqa: PLC0415
 
-    explained = to_json(place_of(local=local).why(replay, subject))
+    with _placed(asked) as place:
+        explained = to_json(place.why(replay, subject))
 
     def draw(console: Console) -> None:
         from aisecops_server.terminal.flips import change_block  # noqa: PLC0415
@@ -188,6 +196,17 @@ def _report(place: Place, found: replay_pb2.Replay, kind: str) -> str:
         return list(flips_of(list(map(to_json, place.results(found.replay_id, narrow)))))
 
     return accepted_entries([(group, of(group.group_id) if group.expected else []) for group in groups], about=name)
+
+
+@contextlib.contextmanager
+def _placed(asked: Mapping[str, Any]) -> Iterator[Place]:
+    """Give where to ask, which for partitions lasts as long as the block."""
+    from aisecops_server.cli.configuration import settings  # noqa: PLC0415
+    from aisecops_server.cli.replay_places import Here  # noqa: PLC0415
+
+    place = place_of(local=asked["local"] or asked["partitions"] is not None, engine=asked.get("engine", ""))
+    with indexed(settings, asked["partitions"], asked["log_key"]) as index:
+        yield dataclasses.replace(place, history=index) if isinstance(place, Here) else place
 
 
 def place_of(*, local: bool, engine: str = "") -> Place:

@@ -16,6 +16,7 @@ from aisecops_client.reviews import Reviews
 from aisecops_server.adapters.corpus.corpus_file import read_corpus
 from aisecops_server.adapters.git.checkout import CheckoutRepository
 from aisecops_server.adapters.sqlite.event_log import open_log_read_only
+from aisecops_server.adapters.sqlite.history import open_history
 from aisecops_server.bootstrap.cluster import parts_of
 from aisecops_server.bootstrap.replay import Replaying, replaying
 from aisecops_server.cli.configuration import settings
@@ -135,13 +136,14 @@ class Here:
     """Replays in this process, on the state directory; a control plane may run beside. ``engine`` is a binary.
 
     With a ``corpus`` nothing of a control plane is needed: policy comes from the checkout in ``repository``, and what
-    is found is kept in ``state``.
+    is found is kept in ``state``. A ``history`` is a database of decisions to read instead of the log.
     """
 
     engine: Path | None = None
     corpus: Path | None = None
     repository: Path | None = None
     state: Path | None = None
+    history: Path | None = None
 
     def run(self, request: api.StartReplayRequest, told: Told) -> replay_pb2.Replay:
         """Replay to the end."""
@@ -193,14 +195,14 @@ class Here:
         return self._within(results)
 
     def groups(self, replay_id: str) -> tuple[api.ListFlipGroupsResponse, review_service_pb2.GetReviewResponse]:
-        """Return what did not stay the same in groups, and what reviewers said; of a corpus nobody said anything."""
+        """Return what did not stay the same in groups, and what reviewers said; nobody said anything of a copy."""
 
         async def groups(
             made: Replaying,
         ) -> tuple[api.ListFlipGroupsResponse, review_service_pb2.GetReviewResponse]:
             known = ReplayId(replay_id)
             found = groups_message(await made.groups(known))
-            if self.corpus is not None:
+            if self.corpus is not None or self.history is not None:
                 return found, review_service_pb2.GetReviewResponse()
             log = open_log_read_only(settings().log_path)
             try:
@@ -248,14 +250,14 @@ class Here:
         configured = settings()
         if self.state is not None:
             configured = configured.model_copy(update={"state_dir": self.state})
-        corpus = read_corpus(self.corpus) if self.corpus else None
+        instead = read_corpus(self.corpus) if self.corpus else open_history(self.history) if self.history else None
         repository = CheckoutRepository(self.repository) if self.repository else None
 
         async def run() -> _R:
             async with (
                 parts_of(configured) as cluster,
                 replaying(
-                    configured, niceness=0, engine=self.engine, corpus=corpus, repository=repository, cluster=cluster
+                    configured, niceness=0, engine=self.engine, instead=instead, repository=repository, cluster=cluster
                 ) as made,
             ):
                 return await work(made)

@@ -64,11 +64,6 @@ def proven(outcome: Mapping[str, Any], plan: Mapping[str, Any], *, trace_id: str
     )
 
 
-def extended(summary: TraceSummary, record: DecisionRecord) -> TraceSummary:
-    """Return ``summary`` with one more decision in it."""
-    return joined(summary, opened(record))
-
-
 def joined(summary: TraceSummary, added: TraceSummary) -> TraceSummary:
     """Return ``summary`` with that of one later decision in it."""
     return replace(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,7 +25,7 @@ from aisecops_server.usecases.resolve_policy import WantedPolicy
 from google.protobuf.json_format import MessageToDict
 
 from tests.git_remotes import Remote
-from tests.replays import Recorded, copy_of, open_replaying, record, replayed
+from tests.replays import Recorded, copy_of, open_replaying, program, record, replayed
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
 
@@ -67,31 +65,6 @@ async def as_role(
             return work(Replays(client))
 
     return await asyncio.to_thread(ask)
-
-
-async def program(history: Recorded, *line: str, token: str = "") -> tuple[int, str, str]:
-    """Run the command line on the state directory and return exit code, output and talk."""
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(history.root),
-        "AISECOPS_STATE_DIR": str(history.settings.state_dir),
-        "AISECOPS_REPOSITORY": history.settings.repository,
-        "AISECOPS_ENGINE_PATH": str(history.settings.engine_path),
-        "AISECOPS_DEADLINE_MILLISECONDS": "10000",
-        "LC_ALL": "C.UTF-8",
-        "COLUMNS": "100",
-    }
-    if token:
-        (history.root / "token").write_text(token)
-        line = (*line, "--token-file", str(history.root / "token"))
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "aisecops_server", *line),
-        env=environment,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    return process.returncode or 0, out.decode(), err.decode()
 
 
 def shown(message: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from aisecops_server.domain.decision import Mode
 from aisecops_server.domain.record import DecisionRecord
-from aisecops_server.domain.trace_summary import extended, opened
+from aisecops_server.domain.trace_summary import joined, opened
 
 from tests.records import Records
 
@@ -19,9 +19,9 @@ def in_mode(record: DecisionRecord, mode: Mode) -> DecisionRecord:
 @pytest.mark.parametrize("order", [(Mode.ENFORCE, Mode.DRY_RUN), (Mode.DRY_RUN, Mode.ENFORCE)])
 def test_a_dry_run_in_a_trace_does_not_hide_that_another_decision_was_real(order: tuple[Mode, Mode]) -> None:
     first, second = (in_mode(Records("r").record(), mode) for mode in order)
-    assert extended(opened(first), second).mode == Mode.ENFORCE.value
+    assert joined(opened(first), opened(second)).mode == Mode.ENFORCE.value
 
 
 def test_trials_stay_trials() -> None:
     first, second = (in_mode(Records("r").record(), mode) for mode in (Mode.DRY_RUN, Mode.SHADOW))
-    assert extended(opened(first), second).mode == Mode.SHADOW.value
+    assert joined(opened(first), opened(second)).mode == Mode.SHADOW.value

@@ -90,11 +90,11 @@ def _require_sound(found: Sequence[LogLeaf], first: int, end: int) -> None:
     if [leaf.index for leaf in found] != list(range(first, end)):
         raise IntegrityError(f"leaves {first} to {end - 1} are not all there; run 'aisecops log verify'")
     for leaf in found:
-        if leaf.body is not None and not _is_sound(leaf, leaf.body):
+        if leaf.body is not None and not is_sound(leaf, leaf.body):
             raise IntegrityError(f"leaf {leaf.index} was altered; run 'aisecops log verify'")
 
 
-def _is_sound(leaf: LogLeaf, body: bytes) -> bool:
+def is_sound(leaf: LogLeaf, body: bytes) -> bool:
     """Return whether a body is its leaf's, and what it commits to is there as it was or erased."""
     if leaf_hash(body) != leaf.leaf_hash or (leaf.payload is not None and not commits_to(body, leaf.payload)):
         return False
@@ -115,16 +115,27 @@ def _written(folder: Path, leaves: Sequence[LogLeaf], root: str) -> Partition:
     return made
 
 
-def _parquet(leaves: Sequence[LogLeaf]) -> bytes:
+def parquet_schema() -> Any:
+    """Return the columns of a file.
+
+    Raises:
+        InvalidRequestError: Parquet cannot be read or written here.
+    """
     try:
         import pyarrow as pa  # noqa: PLC0415 - optional
-        from pyarrow import parquet  # noqa: PLC0415
     except ImportError as error:
         raise InvalidRequestError(
             "Parquet needs pyarrow", hint="Install it: pip install 'aisecops[server,partitions]'", field="folder"
         ) from error
     kinds = {"index": pa.int64(), "trace": pa.int64(), "decision_id": pa.string()}
-    schema = pa.schema([(each.name, kinds.get(each.name, pa.binary())) for each in fields(LogLeaf)])
+    return pa.schema([(each.name, kinds.get(each.name, pa.binary())) for each in fields(LogLeaf)])
+
+
+def _parquet(leaves: Sequence[LogLeaf]) -> bytes:
+    schema = parquet_schema()
+    import pyarrow as pa  # noqa: PLC0415 - optional
+    from pyarrow import parquet  # noqa: PLC0415
+
     columns = [[getattr(leaf, name) for leaf in leaves] for name in schema.names]
     arrays = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
     stream = io.BytesIO()

@@ -164,7 +164,7 @@ def _recorded(row: Row) -> RecordedDecision:
         return RecordedDecision(index, {"decision_id": decision_id}, b"", {}, Doubt.RECORD_ALTERED)
     details: Mapping[str, JsonValue] = details_in(CONCLUDED, body, payload)
     stored = document if isinstance(document, bytes) else b""
-    content = _content(stored)
+    content = content_of(stored)
     return RecordedDecision(
         index=index,
         details=details,
@@ -176,7 +176,8 @@ def _recorded(row: Row) -> RecordedDecision:
     )
 
 
-def _content(document: bytes) -> Mapping[str, JsonValue]:
+def content_of(document: bytes) -> Mapping[str, JsonValue]:
+    """Return what a stored document says; nothing where it is none."""
     try:
         content: Any = orjson.loads(document)
     except orjson.JSONDecodeError:

@@ -15,7 +15,7 @@ import orjson
 from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES
 from aisecops_server.adapters.sqlite.statements import Row, insert, select_in
 from aisecops_server.domain.record import DecisionRecord, TraceSummary
-from aisecops_server.domain.trace_summary import extended, opened
+from aisecops_server.domain.trace_summary import joined, opened
 
 SUMMARY_COLUMNS = (
     "trace_id, agent_id, outcome, mode, intent, tools, rules, lowest_trust, bundle_revision, decisions,"
@@ -104,13 +104,17 @@ class TraceIndex:
 
     def add(self, records: Sequence[DecisionRecord]) -> dict[str, int]:
         """Index ``records``; return the number of each trace that they belong to."""
-        before = self._stored({record.decision.trace_id for record in records})
+        return self.add_summaries([opened(record) for record in records])
+
+    def add_summaries(self, decisions: Sequence[TraceSummary]) -> dict[str, int]:
+        """Index decisions, each as the summary of a trace that has only it; return the number of each trace."""
+        before = self._stored({decision.trace_id for decision in decisions})
         numbers = {trace_id: number for trace_id, (number, _) in before.items()}
         after: dict[str, TraceSummary] = {}
-        for record in records:
-            trace_id = record.decision.trace_id
+        for decision in decisions:
+            trace_id = decision.trace_id
             known = after.get(trace_id) or (before[trace_id][1] if trace_id in before else None)
-            after[trace_id] = extended(known, record) if known else opened(record)
+            after[trace_id] = joined(known, decision) if known else decision
             numbers.setdefault(trace_id, -1)
         self._number(numbers)
         self._store(numbers, after)

@@ -11,7 +11,7 @@ from aisecops_server.adapters.sqlite.trace_index import TraceIndex, bits_of, sto
 from aisecops_server.adapters.sqlite.trace_list import trace_page
 from aisecops_server.domain.decision import Outcome
 from aisecops_server.domain.record import DecisionRecord, TraceFilter, TraceSummary
-from aisecops_server.domain.trace_summary import extended, opened
+from aisecops_server.domain.trace_summary import joined, opened
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -46,7 +46,7 @@ def test_decisions_in_any_order_and_grouping_are_found_by_what_they_add_up_to(gr
             index.add(records)
             for record in records:
                 known = model.get(record.decision.trace_id)
-                model[record.decision.trace_id] = extended(known, record) if known else opened(record)
+                model[record.decision.trace_id] = joined(known, opened(record)) if known else opened(record)
         newest_first = list(reversed(model.values()))
         for narrow in (TraceFilter(), TraceFilter(outcome="DENY"), TraceFilter(rule="r.a", trust="unverified")):
             page = trace_page(connection, narrow, page_size=100, page_token="")
