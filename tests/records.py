@@ -92,12 +92,13 @@ class Records:
         )
 
     def events(self, decision: Decision, plan: dict[str, object], details: dict[str, object]) -> tuple[Event, ...]:
+        principal = decision.principal
         outcome = {
             "outcome": decision.outcome.value,
             "mode": decision.mode.value,
             "bundle_revision": decision.bundle_revision,
             "findings": [{"rule": finding.rule} for finding in decision.conclusion.findings],
-            "principal": {"id": decision.principal.id, "roles": sorted(decision.principal.roles)},
+            "principal": {"id": principal.id, "roles": sorted(role.value for role in principal.roles)},
             "document_digest": decision.document_digest,
             **details,
         }

@@ -134,6 +134,16 @@ class BudgetLedgerContract(abc.ABC):
         assert (await ledger.budget(minute, now_seconds=NOW + 180)).counter == Counter()
 
     @pytest.mark.asyncio
+    async def test_whoever_looks_after_a_clock_was_ahead_sees_the_period_of_now(self, ledger: BudgetLedger) -> None:
+        minute = BUDGETS[1]
+        await self.make(reserve(minute, amount=2), reserve(minute, decision="dec-2", now=NOW + 6000, amount=3))
+        listed = await ledger.budgets(BudgetFilter(), now_seconds=NOW, page_size=5, page_token="")
+        alone = await ledger.budget(minute, now_seconds=NOW)
+        assert (alone.period, alone.counter) == (minute.window.started_at(NOW), Counter(reserved=2))
+        assert alone in listed.states
+        assert (await ledger.budget(minute, now_seconds=NOW + 60)).counter == Counter()
+
+    @pytest.mark.asyncio
     async def test_remarks_are_of_one_budget_and_come_newest_first(self, ledger: BudgetLedger) -> None:
         change = reserve(BUDGETS[0], BUDGETS[5])
         ended = settlement(change.reservation, "s1", {BUDGETS[5].metric: 9})

@@ -43,7 +43,7 @@ class MemoryLedger:
     async def budgets(self, narrow: BudgetFilter, *, now_seconds: int, page_size: int, page_token: str) -> BudgetPage:
         after = _named(page_token) if page_token else None
         found = [
-            self._latest(budget).at(now_seconds)
+            self._at(budget, now_seconds)
             for budget in sorted(self.books.limits, key=_order)
             if (after is None or _order(budget) > _order(after)) and self._is_in(narrow, budget)
         ]
@@ -53,7 +53,7 @@ class MemoryLedger:
     async def budget(self, budget: Budget, *, now_seconds: int) -> BudgetState:
         if budget not in self.books.limits:
             raise NotFoundError(f"nobody used the budget {budget.key}", id=budget.key)
-        return self._latest(budget).at(now_seconds)
+        return self._at(budget, now_seconds)
 
     async def periods(self, budget: Budget, *, page_size: int, page_token: str) -> PeriodPage:
         if page_token and not page_token.isdecimal():
@@ -84,9 +84,6 @@ class MemoryLedger:
 
     def _at(self, budget: Budget, now_seconds: int) -> BudgetState:
         return self._state(budget, budget.window.started_at(now_seconds))
-
-    def _latest(self, budget: Budget) -> BudgetState:
-        return self._state(budget, max(period for found, period in self.books.counters if found == budget))
 
     def _state(self, budget: Budget, period: int) -> BudgetState:
         counter = self.books.counters.get((budget, period), Counter())

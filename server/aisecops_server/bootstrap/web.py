@@ -102,7 +102,9 @@ async def web(settings: Settings, plane: ControlPlane, running: RunningServer) -
         try:
             yield address
         finally:
-            path.unlink(missing_ok=True)
+            # On a disk that can only be read it stays, and misleads nobody: nothing listens there.
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def _require_credentials(settings: Settings) -> None:

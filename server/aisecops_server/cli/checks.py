@@ -6,7 +6,6 @@ Changes nothing. A check that could not run is ``skipped``, which is never shown
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import TYPE_CHECKING
 
 from aisecops_server.cli.exit_codes import ExitCode
@@ -124,8 +123,9 @@ def state_check(settings: Settings) -> Check:
     """Check that the state directory can be written and is private."""
     path = settings.state_dir
     existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
-    if not os.access(existing, os.W_OK | os.X_OK):
-        return Check("state directory", FAIL, f"{existing} is not writable", "Give another --state-dir")
+    if why := _unwritable(existing):
+        mend = "Mend its permissions, or its file system and mount it again; or give another --state-dir"
+        return Check("state directory", FAIL, f"{existing} is not writable ({why})", mend)
     if existing != path:
         return Check("state directory", OK, f"{path} will be made")
     if path.stat().st_mode & 0o007:
@@ -269,6 +269,15 @@ def running_engines_check(settings: Settings) -> Check:
         return f"{len(found)} healthy, with their management locked"
 
     return _judged(name, words)
+
+
+def _unwritable(directory: Path) -> str:
+    """Return why nothing can be written there, or an empty string; a file is tried, because permissions do not tell."""
+    try:
+        TemporaryFile(dir=directory).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def _judged(name: str, look: Callable[[], str | None], detail: str = "") -> Check:

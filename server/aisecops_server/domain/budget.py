@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -204,11 +204,6 @@ class BudgetState:
     def remaining(self) -> int:
         """Return how much there is room for now."""
         return 0 if self.frozen else max(0, self.limit - self.counter.spent)
-
-    def at(self, seconds: int) -> BudgetState:
-        """Return it as it stands at a later moment, when nothing more was used."""
-        period = self.budget.window.started_at(seconds)
-        return self if period <= self.period else replace(self, period=period, counter=Counter())
 
     def exhausted_at(self, now: int) -> int:
         """Return when it will be used up if it goes on as since the period began; 0 when that is not in this period."""

@@ -195,13 +195,17 @@ class Committer:
         self._interval_seconds = interval_seconds
 
     async def run(self) -> None:
-        """Publish until cancelled. What goes wrong is told and tried again; what seals the log ends nothing else."""
+        """Publish until cancelled. What goes wrong is told once and tried again; a sealed log ends nothing else."""
+        told = ""
         while True:
             await asyncio.sleep(self._interval_seconds)
             try:
                 await self._publish()
+                told = ""
             except AisecopsError as error:
-                _logger.warning("no checkpoint: %s", error.diagnostics())
+                if (problem := error.diagnostics()) != told:
+                    _logger.warning("no checkpoint: %s", problem)
+                told = problem
 
 
 def _other_history(why: str) -> IntegrityError:

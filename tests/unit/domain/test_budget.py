@@ -113,14 +113,6 @@ STATE = BudgetState(
 )
 
 
-def test_a_new_period_begins_with_nothing_and_frozen_stays_frozen() -> None:
-    frozen = dataclasses.replace(STATE, frozen=True)
-    later = frozen.at(at("2027-01-15T09:00:00"))
-    assert (later.counter, later.frozen, later.remaining) == (Counter(), True, 0)
-    assert STATE.at(at("2027-01-15T08:59:59")) == STATE
-    assert STATE.at(at("2027-01-15T07:00:00")) == STATE
-
-
 def test_a_forecast_tells_when_the_budget_is_used_up_at_this_pace() -> None:
     # Four of ten in twenty minutes: the last one goes after fifty.
     assert STATE.exhausted_at(at("2027-01-15T08:20:00")) == at("2027-01-15T08:50:00")

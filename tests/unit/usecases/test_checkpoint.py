@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,9 +10,10 @@ from pathlib import Path
 import pytest
 from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
 from aisecops_server.domain.checkpoint import read_checkpoint
-from aisecops_server.domain.errors import IntegrityError
+from aisecops_server.domain.errors import IntegrityError, LogUnavailableError
 from aisecops_server.domain.signed_note import Note, NoteKey, opened
 from aisecops_server.domain.witnessing import Behind, Refused, Silent, WitnessAnswer
+from aisecops_server.usecases.checkpoint import Committer
 from aisecops_server.usecases.witness import Cosign
 
 from tests.fakes.checkpoints import ORIGIN, MemoryCheckpointStore, MemoryWitnessStore, publishing
@@ -40,6 +42,20 @@ class NearWitness:
         said = self.answer or await self.cosigning(note, old_size=old_size, proof=proof)
         self.said.append(said)
         return said
+
+
+@dataclass
+class BrokenStore(MemoryCheckpointStore):
+    """Fails as it is told, once for each word; an empty one is a success, and after the last it is over."""
+
+    said: list[str] = field(default_factory=list)
+
+    async def latest(self) -> Note | None:
+        if not self.said:
+            raise asyncio.CancelledError
+        if problem := self.said.pop(0):
+            raise LogUnavailableError(problem, hint="mend it")
+        return await super().latest()
 
 
 @pytest.fixture
@@ -194,3 +210,19 @@ async def test_a_signature_that_is_not_the_witness_own_counts_for_nothing(tmp_pa
     assert log.sealed == ""
     assert "does not verify" in publish.problems["witness.example"]
     assert other.said == []
+
+
+@pytest.mark.asyncio
+async def test_what_stands_against_a_checkpoint_is_told_once_until_it_is_something_else(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path, log: MemoryEventLog
+) -> None:
+    store = BrokenStore(said=["the disk failed", "the disk failed", "", "the disk failed", "the disk is full"])
+    publish = publishing(tmp_path, log, store=store)
+    await grow(log, Records())
+    with pytest.raises(asyncio.CancelledError):
+        await Committer(publish, interval_seconds=0).run()
+    assert [record.getMessage().partition(": ")[2].partition(".")[0] for record in caplog.records] == [
+        "the disk failed",
+        "the disk failed",
+        "the disk is full",
+    ]

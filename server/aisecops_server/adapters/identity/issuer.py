@@ -5,8 +5,10 @@ Where people and workloads have an identity provider, its JWKS file takes the pl
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,30 +76,37 @@ def local_issuer(directory: Path, clock: Clock, *, audience: str = AUDIENCE, iss
 
 
 def _load_or_make(path: Path) -> Ed25519PrivateKey:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-        if not isinstance(key, Ed25519PrivateKey):
-            raise TypeError("not an Ed25519 key") from None
-        return key
-    made = Ed25519PrivateKey.generate()
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(
-            made.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
+    if not path.exists():
+        made = Ed25519PrivateKey.generate().private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-    return made
+        _leave(path, made)
+    key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise TypeError("not an Ed25519 key")
+    return key
 
 
 def _publish(issuer: TokenIssuer, path: Path) -> None:
     if path.exists():
         return
     entry = _public_entry(issuer.private_key) | {"kid": issuer.key_id, "alg": "EdDSA", "use": "sig"}
-    temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps({"keys": [entry]}, indent=1))
-    temporary.replace(path)
+    _leave(path, json.dumps({"keys": [entry]}, indent=1).encode())
+
+
+def _leave(path: Path, content: bytes) -> None:
+    """Leave a file that is there whole after a crash or not at all; of two who make it only one wins."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    draft = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink()
 
 
 def _public_entry(private_key: Ed25519PrivateKey) -> dict[str, str]:

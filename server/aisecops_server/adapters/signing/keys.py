@@ -107,6 +107,17 @@ def _make(file: Path) -> None:
             os.link(draft, file)
     finally:
         draft.unlink()
+    make_lasting(file)
+
+
+def make_lasting(file: Path) -> None:
+    """Make the names that lead to ``file`` durable: what it signed must not outlive it in a power cut."""
+    for directory in (file.parent, file.parent.parent):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _read(file: Path) -> Ed25519PrivateKey:

@@ -15,7 +15,7 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from aisecops_server.adapters.signing.keys import SigningKey
+from aisecops_server.adapters.signing.keys import SigningKey, make_lasting
 from aisecops_server.adapters.signing.vote_keys import jwk_of
 from aisecops_server.domain.canonical import JsonValue, canonical_bytes
 from aisecops_server.domain.errors import IntegrityError
@@ -74,3 +74,4 @@ def _written(file: Path, content: bytes) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     Path(draft).replace(file)
+    make_lasting(file)

@@ -66,24 +66,25 @@ def counter_of(connection: apsw.Connection, number: int, period: int) -> Counter
     return Counter(*row) if row else Counter()
 
 
-def budget_states(connection: apsw.Connection, rest: str, values: Sequence[Value]) -> list[BudgetState]:
-    """Return budgets in their newest period; ``rest`` is what follows the tables of the query."""
-    states = []
-    for row in connection.execute(f"{_HEADS} {rest}", tuple(values)):
-        budget, head = _head(row)
-        states.append(BudgetState(budget, head.period, head.counter, head.limit, head.frozen))
-    return states
+def budget_states(connection: apsw.Connection, rest: str, values: Sequence[Value], *, now: int) -> list[BudgetState]:
+    """Return how budgets stand at a moment; ``rest`` is what follows the tables of the query."""
+    rows = connection.execute(f"{_HEADS} {rest}", tuple(values)).fetchall()
+    return [_standing(connection, *_head(row), now) for row in rows]
 
 
 def states_of(connection: apsw.Connection, owners: Sequence[str], now: int) -> list[BudgetState]:
-    """Return how the budgets of some owners stand at a moment, which may be before their newest period."""
-    states = []
-    for heads in heads_of(connection, owners).values():
-        for budget, head in heads.items():
-            period = budget.window.started_at(now)
-            counter = head.counter if period == head.period else counter_of(connection, head.number, period)
-            states.append(BudgetState(budget, period, counter, head.limit, head.frozen))
-    return states
+    """Return how the budgets of some owners stand at a moment."""
+    owned = heads_of(connection, owners).values()
+    return [_standing(connection, budget, head, now) for heads in owned for budget, head in heads.items()]
+
+
+def _standing(connection: apsw.Connection, budget: Budget, head: Head, now: int) -> BudgetState:
+    """Return a budget at a moment, which may be before its newest period: a clock can have been ahead."""
+    period = budget.window.started_at(now)
+    counter = head.counter if period == head.period else Counter()
+    if period < head.period:
+        counter = counter_of(connection, head.number, period)
+    return BudgetState(budget, period, counter, head.limit, head.frozen)
 
 
 def reservation_row(reservation: Reservation) -> Row:

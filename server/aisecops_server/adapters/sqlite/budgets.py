@@ -78,11 +78,10 @@ class SqliteBudgets:
 
         def query(connection: apsw.Connection) -> list[BudgetState]:
             where, values = _where(narrow, after)
-            return budget_states(
-                connection, f"{where} ORDER BY b.owner, b.metric, b.window LIMIT ?", (*values, page_size + 1)
-            )
+            rest = f"{where} ORDER BY b.owner, b.metric, b.window LIMIT ?"
+            return budget_states(connection, rest, (*values, page_size + 1), now=now_seconds)
 
-        found = [state.at(now_seconds) for state in await self._readers.run(query)]
+        found = await self._readers.run(query)
         page = tuple(found[:page_size])
         return BudgetPage(page, page[-1].budget.key if len(found) > page_size else "")
 
@@ -90,10 +89,11 @@ class SqliteBudgets:
         """Return how one budget stands."""
 
         def query(connection: apsw.Connection) -> list[BudgetState]:
-            return budget_states(connection, "WHERE b.owner = ? AND b.metric = ? AND b.window = ?", _columns(budget))
+            rest = "WHERE b.owner = ? AND b.metric = ? AND b.window = ?"
+            return budget_states(connection, rest, _columns(budget), now=now_seconds)
 
         for state in await self._readers.run(query):
-            return state.at(now_seconds)
+            return state
         raise NotFoundError(
             f"nobody used the budget {budget.key}",
             hint="'aisecops budget list' names those that were used",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -203,11 +204,12 @@ class Writer:
 
     def _failed(self, group: list[Request], error: Exception) -> list[Answer]:
         """Answer a group of which nothing was stored, for a fault that is none of its entries'."""
-        return self._seal(group, error)
+        return self._seal(group, error, _system_reason(self._connection) if isinstance(error, apsw.IOError) else "")
 
-    def _seal(self, group: list[Request], error: Exception) -> list[Answer]:
+    def _seal(self, group: list[Request], error: Exception, system_reason: str = "") -> list[Answer]:
+        told = f"{error}: {system_reason}" if system_reason else str(error)
         with self._lock:
-            self._sealed = self._sealed or f"writing failed ({type(error).__name__}: {error})"
+            self._sealed = self._sealed or f"writing failed ({type(error).__name__}: {told})"
         return [(request, _sealed_error(self._sealed, error)) for request in group]
 
     def wake_followers(self) -> None:
@@ -216,6 +218,12 @@ class Writer:
             followers = list(self._followers)
         for wake in followers:
             wake()
+
+
+def _system_reason(connection: apsw.Connection) -> str:
+    """Return what the system said when it failed, such as that the file system can only be read; empty for nothing."""
+    number = connection.system_errno
+    return os.strerror(number) if number else ""
 
 
 def _sealed_error(why: str, cause: Exception | None = None) -> SealedError:
