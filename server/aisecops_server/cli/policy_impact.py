@@ -146,9 +146,14 @@ def _place(asked: Mapping[str, Any]) -> Iterator[Place]:
 
     if asked["corpus"]:
         with tempfile.TemporaryDirectory(prefix="aisecops-") as directory:
-            yield Here(corpus=asked["corpus"], repository=asked["directory"], state=Path(directory) / "s")
+            corpus = Here(corpus=asked["corpus"], repository=asked["directory"], state=Path(directory) / "s")
+            with corpus.held() as here:
+                yield here
+    elif asked["local"]:
+        with Here(repository=asked["directory"]).held() as here:
+            yield here
     else:
-        yield Here(repository=asked["directory"]) if asked["local"] else ControlPlane()
+        yield ControlPlane()
 
 
 def _request(change: _Change, *, since: datetime | None = None, traces: Sequence[str] = ()) -> api.StartReplayRequest:

@@ -206,7 +206,11 @@ def _placed(asked: Mapping[str, Any]) -> Iterator[Place]:
 
     place = place_of(local=asked["local"] or asked["partitions"] is not None, engine=asked.get("engine", ""))
     with indexed(settings, asked["partitions"], asked["log_key"]) as index:
-        yield dataclasses.replace(place, history=index) if isinstance(place, Here) else place
+        if not isinstance(place, Here):
+            yield place
+            return
+        with dataclasses.replace(place, history=index).held() as here:
+            yield here
 
 
 def place_of(*, local: bool, engine: str = "") -> Place:

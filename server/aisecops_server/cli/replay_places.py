@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -132,6 +133,14 @@ class ControlPlane:
 
 
 @dataclass(frozen=True, slots=True)
+class Session:
+    """Replay as it is open in this process, and the loop that everything of it runs in."""
+
+    runner: asyncio.Runner
+    made: Replaying
+
+
+@dataclass(frozen=True, slots=True)
 class Here:
     """Replays in this process, on the state directory; a control plane may run beside. ``engine`` is a binary.
 
@@ -144,6 +153,13 @@ class Here:
     repository: Path | None = None
     state: Path | None = None
     history: Path | None = None
+    _session: Session | None = None
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[Here]:
+        """Give this place for a block in which engines, once started, stay for whatever is asked next."""
+        with self._started() as session:
+            yield replace(self, _session=session)
 
     def run(self, request: api.StartReplayRequest, told: Told) -> replay_pb2.Replay:
         """Replay to the end."""
@@ -247,22 +263,33 @@ class Here:
         return self._within(bisect)
 
     def _within(self, work: Callable[[Replaying], Coroutine[Any, Any, _R]]) -> _R:
+        with contextlib.nullcontext(self._session) if self._session else self._started() as session:
+            return session.runner.run(work(session.made))
+
+    @contextlib.contextmanager
+    def _started(self) -> Iterator[Session]:
+        with asyncio.Runner() as runner:
+            opening = self._opened()
+            made = runner.run(opening.__aenter__())
+            try:
+                yield Session(runner, made)
+            finally:
+                runner.run(opening.__aexit__(None, None, None))
+
+    @contextlib.asynccontextmanager
+    async def _opened(self) -> AsyncIterator[Replaying]:
         configured = settings()
         if self.state is not None:
             configured = configured.model_copy(update={"state_dir": self.state})
         instead = read_corpus(self.corpus) if self.corpus else open_history(self.history) if self.history else None
         repository = CheckoutRepository(self.repository) if self.repository else None
-
-        async def run() -> _R:
-            async with (
-                parts_of(configured) as cluster,
-                replaying(
-                    configured, niceness=0, engine=self.engine, instead=instead, repository=repository, cluster=cluster
-                ) as made,
-            ):
-                return await work(made)
-
-        return asyncio.run(run())
+        async with (
+            parts_of(configured) as cluster,
+            replaying(
+                configured, niceness=0, engine=self.engine, instead=instead, repository=repository, cluster=cluster
+            ) as made,
+        ):
+            yield made
 
 
 def _subject(text: str) -> dict[str, str]:
