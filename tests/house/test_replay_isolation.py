@@ -22,6 +22,7 @@ REPLAY = (
     "compare_revisions",
     "evaluate_documents",
     "explain_change",
+    "face_sides",
     "group_flips",
     "judge_decisions",
     "judge_parts",

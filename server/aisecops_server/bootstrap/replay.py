@@ -46,6 +46,7 @@ from aisecops_server.usecases.erase_payloads import ApplyRetention, EraseTrace
 from aisecops_server.usecases.evaluate_documents import EvaluateDocuments
 from aisecops_server.usecases.explain_change import ExplainChange, Judges, SeekOtherwise
 from aisecops_server.usecases.export_corpus import ExportCorpus
+from aisecops_server.usecases.face_sides import FaceSides
 from aisecops_server.usecases.group_flips import GroupFlips
 from aisecops_server.usecases.hold_traces import HoldTraces
 from aisecops_server.usecases.judge_decisions import JudgeDecisions
@@ -196,6 +197,7 @@ def _seeking(judges: Judges, clock: Clock) -> SeekOtherwise:
         SearchChange(clock),
         OfferGrant(policies, evaluate, policies.reader),
         AttributeChange(policies, evaluate, policies.reader),
+        FaceSides(policies, evaluate, policies.reader, policies.engines),
     )
 
 

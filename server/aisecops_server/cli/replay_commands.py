@@ -121,14 +121,16 @@ def show_replay(*, replay: str, report: str | None, **asked: Any) -> ExitCode:
 )
 @click.argument("replay", help="A replay's id, as 'replay run' prints it.")
 @click.argument("subject", metavar="DECISION|TRACE", help="A decision's id, or a trace's for all its decisions.")
+@click.option("--elsewhere", is_flag=True, help="Show the lines too that changed and on which it does not hang.")
 @click.option("--local", is_flag=True, help=LOCAL)
 @partitioned
-def why(*, replay: str, subject: str, **asked: Any) -> ExitCode:
+def why(*, replay: str, subject: str, elsewhere: bool, **asked: Any) -> ExitCode:
     """Say why a decision flips, and what would have to be otherwise.
 
     Names the rules that fire now and no longer, the difference between the policies that is decisive (each is taken
-    back alone, and the decision evaluated), the facts that those rules read, and the smallest change of the input with
-    which the candidate would decide otherwise, verified by evaluating; where none is found, after how many tries.
+    back alone, and the decision evaluated), its lines in both policies with those that held, the facts that those rules
+    read, and the smallest change of the input with which the candidate would decide otherwise, verified by evaluating;
+    where none is found, after how many tries.
     """
     from aisecops_server.cli.connection import to_json  # noqa: PLC0415
 
@@ -138,7 +140,7 @@ def why(*, replay: str, subject: str, **asked: Any) -> ExitCode:
     def draw(console: Console) -> None:
         from aisecops_server.terminal.flips import change_block  # noqa: PLC0415
 
-        console.print(change_block(console, explained))
+        console.print(change_block(console, explained, elsewhere=elsewhere))
 
     show(explained, draw)
     return ExitCode.OK

@@ -78,6 +78,13 @@ def undone(tree: PolicyTree, change: Change, *, before: PolicyTree, tables: Mapp
     return _named(files, tree.drafted | paths & files.keys())
 
 
+def with_files(tree: PolicyTree, changed: Mapping[str, bytes | None]) -> PolicyTree:
+    """Return ``tree`` with some files as given, or without them where nothing is."""
+    files = {**tree.files, **changed}
+    kept = {path: content for path, content in files.items() if content is not None}
+    return _named(kept, (tree.drafted | changed.keys()) & kept.keys())
+
+
 def with_row(
     tree: PolicyTree,
     tables: Mapping[str, JsonValue],

@@ -65,11 +65,15 @@ class PolicyText:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One side of a change: where it stands and what it says. Without a file there is nothing on this side."""
+    """One side of a change: where it stands and what it says. Without a file there is nothing on this side.
+
+    ``spans`` are the first and last lines of each clause in it; of a row, its own line twice.
+    """
 
     file: str = ""
     line: int = 0
     text: str = ""
+    spans: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +165,8 @@ def _kind(package: str, *, was: bool, now: bool) -> ChangeKind:
 def _part(clauses: list[Clause]) -> Part:
     if not clauses:
         return Part()
-    return Part(clauses[0].file, clauses[0].line, "\n\n".join(clause.text for clause in clauses))
+    spans = tuple((clause.line, clause.line + clause.text.count("\n")) for clause in clauses)
+    return Part(clauses[0].file, clauses[0].line, "\n\n".join(clause.text for clause in clauses), spans)
 
 
 def _row_changes(before: PolicyText, after: PolicyText) -> list[Change]:
@@ -182,4 +187,6 @@ def _is_read(row: Row) -> bool:
 
 
 def _row_part(row: Row | None) -> Part:
-    return Part() if row is None else Part(row.file, row.line, canonical_bytes(row.value).decode())
+    if row is None:
+        return Part()
+    return Part(row.file, row.line, canonical_bytes(row.value).decode(), ((row.line, row.line),))

@@ -14,6 +14,7 @@ from rich.text import Text
 from aisecops_server.domain.words import ALLOWED, BLOCKED, NOT_REACHED, counted, outcome_sign, short_revision
 from aisecops_server.terminal.consoles import glyph, indented, style_of
 from aisecops_server.terminal.decisions import FAINT, STRONG, signed
+from aisecops_server.terminal.facing import facing_lines
 from aisecops_server.terminal.lists import agent_word
 from aisecops_server.terminal.places import Place
 from aisecops_server.terminal.replays import change_lines, transition
@@ -30,11 +31,11 @@ _WEIGHTS = {
 }
 
 
-def change_block(console: Console, explained: Json) -> Group:
-    """Return why the decisions of an answer are made differently."""
+def change_block(console: Console, explained: Json, *, elsewhere: bool = False) -> Group:
+    """Return why the decisions of an answer are made differently; with ``elsewhere`` also what changed beside that."""
     parts: list[RenderableType] = []
     for change in explained["changes"]:
-        parts += [*([Text("")] if parts else []), *_change(console, change)]
+        parts += [*([Text("")] if parts else []), *_change(console, change, elsewhere=elsewhere)]
     if not parts:
         return Group(Text("It stays as it was: the same outcome for the same reasons."))
     more = [(explained["same"], "stays the same"), (explained["leftOut"], "more that changes is not shown")]
@@ -42,7 +43,7 @@ def change_block(console: Console, explained: Json) -> Group:
     return Group(*parts)
 
 
-def _change(console: Console, change: Json) -> Iterator[RenderableType]:
+def _change(console: Console, change: Json, *, elsewhere: bool) -> Iterator[RenderableType]:
     result = change["result"]
     yield Text.assemble((str(result["decisionId"]), STRONG), "  ", transition(console, result))
     yield Text(f"{agent_word(str(result['agentId']))}  {', '.join(result['tools'])}", style=FAINT)
@@ -55,6 +56,7 @@ def _change(console: Console, change: Json) -> Iterator[RenderableType]:
     sections = (
         ("Rules", list(_rules(change))),
         ("What changed in the policy", list(_causes(console, change))),
+        ("Both policies", list(facing_lines(console, change.get("sides") or {}, elsewhere=elsewhere))),
         ("What the rules read", list(_facts(console, change))),
         ("What would decide otherwise", list(_smallest(console, change))),
     )

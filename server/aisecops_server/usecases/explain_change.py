@@ -29,6 +29,7 @@ from aisecops_server.usecases.attribute_change import AttributeChange, Cause, Fl
 from aisecops_server.usecases.check_fidelity import CheckFidelity
 from aisecops_server.usecases.compare_policies import CompareMeanings
 from aisecops_server.usecases.evaluate_documents import Answer, Concluded, EvaluateDocuments
+from aisecops_server.usecases.face_sides import FacedSide, FaceSides
 from aisecops_server.usecases.judge_decisions import Contest, JudgeDecisions, Thoroughness
 from aisecops_server.usecases.judge_parts import result_of
 from aisecops_server.usecases.offer_grant import OfferGrant
@@ -45,11 +46,12 @@ _COMPARED = (VerdictClass.OUTCOME_FLIP, VerdictClass.REASON_ONLY, VerdictClass.O
 
 @dataclass(frozen=True, slots=True)
 class SeekOtherwise:
-    """What finds out by trying: the smallest change, a missing grant, the decisive difference."""
+    """What finds out by trying: the smallest change, a missing grant, the decisive difference, and what was none."""
 
     search: SearchChange
     offer: OfferGrant
     attribute: AttributeChange
+    face: FaceSides
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class _Side:
         # A commit that was changed for a draft is named by its content, which nobody else has.
         return self.commit_link() and line_link(self.page, self.revision, file=file, line=line)
 
-    def place(self, rule: str) -> JsonValue:
+    def place(self, rule: str) -> dict[str, JsonValue]:
         """Return where a rule stands."""
         rules: Sequence[RuleDoc] = self.bundle.rules if self.bundle else ()
         found = next((doc for doc in rules if doc.rule == rule), None)
@@ -173,7 +175,7 @@ class ExplainChange:
             "before_link": before.commit_link(),
             "after_link": after.commit_link(),
             "rules": list(_rules(compared, before, after)),
-            **await self._causes(Flip(decision, compared.before, compared.after, _rules_of(compared)), before, after),
+            **await self._policies(Flip(decision, compared.before, compared.after, _rules_of(compared)), before, after),
             "facts": _facts(decision, compared, (before, after), read=(read, sought.alone)),
             "smallest": await self._smallest(decision, sought, after, wish=_wish(compared)),
         }
@@ -227,15 +229,23 @@ class ExplainChange:
         except AisecopsError:
             return None
 
-    async def _causes(self, flip: Flip, before: _Side, after: _Side) -> dict[str, JsonValue]:
+    async def _policies(self, flip: Flip, before: _Side, after: _Side) -> dict[str, JsonValue]:
+        """Return what differs between the two policies, and their lines beside each other."""
         if before.tree is None or after.tree is None:
             return {"causes": [], "causes_left_out": 0}
         changes = await self.judges.meanings(before.tree, after.tree)
         trees = (before.tree, after.tree)
         found = await self.seek.attribute(flip, changes, trees=trees, engine=after.engine)
+        places = [side.place(rule) for side in (before, after) for rule in sorted(flip.rules)]
+        sides = (
+            FacedSide(before.tree, before.bundle, before.engine, before.conclusion or {}),
+            FacedSide(after.tree, after.bundle, after.engine, after.conclusion or {}),
+        )
+        files = sorted({str(place["file"]) for place in places if place["file"]})
         return {
             "causes": [_cause(cause, before, after) for cause in found],
             "causes_left_out": len(changes) - len(found),
+            "sides": await self.seek.face(flip.decision, sides, causes=found, rule_files=files),
         }
 
     async def _smallest(self, decision: RecordedDecision, sought: Sought, after: _Side, *, wish: Wish) -> JsonValue:

@@ -294,3 +294,107 @@ async def test_a_draft_that_is_gone_is_said_to_be(history: Recorded) -> None:
     async with open_replaying(history) as made:
         with pytest.raises(UnknownRevisionError, match="working copy"):
             await made.why(done.id, decision_id=history.decision("refund-lost-parcel"))
+
+
+def side_by_side(change: Mapping[str, Any], *, concerns: bool) -> dict[str, list[tuple[str, str, str, str, bool]]]:
+    """Return the lines that changed, or that held on one side only: (text, mark) of both sides, by file."""
+    found: dict[str, list[tuple[str, str, str, str, bool]]] = {}
+    for file in change["sides"]["files"]:
+        for part in file["parts"]:
+            for line in part["lines"] if part["concerns"] == concerns else ():
+                sides = [line.get(name, {"text": "", "mark": ""}) for name in ("before", "after")]
+                told = (*(side[name] for side in sides for name in ("text", "mark")), line["concerns"])
+                if line["changed"] or told[1] != told[3]:
+                    found.setdefault(file["after_file"] or file["before_file"], []).append(told)
+    return {path: [(a.strip(), b, c.strip(), d, e) for a, b, c, d, e in lines] for path, lines in found.items()}
+
+
+OVER = "rego/aisecops/rules/approval/amount_over_limit/amount_over_limit.rego"
+
+
+async def test_the_row_that_changed_and_the_lines_that_turned_with_it_stand_beside_each_other(
+    history: Recorded,
+) -> None:
+    async with open_replaying(history) as made:
+        change = await why(made, WantedPolicy(revision="main"), history.decision("refund-lost-parcel"))
+    told = side_by_side(change, concerns=True)
+    assert ("amount_over: 100", "", "amount_over: 50", "", True) in told[TABLE]
+    # The rule's text is the same on both sides; what held of it is not.
+    limit = "amount <= limit"
+    assert (limit, "HELD", limit, "FAILED", False) in told[OVER]
+    negation = "not within(amount, approval.amount_over)"
+    assert (negation, "FAILED", negation, "HELD", False) in told[OVER]
+    # The other row of the same table changed for another tool; it was taken back, and the decision is the same.
+    assert ("amount_over: 1000", "", "amount_over: 5000", "", False) in told[TABLE]
+    assert (change["sides"]["elsewhere"], change["sides"]["elsewhere_weight"]) == (1, "DID_NOT_MATTER")
+    numbers = [line for file in change["sides"]["files"] for part in file["parts"] for line in part["lines"]]
+    for line in numbers:
+        for side, tree in (("before", shipped_policy()), ("after", {TABLE: history.text(TABLE).encode()})):
+            if side in line and line[side]["text"].strip().startswith("amount_over"):
+                assert tree[TABLE].decode().split("\n")[line[side]["number"] - 1] == line[side]["text"]
+
+
+async def test_the_changed_clause_is_told_from_what_changed_elsewhere_in_every_kind_of_file(history: Recorded) -> None:
+    rego = history.text(RULE)
+    schema = "rego/schemas/input.json"
+    history.commit(
+        {
+            RULE: b"# Only words.\n" + rego.replace('class == "dictated"', 'class == "never"').encode(),
+            OVER: history.text(OVER).replace("amount >= 0", "amount > 0").encode(),
+            schema: history.text(schema).replace("\n", "\n\n", 1).encode(),
+            TABLE: shipped_policy()[TABLE],
+        },
+        "A rule, words, another rule and a schema",
+    )
+    async with open_replaying(history) as made:
+        change = await why(made, WantedPolicy(revision="main"), history.decision("ticket-asks-for-customers"))
+    told, elsewhere = (side_by_side(change, concerns=concerns) for concerns in (True, False))
+    assert set(told) == {RULE}
+    assert ('judgement.class == "dictated"', "HELD", 'judgement.class == "never"', "FAILED", True) in told[RULE]
+    assert ("", "", "# Only words.", "", False) in elsewhere[RULE]
+    assert [(was, now) for was, _, now, _, _ in elsewhere[OVER]] == [("amount >= 0", "amount > 0")]
+    assert schema in elsewhere
+    assert (change["sides"]["elsewhere"], change["sides"]["elsewhere_weight"]) == (3, "DID_NOT_MATTER")
+
+
+async def test_what_changed_elsewhere_and_matters_is_not_said_to_be_nothing(history: Recorded) -> None:
+    # Either change alone refuses the refund, so none is decisive: both are shown, and nothing is elsewhere.
+    text = history.text(TABLE).replace("amount_over: 50\n", "amount_over: 20\n")
+    history.commit(
+        {TABLE: text.encode(), OVER: history.text(OVER).replace("amount <= limit", "amount < limit * 0").encode()}
+    )
+    async with open_replaying(history) as made:
+        change = await why(made, WantedPolicy(revision="main"), history.decision("refund-lost-parcel"))
+    assert {cause["weight"] for cause in change["causes"]} == {"NOT_DECISIVE"}
+    told = side_by_side(change, concerns=True)
+    assert any(line[4] and line[2] == "amount < limit * 0" for line in told[OVER])
+    assert any(line[4] and line[2] == "amount_over: 20" for line in told[TABLE])
+
+
+async def test_a_value_changed_without_a_commit_stands_beside_the_line_that_it_replaces(history: Recorded) -> None:
+    other = "approvals.tools.payments/create_transfer.amount_over"
+    async with open_replaying(history) as made:
+        wanted = WantedPolicy(changes=(f"{LIMIT}=50", f"{other}=5000"))
+        change = await why(made, wanted, history.decision("refund-lost-parcel"))
+    [table] = [file for file in change["sides"]["files"] if file["by_value"]]
+    changed = [line for part in table["parts"] for line in part["lines"] if line["changed"]]
+    assert [(line["before"]["text"], line["after"]["text"], line["concerns"]) for line in changed] == [
+        ("tools.crm/issue_refund.amount_over: 100", "tools.crm/issue_refund.amount_over: 50", True),
+        ("tools.payments/create_transfer.amount_over: 1000", "tools.payments/create_transfer.amount_over: 5000", False),
+    ]
+    assert changed[0]["before"]["number"] > 0
+    assert changed[0]["after"]["number"] == 0
+    assert (change["sides"]["elsewhere"], change["sides"]["elsewhere_weight"]) == (1, "DID_NOT_MATTER")
+
+
+async def test_what_was_found_is_remembered_and_a_large_change_is_bounded(history: Recorded) -> None:
+    words = b"".join(b"# Line %d.\n" % number for number in range(3000))
+    history.commit({OVER: history.text(OVER).encode() + words}, "Many words")
+    async with open_replaying(history) as made:
+        wanted = WantedPolicy(revision="main")
+        change = await why(made, wanted, history.decision("refund-lost-parcel"))
+        again = await why(made, wanted, history.decision("refund-lost-parcel"))
+    assert change["sides"] is again["sides"]
+    assert change["sides"]["elsewhere"] == 3001
+    assert change["sides"]["left_out"] > 2000
+    assert change["sides"]["elsewhere_weight"] == "DID_NOT_MATTER"

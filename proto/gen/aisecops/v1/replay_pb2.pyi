@@ -1445,6 +1445,182 @@ class SmallestChange(_message.Message):
 Global___SmallestChange: _TypeAlias = SmallestChange  # noqa: Y015
 
 @_typing.final
+class FacedLine(_message.Message):
+    """FacedLine is one line of a policy file, on one side."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    MARK_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Number counts from 1; 0 when it stands in no file."""
+    text: _builtins.str
+    """Text is what stands there."""
+    mark: _builtins.str
+    """Mark is `HELD` when it was true for at least one thing that it was tried on, `FAILED` when it was tried and never was,
+    and empty when it was not reached or nothing is known of it.
+    """
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        text: _builtins.str = ...,
+        mark: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mark", b"mark", "number", b"number", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FacedLine: _TypeAlias = FacedLine  # noqa: Y015
+
+@_typing.final
+class FacingLine(_message.Message):
+    """FacingLine is a line of each side in each other's place; one of them is missing where nothing stands on its side."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELD_NUMBER: _builtins.int
+    CONCERNS_FIELD_NUMBER: _builtins.int
+    changed: _builtins.bool
+    """Changed is true when they differ."""
+    concerns: _builtins.bool
+    """Concerns is true when the decision hangs on that."""
+    @_builtins.property
+    def before(self) -> Global___FacedLine:
+        """Before is the line of the policy that decided."""
+
+    @_builtins.property
+    def after(self) -> Global___FacedLine:
+        """After is the line of the candidate."""
+
+    def __init__(
+        self,
+        *,
+        before: Global___FacedLine | None = ...,
+        after: Global___FacedLine | None = ...,
+        changed: _builtins.bool = ...,
+        concerns: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "changed", b"changed", "concerns", b"concerns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FacingLine: _TypeAlias = FacingLine  # noqa: Y015
+
+@_typing.final
+class FacingPart(_message.Message):
+    """FacingPart is lines that follow each other."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINES_FIELD_NUMBER: _builtins.int
+    CONCERNS_FIELD_NUMBER: _builtins.int
+    concerns: _builtins.bool
+    """Concerns is true when the decision hangs on some of them, false when they changed elsewhere."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___FacingLine]:
+        """Lines are in the order of the file, with some around those that count."""
+
+    def __init__(
+        self,
+        *,
+        lines: _abc.Iterable[Global___FacingLine] | None = ...,
+        concerns: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["concerns", b"concerns", "lines", b"lines"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FacingPart: _TypeAlias = FacingPart  # noqa: Y015
+
+@_typing.final
+class FacingFile(_message.Message):
+    """FacingFile is a file of the policy on both sides."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEFORE_FILE_FIELD_NUMBER: _builtins.int
+    AFTER_FILE_FIELD_NUMBER: _builtins.int
+    BY_VALUE_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    before_file: _builtins.str
+    """Before_file is its path in the policy that decided; empty when it was not there."""
+    after_file: _builtins.str
+    """After_file is its path in the candidate; empty when it is not there."""
+    by_value: _builtins.bool
+    """By_value is true for a table whose values are compared, because what the candidate has of it stands in no file."""
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___FacingPart]:
+        """Parts are what is shown of it."""
+
+    def __init__(
+        self,
+        *,
+        before_file: _builtins.str = ...,
+        after_file: _builtins.str = ...,
+        by_value: _builtins.bool = ...,
+        parts: _abc.Iterable[Global___FacingPart] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_file", b"after_file", "before_file", b"before_file", "by_value", b"by_value", "parts", b"parts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FacingFile: _TypeAlias = FacingFile  # noqa: Y015
+
+@_typing.final
+class FacingPolicies(_message.Message):
+    """FacingPolicies is the policy that decided beside the candidate, as far as one decision is concerned and it changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILES_FIELD_NUMBER: _builtins.int
+    ELSEWHERE_FIELD_NUMBER: _builtins.int
+    ELSEWHERE_WEIGHT_FIELD_NUMBER: _builtins.int
+    UNMARKED_BECAUSE_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_FIELD_NUMBER: _builtins.int
+    elsewhere: _builtins.int
+    """Elsewhere counts lines that changed elsewhere."""
+    elsewhere_weight: _builtins.str
+    """Elsewhere_weight is `DID_NOT_MATTER` when the candidate without those lines concludes the same, found by evaluating,
+    `MATTERED` when it does not, and `NOT_TESTED` when they cannot be taken back alone.
+    """
+    unmarked_because: _builtins.str
+    """Unmarked_because says why no line of one side, or of both, has a mark."""
+    left_out: _builtins.int
+    """Left_out counts lines beyond the 400 of each kind that are shown."""
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___FacingFile]:
+        """Files are those on which the decision hangs first."""
+
+    def __init__(
+        self,
+        *,
+        files: _abc.Iterable[Global___FacingFile] | None = ...,
+        elsewhere: _builtins.int = ...,
+        elsewhere_weight: _builtins.str = ...,
+        unmarked_because: _builtins.str = ...,
+        left_out: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["elsewhere", b"elsewhere", "elsewhere_weight", b"elsewhere_weight", "files", b"files", "left_out", b"left_out", "unmarked_because", b"unmarked_because"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FacingPolicies: _TypeAlias = FacingPolicies  # noqa: Y015
+
+@_typing.final
 class ChangeExplanation(_message.Message):
     """ChangeExplanation says why one decision is made differently."""
 
@@ -1462,6 +1638,7 @@ class ChangeExplanation(_message.Message):
     CAUSES_LEFT_OUT_FIELD_NUMBER: _builtins.int
     FACTS_FIELD_NUMBER: _builtins.int
     SMALLEST_FIELD_NUMBER: _builtins.int
+    SIDES_FIELD_NUMBER: _builtins.int
     reproduced: _builtins.bool
     """Reproduced is true when the decision comes out again on its own policy and engine."""
     not_reproduced_because: _builtins.str
@@ -1496,6 +1673,10 @@ class ChangeExplanation(_message.Message):
     def smallest(self) -> Global___SmallestChange:
         """Smallest is the smallest change that would decide otherwise."""
 
+    @_builtins.property
+    def sides(self) -> Global___FacingPolicies:
+        """Sides are the lines of both policies, beside each other."""
+
     def __init__(
         self,
         *,
@@ -1511,10 +1692,11 @@ class ChangeExplanation(_message.Message):
         causes_left_out: _builtins.int = ...,
         facts: _abc.Iterable[Global___ReadFact] | None = ...,
         smallest: Global___SmallestChange | None = ...,
+        sides: Global___FacingPolicies | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["result", b"result", "smallest", b"smallest"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["result", b"result", "sides", b"sides", "smallest", b"smallest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_link", b"after_link", "after_revision", b"after_revision", "before_link", b"before_link", "before_revision", b"before_revision", "causes", b"causes", "causes_left_out", b"causes_left_out", "facts", b"facts", "not_reproduced_because", b"not_reproduced_because", "reproduced", b"reproduced", "result", b"result", "rules", b"rules", "smallest", b"smallest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_link", b"after_link", "after_revision", b"after_revision", "before_link", b"before_link", "before_revision", b"before_revision", "causes", b"causes", "causes_left_out", b"causes_left_out", "facts", b"facts", "not_reproduced_because", b"not_reproduced_because", "reproduced", b"reproduced", "result", b"result", "rules", b"rules", "sides", b"sides", "smallest", b"smallest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

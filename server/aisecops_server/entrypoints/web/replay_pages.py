@@ -20,6 +20,7 @@ from aisecops_server.domain.words import bare, outcome_sign
 from aisecops_server.entrypoints.web.rendering import address
 from aisecops_server.entrypoints.web.replay_report import clause_place, clause_word, markdown
 from aisecops_server.entrypoints.web.replay_review import judgement_tone, judgement_word, said_of
+from aisecops_server.entrypoints.web.replay_sides import SidesView, sides_view
 from aisecops_server.entrypoints.web.trace_list import filter_of
 from aisecops_server.entrypoints.web.visitor import Away, Page, Visitor
 
@@ -104,6 +105,7 @@ async def replay_page(visitor: Visitor) -> Page:
         "judgement_tone": judgement_tone,
         "why": why,
         "why_not": why_not,
+        "sides": _sides(visitor, replay, why),
         "outcome_of": lambda value: outcome_sign(Outcome.Name(value)),
         "clause_word": clause_word,
         "clause_place": clause_place,
@@ -173,6 +175,11 @@ async def _replay(visitor: Visitor) -> replay_pb2.Replay:
 async def _groups(visitor: Visitor, replay_id: str) -> api.ListFlipGroupsResponse:
     request = api.ListFlipGroupsRequest(replay_id=replay_id)
     return await visitor.ask("ReplayService/ListFlipGroups", request, api.ListFlipGroupsResponse)
+
+
+def _sides(visitor: Visitor, replay: replay_pb2.Replay, why: replay_pb2.ChangeExplanation | None) -> SidesView | None:
+    here = {name: visitor.query(name) for name in ("group", "change")}
+    return sides_view(replay, why, here=here, opened=visitor.query("elsewhere") == "1") if why else None
 
 
 def _first(groups: api.ListFlipGroupsResponse) -> replay_pb2.FlipGroup | None:
