@@ -82,7 +82,7 @@ def _elsewhere(count: int, weight: str) -> str:
     lines = f"{counted(count, 'line')} changed elsewhere"
     match weight:
         case "DID_NOT_MATTER":
-            return f"{lines} did not matter here: without it is decided the same"
+            return f"{lines} did not matter here: the decision is the same without"
         case "MATTERED":
             return f"{lines}, and the decision is not the same without"
         case _:
