@@ -8,8 +8,7 @@ same, or not. Nothing of it is told on trust.
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -280,14 +279,13 @@ def _stands_in(change: Change, part: Part, lines: Sequence[int], rows: Sequence[
     if not part.line:
         # Values of a working copy have no lines; better one line more is shown than the one that counts is not.
         return True
-    starts = sorted({row.line for row in rows if row.file == part.file})
+    starts = {row.line for row in rows if row.file == part.file}
     return any(_owner(starts, line) == part.line for line in lines)
 
 
-def _owner(starts: Sequence[int], line: int) -> int:
+def _owner(starts: Collection[int], line: int) -> int:
     """Return the line on which the value begins that ``line`` is a part of."""
-    at = bisect_right(starts, line)
-    return starts[at - 1] if at else 0
+    return max((start for start in starts if start <= line), default=0)
 
 
 def _turned(path: str, pair: Pair, marks: tuple[Marks, Marks]) -> bool:
