@@ -1,121 +1,185 @@
-"""Two hundred texts that would run, break out, hide or steer if a page took them for anything but text."""
+"""Two hundred texts that would run, break out, hide or steer, in every field that a page shows, in a real browser.
+
+Nothing may run, load or become an element; whatever hides is drawn; the page keeps its shape. The twins at the end are
+pages on which one field is not escaped: what the canary does not catch there, it could not catch on our pages either.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import html
+import re
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
-from aisecops_client.plan import PlanBuilder
-from aisecops_server.domain.identity import Role
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.visits import Visit, visiting
-from tests.integration.api.real import AGENT
+from tests.browser.canary import Canary, caught_in_frames
+from tests.browser.hostile_scene import HostileScene, Look
+from tests.browser.hostile_texts import HostileText, hidden_in, hostile_texts, seen
+from tests.browser.visits import PATIENCE_MS, Visit, visiting
 from tests.ui_scene import Scene
 
-pytestmark = pytest.mark.timeout(600)
-RUN = "window.ran=(window.ran||0)+1"
-TAGS = (
-    "<script>{run}</script>",
-    "<img src=x onerror={run}>",
-    "<svg onload={run}>",
-    "<svg><script>{run}</script></svg>",
-    "<body onload={run}>",
-    "<iframe srcdoc='<script>parent.{run}</script>'></iframe>",
-    "<iframe src=javascript:{run}></iframe>",
-    "<a href=javascript:{run} autofocus onfocus={run}>x</a>",
-    "<input autofocus onfocus={run}>",
-    "<details open ontoggle={run}>",
-    "<video><source onerror={run}></video>",
-    "<math><mtext></form><form><mglyph><style></math><img src onerror={run}>",
-    "<object data=javascript:{run}>",
-    "<embed src=javascript:{run}>",
-    "<meta http-equiv=refresh content='0;url=javascript:{run}'>",
-    "<link rel=stylesheet href=https://elsewhere.example/x.css>",
-    "<img src=https://elsewhere.example/x.png>",
-    "<style>@import 'https://elsewhere.example/x.css';</style>",
-    "<base href=https://elsewhere.example/>",
-    "<form action=https://elsewhere.example/><button>x</button></form>",
-)
-BREAKOUTS = (
-    "",
-    "\"'>",
-    "</title>",
-    "</textarea>",
-    "</script>",
-    "-->",
-    "]]>",
-    "{{{{7*7}}}}",
-    "{{% raw %}}",
-    "javascript:",
-)
-PAYLOADS: Sequence[str] = tuple(f"{out}{tag}".format(run=RUN) for out in BREAKOUTS for tag in TAGS)
-A_PLAN = 20
-HIDDEN = "pay \u202eevil\u202c \u200bnow \U000e0041"
-PAGES = ("", "?view=story", "/graph")
-TABS = ("why", "evidence", "provenance")
-
-
-async def _planted(scene: Scene) -> list[str]:
-    """Put every payload where an attacker can put words: intents, names, addresses, texts, keys and values."""
-    traces = []
-    async with scene.client(Role.AGENT, subject=AGENT) as client:
-        for at in range(0, len(PAYLOADS), A_PLAN):
-            plan = PlanBuilder(PAYLOADS[at], environment="production", session_id=f"s-{at}")
-            for number, payload in enumerate(PAYLOADS[at : at + A_PLAN]):
-                source = plan.source("tool_result", payload, name=payload, origin_uri=payload, tool="web/fetch")
-                plan.step("email/send", {"to": payload, "subject": HIDDEN, payload: [payload]}, influenced_by=[source])
-                assert number < A_PLAN
-            traces.append((await client.decide(plan.build())).decision.trace_id)
-    return traces
+pytestmark = pytest.mark.timeout(900)
+CATEGORIES = 16
+TALLEST_BAR = 120
 
 
 @pytest.fixture(scope="module")
-def planted(scene: Scene) -> list[str]:
-    return scene.run(_planted(scene))
+def hostile(scene: Scene) -> HostileScene:
+    planted = HostileScene(scene)
+    planted.plant()
+    return planted
 
 
-async def _events(scene: Scene, trace_id: str) -> list[str]:
-    async with scene.client() as client:
-        return [event.event_id for event in (await client.trace(trace_id)).events if event.type == "decision.concluded"]
+@pytest.fixture(scope="module")
+def watched(browser: Browser, scene: Scene) -> Iterator[tuple[Visit, Canary]]:
+    with visiting(browser, scene) as visit:
+        canary = Canary.watching(visit.page.context, scene.origin)
+        yield visit, canary
 
 
-def _look(visit: Visit, path: str, wrong: list[str]) -> None:
-    visit.go(path)
-    ran = visit.page.evaluate("() => window.ran || 0")
-    foreign = visit.page.evaluate(
-        "() => document.querySelectorAll('main script, main img, main iframe, main object, main embed, main base,"
-        " main style, main link, main meta, [onerror], [onload], [onfocus], [ontoggle]').length"
+def _bent(page: Page) -> list[str]:
+    """Return how a page lost its shape."""
+    shape = page.evaluate(
+        """() => ({
+          wide: document.documentElement.scrollWidth - innerWidth,
+          bar: document.querySelector('header.top')?.offsetHeight ?? 0,
+          heads: document.querySelectorAll('main h1').length,
+          under: !document.querySelector('footer') ||
+            document.querySelector('footer').offsetTop >= document.querySelector('main').offsetHeight,
+          hidden: [...document.querySelectorAll('main, h1')].filter((one) => !one.checkVisibility()).length,
+        })"""
     )
-    if ran or foreign:
-        wrong.append(f"{path}: {ran} ran, {foreign} foreign elements")
+    wanted = {"wide": shape["wide"] <= 0, "bar": shape["bar"] <= TALLEST_BAR, "heads": shape["heads"] == 1}
+    wanted |= {"under": shape["under"], "hidden": shape["hidden"] == 0}
+    return [f"{name}: {shape[name]}" for name, right in wanted.items() if not right]
 
 
-def test_none_of_two_hundred_hostile_texts_is_anything_but_text(
-    browser: Browser, scene: Scene, planted: list[str]
-) -> None:
-    assert len(set(PAYLOADS)) == 200
-    wrong: list[str] = []
-    with visiting(browser, scene) as visit:
-        visit.page.on("dialog", lambda dialog: wrong.append(dialog.message))
-        for path in ("/traces", "/", "/metrics", "/agents"):
-            _look(visit, path, wrong)
-        for trace_id in planted:
-            [event] = scene.run(_events(scene, trace_id))
-            for page in PAGES:
-                _look(visit, f"/traces/{trace_id}{page}", wrong)
-            for tab in TABS:
-                _look(visit, f"/traces/{trace_id}/events/{event}?tab={tab}", wrong)
-        assert visit.outside == []
-        assert visit.complaints == []
+def _hides(page: Page) -> list[str]:
+    """Return the characters without a shape that stand on a page, in its text and in what is read aloud of it."""
+    words = page.evaluate(
+        """() => {
+          const texts = [...document.querySelectorAll('body :not(textarea)')].flatMap((one) => [...one.childNodes]);
+          const told = [...document.querySelectorAll('[aria-label], [title]')];
+          return [document.title, ...texts.map((one) => one.nodeType === 3 ? one.data : ''),
+            ...told.flatMap((one) => [one.ariaLabel, one.getAttribute('title')])].join(' ');
+        }"""
+    )
+    return [f"U+{code:04X}" for code in sorted({ord(character) for character in hidden_in(words)})]
+
+
+def _wrong(visit: Visit, canary: Canary, look: Look) -> list[str]:
+    answer = visit.page.goto(visit.origin + look.path, wait_until="load")
+    assert answer is not None
+    assert answer.status < 500, look.path
+    found = canary.caught(visit.page, *look.says)
+    return [f"{look.path[:80]}: {what}" for what in (*found, *_bent(visit.page), *_hides(visit.page))]
+
+
+def test_there_are_two_hundred_texts_of_many_kinds() -> None:
+    texts = hostile_texts()
+    assert len({one.text for one in texts}) == len(texts) >= 200
+    assert len({one.category for one in texts}) == CATEGORIES
+
+
+def test_no_hostile_text_is_anything_but_text_on_any_page(hostile: HostileScene, watched: tuple[Visit, Canary]) -> None:
+    visit, canary = watched
+    canary.trips.clear()
+    visit.complaints.clear()
+    wrong = [what for look in hostile.looks for what in _wrong(visit, canary, look)]
+    refused = re.compile("Failed to load resource: the server responded with a status of 40[0-9]")
     assert wrong == []
+    assert [complaint for complaint in visit.complaints if not refused.search(complaint)] == []
 
 
-def test_hidden_characters_are_drawn_and_counted(browser: Browser, scene: Scene, planted: list[str]) -> None:
-    [event] = scene.run(_events(scene, planted[0]))
-    with visiting(browser, scene) as visit:
-        visit.go(f"/traces/{planted[0]}/events/{event}?tab=provenance")
-        chips = set(visit.page.locator(".chip").all_inner_texts())
-        assert {"U+202E", "U+202C", "U+200B", "U+E0041"} <= chips
-        raw = visit.page.locator("main").inner_text()
-        assert not set("\u202e\u202c\u200b\U000e0041") & set(raw)
+def test_what_a_link_fills_into_a_form_cannot_hide_there(hostile: HostileScene, watched: tuple[Visit, Canary]) -> None:
+    visit, _ = watched
+    for path, name in (("/evidence", "trace"), ("/replays/new", "to"), ("/rollouts", "revision")):
+        visit.go(f"{path}?{name}=%E2%80%AEmain%E2%80%8B")
+        expect(visit.page.locator("main form")).to_contain_text("2 hidden characters")
+
+
+FIELD = "MARKED-BY-THE-TEST"
+BARE = f'<!doctype html><main><h1>{FIELD}</h1><input value="{FIELD}"></main>'
+TWIN = "/twin"
+
+
+@pytest.fixture(scope="module")
+def page_of_a_trace(scene: Scene) -> tuple[str, str]:
+    """Return a page of the UI as it is sent, with a marked field, and the rules that come with it."""
+    status, headers, body = scene.get(f"/traces/{scene.traces['answer-ticket']}?find={FIELD}")
+    assert status == 200
+    page = re.sub(r"(?s)(<h1>.*?</span> ).*?</h1>", rf"\1{FIELD}</h1>", body.decode())
+    return page, headers["content-security-policy"]
+
+
+def _unescaped(page: str, one: HostileText) -> str:
+    """Return the page with one field that is not escaped: the value of an input, an address, or a heading."""
+    if one.place == "attribute":
+        return page.replace(f'value="{FIELD}"', f'value="{one.text}"')
+    link = f'<a href="{html.escape(one.text)}">{html.escape(one.text)}</a>'
+    return page.replace(f"{FIELD}</h1>", f"{link if one.place == 'link' else one.text}</h1>")
+
+
+def _framed(texts: Sequence[HostileText]) -> str:
+    """Return a page that holds, each in a frame of its own, a page in which one of ``texts`` is not escaped."""
+    frames = (
+        f'<iframe name="{at}" srcdoc="{html.escape(_unescaped(BARE, one))}"></iframe>' for at, one in enumerate(texts)
+    )
+    return f"<!doctype html><main>{''.join(frames)}</main>"
+
+
+@pytest.fixture
+def twin(browser: Browser, scene: Scene) -> Iterator[Callable[..., tuple[Page, Canary]]]:
+    """Give what opens a page of the UI's own address with any content, with or without the UI's rules."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    canary, page = Canary.watching(context, scene.origin), context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+
+    def opened(content: str, rules: str = "") -> tuple[Page, Canary]:
+        headers = {"Content-Type": "text/html; charset=utf-8"} | ({"Content-Security-Policy": rules} if rules else {})
+        page.unroute_all()
+        page.route(f"**{TWIN}", lambda route: route.fulfill(headers=headers, body=content))
+        canary.trips.clear()
+        page.goto(scene.origin + TWIN, wait_until="load")
+        return page, canary
+
+    yield opened
+    context.close()
+
+
+def test_on_a_twin_without_escapes_and_rules_the_texts_run(twin: Callable[..., tuple[Page, Canary]]) -> None:
+    running = [one for one in hostile_texts() if one.raw == "runs"]
+    # A window has one focus.
+    alone = [one for one in running if "autofocus" in one.text]
+    together = [one for one in running if one not in alone]
+    page, _ = twin(_framed(together))
+    page.wait_for_function("(count) => [...Array(count).keys()].every((at) => frames[at].hasRun)", arg=len(together))
+    for one in alone:
+        page, _ = twin(_unescaped(BARE, one))
+        page.wait_for_function("() => window.hasRun")
+    assert len(running) > 70
+
+
+def test_the_canary_catches_every_text_on_a_twin_that_does_not_escape(
+    twin: Callable[..., tuple[Page, Canary]], page_of_a_trace: tuple[str, str]
+) -> None:
+    _, rules = page_of_a_trace
+    # Those that run give themselves away by that, above; here are those that do not.
+    texts = [one for one in hostile_texts() if one.raw != "runs"]
+    page, canary = twin(_framed(texts), rules)
+    found = dict(zip(texts, caught_in_frames(page, [seen(one.text) for one in texts]), strict=True))
+    assert {str(one) for one, what in found.items() if not what} == {str(one) for one in texts if one.raw == "shows"}
+    assert any("style-src" in what for what in canary.trips)
+
+
+def test_a_page_of_ours_with_one_field_unescaped_is_found_out(
+    twin: Callable[..., tuple[Page, Canary]], page_of_a_trace: tuple[str, str]
+) -> None:
+    page_as_sent, rules = page_of_a_trace
+    page, canary = twin(page_as_sent, rules)
+    assert canary.caught(page, FIELD) == []
+    kinds = {one.category: one for one in hostile_texts() if one.raw != "shows"}
+    for one in kinds.values():
+        page, canary = twin(_unescaped(page_as_sent, one), rules)
+        assert canary.caught(page, seen(one.text)), str(one)

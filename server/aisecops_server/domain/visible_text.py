@@ -8,6 +8,7 @@ written as its escape instead.
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterator
 from itertools import chain
 
@@ -20,7 +21,9 @@ _HIDING = chain(
     range(0x2028, 0x202F),
     range(0x2060, 0x2070),
     range(0xFE00, 0xFE10),
-    range(0xFFF9, 0xFFFC),
+    range(0xFFF0, 0xFFFC),
+    range(0x1BCA0, 0x1BCA4),
+    range(0x1D173, 0x1D17B),
     range(0xE0000, 0xE1000),
 )
 _CODES = sorted({*_STEERING, *_HIDING} - _KEPT)
@@ -33,6 +36,9 @@ def _escape(code: int) -> str:
 
 
 _HIDDEN = frozenset(_CODES)
+# No script stacks more marks on a letter; beyond that they are painted over the lines around it.
+_MOST_MARKS = 4
+_FIRST_MARK = 0x300
 _VISIBLE = {code: _escape(code) for code in _CODES}
 # JSON has its own escape for each of them; in a document they can only stand inside strings.
 _IN_JSON = {code: json.dumps(chr(code))[1:-1] for code in _CODES if code > 0x1F}  # noqa: PLR2004 - written already
@@ -44,13 +50,18 @@ def visible(text: str) -> str:
 
 
 def pieces(text: str) -> Iterator[tuple[str, str]]:
-    """Yield ``text`` in pieces: (plain text, "") and, for every steering or hiding character, ("", its code point)."""
-    begun = 0
+    """Yield ``text`` in pieces: (plain text, "") and, for every steering or hiding character, ("", its code point).
+
+    So is every mark that stands on a letter which carries enough of them already.
+    """
+    begun = marks = 0
     for at, character in enumerate(text):
-        if ord(character) in _HIDDEN:
+        code = ord(character)
+        marks = marks + 1 if code >= _FIRST_MARK and unicodedata.category(character) in ("Mn", "Me") else 0
+        if code in _HIDDEN or marks > _MOST_MARKS:
             if at > begun:
                 yield text[begun:at], ""
-            yield "", f"U+{ord(character):04X}"
+            yield "", f"U+{code:04X}"
             begun = at + 1
     if begun < len(text):
         yield text[begun:], ""

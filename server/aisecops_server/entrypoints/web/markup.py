@@ -7,6 +7,7 @@ long values are folded with their size and digest, and nothing in them is ever a
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup, escape
@@ -15,15 +16,27 @@ from aisecops_server.domain.canonical import digest
 from aisecops_server.domain.visible_text import pieces
 
 FOLDED_CHARACTERS = 4096
+# Where a heading or a row of a list has to leave room for others.
+BRIEF_CHARACTERS = 240
+_RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
+_FIRST_RIGHT_TO_LEFT = "\u0590"
 
 
 def shown(text: object) -> Markup:
     """Return foreign text for a page; beyond ``FOLDED_CHARACTERS`` it says how much is left out, and its digest."""
-    whole = str(text)
-    part = _chipped(whole[:FOLDED_CHARACTERS])
-    if len(whole) <= FOLDED_CHARACTERS:
+    return _folded(str(text), FOLDED_CHARACTERS)
+
+
+def brief(text: object) -> Markup:
+    """Return foreign text for a heading or a row, folded beyond ``BRIEF_CHARACTERS``."""
+    return _folded(str(text), BRIEF_CHARACTERS)
+
+
+def _folded(whole: str, most: int) -> Markup:
+    part = _apart(whole[:most])
+    if len(whole) <= most:
         return part
-    left = len(whole) - FOLDED_CHARACTERS
+    left = len(whole) - most
     folded = f"… {left:,} more characters, SHA-256 {digest(whole.encode('utf-8', 'surrogatepass'))[:16]}…"
     return part + Markup('<span class="fold">{}</span>').format(folded)
 
@@ -38,8 +51,8 @@ def marked(text: str, ranges: Iterable[tuple[int, int, str]]) -> Markup:
     done = Markup("")
     at = 0
     for begin, end, label in ranges:
-        done += _chipped(text[at:begin])
-        done += Markup('<mark class="g-{}">{}</mark>').format(label, _chipped(text[begin:end]))
+        done += _apart(text[at:begin])
+        done += Markup('<mark class="g-{}">{}</mark>').format(label, _apart(text[begin:end]))
         at = end
     return done + shown(text[at:])
 
@@ -61,6 +74,16 @@ def xml_text(text: object) -> str:
         return str(escape(" ".join(text.split())))
     line = "".join(plain or f"[{code}]" for plain, code in pieces(str(text)[:FOLDED_CHARACTERS]))
     return str(escape(" ".join(line.split())))
+
+
+def _apart(text: str) -> Markup:
+    """Return foreign text for a page; what runs from right to left keeps the words and numbers beside it in place."""
+    made = _chipped(text)
+    reorders = not text.isascii() and any(
+        character >= _FIRST_RIGHT_TO_LEFT and unicodedata.bidirectional(character) in _RIGHT_TO_LEFT
+        for character in text
+    )
+    return Markup("<bdi>{}</bdi>").format(made) if reorders else made
 
 
 def _chipped(text: str) -> Markup:

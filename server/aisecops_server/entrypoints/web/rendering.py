@@ -22,7 +22,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from aisecops_server.domain import words
-from aisecops_server.entrypoints.web.markup import hidden_count, shown
+from aisecops_server.entrypoints.web.markup import BRIEF_CHARACTERS, brief, hidden_count, shown
 
 _HERE = Path(__file__).parent
 ASSETS = _HERE / "assets"
@@ -61,6 +61,7 @@ def environment(assets: Assets) -> Environment:
     )
     made.filters |= {
         "shown": shown,
+        "brief": brief,
         "hidden": hidden_count,
         "moment": moment,
         "short": words.short_revision,
@@ -78,6 +79,7 @@ def environment(assets: Assets) -> Environment:
         "effect": words.effect_sign,
         "severity": words.severity_sign,
         "bare": words.bare,
+        "brief_characters": BRIEF_CHARACTERS,
         "stage_word": lambda stage: words.bare(Stage.Name(stage)).lower().replace("_", " "),
         "outcome_name": decision_pb2.Outcome.Name,
         "effect_name": decision_pb2.Effect.Name,

@@ -7,7 +7,15 @@ import re
 
 import pytest
 from aisecops_server.domain.words import ALLOWED, BLOCKED, DRY_RUN, ERROR, ESCALATED, NOT_REACHED, Sign
-from aisecops_server.entrypoints.web.markup import FOLDED_CHARACTERS, hidden_count, marked, shown, xml_text
+from aisecops_server.entrypoints.web.markup import (
+    BRIEF_CHARACTERS,
+    FOLDED_CHARACTERS,
+    brief,
+    hidden_count,
+    marked,
+    shown,
+    xml_text,
+)
 from aisecops_server.entrypoints.web.rendering import Assets, environment
 from jinja2 import UndefinedError
 
@@ -35,6 +43,24 @@ def test_a_long_value_is_folded_with_its_size_and_digest() -> None:
     assert "1,234 more characters" in found
     assert "SHA-256" in found
     assert len(found) < FOLDED_CHARACTERS + 300
+
+
+def test_a_heading_leaves_room_and_says_how_much_it_left_out() -> None:
+    found = str(brief("x" * (BRIEF_CHARACTERS + 1234)))
+    assert "1,234 more characters" in found
+    assert str(brief("x" * BRIEF_CHARACTERS)) == "x" * BRIEF_CHARACTERS
+
+
+def test_text_from_right_to_left_keeps_what_stands_beside_it_in_place() -> None:
+    assert str(shown("\u05e9\u05dc\u05d5\u05dd 7")) == "<bdi>\u05e9\u05dc\u05d5\u05dd 7</bdi>"
+    assert str(shown("é 7")) == "é 7"
+
+
+def test_marks_that_would_be_painted_over_other_lines_are_drawn_as_what_they_are() -> None:
+    stacked = "e" + "\u0301" * 7
+    assert hidden_count(stacked) == 3
+    assert str(shown(stacked)).count("U+0301") == 3
+    assert hidden_count("Đặng Thị Ngọc") == hidden_count("e\u0301e\u0301" * 9) == 0
 
 
 def test_marks_stand_where_they_are_meant() -> None:
