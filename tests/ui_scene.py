@@ -22,7 +22,7 @@ from aisecops_server.bootstrap.control_plane import ControlPlane
 from aisecops_server.bootstrap.serving import serving
 from aisecops_server.bootstrap.web import link, web
 from aisecops_server.demo.scenario import Scenario, scenarios
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.identity import DEFAULT_TENANT, Role
 from aisecops_server.settings import Settings
 
 from tests.integration.api.real import settings_in
@@ -130,7 +130,7 @@ def ui_scene(*, populated: bool = True, **changes: Any) -> Iterator[Scene]:
         async def serve() -> None:
             async with AsyncExitStack() as closing:
                 plane, running = await closing.enter_async_context(serving(settings))
-                scene.address = await closing.enter_async_context(web(settings, plane, running))
+                scene.address = await closing.enter_async_context(web(settings, {DEFAULT_TENANT: plane}, running))
                 scene.plane, scene.socket = plane, f"unix:{running.socket}"
                 if populated:
                     await scene.decide(scenarios())

@@ -11,7 +11,6 @@ from aisecops.v1.agent_service_pb2_grpc import AgentServiceStub
 
 from aisecops_client.client import Client
 from aisecops_client.errors import from_rpc_error
-from aisecops_client.messages import bearer
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,7 @@ class Agents:
             registration=registration, owner=owner, page_size=page_size, page_token=page_token
         )
         try:
-            return self._stub.ListAgents(request, metadata=bearer(self.client.token), timeout=self.client.work_seconds)
+            return self._stub.ListAgents(request, metadata=self.client.metadata, timeout=self.client.work_seconds)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
 
@@ -44,7 +43,7 @@ class Agents:
         """
         request = api.GetAgentRequest(agent_id=agent_id)
         try:
-            answer = self._stub.GetAgent(request, metadata=bearer(self.client.token), timeout=self.client.work_seconds)
+            answer = self._stub.GetAgent(request, metadata=self.client.metadata, timeout=self.client.work_seconds)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
         return answer.agent
@@ -57,7 +56,7 @@ class Agents:
         """
         request = api.GetMaturityRequest(agent_id=agent_id)
         try:
-            return self._stub.GetMaturity(request, metadata=bearer(self.client.token), timeout=self.client.work_seconds)
+            return self._stub.GetMaturity(request, metadata=self.client.metadata, timeout=self.client.work_seconds)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
 

@@ -53,6 +53,7 @@ class AsyncClient:
     token: str = field(repr=False)
     timeout_seconds: float = 10.0
     work_seconds: float = 60.0
+    tenant: str = ""
     _decisions: DecisionServiceAsyncStub = field(init=False, repr=False)
     _bundles: BundleServiceAsyncStub = field(init=False, repr=False)
     _screening: ScreenServiceAsyncStub = field(init=False, repr=False)
@@ -70,18 +71,21 @@ class AsyncClient:
         self._agents = AgentServiceStub(self.channel)
 
     @classmethod
-    def connect(cls, address: str, token: str = "", *, credentials: grpc.ChannelCredentials | None = None) -> Self:
+    def connect(
+        cls, address: str, token: str = "", *, credentials: grpc.ChannelCredentials | None = None, tenant: str = ""
+    ) -> Self:
         """Return a client of ``address``, such as ``unix:/run/aisecops.sock`` or ``control.example:8443``.
 
-        Who calls is said by the token or, with ``credentials=tls(...)``, by the client certificate in it.
+        Who calls is said by the token or, with ``credentials=tls(...)``, by the client certificate in it. ``tenant``
+        says which is meant where that credential is of several.
 
         Raises:
             ValueError: the address is not on this machine, and there are no credentials for TLS.
         """
         if credentials is None:
             require_plain(address)
-            return cls(grpc.aio.insecure_channel(address, options=PLAIN_OPTIONS), token)
-        return cls(grpc.aio.secure_channel(address, credentials, options=TLS_OPTIONS), token)
+            return cls(grpc.aio.insecure_channel(address, options=PLAIN_OPTIONS), token, tenant=tenant)
+        return cls(grpc.aio.secure_channel(address, credentials, options=TLS_OPTIONS), token, tenant=tenant)
 
     async def __aenter__(self) -> Self:
         """Return the client itself."""
@@ -93,6 +97,11 @@ class AsyncClient:
         """Close the connection."""
         await self.close()
 
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """Return what every call carries: who calls, and for which tenant."""
+        return bearer(self.token, self.tenant)
+
     async def close(self) -> None:
         """Close the connection."""
         await self.channel.close()
@@ -100,7 +109,7 @@ class AsyncClient:
     @property
     def approvals(self) -> AsyncApprovals:
         """Return the calls about requests for approval."""
-        return AsyncApprovals(self.channel, self.token, self.work_seconds)
+        return AsyncApprovals(self.channel, self.metadata, self.work_seconds)
 
     async def decide(
         self,
@@ -180,7 +189,7 @@ class AsyncClient:
         Raises:
             AisecopsClientError: the stream ended; open another one.
         """
-        call = self._decisions.Session(messages, metadata=bearer(self.token))
+        call = self._decisions.Session(messages, metadata=self.metadata)
         try:
             async for response in call:
                 yield response.correlation_id, result_of(response)
@@ -267,7 +276,7 @@ class AsyncClient:
             AisecopsClientError: they cannot be read any further.
         """
         request = audit_service_pb2.StreamEventsRequest(from_index=from_index, follow=follow, trace_id=trace_id)
-        call = self._audit.StreamEvents(request, metadata=bearer(self.token))
+        call = self._audit.StreamEvents(request, metadata=self.metadata)
         try:
             async for response in call:
                 yield response.event
@@ -408,7 +417,7 @@ class AsyncClient:
             AisecopsClientError: they cannot be read any further.
         """
         request = execution_service_pb2.StreamIncidentsRequest(from_index=from_index, follow=follow)
-        call = self._executions.StreamIncidents(request, metadata=bearer(self.token))
+        call = self._executions.StreamIncidents(request, metadata=self.metadata)
         try:
             async for response in call:
                 yield response.incident
@@ -420,6 +429,6 @@ class AsyncClient:
 
     async def _call(self, method: Callable[..., Awaitable[_R]], request: Any, seconds: float) -> _R:
         try:
-            return await method(request, metadata=bearer(self.token), timeout=seconds)
+            return await method(request, metadata=self.metadata, timeout=seconds)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error

@@ -14,7 +14,6 @@ from aisecops.v1.approval_service_pb2_grpc import ApprovalServiceStub
 
 from aisecops_client.approvals import AGAIN_SECONDS, WAIT_SECONDS, require_passing
 from aisecops_client.errors import from_rpc_error
-from aisecops_client.messages import bearer
 from aisecops_client.votes import VoteSigner, vote_request
 
 if TYPE_CHECKING:
@@ -26,9 +25,9 @@ _R = TypeVar("_R")
 class AsyncApprovals:
     """Calls the ApprovalService over a client's connection. Nothing here ever approves by itself."""
 
-    def __init__(self, channel: grpc.aio.Channel, token: str, seconds: float) -> None:
+    def __init__(self, channel: grpc.aio.Channel, metadata: tuple[tuple[str, str], ...], seconds: float) -> None:
         self._stub: ApprovalServiceAsyncStub = ApprovalServiceStub(channel)
-        self._token = token
+        self._metadata = metadata
         self._seconds = seconds
 
     async def page(
@@ -96,7 +95,7 @@ class AsyncApprovals:
         """
         ends = time.monotonic() + seconds
         while (left := ends - time.monotonic()) > 0:
-            call = self._stub.Wait(api.WaitRequest(approval_id=approval_id), metadata=bearer(self._token), timeout=left)
+            call = self._stub.Wait(api.WaitRequest(approval_id=approval_id), metadata=self._metadata, timeout=left)
             try:
                 async for response in call:
                     yield response.approval
@@ -120,6 +119,6 @@ class AsyncApprovals:
 
     async def _call(self, method: Callable[..., Awaitable[_R]], request: Any) -> _R:
         try:
-            return await method(request, metadata=bearer(self._token), timeout=self._seconds)
+            return await method(request, metadata=self._metadata, timeout=self._seconds)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error

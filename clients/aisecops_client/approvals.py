@@ -15,7 +15,6 @@ from aisecops.v1.plan_pb2 import ExecutionPlan
 
 from aisecops_client.answers import Answer
 from aisecops_client.errors import RetryLaterError, from_rpc_error
-from aisecops_client.messages import bearer
 from aisecops_client.votes import VoteSigner, vote_request
 
 GRANTED = approval_pb2.APPROVAL_STATE_GRANTED
@@ -28,9 +27,9 @@ _R = TypeVar("_R")
 class Approvals:
     """Calls the ApprovalService over a client's connection. Nothing here ever approves by itself."""
 
-    def __init__(self, channel: grpc.Channel, token: str, seconds: float) -> None:
+    def __init__(self, channel: grpc.Channel, metadata: tuple[tuple[str, str], ...], seconds: float) -> None:
         self._stub = ApprovalServiceStub(channel)
-        self._token = token
+        self._metadata = metadata
         self._seconds = seconds
 
     def page(
@@ -113,7 +112,7 @@ class Approvals:
         """
         ends = time.monotonic() + seconds
         while (left := ends - time.monotonic()) > 0:
-            call = self._stub.Wait(api.WaitRequest(approval_id=approval_id), metadata=bearer(self._token), timeout=left)
+            call = self._stub.Wait(api.WaitRequest(approval_id=approval_id), metadata=self._metadata, timeout=left)
             try:
                 for response in call:
                     yield response.approval
@@ -137,7 +136,7 @@ class Approvals:
 
     def _call(self, method: Callable[..., _R], request: Any) -> _R:
         try:
-            return method(request, metadata=bearer(self._token), timeout=self._seconds)
+            return method(request, metadata=self._metadata, timeout=self._seconds)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
 

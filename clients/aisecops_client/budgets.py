@@ -13,7 +13,6 @@ from aisecops.v1.budget_service_pb2_grpc import BudgetServiceStub
 
 from aisecops_client.client import Client
 from aisecops_client.errors import from_rpc_error
-from aisecops_client.messages import bearer
 
 _R = TypeVar("_R")
 
@@ -97,6 +96,6 @@ class Budgets:
 
     def _call(self, method: Callable[..., _R], request: Any) -> _R:
         try:
-            return method(request, metadata=bearer(self.client.token), timeout=self.client.work_seconds)
+            return method(request, metadata=self.client.metadata, timeout=self.client.work_seconds)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error

@@ -42,6 +42,7 @@ class Client:
     token: str = field(repr=False)
     timeout_seconds: float = 10.0
     work_seconds: float = 60.0
+    tenant: str = ""
     _decisions: DecisionServiceStub = field(init=False, repr=False)
     _bundles: BundleServiceStub = field(init=False, repr=False)
     _screening: ScreenServiceStub = field(init=False, repr=False)
@@ -57,18 +58,21 @@ class Client:
         self._executions = ExecutionServiceStub(self.channel)
 
     @classmethod
-    def connect(cls, address: str, token: str = "", *, credentials: grpc.ChannelCredentials | None = None) -> Self:
+    def connect(
+        cls, address: str, token: str = "", *, credentials: grpc.ChannelCredentials | None = None, tenant: str = ""
+    ) -> Self:
         """Return a client of ``address``, such as ``unix:/run/aisecops.sock`` or ``control.example:8443``.
 
-        Who calls is said by the token or, with ``credentials=tls(...)``, by the client certificate in it.
+        Who calls is said by the token or, with ``credentials=tls(...)``, by the client certificate in it. ``tenant``
+        says which is meant where that credential is of several.
 
         Raises:
             ValueError: the address is not on this machine, and there are no credentials for TLS.
         """
         if credentials is None:
             require_plain(address)
-            return cls(grpc.insecure_channel(address, options=PLAIN_OPTIONS), token)
-        return cls(grpc.secure_channel(address, credentials, options=TLS_OPTIONS), token)
+            return cls(grpc.insecure_channel(address, options=PLAIN_OPTIONS), token, tenant=tenant)
+        return cls(grpc.secure_channel(address, credentials, options=TLS_OPTIONS), token, tenant=tenant)
 
     def __enter__(self) -> Self:
         """Return the client itself."""
@@ -80,6 +84,11 @@ class Client:
         """Close the connection."""
         self.close()
 
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """Return what every call carries: who calls, and for which tenant."""
+        return bearer(self.token, self.tenant)
+
     def close(self) -> None:
         """Close the connection."""
         self.channel.close()
@@ -87,7 +96,7 @@ class Client:
     @property
     def approvals(self) -> Approvals:
         """Return the calls about requests for approval."""
-        return Approvals(self.channel, self.token, self.work_seconds)
+        return Approvals(self.channel, self.metadata, self.work_seconds)
 
     def decide(
         self,
@@ -167,7 +176,7 @@ class Client:
         Raises:
             AisecopsClientError: the stream ended; open another one.
         """
-        call = self._decisions.Session(messages, metadata=bearer(self.token))
+        call = self._decisions.Session(messages, metadata=self.metadata)
         try:
             for response in call:
                 yield response.correlation_id, result_of(response)
@@ -245,7 +254,7 @@ class Client:
             AisecopsClientError: they cannot be read any further.
         """
         request = audit_service_pb2.StreamEventsRequest(from_index=from_index, follow=follow, trace_id=trace_id)
-        call = self._audit.StreamEvents(request, metadata=bearer(self.token))
+        call = self._audit.StreamEvents(request, metadata=self.metadata)
         try:
             for response in call:
                 yield response.event
@@ -380,7 +389,7 @@ class Client:
             AisecopsClientError: they cannot be read any further.
         """
         request = execution_service_pb2.StreamIncidentsRequest(from_index=from_index, follow=follow)
-        call = self._executions.StreamIncidents(request, metadata=bearer(self.token))
+        call = self._executions.StreamIncidents(request, metadata=self.metadata)
         try:
             for response in call:
                 yield response.incident
@@ -392,6 +401,6 @@ class Client:
 
     def _call(self, method: Callable[..., _R], request: Any, seconds: float) -> _R:
         try:
-            return method(request, metadata=bearer(self.token), timeout=seconds)
+            return method(request, metadata=self.metadata, timeout=seconds)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error

@@ -10,7 +10,6 @@ from aisecops.v1.compliance_service_pb2_grpc import ComplianceServiceStub
 
 from aisecops_client.client import Client
 from aisecops_client.errors import from_rpc_error
-from aisecops_client.messages import bearer
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +26,7 @@ class Compliance:
         """
         request = api.ListFrameworksRequest(revision=revision)
         try:
-            return self._stub.ListFrameworks(
-                request, metadata=bearer(self.client.token), timeout=self.client.work_seconds
-            )
+            return self._stub.ListFrameworks(request, metadata=self.client.metadata, timeout=self.client.work_seconds)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
 
@@ -41,9 +38,7 @@ class Compliance:
         """
         request = api.GetFrameworkRequest(framework=framework, revision=revision)
         try:
-            answer = self._stub.GetFramework(
-                request, metadata=bearer(self.client.token), timeout=self.client.work_seconds
-            )
+            answer = self._stub.GetFramework(request, metadata=self.client.metadata, timeout=self.client.work_seconds)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
         return answer.framework
@@ -56,9 +51,7 @@ class Compliance:
         """
         request = api.CheckComplianceRequest(framework=framework, revision=revision)
         try:
-            return self._stub.CheckCompliance(
-                request, metadata=bearer(self.client.token), timeout=self.client.work_seconds
-            )
+            return self._stub.CheckCompliance(request, metadata=self.client.metadata, timeout=self.client.work_seconds)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
 

@@ -8,7 +8,6 @@ from aisecops.v1.drift_service_pb2_grpc import DriftServiceStub
 
 from aisecops_client.client import Client
 from aisecops_client.errors import from_rpc_error
-from aisecops_client.messages import bearer
 
 
 def last_drift(client: Client) -> api.GetDriftResponse:
@@ -19,7 +18,7 @@ def last_drift(client: Client) -> api.GetDriftResponse:
     """
     try:
         return DriftServiceStub(client.channel).GetDrift(
-            api.GetDriftRequest(), metadata=bearer(client.token), timeout=client.work_seconds
+            api.GetDriftRequest(), metadata=client.metadata, timeout=client.work_seconds
         )
     except grpc.RpcError as error:
         raise from_rpc_error(error) from error
@@ -33,7 +32,7 @@ def check_drift(client: Client) -> api.DriftReport:
     """
     try:
         answer = DriftServiceStub(client.channel).CheckDrift(
-            api.CheckDriftRequest(), metadata=bearer(client.token), timeout=client.work_seconds
+            api.CheckDriftRequest(), metadata=client.metadata, timeout=client.work_seconds
         )
     except grpc.RpcError as error:
         raise from_rpc_error(error) from error

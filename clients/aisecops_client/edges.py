@@ -10,7 +10,6 @@ from aisecops.v1.edge_service_pb2_grpc import EdgeServiceStub
 
 from aisecops_client.client import Client
 from aisecops_client.errors import from_rpc_error
-from aisecops_client.messages import bearer
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class Edges:
         stub = EdgeServiceStub(self.client.channel)
         try:
             return stub.ListEdges(
-                api.ListEdgesRequest(), metadata=bearer(self.client.token), timeout=self.client.work_seconds
+                api.ListEdgesRequest(), metadata=self.client.metadata, timeout=self.client.work_seconds
             )
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error

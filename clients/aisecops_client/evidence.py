@@ -12,7 +12,6 @@ from aisecops.v1.evidence_service_pb2_grpc import EvidenceServiceStub
 
 from aisecops_client.client import Client
 from aisecops_client.errors import FaultError, from_rpc_error
-from aisecops_client.messages import bearer
 
 
 def export_evidence(
@@ -31,7 +30,7 @@ def export_evidence(
     hashed = hashlib.sha256()
     summary = evidence_service_pb2.EvidenceSummary()
     try:
-        parts = EvidenceServiceStub(client.channel).ExportEvidence(request, metadata=bearer(client.token))
+        parts = EvidenceServiceStub(client.channel).ExportEvidence(request, metadata=client.metadata)
         for part in parts:
             hashed.update(part.content)
             target.write(part.content)

@@ -11,7 +11,6 @@ from aisecops.v1.export_service_pb2_grpc import ExportServiceStub
 
 from aisecops_client.client import Client
 from aisecops_client.errors import from_rpc_error
-from aisecops_client.messages import bearer
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,7 @@ class Exports:
         Raises:
             AisecopsClientError: they cannot be read any further.
         """
-        call = ExportServiceStub(self.client.channel).ExportEvents(request, metadata=bearer(self.client.token))
+        call = ExportServiceStub(self.client.channel).ExportEvents(request, metadata=self.client.metadata)
         try:
             yield from call
         except grpc.RpcError as error:
@@ -43,7 +42,7 @@ class Exports:
         """
         request = api.ExportTracesRequest(format=format, trace_ids=trace_ids, with_payload=with_payload)
         try:
-            parts = ExportServiceStub(self.client.channel).ExportTraces(request, metadata=bearer(self.client.token))
+            parts = ExportServiceStub(self.client.channel).ExportTraces(request, metadata=self.client.metadata)
             yield from (part.content for part in parts)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error

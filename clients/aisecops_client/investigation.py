@@ -8,7 +8,6 @@ from aisecops.v1.investigation_service_pb2_grpc import InvestigationServiceStub
 
 from aisecops_client.client import Client
 from aisecops_client.errors import from_rpc_error
-from aisecops_client.messages import bearer
 
 
 def execution_graph(client: Client, trace_id: str, *, alone: bool = False) -> api.GetExecutionGraphResponse:
@@ -20,7 +19,7 @@ def execution_graph(client: Client, trace_id: str, *, alone: bool = False) -> ap
     request = api.GetExecutionGraphRequest(trace_id=trace_id, alone=alone)
     try:
         return InvestigationServiceStub(client.channel).GetExecutionGraph(
-            request, metadata=bearer(client.token), timeout=client.work_seconds
+            request, metadata=client.metadata, timeout=client.work_seconds
         )
     except grpc.RpcError as error:
         raise from_rpc_error(error) from error
@@ -35,7 +34,7 @@ def governance_diff(client: Client, trace_id: str) -> api.GetGovernanceDiffRespo
     request = api.GetGovernanceDiffRequest(trace_id=trace_id)
     try:
         return InvestigationServiceStub(client.channel).GetGovernanceDiff(
-            request, metadata=bearer(client.token), timeout=client.work_seconds
+            request, metadata=client.metadata, timeout=client.work_seconds
         )
     except grpc.RpcError as error:
         raise from_rpc_error(error) from error

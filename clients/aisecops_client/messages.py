@@ -11,6 +11,9 @@ from aisecops_client.plan import PlanBuilder
 
 Plan = ExecutionPlan | PlanBuilder
 
+# Which tenant is meant, for who has a credential of several.
+TENANT = "aisecops-tenant"
+
 
 def tool_call_message(shape: str, payload: bytes | str, *, server: str = "") -> ToolCallMessage:
     """Return text of a model from which steps are extracted; ``shape`` is such as `openai`, `anthropic`, `mcp`.
@@ -57,6 +60,7 @@ def batch_request(plans: Iterable[Plan], *, dry_run: bool) -> decision_service_p
     )
 
 
-def bearer(token: str) -> tuple[tuple[str, str], ...]:
-    """Return the metadata that carries a token; none without one, where a certificate says who calls."""
-    return (("authorization", f"Bearer {token}"),) if token else ()
+def bearer(token: str, tenant: str = "") -> tuple[tuple[str, str], ...]:
+    """Return the metadata that carries a token, none without one, where a certificate says who calls; and a tenant."""
+    said = (("authorization", f"Bearer {token}"),) if token else ()
+    return (*said, (TENANT, tenant)) if tenant else said

@@ -13,7 +13,6 @@ from aisecops.v1.replay_service_pb2_grpc import ReplayServiceStub
 
 from aisecops_client.client import Client
 from aisecops_client.errors import from_rpc_error
-from aisecops_client.messages import bearer
 
 _R = TypeVar("_R")
 _MOST_RESULTS = 500
@@ -142,12 +141,12 @@ class Replays:
 
     def _call(self, method: Callable[..., _R], request: Any) -> _R:
         try:
-            return method(request, metadata=bearer(self.client.token), timeout=2 * self.client.work_seconds)
+            return method(request, metadata=self.client.metadata, timeout=2 * self.client.work_seconds)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
 
     def _stream(self, method: Callable[..., Any], request: Any) -> Iterator[Any]:
-        call = method(request, metadata=bearer(self.client.token))
+        call = method(request, metadata=self.client.metadata)
         try:
             yield from call
         except grpc.RpcError as error:

@@ -12,7 +12,6 @@ from aisecops.v1.retention_service_pb2_grpc import RetentionServiceStub
 
 from aisecops_client.client import Client
 from aisecops_client.errors import from_rpc_error
-from aisecops_client.messages import bearer
 
 _R = TypeVar("_R")
 
@@ -54,13 +53,13 @@ class Retention:
 
     def _call(self, method: Callable[..., _R], request: Any) -> _R:
         try:
-            return method(request, metadata=bearer(self.client.token), timeout=self.client.work_seconds)
+            return method(request, metadata=self.client.metadata, timeout=self.client.work_seconds)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
 
     def _stream(self, method: Callable[..., Any], request: Any) -> Iterator[api.DueTrace]:
         try:
-            for answer in method(request, metadata=bearer(self.client.token)):
+            for answer in method(request, metadata=self.client.metadata):
                 yield answer.trace
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error

@@ -12,7 +12,6 @@ from aisecops.v1.review_service_pb2_grpc import ReviewServiceStub
 
 from aisecops_client.client import Client
 from aisecops_client.errors import from_rpc_error
-from aisecops_client.messages import bearer
 
 _R = TypeVar("_R")
 
@@ -58,6 +57,6 @@ class Reviews:
 
     def _call(self, method: Callable[..., _R], request: Any) -> _R:
         try:
-            return method(request, metadata=bearer(self.client.token), timeout=2 * self.client.work_seconds)
+            return method(request, metadata=self.client.metadata, timeout=2 * self.client.work_seconds)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error

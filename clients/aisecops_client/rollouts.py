@@ -12,7 +12,6 @@ from aisecops.v1.rollout_service_pb2_grpc import RolloutServiceStub
 
 from aisecops_client.client import Client
 from aisecops_client.errors import from_rpc_error
-from aisecops_client.messages import bearer
 
 T = TypeVar("T")
 
@@ -56,6 +55,6 @@ class Rollouts:
     def _ask(self, method: Callable[[RolloutServiceStub], Callable[..., T]], request: Any) -> T:
         stub = RolloutServiceStub(self.client.channel)
         try:
-            return method(stub)(request, metadata=bearer(self.client.token), timeout=self.client.work_seconds)
+            return method(stub)(request, metadata=self.client.metadata, timeout=self.client.work_seconds)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error

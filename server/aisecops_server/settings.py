@@ -64,6 +64,16 @@ class Settings(BaseModel):
     engine_dir: Path = Field(default_factory=default_engine_dir, description="Where installed engines live.")
     engine_path: Path | None = Field(default=None, description="An OPA binary to use instead of an installed one.")
     repository: str = Field(default="", description="The policy repository: a path or a URL.")
+    tenants_file: Path | None = Field(
+        default=None,
+        description="A YAML file of tenants by name, each with a policy `repository` of its own, in the place of the "
+        "setting; every credential then says whose it is.",
+    )
+    tenant: str = Field(
+        default="",
+        max_length=40,
+        description="Which tenant a command is about. A control plane takes nobody's from here, only from credentials.",
+    )
     profile: Literal["central", "edge"] = Field(
         default="central", description="`central`, or `edge`: beside agents, with policy from a centre."
     )
@@ -258,6 +268,11 @@ class Settings(BaseModel):
     token_roles_claim: str = Field(
         default="roles",
         description="The token's claim that lists roles: its name, or a JSON pointer where it is nested.",
+    )
+    token_tenant_claim: str = Field(
+        default="tenant",
+        min_length=1,
+        description="With `tenants_file`: the token's claim that names the tenant, or lists tenants; as above.",
     )
 
     @field_validator("database_url")

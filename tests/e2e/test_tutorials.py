@@ -27,6 +27,7 @@ PAGES = [
     HOW_TO / "govern-http-tools.md",
     HOW_TO / "measure-adoption.md",
     HOW_TO / "replay-on-a-cluster.md",
+    HOW_TO / "serve-several-tenants.md",
     HOW_TO / "show-auditors-the-controls.md",
     HOW_TO / "govern-an-mcp-client.md",
     HOW_TO / "roll-out-a-policy.md",

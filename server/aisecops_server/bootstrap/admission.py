@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
 
 from aisecops_server.domain.agent import UNREGISTERED, tenant_of
 from aisecops_server.domain.canonical import JsonValue
@@ -24,3 +26,13 @@ def work_queue(settings: Settings, tables: Callable[[], Mapping[str, JsonValue]]
 
     slots = max(1, min(settings.max_running, settings.max_in_flight // 2))
     return WorkQueue(FairQueue(slots, settings.max_in_flight, settings.patience_milliseconds / 1000), tenant)
+
+
+def work_queues(settings: Settings, tenants: Iterable[str]) -> dict[str, WorkQueue]:
+    """Return the one queue of a control plane as each of several tenants enters it: whoever comes in there is of it."""
+    shared = work_queue(settings, dict)
+    return {name: replace(shared, tenant_of=partial(_always, name)) for name in tenants}
+
+
+def _always(tenant: str, _caller: PrincipalId) -> str:
+    return tenant

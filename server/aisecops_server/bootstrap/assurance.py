@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
 from aisecops_server.adapters.metrics.exposition import CONTENT_TYPE, exposition
 from aisecops_server.adapters.sqlite.last_look import SqliteLastLook
 from aisecops_server.bootstrap.replay import Replaying
 from aisecops_server.domain.bundle import Bundle, BundleStatus
+from aisecops_server.domain.drift import DriftReport
 from aisecops_server.domain.fair_queue import QueueLoad
 from aisecops_server.entrypoints.grpc.access import ROLES_OF_CALL
 from aisecops_server.entrypoints.grpc.compliance_service import ComplianceUseCases
@@ -38,7 +40,6 @@ class Watched:
     """What of a control plane is looked at. ``live`` gives the bundle that is live, or raises that none is.
 
     ``status`` says which revisions there are to judge by, and ``record`` writes an event, which is all that can.
-    ``load`` tells how full the queue of decisions is.
     """
 
     log: ReadableLog
@@ -46,7 +47,6 @@ class Watched:
     live: Callable[[], Bundle]
     status: Callable[[], BundleStatus]
     record: Record
-    load: Callable[[], QueueLoad]
 
 
 def compliance_of(settings: Settings, replays: Replaying, watched: Watched) -> ComplianceUseCases:
@@ -107,8 +107,12 @@ def drift_of(settings: Settings, replays: Replaying, watched: Watched, *, clock:
 
 
 @contextlib.asynccontextmanager
-async def metrics(settings: Settings, watched: Watched, drift: DriftUseCases) -> AsyncIterator[str]:
-    """Serve metrics while the block runs, where the settings say so; gives the address, or nothing.
+async def metrics(
+    settings: Settings, tenants: Mapping[str, tuple[Watched, DriftUseCases]], load: Callable[[], QueueLoad]
+) -> AsyncIterator[str]:
+    """Serve metrics of tenants while the block runs, where the settings say so; gives the address, or nothing.
+
+    ``load`` tells how full the queue of decisions is.
 
     Raises:
         InvalidRequestError: it cannot be served there.
@@ -116,17 +120,27 @@ async def metrics(settings: Settings, watched: Watched, drift: DriftUseCases) ->
     if not settings.metrics_address:
         yield ""
         return
-    log = watched.publish.log
-    count = CountEvents(watched.log, log.head, lambda: drift.watch.last)
-    first = (await log.head()).size
+    counts = {
+        name: CountEvents(watched.log, watched.publish.log.head, partial(_last, drift))
+        for name, (watched, drift) in tenants.items()
+    }
+    first = {name: (await count.head()).size for name, count in counts.items()}
 
     async def render() -> bytes:
-        return exposition(await count.snapshot(), watched.load())
+        return exposition({name: await count.snapshot() for name, count in counts.items()}, load())
 
     async with listening(render, CONTENT_TYPE, settings.metrics_address) as address:
-        counting = asyncio.create_task(count.run(from_index=first), name="count events")
+        counting = [
+            asyncio.create_task(count.run(from_index=first[name]), name="count events")
+            for name, count in counts.items()
+        ]
         try:
             yield address
         finally:
-            counting.cancel()
-            await asyncio.gather(counting, return_exceptions=True)
+            for task in counting:
+                task.cancel()
+            await asyncio.gather(*counting, return_exceptions=True)
+
+
+def _last(drift: DriftUseCases) -> DriftReport | None:
+    return drift.watch.last

@@ -6,7 +6,7 @@ What would let in nobody, or anybody, does not start.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -43,16 +43,25 @@ def issuer(settings: Settings) -> TokenIssuer:
 
 
 @contextlib.contextmanager
-def authenticating(settings: Settings, clock: Clock) -> Iterator[Authenticator]:
+def authenticating(
+    settings: Settings, clock: Clock, callers: Mapping[str, str] | None = None
+) -> Iterator[Authenticator]:
     """Give what tells who a caller is, following the identity provider's keys while the block runs.
+
+    ``callers`` says whose tenant's the holder of a certificate is; it is ``None`` where there are no tenants.
 
     Raises:
         InvalidRequestError: a setting does not fit.
     """
     identities = open_identities(settings.identities_file, read_yaml=parse_yaml, clock=clock)
-    certificates = _certificates(settings, clock, identities)
+    certificates = _certificates(settings, clock, identities, callers)
     with contextlib.ExitStack() as closing:
-        rules = TokenRules(settings.token_audience, settings.token_issuer, settings.token_roles_claim)
+        rules = TokenRules(
+            settings.token_audience,
+            settings.token_issuer,
+            settings.token_roles_claim,
+            "" if callers is None else settings.token_tenant_claim,
+        )
         tokens = TokenAuthenticator(_keys(settings, clock, closing), clock, rules, identities)
         yield CallerAuthenticator(tokens, certificates, identities)
 
@@ -161,7 +170,9 @@ def _key_file(path: Path, clock: Clock) -> KeySet:
     return KeySet(WatchedFile(path, clock))
 
 
-def _certificates(settings: Settings, clock: Clock, identities: Identities) -> CertificateAuthenticator | None:
+def _certificates(
+    settings: Settings, clock: Clock, identities: Identities, callers: Mapping[str, str] | None = None
+) -> CertificateAuthenticator | None:
     if settings.tls_client_ca is None:
         return None
     if not is_trust_domain(settings.trust_domain):
@@ -170,5 +181,5 @@ def _certificates(settings: Settings, clock: Clock, identities: Identities) -> C
             hint="Set trust_domain to that of your SPIFFE ids, such as corp.example",
             field="trust_domain",
         )
-    rules = CertificateRules(settings.trust_domain, settings.agent_path, settings.certificate_hours)
+    rules = CertificateRules(settings.trust_domain, settings.agent_path, settings.certificate_hours, callers)
     return CertificateAuthenticator(open_authorities(settings.tls_client_ca, clock), identities, clock, rules)

@@ -28,7 +28,6 @@ from aisecops_server.adapters.system import RandomChance, RandomIds, SystemClock
 from aisecops_server.adapters.webhooks.courier import WebhookCourier
 from aisecops_server.adapters.webhooks.endpoint import read_endpoint
 from aisecops_server.adapters.witness.http_witness import read_witness
-from aisecops_server.bootstrap.authentication import authenticating
 from aisecops_server.bootstrap.controls import budget_use_cases, granting, reapers
 from aisecops_server.bootstrap.keys import vote_proofs
 from aisecops_server.bootstrap.replay import retention_of
@@ -36,6 +35,7 @@ from aisecops_server.bootstrap.source import Grounds, Opens, repository_policy
 from aisecops_server.bootstrap.state import private
 from aisecops_server.bootstrap.store import activation_of, open_log
 from aisecops_server.domain.errors import AisecopsError, IntegrityError, InvalidRequestError
+from aisecops_server.domain.identity import DEFAULT_TENANT
 from aisecops_server.domain.log_keys import earlier_keys
 from aisecops_server.domain.source_text import Scalar, json_scalars
 from aisecops_server.entrypoints.grpc.approval_service import ApprovalUseCases
@@ -43,7 +43,7 @@ from aisecops_server.entrypoints.grpc.budget_service import BudgetUseCases
 from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
 from aisecops_server.entrypoints.grpc.execution_service import GrantUseCases
 from aisecops_server.entrypoints.grpc.retention_service import RetentionUseCases
-from aisecops_server.ports import Authenticator, Clock, Ids
+from aisecops_server.ports import Clock, Ids
 from aisecops_server.ports.rollout import NO_ROLLOUT
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.activate import PolicySwitch
@@ -104,7 +104,6 @@ class ControlPlane:
     rollouts: Rollouts | None
     poller: Poller
     reapers: tuple[Reaper, ...]
-    authenticator: Authenticator
 
     def problem(self) -> str:
         """Return why no plan can be decided now, or an empty string when one can."""
@@ -131,6 +130,7 @@ async def compose(
     """
     state = private(settings.state_dir)
     clock, ids = clock or SystemClock(), ids or RandomIds()
+    tenant = settings.tenant or DEFAULT_TENANT
     opa = await asyncio.to_thread(binary.locate, settings.engine_dir, given=settings.engine_path)
     private(state / "keys")
     async with contextlib.AsyncExitStack() as closing:
@@ -141,13 +141,9 @@ async def compose(
         closing.callback(store.close)
         source = await closing.enter_async_context(policy(Grounds(settings, opa, log, clock, ids)))
         pool = OpaEnginePool(
-            engine=opa,
-            trust=source.trust,
-            run_directory=settings.engine_run_dir,
-            capacity=settings.max_engines,
+            engine=opa, trust=source.trust, run_directory=settings.engine_run_dir, capacity=settings.max_engines
         )
         closing.push_async_callback(pool.close)
-        callers = closing.enter_context(authenticating(settings, clock))
         live = LivePolicy(repository=source.repository, builder=source.builder, pool=pool)
         switch = PolicySwitch(
             repository=source.repository,
@@ -158,6 +154,7 @@ async def compose(
             live=live,
             clock=clock,
             ids=ids,
+            tenant=tenant,
         )
         couriers = _couriers(settings)
         proofs = vote_proofs(state / "keys")
@@ -186,6 +183,7 @@ async def compose(
                     GrantControl(ids, settings.grant_seconds, settings.report_seconds),
                 ),
                 rollout=following.rollouts or NO_ROLLOUT,
+                tenant=tenant,
             ),
             explain=Explain(engines=live, log=log, deadline_seconds=settings.deadline_seconds),
             export=ExportEvidence(
@@ -206,6 +204,7 @@ async def compose(
                 deadline_seconds=settings.deadline_seconds,
                 controls=(*source.controls, approvals),
                 rollout=following.rollouts or NO_ROLLOUT,
+                tenant=tenant,
             ),
             policy=following.use_cases,
             # Replays are composed apart from everything that acts.
@@ -228,7 +227,6 @@ async def compose(
             rollouts=following.rollouts,
             poller=Poller(following.sync, interval_seconds=settings.poll_seconds),
             reapers=reapers(log, clock, ids),
-            authenticator=callers,
         )
 
 

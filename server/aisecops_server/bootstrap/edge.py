@@ -7,7 +7,7 @@ as that policy allows. What it decides is in its own log before it is answered; 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from aisecops_server.bootstrap.source import Following, Grounds, PolicySource
 from aisecops_server.domain.edge import EdgeId
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError
 from aisecops_server.domain.identifiers import is_agent_id
+from aisecops_server.domain.identity import DEFAULT_TENANT
 from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
 from aisecops_server.entrypoints.grpc.server import RunningServer
 from aisecops_server.ports import Clock, Ids
@@ -136,14 +137,18 @@ async def compose_edge(
 
 
 @contextlib.asynccontextmanager
-async def serving_edge(settings: Settings) -> AsyncIterator[tuple[ControlPlane, RunningServer]]:
+async def serving_edge(settings: Settings) -> AsyncIterator[tuple[Mapping[str, ControlPlane], RunningServer]]:
     """Compose an edge, serve it, follow the centre, have it record the log, and take it all down again.
 
     Raises:
         InvalidRequestError, EngineUnavailableError, LogUnavailableError, IntegrityError: see ``compose_edge``.
     """
+    if settings.tenants_file:
+        raise InvalidRequestError(
+            "an edge is of one tenant", hint="Leave tenants_file out; its credential says whose it is", field="profile"
+        )
     async with compose_edge(settings) as edge, running_edge(edge) as server:
-        yield edge.plane, server
+        yield {DEFAULT_TENANT: edge.plane}, server
 
 
 @contextlib.asynccontextmanager

@@ -11,6 +11,7 @@ from aisecops_server.adapters.evidence.package_log import PackageLog
 from aisecops_server.adapters.system import RandomIds
 from aisecops_server.domain.errors import InvalidRequestError, UnauthenticatedError
 from aisecops_server.domain.identity import Presented, Principal, PrincipalId, Role
+from aisecops_server.entrypoints.grpc.doors import only
 from aisecops_server.entrypoints.grpc.local_calls import LocalCalls
 from aisecops_server.entrypoints.grpc.methods import Gate
 from aisecops_server.entrypoints.grpc.package_services import offer
@@ -58,7 +59,7 @@ async def package_ui(log: PackageLog, name: str, *, address: str = "127.0.0.1:0"
     facts = log.facts
     package = OpenedPackage(name, facts.sha256, facts.manifest, facts.checks, facts.remarks)
     ui = Ui(
-        calls=LocalCalls(gate),
+        calls=LocalCalls(only(gate)),
         sessions=Sessions(ids),
         take_link=lambda given: token if given == code else "",
         bar=package_bar(package),

@@ -5,24 +5,36 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.push_notice import PushNotices
 from aisecops_server.domain.refusal import Refusal
-from aisecops_server.entrypoints.hooks.app import listening
+from aisecops_server.entrypoints.hooks.app import Bell, listening
 from aisecops_server.settings import Settings
 
 _OTHERS = 0o077
 _LEAST, _MOST = 16, 4096
 
 
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """A tenant that may be rung for, by its own settings."""
+
+    settings: Settings
+    ring: Callable[[], None]
+    note: Callable[[Refusal], None]
+
+
 @contextlib.asynccontextmanager
 async def triggered(
-    settings: Settings, ring: Callable[[], None], note: Callable[[Refusal], None]
+    settings: Settings, tenants: Mapping[str, Rung], note: Callable[[Refusal], None]
 ) -> AsyncIterator[str]:
     """Wait for Git hosts while the block runs, where the settings say so; gives the address, or nothing.
+
+    A tenant without a secret has nobody who may ring for it, unless it is the only one: then that is a mistake.
 
     Raises:
         InvalidRequestError: there is no secret that only its owner reads, or the address cannot be listened on.
@@ -30,8 +42,14 @@ async def triggered(
     if not settings.trigger_address:
         yield ""
         return
-    notices = PushNotices(_secret(settings.trigger_secret_file))
-    async with listening(notices, ring, note, settings.trigger_address) as address:
+    bells = {
+        "" if settings.tenants_file is None else name: Bell(
+            PushNotices(_secret(own.settings.trigger_secret_file)), own.ring, own.note
+        )
+        for name, own in tenants.items()
+        if own.settings.trigger_secret_file or len(tenants) == 1
+    }
+    async with listening(bells, note, settings.trigger_address) as address:
         yield address
 
 

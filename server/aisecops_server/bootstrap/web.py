@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from aisecops_server.adapters.identity.sign_in_links import SignInLinks
@@ -64,8 +64,10 @@ def link(settings: Settings, token: str, *, to: str = "/", address: str = "") ->
 
 
 @contextlib.asynccontextmanager
-async def web(settings: Settings, plane: ControlPlane, running: RunningServer) -> AsyncIterator[str]:
-    """Serve the UI of a control plane that runs; gives its ``host:port``, empty when none is wanted or installed.
+async def web(settings: Settings, planes: Mapping[str, ControlPlane], running: RunningServer) -> AsyncIterator[str]:
+    """Serve the UI of control planes that run, by tenant: whoever signs in sees what is of theirs.
+
+    Gives its ``host:port``, empty when none is wanted or installed.
 
     Raises:
         InvalidRequestError: it may not or cannot be listened on.
@@ -91,7 +93,7 @@ async def web(settings: Settings, plane: ControlPlane, running: RunningServer) -
         calls=running.calls,
         sessions=Sessions(RandomIds()),
         take_link=links_of(settings).take,
-        bar=bar(plane.problem),
+        bar=bar({tenant: plane.problem for tenant, plane in planes.items()}),
         screens=screens(),
         hosts=_hosts(settings),
         secure=beyond or settings.ui_origin.startswith("https:"),

@@ -212,9 +212,9 @@ def rotate_key(*, reason: str) -> ExitCode:
     import asyncio  # noqa: PLC0415
 
     from aisecops_server.bootstrap.keys import rotate_vote_key  # noqa: PLC0415
-    from aisecops_server.cli.configuration import settings  # noqa: PLC0415
+    from aisecops_server.cli.configuration import tenant_settings  # noqa: PLC0415
 
-    done = asyncio.run(rotate_vote_key(settings(), reason=reason))
+    done = asyncio.run(rotate_vote_key(tenant_settings(), reason=reason))
     document = {"retired": done.retired, "current": done.current, "retiredAtSeconds": done.at_seconds}
     show(document, lambda target: target.print(f"{done.current} attests votes in the place of {done.retired}"))
     say("start the control plane again; open requests for approval go on")

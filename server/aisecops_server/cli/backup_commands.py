@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aisecops_server.cli.configuration import settings
+from aisecops_server.cli.configuration import tenant_settings
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.invocation import command
 from aisecops_server.cli.output import say, show, talk_console, when
@@ -38,14 +38,14 @@ def make(*, folder: Path) -> ExitCode:
     """
     from aisecops_server.bootstrap.backups import make_backup  # noqa: PLC0415
 
-    if settings().database_url:
+    if tenant_settings().database_url:
         raise InvalidRequestError(
             "the log is in a database, of which this makes no copy",
             hint="Back the database up with its own tools, and copy 'keys' of the state directory",
             field="database_url",
         )
     with _progress("copying") as told:
-        made = asyncio.run(make_backup(settings().state_dir, folder, told=told))
+        made = asyncio.run(make_backup(tenant_settings().state_dir, folder, told=told))
     _show(folder, made, "backed up to")
     return ExitCode.OK
 
@@ -93,7 +93,7 @@ def restore(*, folder: Path, reason: str, against: Path | None, accept_loss: boo
 
     by = Principal(PrincipalId(f"local:{getpass.getuser()}"), "operating system", frozenset())
     order = RestoreOrder(by, reason, kept_head(against) if against else None, accept_loss)
-    state = settings().state_dir
+    state = tenant_settings().state_dir
     with _progress("verifying") as told:
         found, done = asyncio.run(restore_backup(folder, state, order, told=told))
     _show(

@@ -19,9 +19,23 @@ def loaded(**options: Any) -> LoadedSettings:
     """
     from aisecops_server.settings import load  # noqa: PLC0415 - pydantic is not needed to print help
 
-    return load({"state_dir": state_path(current()), **options}, dict(os.environ))
+    return load({"state_dir": state_path(current()), "tenant": current().tenant or None, **options}, dict(os.environ))
 
 
 def settings() -> Settings:
     """Return the settings of a command that takes none of its own."""
     return loaded().settings
+
+
+def tenant_settings(**options: Any) -> Settings:
+    """Return the settings of the tenant that a command is about, whose log and state are below the state directory.
+
+    ``options`` were given to the command.
+
+    Raises:
+        InvalidRequestError: there are several tenants and none of them was named, or the one that was is not there.
+    """
+    from aisecops_server.bootstrap.tenants import read_tenants  # noqa: PLC0415 - as above
+
+    found = loaded(**options).settings
+    return read_tenants(found).of(found.tenant)

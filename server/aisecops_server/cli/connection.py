@@ -39,7 +39,7 @@ def connect(*, agent: str = "") -> Client:
     credentials = _tls(address)
     if not _named() and not settings().socket.is_socket():
         raise ServerUnreachableError(address)
-    client = Client.connect(address, credential(agent), credentials=credentials)
+    client = Client.connect(address, credential(agent), credentials=credentials, tenant=settings().tenant)
     client.timeout_seconds = DECISION_SECONDS
     return client
 
@@ -52,7 +52,7 @@ def connect_async(*, agent: str = "") -> AsyncClient:
         InvalidRequestError: what was given for TLS does not fit together, or is needed and was not given.
     """
     address = server_address()
-    return AsyncClient.connect(address, credential(agent), credentials=_tls(address))
+    return AsyncClient.connect(address, credential(agent), credentials=_tls(address), tenant=settings().tenant)
 
 
 def ask_health(seconds: float) -> str:

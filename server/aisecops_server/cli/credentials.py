@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from aisecops_server.cli.configuration import settings
+from aisecops_server.cli.configuration import settings, tenant_settings
 from aisecops_server.cli.invocation import current
 from aisecops_server.domain.errors import InvalidRequestError, NotPermittedError
 from aisecops_server.domain.identity import Role
@@ -103,6 +103,8 @@ def local_token(subject: str, roles: tuple[Role, ...], seconds: int) -> str:
             hint=f"Give a token with --token-file or {FILE_VARIABLE}, or name the control plane's --state-dir",
         )
     found = settings()
+    # Of a tenant that is not there a token would be of no use, and without one it would be of none.
+    tenants = (tenant_settings().tenant,) if found.tenants_file else ()
     return local_issuer(directory, SystemClock(), audience=found.token_audience, issuer=found.token_issuer).mint(
-        subject, roles, seconds=seconds
+        subject, roles, seconds=seconds, tenants=tenants
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aisecops_server.cli.configuration import settings
+from aisecops_server.cli.configuration import tenant_settings
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.invocation import command
 from aisecops_server.cli.output import show, talk_console
@@ -90,7 +90,7 @@ def bring(*, url: str | None) -> ExitCode:
     """
     from aisecops_server.bootstrap.databases import import_state  # noqa: PLC0415
 
-    moved = settings().model_copy(update={"database_url": _url(url)})
+    moved = tenant_settings().model_copy(update={"database_url": _url(url)})
     with _progress() as (copied, verified):
         head = import_state(moved, copied, verified)
 
@@ -112,7 +112,7 @@ def _prepared(url: str | None, writers: tuple[str, ...], readers: tuple[str, ...
 
 
 def _url(given: str | None) -> str:
-    url = given or settings().database_url
+    url = given or tenant_settings().database_url
     if not url:
         raise InvalidRequestError(
             "no database is named", hint="Set database_url, or name one with --url", field="database_url"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aisecops_server.cli.configuration import settings
+from aisecops_server.cli.configuration import tenant_settings
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.invocation import command
 from aisecops_server.cli.output import show, show_list, when
@@ -52,7 +52,7 @@ def key() -> ExitCode:
     """
     from aisecops_server.bootstrap.edge import bundle_key  # noqa: PLC0415
 
-    found = bundle_key(settings())
+    found = bundle_key(tenant_settings())
     show({"key": found}, lambda _: click.echo(found, nl=False))
     return ExitCode.OK
 
@@ -72,7 +72,7 @@ def status() -> ExitCode:
     """
     from aisecops_server.cli.local_edge import edge_status  # noqa: PLC0415
 
-    found = edge_status(settings())
+    found = edge_status(tenant_settings())
 
     def draw(console: Console) -> None:
         from aisecops_server.terminal.edges import status_block  # noqa: PLC0415

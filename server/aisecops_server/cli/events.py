@@ -15,7 +15,7 @@ from aisecops_client.errors import AisecopsClientError
 from aisecops_client.exports import Exports
 from google.protobuf.message import Message
 
-from aisecops_server.cli.configuration import settings
+from aisecops_server.cli.configuration import tenant_settings
 from aisecops_server.cli.connection import connect, to_json
 from aisecops_server.cli.invocation import current
 
@@ -79,4 +79,4 @@ def first_index(*, everything: bool) -> int:
         return 0
     from aisecops_server.cli.local_log import log_size  # noqa: PLC0415 - SQLite is only needed here
 
-    return log_size(settings())
+    return log_size(tenant_settings())

@@ -26,6 +26,7 @@ class Invocation:
     cert: str = ""
     cert_key: str = ""
     state_dir: str = ""
+    tenant: str = ""
     output: str = "table"
     color: str = "auto"
     time: str = "utc"
@@ -80,6 +81,9 @@ def global_options() -> list[click.Parameter]:
         ),
         _option("--cert-key", help="Its key. Default: beside it, ending in .key.", type=click.Path(dir_okay=False)),
         _option("--state-dir", help="State directory.", type=click.Path(file_okay=False)),
+        _option(
+            "--tenant", help="Which tenant this is about, where there are several; or AISECOPS_TENANT.", metavar="NAME"
+        ),
         _option("--color", help="When to use colour; NO_COLOR is honoured.", type=click.Choice(COLORS)),
         _option("--time", help="How to print times.", type=click.Choice(TIMES)),
         _option("-q", "--quiet", help="Say nothing on standard error but errors.", is_flag=True, flag_value=True),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aisecops_server.cli.configuration import settings
+from aisecops_server.cli.configuration import tenant_settings
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.invocation import command, current
 from aisecops_server.cli.output import console, say, show, show_lines, talk_console, when
@@ -49,8 +49,8 @@ def verify(*, against: Path | None) -> ExitCode:
     talk = talk_console()
     with Progress(*columns, console=talk, transient=True, disable=not talk.is_terminal) as progress:
         task = progress.add_task("verify", total=None)
-        report = verified(settings(), lambda done, total: progress.update(task, completed=done, total=total))
-    if kept is not None and report.ok and (found := head_at(settings(), kept.size)) != kept:
+        report = verified(tenant_settings(), lambda done, total: progress.update(task, completed=done, total=total))
+    if kept is not None and report.ok and (found := head_at(tenant_settings(), kept.size)) != kept:
         report = replace(report, problem=_rewritten(kept, found))
     show(_report(report, kept), lambda target: _draw(target, report, kept))
     return ExitCode.OK if report.ok else ExitCode.UNVERIFIED
@@ -67,7 +67,7 @@ def head() -> ExitCode:
     """Print the log's size and Merkle root, as stored."""
     from aisecops_server.cli.local_log import log_head  # noqa: PLC0415
 
-    found = log_head(settings())
+    found = log_head(tenant_settings())
     show(_head(found), lambda target: target.print(f"{found.size} leaves, root {found.root.hex()}", soft_wrap=True))
     return ExitCode.OK
 

@@ -162,9 +162,11 @@ def _where() -> Mapping[str, str]:
     """Return what says where the control plane is."""
     from aisecops_server.cli.configuration import settings  # noqa: PLC0415
 
+    found = settings()
+    of = {"AISECOPS_TENANT": found.tenant} if found.tenant else {}
     if current().server:
-        return {"AISECOPS_SERVER": current().server}
-    return {"AISECOPS_STATE_DIR": str(settings().state_dir.absolute())}
+        return {"AISECOPS_SERVER": current().server, **of}
+    return {"AISECOPS_STATE_DIR": str(found.state_dir.absolute()), **of}
 
 
 def _listed(name: str, servers: Path | None, line: tuple[str, ...]) -> dict[str, list[Mapping[str, Any]]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from aisecops_server.cli.configuration import settings
+from aisecops_server.cli.configuration import tenant_settings
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.invocation import command
 from aisecops_server.cli.output import show
@@ -29,7 +29,7 @@ def export_partitions(*, folder: Path, leaves: int) -> ExitCode:
     from aisecops_server.bootstrap import partitions  # noqa: PLC0415
 
     with progress("exporting", "leaves") as told:
-        written = asyncio.run(partitions.export_partitions(settings(), folder, size=leaves, progress=told))
+        written = asyncio.run(partitions.export_partitions(tenant_settings(), folder, size=leaves, progress=told))
     count = written[-1].last + 1 if written else 0
     show(
         {"leaves": count, "partitions": [asdict(each) for each in written]},

@@ -91,10 +91,10 @@ def add_case(*, trace: str, directory: Path, case: str) -> ExitCode:
 def _exported(selection: Any, most: int, traces: Sequence[str]) -> ExportedCorpus:
     from aisecops_server.adapters.system import RandomChance  # noqa: PLC0415
     from aisecops_server.bootstrap.replay import replaying  # noqa: PLC0415
-    from aisecops_server.cli.configuration import settings  # noqa: PLC0415
+    from aisecops_server.cli.configuration import tenant_settings  # noqa: PLC0415
 
     async def run() -> ExportedCorpus:
-        async with replaying(settings(), niceness=0) as made:
+        async with replaying(tenant_settings(), niceness=0) as made:
             return await made.export(selection, most=most, key=RandomChance().key(), always=traces)
 
     return asyncio.run(run())

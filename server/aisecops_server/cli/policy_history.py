@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from aisecops_server.cli.configuration import settings
+from aisecops_server.cli.configuration import tenant_settings
 from aisecops_server.domain.errors import InvalidRequestError
 
 
@@ -21,7 +21,7 @@ def changed_files(before: str, after: str) -> Mapping[str, str]:
     from aisecops_server.adapters.git.mirror import GitRepository  # noqa: PLC0415
     from aisecops_server.usecases.compare_policies import ComparePolicies  # noqa: PLC0415
 
-    configured = settings()
+    configured = tenant_settings()
     if not configured.repository:
         raise InvalidRequestError(
             "no policy repository is configured", hint="Set AISECOPS_REPOSITORY, or repository in the settings file"

@@ -124,7 +124,7 @@ def _firings(asked: Mapping[str, Any]) -> Firings:
     from aisecops_server.adapters.corpus.corpus_file import read_corpus  # noqa: PLC0415
     from aisecops_server.adapters.system import SystemClock  # noqa: PLC0415
     from aisecops_server.bootstrap.store import history_of  # noqa: PLC0415
-    from aisecops_server.cli.configuration import settings  # noqa: PLC0415
+    from aisecops_server.cli.configuration import tenant_settings  # noqa: PLC0415
     from aisecops_server.cli.policy_impact import since_of  # noqa: PLC0415
     from aisecops_server.domain.replay import Selection  # noqa: PLC0415
     from aisecops_server.usecases.count_firings import CountFirings  # noqa: PLC0415
@@ -132,7 +132,7 @@ def _firings(asked: Mapping[str, Any]) -> Firings:
     begins = since_of(asked["since"], SystemClock().now_ns())
 
     async def count() -> Firings:
-        history = read_corpus(asked["corpus"]) if asked["corpus"] else history_of(settings())
+        history = read_corpus(asked["corpus"]) if asked["corpus"] else history_of(tenant_settings())
         try:
             return await CountFirings(history)(Selection(from_micros=int(begins.timestamp()) * 1_000_000))
         finally:

@@ -20,7 +20,7 @@ from aisecops_server.adapters.sqlite.event_log import open_log_read_only
 from aisecops_server.adapters.sqlite.history import open_history
 from aisecops_server.bootstrap.cluster import parts_of
 from aisecops_server.bootstrap.replay import Replaying, replaying
-from aisecops_server.cli.configuration import settings
+from aisecops_server.cli.configuration import tenant_settings
 from aisecops_server.cli.connection import connect
 from aisecops_server.domain.replay import ReplayId
 from aisecops_server.entrypoints.grpc.replay_codec import (
@@ -220,7 +220,7 @@ class Here:
             found = groups_message(await made.groups(known))
             if self.corpus is not None or self.history is not None:
                 return found, review_service_pb2.GetReviewResponse()
-            log = open_log_read_only(settings().log_path)
+            log = open_log_read_only(tenant_settings().log_path)
             try:
                 return found, review_message(await read_review(made.groups, log.reviews, known))
             finally:
@@ -278,7 +278,7 @@ class Here:
 
     @contextlib.asynccontextmanager
     async def _opened(self) -> AsyncIterator[Replaying]:
-        configured = settings()
+        configured = tenant_settings()
         if self.state is not None:
             configured = configured.model_copy(update={"state_dir": self.state})
         instead = read_corpus(self.corpus) if self.corpus else open_history(self.history) if self.history else None

@@ -17,6 +17,8 @@ from aisecops_server.cli.log_lines import begin_logging
 from aisecops_server.cli.output import say
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aisecops_server.bootstrap.control_plane import ControlPlane
     from aisecops_server.entrypoints.grpc.server import RunningServer
     from aisecops_server.settings import Settings
@@ -33,6 +35,7 @@ WITHOUT_POOL = "-event_engine_client,-event_engine_listener,-event_engine_for_al
     aisecops serve --repository ./policy
     aisecops serve --repository https://git.example/policy.git --branch main
     aisecops serve --listen-address 127.0.0.1:8443      on a TCP port of this machine as well
+    AISECOPS_TENANTS_FILE=tenants.yaml aisecops serve      several policies, each for its own tenant
     aisecops serve --profile edge --centre control.example:8443 --edge-id spiffe://corp.example/edge/shop-7
     AISECOPS_CONFIG=ca/settings.yaml aisecops serve --repository ./policy      over TLS, with client certificates
     """,
@@ -71,16 +74,16 @@ def serve(**options: Any) -> ExitCode:
 async def _serve(settings: Settings) -> None:
     # Everything is composed there, and nothing before.
     from aisecops_server.bootstrap.edge import serving_edge  # noqa: PLC0415
-    from aisecops_server.bootstrap.serving import serving  # noqa: PLC0415
+    from aisecops_server.bootstrap.serving import serving_tenants  # noqa: PLC0415
     from aisecops_server.bootstrap.web import web  # noqa: PLC0415
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    serves = serving_edge if settings.profile == "edge" else serving
-    async with serves(settings) as (plane, running), web(settings, plane, running) as ui:
-        for line in [*_greeting(plane, running), *_about_ui(settings, ui)]:
+    serves = serving_edge if settings.profile == "edge" else serving_tenants
+    async with serves(settings) as (planes, running), web(settings, planes, running) as ui:
+        for line in [*_greeting(settings, planes, running), *_about_ui(settings, ui)]:
             say(line)
         await stop.wait()
         say("stopping")
@@ -96,14 +99,18 @@ def _about_ui(settings: Settings, address: str) -> list[str]:
     return []
 
 
-def _greeting(plane: ControlPlane, running: RunningServer) -> list[str]:
-    addresses = [address for address in (plane.settings.listen_address, plane.settings.listen_token_address) if address]
+def _greeting(settings: Settings, planes: Mapping[str, ControlPlane], running: RunningServer) -> list[str]:
+    addresses = [address for address in (settings.listen_address, settings.listen_token_address) if address]
     ports = zip(addresses, running.ports, strict=True)
     where = " and ".join(
         [f"unix:{running.socket}", *(f"{address.rpartition(':')[0]}:{port}" for address, port in ports)]
     )
+    told = [(f"{name}: " if settings.tenants_file else "") + _what_decides(plane) for name, plane in planes.items()]
+    return [f"listening on {where}", *told]
+
+
+def _what_decides(plane: ControlPlane) -> str:
     live = plane.policy.status().live
     if live is None:
-        why = plane.policy.status().problem or plane.problem()
-        return [f"listening on {where}", f"no policy is live, every plan is refused: {why}"]
-    return [f"listening on {where}", f"policy {live.commit.id} is live ({live.commit.summary})"]
+        return f"no policy is live, every plan is refused: {plane.policy.status().problem or plane.problem()}"
+    return f"policy {live.commit.id} is live ({live.commit.summary})"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aisecops_server.cli.configuration import loaded, settings
+from aisecops_server.cli.configuration import tenant_settings
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.invocation import command
 from aisecops_server.cli.output import say, show
@@ -69,7 +69,7 @@ async def _import(path: Path, *, tool_server: str, agent: str, environment: str)
     from aisecops_server.adapters.sqlite.recorded_traces import SqliteRecordedTraces  # noqa: PLC0415
     from aisecops_server.usecases.import_traces import ImportTraces  # noqa: PLC0415
 
-    store = SqliteRecordedTraces(traces_file(settings()))
+    store = SqliteRecordedTraces(traces_file(tenant_settings()))
     try:
         with progress(f"reading {path.name}", "traces") as advance:
             traces = RecordingFile(path, ToolServers(otherwise=tool_server)).read()
@@ -96,7 +96,7 @@ def evaluate_traces(**options: str | None) -> ExitCode:
     was decided on the revision already is skipped: an interrupted run goes on where it stopped. Exit code 3 when any
     call would be blocked or escalated.
     """
-    configured = loaded(**options).settings
+    configured = tenant_settings(**options)
     _require_alone(configured)
     evaluated = asyncio.run(_evaluate(configured))
     show(_document(evaluated), lambda console: _draw(console, evaluated))
@@ -121,7 +121,7 @@ def forget_traces(*, traces: Sequence[str]) -> ExitCode:
     """
     from aisecops_server.adapters.sqlite.recorded_traces import RecordedCopies  # noqa: PLC0415
 
-    configured = settings()
+    configured = tenant_settings()
     recordings = RecordedCopies(configured.recordings_path)
     if not recordings.path.exists():
         raise NotFoundError("no recordings were imported here", hint="Name the state directory with --state-dir")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aisecops_server.cli.configuration import settings
+from aisecops_server.cli.configuration import tenant_settings
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.invocation import command
 from aisecops_server.cli.output import say, show
@@ -59,7 +59,7 @@ async def _report(window: Window, revision: str) -> dict[str, Any]:
     from aisecops_server.domain.recorded_report import report_json  # noqa: PLC0415
     from aisecops_server.usecases.report_recordings import ReportRecordings  # noqa: PLC0415
 
-    store = SqliteRecordedTraces(traces_file(settings()))
+    store = SqliteRecordedTraces(traces_file(tenant_settings()))
     try:
         return report_json(await ReportRecordings(store)(window, revision=revision))
     finally:

@@ -14,7 +14,7 @@ from typing import NewType, TypeVar
 from aisecops_server.domain.budget import Metric, Subject, Window
 from aisecops_server.domain.canonical import SAFE_INTEGER, JsonValue
 from aisecops_server.domain.errors import NoDecisionError
-from aisecops_server.domain.identity import Principal
+from aisecops_server.domain.identity import DEFAULT_TENANT, Principal
 from aisecops_server.domain.plan import PlanId, SessionId, StepId, TraceId
 from aisecops_server.domain.provenance import TrustLevel
 
@@ -199,6 +199,7 @@ class Decision:
     plan_hash: str
     decided_at_ns: int
     evaluation_ns: int
+    tenant: str = DEFAULT_TENANT
 
     @property
     def outcome(self) -> Outcome:

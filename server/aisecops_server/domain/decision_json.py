@@ -63,6 +63,7 @@ def decision_details(decision: Decision, plan: ExecutionPlan) -> dict[str, JsonV
         "principal": _principal(decision.principal),
         "delegation": [{"agent_id": link.agent_id, "trace_id": link.trace_id} for link in plan.delegation],
         "sources": _sources(decision.conclusion, plan.sources),
+        "tenant": decision.tenant,
         "bundle_revision": decision.bundle_revision,
         "bundle_digest": decision.bundle_digest,
         "engine_version": decision.engine_version,

@@ -8,6 +8,9 @@ from typing import NewType
 
 PrincipalId = NewType("PrincipalId", str)
 
+# Where a control plane has no tenants, everybody is of this one.
+DEFAULT_TENANT = "default"
+
 
 class Role(StrEnum):
     """What a credential lets its holder do."""
@@ -28,11 +31,13 @@ class Presented:
     """What a caller presents to prove who it is: a token, the certificate of its connection, or both.
 
     ``certificate`` is PEM, as the transport verified it; ``intermediates`` are the authorities that came with it.
+    ``tenant`` proves nothing: it is which one is meant by somebody whose credential is of several.
     """
 
     token: str = field(default="", repr=False)
     certificate: bytes = b""
     intermediates: bytes = b""
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +46,11 @@ class Principal:
 
     ``thumbprint`` is the SHA-256 of what proved it, the certificate or the token, in hexadecimal. It binds what is
     granted to the one who holds that very credential, and it is no fact that policy judges by.
+    ``tenants`` are those that the credential says it is of.
     """
 
     id: PrincipalId
     authenticated_by: str
     roles: frozenset[Role]
     thumbprint: str = ""
+    tenants: frozenset[str] = frozenset({DEFAULT_TENANT})

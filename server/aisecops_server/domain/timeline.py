@@ -59,7 +59,7 @@ def decision_events(
             decision,
             stage,
             kind,
-            details={**facts, "bundle_revision": decision.bundle_revision, "rules": found.get(stage, [])},
+            details={**facts, **_policy_of(decision), "rules": found.get(stage, [])},
         )
         for stage, kind, facts in stages
     ]
@@ -93,11 +93,15 @@ def screening_events(
             decision,
             stage,
             kind,
-            details={**facts, "bundle_revision": decision.bundle_revision, "rules": found.get(stage, [])},
+            details={**facts, **_policy_of(decision), "rules": found.get(stage, [])},
         )
         for stage, kind, facts in stages
     ]
     return (*events, *told, _event(next_id(), decision, Stage.OUTCOME, "decision.concluded", details=details))
+
+
+def _policy_of(decision: Decision) -> dict[str, JsonValue]:
+    return {"tenant": decision.tenant, "bundle_revision": decision.bundle_revision}
 
 
 def _event(id: EventId, decision: Decision, stage: Stage, kind: str, *, details: Mapping[str, JsonValue]) -> Event:

@@ -28,6 +28,7 @@ from aisecops_server.domain.errors import (
     UnknownRevisionError,
 )
 from aisecops_server.domain.event import Stage, make_event
+from aisecops_server.domain.identity import DEFAULT_TENANT
 from aisecops_server.domain.probe import probes, require_denied, require_not_allowed, text_probe
 from aisecops_server.ports import (
     ActivationStore,
@@ -78,8 +79,10 @@ class PolicySwitch:
         live: LivePolicy,
         clock: Clock,
         ids: Ids,
+        tenant: str = DEFAULT_TENANT,
     ) -> None:
         self.repository = repository
+        self._tenant = tenant
         self.live = live
         self.store = store
         self.clock = clock
@@ -182,7 +185,7 @@ class PolicySwitch:
                 stage=Stage.RUNTIME_CONTROL,
                 type=type,
                 occurred_at_ns=self.clock.now_ns(),
-                details=details,
+                details={"tenant": self._tenant, **details},
             )
         )
 

@@ -32,7 +32,7 @@ from aisecops_server.domain.errors import (
 )
 from aisecops_server.domain.event import Stage, make_event
 from aisecops_server.domain.grounding import Grounding, ground
-from aisecops_server.domain.identity import Principal
+from aisecops_server.domain.identity import DEFAULT_TENANT, Principal
 from aisecops_server.domain.input_document import Circumstances, build
 from aisecops_server.domain.plan import ExecutionPlan
 from aisecops_server.domain.plan_builder import plan_hash
@@ -140,6 +140,7 @@ class Decide:
     batch_chunk: int = BATCH_CHUNK
     controls: Sequence[Control] = ()
     rollout: Companion = NO_ROLLOUT
+    tenant: str = DEFAULT_TENANT
 
     async def __call__(self, command: DecideCommand) -> Decided:
         """Decide one plan and record it.
@@ -182,6 +183,7 @@ class Decide:
                 type="plan.rejected",
                 occurred_at_ns=self.clock.now_ns(),
                 details={
+                    "tenant": self.tenant,
                     "principal": principal.id,
                     "outcome": Outcome.DENY.value,
                     "reason": error.reason,
@@ -363,6 +365,7 @@ class Decide:
             plan_hash=asked.plan_hash,
             decided_at_ns=asked.now_ns,
             evaluation_ns=verdict.evaluation_ns,
+            tenant=self.tenant,
         )
         commitment = await committed(self.controls, asked, decision)
         budgets = standings(conclusion.charges, prepared.usage, now_seconds=asked.now_ns // 1_000_000_000)
@@ -431,6 +434,7 @@ class Decide:
                 type="decision.refused",
                 occurred_at_ns=prepared.asked.now_ns if prepared else reading.read_at_ns,
                 details={
+                    "tenant": self.tenant,
                     "principal": principal.id,
                     "outcome": Outcome.DENY.value,
                     "mode": reading.command.mode.value,

@@ -10,20 +10,29 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from aisecops_server.domain.errors import AisecopsError
 from aisecops_server.domain.event import Event, Stage, make_event
 from aisecops_server.domain.refusal import Pause, Refusal, RefusalTally
-from aisecops_server.ports import Clock, EventLog, Ids
+from aisecops_server.ports import Clock, Ids
 
 _logger = logging.getLogger(__name__)
+
+
+class Recorder(Protocol):
+    """Where it is told."""
+
+    async def append_event(self, event: Event, /) -> Any:
+        """Record one event."""
+        ...
 
 
 @dataclass(slots=True)
 class RecordRefusals:
     """Counts refusals and tells of them in the log."""
 
-    log: EventLog
+    log: Recorder
     clock: Clock
     ids: Ids
     wait: Callable[[float], Awaitable[None]] = asyncio.sleep

@@ -15,7 +15,7 @@ from aisecops_server.domain.canonical import JsonValue, digest
 from aisecops_server.domain.decision import Decision, Mode, Outcome, Verdict, conclude
 from aisecops_server.domain.errors import AisecopsError, ContendedError, EngineUnavailableError, LogUnavailableError
 from aisecops_server.domain.event import Stage, make_event
-from aisecops_server.domain.identity import Principal
+from aisecops_server.domain.identity import DEFAULT_TENANT, Principal
 from aisecops_server.domain.input_document import Circumstances
 from aisecops_server.domain.plan import StepId
 from aisecops_server.domain.provenance import TrustLevel
@@ -93,6 +93,7 @@ class Screen:
     deadline_seconds: float
     controls: Sequence[Control] = ()
     rollout: Companion = NO_ROLLOUT
+    tenant: str = DEFAULT_TENANT
 
     async def __call__(self, command: ScreenCommand) -> Screened:
         """Screen texts and record what was decided.
@@ -208,6 +209,7 @@ class Screen:
             plan_hash=asked.plan_hash,
             decided_at_ns=asked.now_ns,
             evaluation_ns=verdict.evaluation_ns,
+            tenant=self.tenant,
         )
         commitment = await committed(self.controls, asked, decision)
         details = {**screening_details(decision, screening, prepared.reading.parts), **commitment.details}
@@ -246,6 +248,7 @@ class Screen:
                 type="decision.refused",
                 occurred_at_ns=prepared.asked.now_ns if prepared else reading.read_at_ns,
                 details={
+                    "tenant": self.tenant,
                     "principal": reading.command.principal.id,
                     "outcome": Outcome.DENY.value,
                     "mode": Mode.ENFORCE.value,

@@ -53,7 +53,7 @@ def served() -> Mapping[str, Mapping[str, set[str]]]:
     )
     load = QueueLoad(1, 1, {(Refused.FULL.value, "t"): 1})
     found: dict[str, dict[str, set[str]]] = {}
-    text = exposition(Snapshot(counts, 1, sealed=True, drift=drift), load).decode()
+    text = exposition({"default": Snapshot(counts, 1, sealed=True, drift=drift)}, load).decode()
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             labels = found.setdefault(sample.name, {})

@@ -16,6 +16,7 @@ from aisecops_server.bootstrap.serving import serving
 from aisecops_server.domain.errors import InvalidRequestError, UnknownRevisionError
 from aisecops_server.domain.push_notice import PushNotices
 from aisecops_server.domain.refusal import Refusal
+from aisecops_server.entrypoints.hooks import app as hooks
 from aisecops_server.entrypoints.hooks.app import MOST_BYTES, listening
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.sync import Bell
@@ -81,7 +82,8 @@ async def test_who_is_not_the_host_is_turned_away_and_noted(tmp_path: Path) -> N
     rung: list[int] = []
     refusals: list[Refusal] = []
     notices = PushNotices(SECRET)
-    async with listening(notices, lambda: rung.append(1), refusals.append, f"unix:{tmp_path}/hook.sock"):
+    bells = {"": hooks.Bell(notices, lambda: rung.append(1), refusals.append)}
+    async with listening(bells, refusals.append, f"unix:{tmp_path}/hook.sock"):
         large = b"x" * (MOST_BYTES + 1)
         for body, headers, status in (
             (b"{}", {}, 401),

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from aisecops_server.bootstrap.web import links_of, web
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.identity import DEFAULT_TENANT, Role
 
 from tests.ui_scene import Scene
 
@@ -145,7 +145,7 @@ def test_a_form_that_is_too_large_is_refused(scene: Scene) -> None:
 async def test_beyond_this_machine_it_does_not_start_without_credentials(scene: Scene, address: str) -> None:
     settings = scene.settings.model_copy(update={"ui_address": address})
     with pytest.raises(InvalidRequestError) as refused:
-        async with web(settings, scene.plane, None):
+        async with web(settings, {DEFAULT_TENANT: scene.plane}, None):
             pass
     assert "token_keys" in refused.value.hint
 

@@ -25,7 +25,7 @@ def decided(counts: EventCounts, decision: str, *, outcome: str = "DENY", agent:
 
 def read(counts: EventCounts, drift: DriftReport | None = None, load: QueueLoad = IDLE) -> dict[tuple[str, ...], float]:
     """Return samples by name and, in the order of their labels' names, values."""
-    text = exposition(Snapshot(counts, 7, sealed=False, drift=drift), load).decode()
+    text = exposition({"default": Snapshot(counts, 7, sealed=False, drift=drift)}, load).decode()
     return {
         (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(text)

@@ -159,10 +159,13 @@ class BundleStatus(_message.Message):
     WANTED_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
     SYNCED_AT_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
     wanted: _builtins.str
     """Wanted is the revision at the head of the followed branch."""
     problem: _builtins.str
     """Problem says why the wanted revision is not live; empty when it is."""
+    tenant: _builtins.str
+    """Tenant is whose policy it is; `default` where there are no tenants."""
     @_builtins.property
     def live(self) -> Global___Revision:
         """Live is the revision that decides now."""
@@ -183,10 +186,11 @@ class BundleStatus(_message.Message):
         wanted: _builtins.str = ...,
         problem: _builtins.str = ...,
         synced_at: _timestamp_pb2.Timestamp | None = ...,
+        tenant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["live", b"live", "previous", b"previous", "synced_at", b"synced_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["live", b"live", "previous", b"previous", "problem", b"problem", "synced_at", b"synced_at", "wanted", b"wanted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["live", b"live", "previous", b"previous", "problem", b"problem", "synced_at", b"synced_at", "tenant", b"tenant", "wanted", b"wanted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

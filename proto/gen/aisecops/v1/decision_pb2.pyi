@@ -432,6 +432,7 @@ class Decision(_message.Message):
     WOULD_OUTCOME_FIELD_NUMBER: _builtins.int
     APPROVAL_DEMAND_FIELD_NUMBER: _builtins.int
     APPROVED_BY_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     """Decision_id identifies the decision."""
     trace_id: _builtins.str
@@ -462,6 +463,8 @@ class Decision(_message.Message):
     """Would_outcome is the outcome where everything is enforced; it differs from outcome where policy only observes."""
     approved_by: _builtins.str
     """Approved_by is the approval that lifted a demand for one."""
+    tenant: _builtins.str
+    """Tenant is whose policy decided, as the caller's credential said; `default` where there are no tenants."""
     @_builtins.property
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
         """Findings are all that the rules found, in a stable order."""
@@ -525,10 +528,11 @@ class Decision(_message.Message):
         would_outcome: Global___Outcome.ValueType = ...,
         approval_demand: Global___ApprovalDemand | None = ...,
         approved_by: _builtins.str = ...,
+        tenant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["approval_demand", b"approval_demand", "decided_at", b"decided_at", "evaluation", b"evaluation", "principal", b"principal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_demand", b"approval_demand", "approved_by", b"approved_by", "budgets", b"budgets", "bundle_digest", b"bundle_digest", "bundle_revision", b"bundle_revision", "decided_at", b"decided_at", "decision_id", b"decision_id", "document_digest", b"document_digest", "engine_version", b"engine_version", "evaluation", b"evaluation", "explanation", b"explanation", "findings", b"findings", "mode", b"mode", "obligations", b"obligations", "outcome", b"outcome", "plan_hash", b"plan_hash", "plan_id", b"plan_id", "policy_mode", b"policy_mode", "principal", b"principal", "risk_score_milli", b"risk_score_milli", "sources", b"sources", "steps", b"steps", "trace_id", b"trace_id", "would_outcome", b"would_outcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_demand", b"approval_demand", "approved_by", b"approved_by", "budgets", b"budgets", "bundle_digest", b"bundle_digest", "bundle_revision", b"bundle_revision", "decided_at", b"decided_at", "decision_id", b"decision_id", "document_digest", b"document_digest", "engine_version", b"engine_version", "evaluation", b"evaluation", "explanation", b"explanation", "findings", b"findings", "mode", b"mode", "obligations", b"obligations", "outcome", b"outcome", "plan_hash", b"plan_hash", "plan_id", b"plan_id", "policy_mode", b"policy_mode", "principal", b"principal", "risk_score_milli", b"risk_score_milli", "sources", b"sources", "steps", b"steps", "tenant", b"tenant", "trace_id", b"trace_id", "would_outcome", b"would_outcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

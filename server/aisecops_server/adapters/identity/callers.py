@@ -44,7 +44,8 @@ class CallerAuthenticator:
         if self.certificates is None:
             raise UnauthenticatedError("no certificate is accepted here", hint="Send a token", why="certificate")
         principal = self.certificates.authenticate(presented.certificate, presented.intermediates)
-        if presented.token and (named := self._of_token(presented.token)).id != principal.id:
+        named = self._of_token(presented.token) if presented.token else principal
+        if named.id != principal.id or named.tenants - principal.tenants:
             raise UnauthenticatedError(
                 "the token names somebody else than the connection's certificate",
                 hint="Send the one that is yours",

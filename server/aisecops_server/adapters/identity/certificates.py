@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -23,7 +24,7 @@ from aisecops_server.adapters.identity.identities import Identities
 from aisecops_server.domain import spiffe
 from aisecops_server.domain.errors import UnauthenticatedError
 from aisecops_server.domain.identifiers import is_agent_id
-from aisecops_server.domain.identity import Principal, PrincipalId, Role
+from aisecops_server.domain.identity import DEFAULT_TENANT, Principal, PrincipalId, Role
 from aisecops_server.domain.spiffe import SpiffeId
 from aisecops_server.ports import Clock
 
@@ -39,11 +40,26 @@ _SLACK_MINUTES = 10
 
 @dataclass(frozen=True, slots=True)
 class CertificateRules:
-    """Which certificates are accepted: of which trust domain, who of it is an agent, how long they live at most."""
+    """Which certificates are accepted: of which trust domain, who of it is an agent, how long they live at most.
+
+    ``tenants`` says by id, or by how an id begins where that ends in a slash, whose tenant's its holder is; ``None``
+    where there are no tenants.
+    """
 
     trust_domain: str
     agent_path: str = AGENT_PATH
     max_hours: int = MAX_HOURS
+    tenants: Mapping[str, str] | None = None
+
+    def tenants_of(self, spiffe_id: str) -> frozenset[str]:
+        """Return the tenants of a certificate's holder."""
+        if self.tenants is None:
+            return frozenset({DEFAULT_TENANT})
+        return frozenset(
+            tenant
+            for place, tenant in self.tenants.items()
+            if spiffe_id == place or (place.endswith("/") and spiffe_id.startswith(place))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +126,8 @@ class CertificateAuthenticator:
                 why="lifetime",
             )
         thumbprint = hashlib.sha256(leaf.public_bytes(Encoding.DER)).hexdigest()
-        principal = Principal(PrincipalId(str(identity)), "certificate", self._roles(identity), thumbprint)
+        tenants = self.rules.tenants_of(str(identity))
+        principal = Principal(PrincipalId(str(identity)), "certificate", self._roles(identity), thumbprint, tenants)
         return _Verified(principal, life)
 
     def _identity(self, leaf: x509.Certificate) -> SpiffeId:

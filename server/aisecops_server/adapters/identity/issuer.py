@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from aisecops_server.ports import Clock
 
 PRIVATE_KEY_FILE = "token-issuer.pem"
 KEY_SET_FILE = "tokens.jwks.json"
+TENANT_CLAIM = "tenant"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,8 @@ class TokenIssuer:
     audience: str = AUDIENCE
     issuer: str = ""
 
-    def mint(self, subject: str, roles: Iterable[Role], *, seconds: int = 3600) -> str:
-        """Return a token for ``subject`` that is valid for ``seconds`` from now.
+    def mint(self, subject: str, roles: Iterable[Role], *, seconds: int = 3600, tenants: Sequence[str] = ()) -> str:
+        """Return a token for ``subject`` that is valid for ``seconds`` from now, of ``tenants`` where there are any.
 
         Raises:
             InvalidRequestError: the subject is not an agent id, there is no role, or it would live too long.
@@ -54,6 +55,7 @@ class TokenIssuer:
         now = self.clock.now_ns() // 1_000_000_000
         claims = {"sub": subject, "aud": self.audience, "roles": names, "iat": now, "exp": now + seconds}
         claims |= {"iss": self.issuer} if self.issuer else {}
+        claims |= {TENANT_CLAIM: list(tenants)} if tenants else {}
         return jwt.encode(claims, self.private_key, algorithm="EdDSA", headers={"kid": self.key_id})
 
 

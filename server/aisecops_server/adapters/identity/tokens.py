@@ -23,7 +23,7 @@ from aisecops_server.adapters.identity.identities import Identities
 from aisecops_server.adapters.identity.key_set import KeySource
 from aisecops_server.domain.errors import UnauthenticatedError
 from aisecops_server.domain.identifiers import is_agent_id
-from aisecops_server.domain.identity import Principal, PrincipalId
+from aisecops_server.domain.identity import DEFAULT_TENANT, Principal, PrincipalId
 from aisecops_server.ports import Clock
 
 AUDIENCE = "aisecops"
@@ -45,11 +45,15 @@ class _Verified:
 
 @dataclass(frozen=True, slots=True)
 class TokenRules:
-    """What a token must say. ``issuer`` is empty for any; ``roles_claim`` is a claim's name or a JSON pointer."""
+    """What a token must say. ``issuer`` is empty for any; ``roles_claim`` is a claim's name or a JSON pointer.
+
+    So is ``tenant_claim``, which names the tenant, or a list of them; it is empty where there are no tenants.
+    """
 
     audience: str = AUDIENCE
     issuer: str = ""
     roles_claim: str = "roles"
+    tenant_claim: str = ""
 
 
 @dataclass(slots=True)
@@ -127,7 +131,17 @@ class TokenAuthenticator:
             held = self.identities.of_claim(roles)
         except ValueError as error:
             raise _refused("the token has a role that does not exist", why="roles") from error
-        return Principal(PrincipalId(subject), "token", held, hashlib.sha256(credential.encode()).hexdigest())
+        thumbprint = hashlib.sha256(credential.encode()).hexdigest()
+        return Principal(PrincipalId(subject), "token", held, thumbprint, self._tenants(claims))
+
+    def _tenants(self, claims: Mapping[str, Any]) -> frozenset[str]:
+        if not self.rules.tenant_claim:
+            return frozenset({DEFAULT_TENANT})
+        named = _claim(claims, self.rules.tenant_claim)
+        listed = [named] if isinstance(named, str) else [] if named is None else named
+        if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+            raise _refused("the token's tenant is neither a name nor a list of names", why="tenant")
+        return frozenset(listed)
 
 
 def _key_id(credential: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -17,30 +17,46 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 _PREFIX = "aisecops_"
 
 
-def exposition(snapshot: Snapshot, load: QueueLoad) -> bytes:
-    """Return everything as Prometheus reads it; ``load`` is how full the queue of decisions is."""
+def exposition(snapshots: Mapping[str, Snapshot], load: QueueLoad) -> bytes:
+    """Return everything as Prometheus reads it; ``load`` is how full the queue of decisions is.
+
+    ``snapshots`` are by tenant. Of several each is told apart by a label; of one it would say nothing.
+    """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected(snapshot, load))
+    registry.register(_Collected(snapshots, load))
     return generate_latest(registry)
 
 
 class _Collected(Collector):
-    def __init__(self, snapshot: Snapshot, load: QueueLoad) -> None:
-        self._snapshot = snapshot
+    def __init__(self, snapshots: Mapping[str, Snapshot], load: QueueLoad) -> None:
+        self._snapshots = snapshots
         self._load = load
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics, counters first."""
-        for name, (about, labels) in METRICS.items():
-            counter = CounterMetricFamily(f"{_PREFIX}{name}", about, labels=labels)
-            for values, count in sorted(self._snapshot.counts.series[name].items()):
-                counter.add_metric(values, count)
-            yield counter
-        yield _gauge("log_events", "Events in the log.", self._snapshot.log_events)
-        yield _gauge("log_sealed", "Whether the log is sealed, so that nothing is decided.", self._snapshot.sealed)
+        together: dict[str, Metric] = {}
+        for tenant, snapshot in self._snapshots.items():
+            labels = {"tenant": tenant} if len(self._snapshots) > 1 else {}
+            for metric in _of_log(snapshot):
+                found = together.setdefault(metric.name, metric)
+                found.samples = [
+                    *(found.samples if found is not metric else ()),
+                    *(sample._replace(labels={**sample.labels, **labels}) for sample in metric.samples),
+                ]
+        yield from together.values()
         yield from _queue(self._load)
-        if self._snapshot.drift:
-            yield from _drift(self._snapshot.drift)
+
+
+def _of_log(snapshot: Snapshot) -> Iterator[Metric]:
+    for name, (about, labels) in METRICS.items():
+        counter = CounterMetricFamily(f"{_PREFIX}{name}", about, labels=labels)
+        for values, count in sorted(snapshot.counts.series[name].items()):
+            counter.add_metric(values, count)
+        yield counter
+    yield _gauge("log_events", "Events in the log.", snapshot.log_events)
+    yield _gauge("log_sealed", "Whether the log is sealed, so that nothing is decided.", snapshot.sealed)
+    if snapshot.drift:
+        yield from _drift(snapshot.drift)
 
 
 def _queue(load: QueueLoad) -> Iterator[Metric]:

@@ -79,26 +79,27 @@ class BundleService:
         commit, content = await self.policy.read_file(revision_name(asked.revision), asked.path)
         return api.GetPolicyFileResponse(commit=commit, path=asked.path, content=content)
 
-    async def status(self, request: bytes, _caller: Caller) -> api.GetStatusResponse:
+    async def status(self, request: bytes, caller: Caller) -> api.GetStatusResponse:
         """Answer GetStatus."""
         read_message(api.GetStatusRequest, request)
-        return api.GetStatusResponse(status=status_message(self.policy.status()))
+        return api.GetStatusResponse(status=status_message(self.policy.status(), caller.tenant))
 
     async def activate(self, request: bytes, caller: Caller) -> api.ActivateResponse:
         """Answer Activate."""
         asked = read_message(api.ActivateRequest, request)
         command = ActivateCommand(revision_name(asked.revision), order_of(caller, asked.reason))
-        return api.ActivateResponse(status=status_message(await self.policy.activate(command)))
+        return api.ActivateResponse(status=status_message(await self.policy.activate(command), caller.tenant))
 
     async def rollback(self, request: bytes, caller: Caller) -> api.RollbackResponse:
         """Answer Rollback."""
         asked = read_message(api.RollbackRequest, request)
-        return api.RollbackResponse(status=status_message(await self.policy.rollback(order_of(caller, asked.reason))))
+        status = await self.policy.rollback(order_of(caller, asked.reason))
+        return api.RollbackResponse(status=status_message(status, caller.tenant))
 
-    async def sync(self, request: bytes, _caller: Caller) -> api.SyncResponse:
+    async def sync(self, request: bytes, caller: Caller) -> api.SyncResponse:
         """Answer Sync."""
         read_message(api.SyncRequest, request)
-        return api.SyncResponse(status=status_message(await self.policy.sync()))
+        return api.SyncResponse(status=status_message(await self.policy.sync(), caller.tenant))
 
 
 def revision_message(revision: Revision) -> bundle_pb2.Revision:
@@ -114,13 +115,14 @@ def revision_message(revision: Revision) -> bundle_pb2.Revision:
     )
 
 
-def status_message(status: BundleStatus) -> bundle_pb2.BundleStatus:
-    """Return the status as the API shows it."""
+def status_message(status: BundleStatus, tenant: str) -> bundle_pb2.BundleStatus:
+    """Return the status of a tenant's policy as the API shows it."""
     return bundle_pb2.BundleStatus(
         live=revision_message(status.live) if status.live else None,
         previous=revision_message(status.previous) if status.previous else None,
         wanted=status.wanted,
         problem=status.problem,
+        tenant=tenant,
         synced_at=timestamp(status.synced_at_ns) if status.synced_at_ns else None,
     )
 

@@ -18,6 +18,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from aisecops_server.domain.bundle import RuleDoc
 from aisecops_server.domain.canonical import JsonValue, canonical_bytes
+from aisecops_server.domain.identity import DEFAULT_TENANT
 from aisecops_server.domain.record import Receipt, StoredDecision
 from aisecops_server.usecases.decide import Decided
 from aisecops_server.usecases.explain import Explanation
@@ -59,6 +60,8 @@ def decision_message(details: Mapping[str, JsonValue], rules: Rules | None = Non
         sources=[_source(source) for source in fields["sources"]],
         bundle_revision=fields["bundle_revision"],
         bundle_digest=fields["bundle_digest"],
+        # Decisions from before there were tenants name none.
+        tenant=fields.get("tenant", DEFAULT_TENANT),
         engine_version=fields["engine_version"],
         document_digest=fields["document_digest"],
         plan_hash=fields["plan_hash"],

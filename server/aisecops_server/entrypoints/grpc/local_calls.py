@@ -18,6 +18,7 @@ from aisecops_server.domain.errors import NotFoundError
 from aisecops_server.domain.identity import Presented, Principal
 from aisecops_server.domain.trace_parent import NOWHERE, TraceParent
 from aisecops_server.entrypoints.grpc import access, status
+from aisecops_server.entrypoints.grpc.doors import Doors
 from aisecops_server.entrypoints.grpc.methods import Caller, Gate, Patience
 
 _PACKAGE = "/aisecops.v1."
@@ -28,19 +29,30 @@ _M = TypeVar("_M", bound=Message)
 class LocalCalls:
     """Calls by ``Service/Method``, for whoever presents a credential. Every error is one of the control plane's."""
 
-    gate: Gate
+    doors: Doors
 
     def whoever(self, presented: Presented) -> Principal:
         """Return who presents this.
 
         Raises:
             UnauthenticatedError: it proves nobody.
+            AisecopsError: no tenant here is the caller's, as of ``Doors.gate``.
         """
-        return self.gate.authenticator.authenticate(presented)
+        self.doors.gate(presented)
+        return self.doors.authenticator.authenticate(presented)
+
+    def tenant(self, presented: Presented) -> str:
+        """Return whose everything is that ``presented`` gets to see; errors as of ``whoever``."""
+        return self.doors.gate(presented).tenant
+
+    @property
+    def _any(self) -> Gate:
+        # Every tenant is offered the same calls.
+        return next(iter(self.doors.gates.values()))
 
     def may(self, principal: Principal, call: str) -> bool:
         """Return whether the roles of ``principal`` include a call that is offered here."""
-        offered = _PACKAGE + call in self.gate.unaries or _PACKAGE + call in self.gate.streams
+        offered = _PACKAGE + call in self._any.unaries or _PACKAGE + call in self._any.streams
         return offered and not principal.roles.isdisjoint(access.ROLES_OF_CALL.get(_PACKAGE + call, frozenset()))
 
     async def unary(self, call: str, request: Message, answer: type[_M], *, presented: Presented, peer: str) -> _M:
@@ -78,36 +90,39 @@ class LocalCalls:
 
         Raises:
             UnauthenticatedError, NotPermittedError: the caller is turned away.
-            NotFoundError: the API has no such call.
+            NotFoundError: the API has no such call, or no tenant here is the caller's.
             OverloadedError: there is no room for it.
         """
         full = _PACKAGE + call
-        if full in self.gate.unaries:
-            patience = self.gate.unaries[full][1]
-        elif full in self.gate.streams:
+        if full in self._any.unaries:
+            patience = self._any.unaries[full][1]
+        elif full in self._any.streams:
             patience = Patience.WORK
         else:
             raise NotFoundError(f"the API has no call {call}")
-        caller = self.gate.admit(full, present, peer, patience, seconds=seconds, parent=parent)
-        if full in self.gate.checks:
-            self.gate.checks[full](caller)
+        gate, presented = self.doors.entered(full, present, peer)
+        caller = gate.admit(full, lambda: presented, peer, patience, seconds=seconds, parent=parent)
+        if full in gate.checks:
+            gate.checks[full](caller)
         return caller
 
     async def answer(self, caller: Caller, request: bytes) -> Message:
         """Make the call that ``caller`` was let in for, which has one answer; errors as of ``unary``."""
-        if caller.call not in self.gate.unaries:
+        unaries = self.doors.gates[caller.tenant].unaries
+        if caller.call not in unaries:
             raise NotFoundError(f"{caller.call} has no single answer")
         try:
             async with asyncio.timeout(caller.seconds):
-                return await self.gate.unaries[caller.call][0](request, caller)
+                return await unaries[caller.call][0](request, caller)
         except Exception as error:
             raise status.as_known(error) from error
 
     async def answers(self, caller: Caller, request: bytes) -> AsyncGenerator[Message]:
         """Make the call that ``caller`` was let in for, which has many answers; errors as of ``unary``."""
-        if caller.call not in self.gate.streams:
+        streams = self.doors.gates[caller.tenant].streams
+        if caller.call not in streams:
             raise NotFoundError(f"{caller.call} is no stream")
-        handler = cast("AsyncGenerator[Message]", self.gate.streams[caller.call](request, caller))
+        handler = cast("AsyncGenerator[Message]", streams[caller.call](request, caller))
         try:
             # Whoever goes away in the middle gives back at once what the handler holds.
             async with contextlib.aclosing(handler):

@@ -16,9 +16,15 @@ from typing import Any, TypeVar
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from aisecops_server.domain.errors import InvalidRequestError, NotPermittedError, UnauthenticatedError
-from aisecops_server.domain.identity import Presented, Principal
+from aisecops_server.domain.errors import (
+    InvalidRequestError,
+    NotFoundError,
+    NotPermittedError,
+    UnauthenticatedError,
+)
+from aisecops_server.domain.identity import DEFAULT_TENANT, Presented, Principal
 from aisecops_server.domain.refusal import Refusal
+from aisecops_server.domain.tenant import no_such_tenant, tenant_for
 from aisecops_server.domain.trace_parent import HEADER, NOWHERE, TraceParent, read_trace_parent
 from aisecops_server.entrypoints.grpc import access, status
 from aisecops_server.entrypoints.grpc.tls import peer_of, presented_by
@@ -48,6 +54,7 @@ class Caller:
     call: str
     peer: str = ""
     parent: TraceParent = NOWHERE
+    tenant: str = DEFAULT_TENANT
 
 
 UnaryHandler = Callable[[bytes, Caller], Awaitable[Message]]
@@ -59,12 +66,15 @@ SessionHandler = Callable[[AsyncIterator[bytes], Caller], AsyncIterator[Message]
 class Gate:
     """Wraps handlers into gRPC methods. ``note`` is told of everybody who is turned away.
 
+    It is the gate of one tenant and lets nobody in whose credential is of another.
+
     ``unaries`` and ``streams`` are the very handlers that it wrapped, by call, for who calls within the process;
     ``checks`` are what lets a call in before its request is read.
     """
 
     authenticator: Authenticator
     note: Callable[[Refusal], None]
+    tenant: str = DEFAULT_TENANT
     unaries: dict[str, tuple[UnaryHandler, Patience]] = field(default_factory=dict, repr=False)
     streams: dict[str, StreamHandler] = field(default_factory=dict, repr=False)
     checks: dict[str, Callable[[Caller], None]] = field(default_factory=dict, repr=False)
@@ -127,7 +137,7 @@ class Gate:
                 async for answer in handler(requests, caller):
                     yield answer.SerializeToString()
             except Exception as error:  # noqa: BLE001 - the last line: every error becomes a status here
-                await _discard(requests)
+                await discard(requests)
                 await status.abort(context, status.as_known(error))
 
         return grpc.stream_stream_rpc_method_handler(method)
@@ -139,7 +149,7 @@ class Gate:
             UnauthenticatedError: its credential expired, was withdrawn, or proves somebody else by now.
             NotPermittedError: it lost the role.
         """
-        with self._noting(caller.call, caller.peer):
+        with noting(self.note, caller.call, caller.peer):
             principal = self._let_in(caller.presented, caller.call)
             if principal.id != caller.principal.id:
                 raise UnauthenticatedError("the credential proves somebody else by now", hint="Open the stream again")
@@ -150,6 +160,7 @@ class Gate:
         Raises:
             UnauthenticatedError: what is presented proves nobody.
             NotPermittedError: the roles do not include the call.
+            NotFoundError: the credential is of another tenant.
         """
         return self.admit(call, lambda: presented, peer, patience)
 
@@ -168,13 +179,14 @@ class Gate:
         Raises:
             UnauthenticatedError: what is presented is not one credential, or proves nobody.
             NotPermittedError: the roles do not include the call.
+            NotFoundError: the credential is of another tenant.
         """
-        with self._noting(call, peer):
+        with noting(self.note, call, peer):
             presented = present()
             principal = self._let_in(presented, call)
         default, at_most = patience.value
         given = default if seconds is None else max(0.0, min(seconds, at_most))
-        return Caller(principal, presented, given, call, peer, parent)
+        return Caller(principal, presented, given, call, peer, parent, self.tenant)
 
     def _caller(self, call: str, context: Context, patience: Patience) -> Caller:
         # Without a deadline gRPC gives None, and far-off ones are clamped alike.
@@ -187,26 +199,30 @@ class Gate:
 
     def _let_in(self, presented: Presented, call: str) -> Principal:
         principal = self.authenticator.authenticate(presented)
+        if tenant_for(principal, presented.tenant) != self.tenant:
+            raise no_such_tenant(principal)
         access.require(principal, call)
         return principal
 
-    @contextlib.contextmanager
-    def _noting(self, call: str, peer: str) -> Iterator[None]:
-        try:
-            yield
-        except (UnauthenticatedError, NotPermittedError) as error:
-            said = error.metadata()
-            self.note(
-                Refusal(
-                    error.reason,
-                    said.get("why", ""),
-                    call,
-                    peer,
-                    principal=said.get("principal", said.get("certificate", "")),
-                    claimed=said.get("token", ""),
-                )
+
+@contextlib.contextmanager
+def noting(note: Callable[[Refusal], None], call: str, peer: str) -> Iterator[None]:
+    """Tell ``note`` of whoever is turned away in the block."""
+    try:
+        yield
+    except (UnauthenticatedError, NotPermittedError, NotFoundError) as error:
+        said = error.metadata()
+        note(
+            Refusal(
+                error.reason,
+                said.get("why", ""),
+                call,
+                peer,
+                principal=said.get("principal", said.get("certificate", "")),
+                claimed=said.get("token", ""),
             )
-            raise
+        )
+        raise
 
 
 def read_message(kind: type[_M], data: bytes) -> _M:
@@ -236,7 +252,7 @@ async def _only(requests: AsyncIterator[bytes]) -> bytes:
     raise InvalidRequestError("there is no request", hint="Send one message", field="request")
 
 
-async def _discard(requests: AsyncIterator[bytes]) -> None:
+async def discard(requests: AsyncIterator[bytes]) -> None:
     """Read what is still on its way: a caller in the middle of a write would see that fail, and not our status."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_DISCARD_SECONDS):

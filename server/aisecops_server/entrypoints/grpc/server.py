@@ -11,7 +11,7 @@ import ipaddress
 import os
 import socket
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,16 @@ import grpc
 from grpc_reflection.v1alpha import reflection
 
 from aisecops_server.domain.errors import InvalidRequestError
+from aisecops_server.domain.identity import DEFAULT_TENANT
+from aisecops_server.domain.refusal import Refusal
+from aisecops_server.entrypoints.grpc.doors import Doors
 from aisecops_server.entrypoints.grpc.health_service import SERVICE as HEALTH_SERVICE
+from aisecops_server.entrypoints.grpc.health_service import HealthService
 from aisecops_server.entrypoints.grpc.local_calls import LocalCalls
 from aisecops_server.entrypoints.grpc.methods import Gate
-from aisecops_server.entrypoints.grpc.services import Served, handlers
+from aisecops_server.entrypoints.grpc.services import Served, methods
 from aisecops_server.entrypoints.grpc.tls import server_credentials
-from aisecops_server.ports import TlsSource
+from aisecops_server.ports import Authenticator, TlsSource
 
 # Plans may be 4 MiB; the rest is for what wraps them.
 MAX_REQUEST_BYTES = 4 * 1024 * 1024 + 64 * 1024
@@ -94,7 +98,21 @@ class RunningServer:
 
 
 async def serve(served: Served, listening: Listening) -> RunningServer:
-    """Start to serve and return.
+    """Start to serve one tenant, which everybody is of, and return.
+
+    Raises:
+        InvalidRequestError: there is nothing to listen on, or it may not or cannot be listened on.
+    """
+    return await serve_tenants({DEFAULT_TENANT: served}, listening, served.authenticator, served.note_refusal)
+
+
+async def serve_tenants(
+    served: Mapping[str, Served],
+    listening: Listening,
+    authenticator: Authenticator,
+    note_refusal: Callable[[Refusal], None],
+) -> RunningServer:
+    """Start to serve tenants by their names, and return; ``note_refusal`` is told of who is let to none of them.
 
     Raises:
         InvalidRequestError: there is nothing to listen on, or it may not or cannot be listened on.
@@ -102,9 +120,12 @@ async def serve(served: Served, listening: Listening) -> RunningServer:
     if listening.socket is None and not listening.tcp:
         raise InvalidRequestError("there is nothing to listen on", hint="Set a socket or an address", field="listen")
     # Made once, so that what is in flight is counted over all listeners.
-    gate = Gate(served.authenticator, served.note_refusal)
-    answering = handlers(served, gate)
-    names = served.service_names
+    gates = {tenant: Gate(authenticator, own.note_refusal, tenant) for tenant, own in served.items()}
+    doors = Doors(authenticator, note_refusal, gates)
+    tables = {tenant: methods(own, gates[tenant]) for tenant, own in served.items()}
+    names = next(iter(served.values())).service_names
+    health = HealthService(lambda: readiness(served.values()), frozenset(names))
+    answering = [*doors.handlers(tables), health.handler()]
     servers: list[grpc.aio.Server] = []
     ports = []
     for tcp in listening.tcp:
@@ -117,7 +138,13 @@ async def serve(served: Served, listening: Listening) -> RunningServer:
         servers.append(server)
     for server in servers:
         await server.start()
-    return RunningServer(tuple(servers), listening.socket, LocalCalls(gate), tuple(ports))
+    return RunningServer(tuple(servers), listening.socket, LocalCalls(doors), tuple(ports))
+
+
+def readiness(served: Iterable[Served]) -> str:
+    """Return why no plan of any tenant can be decided; empty while those of one can."""
+    problems = [own.readiness() for own in served]
+    return "" if "" in problems else "; ".join(problems)
 
 
 def _server(

@@ -46,7 +46,7 @@ from aisecops_server.entrypoints.grpc.evidence_service import EvidenceService
 from aisecops_server.entrypoints.grpc.execution_service import ExecutionService, GrantUseCases
 from aisecops_server.entrypoints.grpc.export_service import ExportService
 from aisecops_server.entrypoints.grpc.ext_authz_service import METHOD, SERVICE, ExtAuthzService
-from aisecops_server.entrypoints.grpc.health_service import HealthService, Readiness
+from aisecops_server.entrypoints.grpc.health_service import Readiness
 from aisecops_server.entrypoints.grpc.investigation_service import InvestigationService
 from aisecops_server.entrypoints.grpc.methods import Caller, Gate, Patience
 from aisecops_server.entrypoints.grpc.replay_service import ReplayService, ReplayUseCases
@@ -161,27 +161,25 @@ class Served:
         return tuple(name for name, use_cases in offered.items() if use_cases is not None)
 
 
-def handlers(served: Served, gate: Gate) -> tuple[grpc.GenericRpcHandler, ...]:
-    """Return everything that a server must answer, each method behind ``gate``."""
-    health = HealthService(served.readiness, frozenset(served.service_names))
-    return (
-        grpc.method_handlers_generic_handler(_DECISION, _decision_methods(served, gate)),
-        grpc.method_handlers_generic_handler(_BUNDLE, _bundle_methods(served, gate)),
-        grpc.method_handlers_generic_handler(_EXECUTION, _execution_methods(served, gate)),
-        grpc.method_handlers_generic_handler(_AGENT, _agent_methods(served, gate)),
-        grpc.method_handlers_generic_handler(_AUDIT, _audit_methods(served, gate)),
-        grpc.method_handlers_generic_handler(_BUDGET, _budget_methods(served, gate)),
-        grpc.method_handlers_generic_handler(_SCREEN, _screen_methods(served, gate)),
-        grpc.method_handlers_generic_handler(_TRANSPARENCY, _transparency_methods(served, gate)),
-        grpc.method_handlers_generic_handler(_EVIDENCE, _evidence_methods(served, gate)),
-        grpc.method_handlers_generic_handler(_APPROVAL, _approval_methods(served, gate)),
-        grpc.method_handlers_generic_handler(_INVESTIGATION, _investigation_methods(served, gate)),
-        grpc.method_handlers_generic_handler(_EXPORT, _export_methods(served, gate)),
-        grpc.method_handlers_generic_handler(_RETENTION, _retention_methods(served, gate)),
-        *(grpc.method_handlers_generic_handler(name, methods) for name, methods in _central(served, gate)),
-        grpc.method_handlers_generic_handler(SERVICE, _ext_authz_methods(served, gate)),
-        health.handler(),
-    )
+def methods(served: Served, gate: Gate) -> dict[str, Methods]:
+    """Return every method that a tenant's part of a server must answer by its service, each behind ``gate``."""
+    return {
+        _DECISION: _decision_methods(served, gate),
+        _BUNDLE: _bundle_methods(served, gate),
+        _EXECUTION: _execution_methods(served, gate),
+        _AGENT: _agent_methods(served, gate),
+        _AUDIT: _audit_methods(served, gate),
+        _BUDGET: _budget_methods(served, gate),
+        _SCREEN: _screen_methods(served, gate),
+        _TRANSPARENCY: _transparency_methods(served, gate),
+        _EVIDENCE: _evidence_methods(served, gate),
+        _APPROVAL: _approval_methods(served, gate),
+        _INVESTIGATION: _investigation_methods(served, gate),
+        _EXPORT: _export_methods(served, gate),
+        _RETENTION: _retention_methods(served, gate),
+        **dict(_central(served, gate)),
+        SERVICE: _ext_authz_methods(served, gate),
+    }
 
 
 def _central(served: Served, gate: Gate) -> Iterator[tuple[str, Methods]]:

@@ -13,8 +13,9 @@ from urllib.parse import unquote
 
 import grpc
 
-from aisecops_server.domain.errors import UnauthenticatedError
+from aisecops_server.domain.errors import InvalidRequestError, UnauthenticatedError
 from aisecops_server.domain.identity import Presented
+from aisecops_server.domain.tenant import HEADER
 from aisecops_server.domain.tls_material import TlsMaterial
 from aisecops_server.ports import TlsSource
 
@@ -57,6 +58,7 @@ def presented_by(context: grpc.aio.ServicerContext[Any, Any]) -> Presented:
         token=_token(context),
         certificate=b"".join(facts.get("x509_pem_cert", ())),
         intermediates=b"".join(facts.get("x509_pem_cert_chain", ())),
+        tenant=named_tenant(_values(context, HEADER)),
     )
 
 
@@ -68,7 +70,22 @@ def peer_of(context: grpc.aio.ServicerContext[Any, Any]) -> str:
 
 def _token(context: grpc.aio.ServicerContext[Any, Any]) -> str:
     # Several values would let two readers pick different ones.
-    return bearer_token([str(value) for key, value in context.invocation_metadata() or () if key == "authorization"])
+    return bearer_token(_values(context, "authorization"))
+
+
+def _values(context: grpc.aio.ServicerContext[Any, Any], name: str) -> list[str]:
+    return [str(value) for key, value in context.invocation_metadata() or () if key == name]
+
+
+def named_tenant(values: Sequence[str]) -> str:
+    """Return the tenant that a call names; empty where it names none.
+
+    Raises:
+        InvalidRequestError: it names several.
+    """
+    if len(values) > 1:
+        raise InvalidRequestError("the call names several tenants", hint=f"Send '{HEADER}' once", field=HEADER)
+    return values[0] if values else ""
 
 
 def bearer_token(values: Sequence[str]) -> str:

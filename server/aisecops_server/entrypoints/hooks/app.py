@@ -1,11 +1,16 @@
-"""``POST /hooks/git`` for a Git host, through a proxy on this machine: what is genuine has the repository read now."""
+"""``POST /hooks/git`` for a Git host, through a proxy on this machine: what is genuine has the repository read now.
+
+Where there are tenants each has an address of its own, ``/hooks/git/NAME``, with its own secret. One that is not there
+is answered as a wrong secret is.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import ipaddress
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
@@ -21,16 +26,26 @@ _UNIX = "unix:"
 _STATUS_OF = {"signature": 401, "replayed": 409, "size": 413}
 
 
+@dataclass(frozen=True, slots=True)
+class Bell:
+    """Has one repository read: what ``notices`` finds genuine calls ``ring``, and ``note`` is told of the rest."""
+
+    notices: PushNotices
+    ring: Callable[[], None]
+    note: Callable[[Refusal], None]
+
+
 @contextlib.asynccontextmanager
-async def listening(
-    notices: PushNotices, ring: Callable[[], None], note: Callable[[Refusal], None], address: str
-) -> AsyncIterator[str]:
-    """Serve on ``host:port`` of this machine or ``unix:PATH`` while the block runs; gives the address.
+async def listening(bells: Mapping[str, Bell], note: Callable[[Refusal], None], address: str) -> AsyncIterator[str]:
+    """Wait for deliveries to ``bells``, by tenant; the empty name is that of ``/hooks/git`` alone.
+
+    ``note`` is told of deliveries to nobody. Serves on ``host:port`` of this machine or ``unix:PATH`` while the block
+    runs; gives the address.
 
     Raises:
         InvalidRequestError: the address is not of this machine, or cannot be listened on.
     """
-    runner = web.AppRunner(_application(notices, ring, note), access_log=None)
+    runner = web.AppRunner(_application(bells, note), access_log=None)
     await runner.setup()
     try:
         yield await _start(runner, address)
@@ -68,22 +83,27 @@ def _require_loopback(host: str) -> None:
         raise ValueError(host)
 
 
-def _application(notices: PushNotices, ring: Callable[[], None], note: Callable[[Refusal], None]) -> web.Application:
-    def refused(request: web.Request, why: str) -> web.Response:
-        note(Refusal("UNAUTHENTICATED", why, PATH, request.remote or ""))
-        return web.Response(status=_STATUS_OF[why], text=f"{why}\n")
-
+def _application(bells: Mapping[str, Bell], note: Callable[[Refusal], None]) -> web.Application:
     async def pushed(request: web.Request) -> web.Response:
+        bell = bells.get(request.match_info.get("tenant", ""))
+
+        def refused(why: str) -> web.Response:
+            (bell.note if bell else note)(Refusal("UNAUTHENTICATED", why, PATH, request.remote or ""))
+            return web.Response(status=_STATUS_OF[why], text=f"{why}\n")
+
         try:
             body = await request.read()
         except web.HTTPRequestEntityTooLarge:
-            return refused(request, "size")
+            return refused("size")
+        if bell is None:
+            return refused("signature")
         headers = {name.lower(): value for name, value in request.headers.items()}
-        if why := notices.refusal(headers, body):
-            return refused(request, why)
-        ring()
+        if why := bell.notices.refusal(headers, body):
+            return refused(why)
+        bell.ring()
         return web.Response(status=202, text="the repository is read now\n")
 
     made = web.Application(client_max_size=MOST_BYTES)
     made.router.add_post(PATH, pushed)
+    made.router.add_post(PATH + "/{tenant}", pushed)
     return made

@@ -20,10 +20,12 @@ from google.protobuf.message import Message
 
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError, NotFoundError, UnauthenticatedError
 from aisecops_server.domain.identity import Presented
+from aisecops_server.domain.tenant import HEADER
 from aisecops_server.entrypoints.grpc import status
 from aisecops_server.entrypoints.grpc.json_wire import json_of, read_json
 from aisecops_server.entrypoints.grpc.local_calls import LocalCalls
 from aisecops_server.entrypoints.grpc.server import MAX_REQUEST_BYTES
+from aisecops_server.entrypoints.grpc.tls import named_tenant
 
 SUFFIX = ".http"
 # Bytes travel as base64, which is a third longer.
@@ -86,7 +88,7 @@ def _application(calls: LocalCalls) -> web.Application:
 async def _answer(calls: LocalCalls, request: web.Request) -> Message:
     service, method = request.match_info["service"], request.match_info["method"]
     taken, given = _types(service, method)
-    presented = _presented(request.headers.getall("Authorization", []))
+    presented = _presented(request.headers.getall("Authorization", []), request.headers.getall(HEADER, []))
     try:
         asked = read_json(taken, await request.read(), limit=_MOST_BYTES)
     except web.HTTPRequestEntityTooLarge as error:
@@ -107,11 +109,11 @@ def _types(service: str, method: str) -> tuple[type[Message], type[Message]]:
     return message_factory.GetMessageClass(found.input_type), message_factory.GetMessageClass(found.output_type)
 
 
-def _presented(headers: list[str]) -> Presented:
+def _presented(headers: list[str], tenants: list[str]) -> Presented:
     kind, _, token = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
     if kind.lower() != "bearer" or not token.strip():
         raise UnauthenticatedError("there is no token", hint="Send 'authorization: Bearer …' once")
-    return Presented(token=token.strip())
+    return Presented(token=token.strip(), tenant=named_tenant(tenants))
 
 
 def _failure(error: AisecopsError) -> web.Response:

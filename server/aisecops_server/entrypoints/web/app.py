@@ -29,8 +29,10 @@ from aisecops_server.domain.errors import (
     UnauthenticatedError,
 )
 from aisecops_server.domain.identity import Presented
+from aisecops_server.domain.tenant import HEADER
 from aisecops_server.entrypoints.grpc import status
 from aisecops_server.entrypoints.grpc.local_calls import LocalCalls
+from aisecops_server.entrypoints.grpc.tls import named_tenant
 from aisecops_server.entrypoints.web import gateway
 from aisecops_server.entrypoints.web.headers import Guarded, require_own_origin
 from aisecops_server.entrypoints.web.rendering import Assets, environment, twin
@@ -187,7 +189,7 @@ class _Doors:
                 raise UnauthenticatedError(
                     "this link was used already, or its time is over", hint="Make another: aisecops ui link"
                 )
-            presented = Presented(token=token)
+            presented = Presented(token=token, tenant=form.get("tenant", "").strip())
             self.ui.calls.whoever(presented)
         except AisecopsError as error:
             view = {"code": "", "next": "/", "problem": error.diagnostics()}
@@ -300,7 +302,9 @@ def _html(text: str, code: int) -> Response:
 
 def _borne(request: Request) -> Presented | None:
     kind, _, token = request.headers.get("authorization", "").partition(" ")
-    return Presented(token=token.strip()) if kind.lower() == "bearer" and token.strip() else None
+    if kind.lower() != "bearer" or not token.strip():
+        return None
+    return Presented(token=token.strip(), tenant=named_tenant(request.headers.getlist(HEADER)))
 
 
 def _local(address: str) -> str:

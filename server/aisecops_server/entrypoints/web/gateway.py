@@ -24,13 +24,14 @@ from starlette.routing import BaseRoute, Route
 
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError, NotFoundError
 from aisecops_server.domain.identity import Presented
+from aisecops_server.domain.tenant import HEADER as TENANT_HEADER
 from aisecops_server.domain.trace_parent import HEADER, NOWHERE, TraceParent, read_trace_parent
 from aisecops_server.entrypoints.grpc import status
 from aisecops_server.entrypoints.grpc.json_wire import json_of, read_json
 from aisecops_server.entrypoints.grpc.local_calls import LocalCalls
 from aisecops_server.entrypoints.grpc.methods import Caller
 from aisecops_server.entrypoints.grpc.server import MAX_REQUEST_BYTES
-from aisecops_server.entrypoints.grpc.tls import bearer_token
+from aisecops_server.entrypoints.grpc.tls import bearer_token, named_tenant
 from aisecops_server.entrypoints.web.event_stream import PACE, Pace, beginning, reads_the_log, resumed
 from aisecops_server.entrypoints.web.headers import require_own_origin
 from aisecops_server.ports.log_trace import begin_trace
@@ -144,7 +145,10 @@ class _Gateway:
         begin_trace(parent.trace_id)
         return self.calls.begin(
             call.name,
-            lambda: Presented(token=bearer_token(request.headers.getlist("authorization"))),
+            lambda: Presented(
+                token=bearer_token(request.headers.getlist("authorization")),
+                tenant=named_tenant(request.headers.getlist(TENANT_HEADER)),
+            ),
             peer=request.client.host if request.client else "",
             seconds=_seconds(request.headers.getlist(TIMEOUT)),
             parent=parent,

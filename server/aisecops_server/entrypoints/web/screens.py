@@ -73,10 +73,14 @@ def screens() -> Screens:
     )
 
 
-def bar(problem: Callable[[], str]) -> Callable[[Visitor], Awaitable[Mapping[str, Any]]]:
-    """Return what tells the top bar which policy is live, whether plans can be decided, and what waits for people."""
+def bar(problems: Mapping[str, Callable[[], str]]) -> Callable[[Visitor], Awaitable[Mapping[str, Any]]]:
+    """Return what tells the top bar which policy is live, whether plans can be decided, and what waits for people.
+
+    ``problems`` tells by tenant why its plans cannot be.
+    """
 
     async def told(visitor: Visitor) -> Mapping[str, Any]:
+        tenant = visitor.calls.tenant(visitor.presented)
         status, _ = await visitor.attempt(
             "BundleService/GetStatus", bundle_service_pb2.GetStatusRequest(), bundle_service_pb2.GetStatusResponse
         )
@@ -91,7 +95,8 @@ def bar(problem: Callable[[], str]) -> Callable[[Visitor], Awaitable[Mapping[str
             "sections": sections(),
             "revision": status.status.live.commit if status else "",
             "wanted": status.status.wanted if status else "",
-            "problem": problem(),
+            "problem": problems[tenant](),
+            "tenant": tenant if len(problems) > 1 else "",
             "waiting": len(waiting.approvals) if waiting else 0,
         }
 
