@@ -21,21 +21,6 @@ PHONE = {"width": 390, "height": 844}
 APPROVER = "finn.olsen@corp.example"
 
 
-def test_from_a_tool_to_the_trace_the_rule_and_the_source_in_four_clicks(browser: Browser, scene: Scene) -> None:
-    with visiting(browser, scene) as visit:
-        page = visit.page
-        visit.go("/traces")
-        page.locator("a.cell", has_text="email/send").first.click()
-        page.locator("tr[data-stopped] a.open").first.click()
-        page.get_by_role("link", name="rule and line").click()
-        expect(page.locator("main")).to_contain_text("package aisecops.rules.provenance.destination_dictated")
-        expect(page.locator("main")).to_contain_text("destination_dictated.rego:")
-        page.get_by_role("link", name="Provenance", exact=True).click()
-        expect(page.locator("mark.g-external").last).to_contain_text("@")
-        expect(page.locator("main")).to_contain_text("tool result · external")
-        assert visit.complaints == []
-
-
 def test_from_the_list_to_why_by_keys_alone(browser: Browser, scene: Scene) -> None:
     with visiting(browser, scene) as visit:
         page = visit.page

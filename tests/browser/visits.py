@@ -52,12 +52,12 @@ class Visit:
 
 
 @contextmanager
-def visiting(browser: Browser, scene: Scene, *, person: str = PERSON, **options: Any) -> Iterator[Visit]:
-    """Open a window of its own, signed in by a link."""
+def watching(browser: Browser, origin: str, **options: Any) -> Iterator[Visit]:
+    """Open a window of its own, of which everything that happens is noted."""
     context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
-    visit = Visit(page, scene.origin)
+    visit = Visit(page, origin)
     page.on("console", lambda message: visit.complaints.append(f"{message.type}: {message.text}"))
     page.on("pageerror", lambda error: visit.complaints.append(f"error: {error}"))
     page.on("request", lambda request: _note_outside(visit, request))
@@ -65,12 +65,19 @@ def visiting(browser: Browser, scene: Scene, *, person: str = PERSON, **options:
     wire.send("Network.enable")
     wire.on("Network.loadingFinished", lambda loaded: visit.sizes.append(int(loaded["encodedDataLength"])))
     try:
-        page.goto(scene.link(subject=person), timeout=PATIENCE_MS)
-        page.get_by_role("button", name="Sign in").click()
-        page.wait_for_load_state("load")
         yield visit
     finally:
         context.close()
+
+
+@contextmanager
+def visiting(browser: Browser, scene: Scene, *, person: str = PERSON, **options: Any) -> Iterator[Visit]:
+    """Open a window of its own, signed in by a link."""
+    with watching(browser, scene.origin, **options) as visit:
+        visit.page.goto(scene.link(subject=person), timeout=PATIENCE_MS)
+        visit.page.get_by_role("button", name="Sign in").click()
+        visit.page.wait_for_load_state("load")
+        yield visit
 
 
 def _note_outside(visit: Visit, request: Request) -> None:

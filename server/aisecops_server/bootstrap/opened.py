@@ -55,7 +55,7 @@ async def package_ui(log: PackageLog, name: str, *, address: str = "127.0.0.1:0"
     ids = RandomIds()
     code, token = ids.nonce(), ids.nonce()
     gate = Gate(OneReader(token), lambda _refusal: None)
-    offer(gate, log, Investigate(log, json.loads), log.proofs)
+    offer(gate, log, Investigate(log, json.loads), proofs=log.proofs, policies=log.policies)
     facts = log.facts
     package = OpenedPackage(name, facts.sha256, facts.manifest, facts.checks, facts.remarks)
     ui = Ui(

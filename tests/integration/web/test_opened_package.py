@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import http.client
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,9 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 from aisecops_server.adapters.evidence.package_log import open_package
 from aisecops_server.domain.errors import IntegrityError
-from aisecops_server.domain.identity import Role
 
+from tests import opened_packages
+from tests.opened_packages import made, started
 from tests.ui_scene import Scene
 
 pytestmark = pytest.mark.timeout(300)
@@ -55,39 +54,15 @@ class Opened:
 
 @pytest.fixture(scope="module")
 def package(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    headers = {"Cookie": scene.cookie(Role.AUDITOR)}
-    key = re.search(r'name="key" value="([^"]*)"', scene.ask("GET", "/evidence", headers=headers)[2].decode())
-    assert key
-    form = {"key": key[1], "traces": " ".join(set(scene.traces.values()))}
-    status, _, content = scene.ask("POST", "/evidence/export", headers=headers, form=form)
-    assert status == 200
-    path = tmp_path_factory.mktemp("package") / "case.zip"
-    path.write_bytes(content)
-    return path
-
-
-def started(package: Path, home: Path) -> subprocess.Popen[str]:
-    """Start the command with nothing but its own interpreter and an empty home."""
-    command = [sys.executable, "-m", "aisecops_server", "evidence", "open", str(package)]
-    environment = {"HOME": str(home), "PATH": "", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    return subprocess.Popen(
-        command, cwd=home, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return made(scene, tmp_path_factory.mktemp("package") / "case.zip")
 
 
 @pytest.fixture(scope="module")
 def opened(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
     home = tmp_path_factory.mktemp("home")
-    process = started(package, home)
-    try:
-        assert process.stdout is not None
-        link = process.stdout.readline().strip()
-        assert link.startswith("http://127.0.0.1:"), process.communicate()
+    with opened_packages.opened(package, home) as link:
         yield Opened(link)
         assert [path for path in home.rglob("*") if path.is_file()] == []
-    finally:
-        process.terminate()
-        process.communicate(timeout=60)
 
 
 def told(summary: dict[str, Any]) -> dict[str, Any]:
@@ -124,11 +99,61 @@ def test_every_page_says_what_it_is_and_offers_nothing_to_change(scene: Scene, o
     assert "the log key is the package&#39;s own word" in opened.get("/")
 
 
+def test_the_rego_of_a_decision_is_that_of_the_bundle_that_made_it(scene: Scene, opened: Opened) -> None:
+    revision = scene.plane.live.current().bundle.revision
+    shown = 0
+    for trace in set(scene.traces.values()):
+        for event in json.loads(opened.get(f"/traces/{trace}.json"))["trace"]["events"]:
+            if event["type"] != "decision.concluded":
+                continue
+            address = f"/traces/{trace}/events/{event['eventId']}"
+            here, there = (
+                json.loads(read(f"{address}.json")) for read in (opened.get, lambda path: scene.get(path)[2])
+            )
+            findings = here["explanation"]["decision"]["findings"]
+            assert findings == there["explanation"]["decision"]["findings"]
+            page = opened.get(f"{address}?tab=rego")
+            assert "The file is not shown" not in page
+            for rule in {found["rule"] for found in findings}:
+                assert f"package aisecops.rules.{rule}" in page
+                shown += 1
+            for file in {found["location"]["file"] for found in findings}:
+                read = [json.loads(one)["file"]["content"] for one in _file_in_both(scene, opened, revision, file)]
+                assert read[0] == read[1]
+    assert shown > 10
+
+
+def _file_in_both(scene: Scene, opened: Opened, revision: str, file: str) -> tuple[str, bytes]:
+    address = f"/revisions/{revision}/files/{file}.json"
+    return opened.get(address), scene.get(address)[2]
+
+
+def test_what_the_package_does_not_hold_of_a_policy_is_said(scene: Scene, opened: Opened) -> None:
+    revision = scene.plane.live.current().bundle.revision
+    for path, why in (
+        (f"/revisions/{revision}/files/data/agents.yaml", "the package holds the Rego of a policy only"),
+        (f"/revisions/{'0' * 40}/files/rego/aisecops/lib/lib.rego", "the package holds no policy of commit"),
+    ):
+        status, _, body = opened.ask("GET", path, cookie=opened.cookie)
+        assert (status, why in body) == (404, True), body
+
+
+def test_every_link_of_a_page_leads_somewhere(scene: Scene, opened: Opened) -> None:
+    trace = scene.traces["ticket-asks-for-customers"]
+    events = json.loads(opened.get(f"/traces/{trace}.json"))["trace"]["events"]
+    event = next(one["eventId"] for one in events if one["type"] == "decision.concluded")
+    pages = ["/", "/traces", f"/traces/{trace}", f"/traces/{trace}/graph"]
+    pages += [f"/traces/{trace}/events/{event}?tab={tab}" for tab in ("why", "provenance", "rego", "integrity")]
+    links = {link for page in pages for link in re.findall(r'href="(/[^"#]*)', opened.get(page))}
+    dead = {link for link in links if opened.ask("GET", html.unescape(link), cookie=opened.cookie)[0] != 200}
+    assert dead == set()
+
+
 def test_what_would_change_or_export_something_is_not_there(scene: Scene, opened: Opened) -> None:
     trace = scene.traces["answer-ticket"]
     for path in (f"/traces/{trace}/evidence", "/evidence/export", "/rollouts/start", "/replays/start"):
         assert opened.ask("POST", path, form={"key": "x"}, cookie=opened.cookie)[0] in (404, 405), path
-    for path in ("/rollouts", "/revisions", "/approvals"):
+    for path in ("/rollouts", "/revisions", "/revisions/main", "/approvals"):
         assert opened.ask("GET", path, cookie=opened.cookie)[0] in (303, 404), path
     for call in ("DecisionService/Decide", "BundleService/Activate", "AuditService/ListTraces"):
         assert opened.ask("POST", f"/api/v1/{call}", form={"a": "b"}, cookie=opened.cookie)[0] >= 400, call

@@ -13,7 +13,9 @@ from typing import Any, NoReturn
 
 import orjson
 from aisecops_verify import EvidenceError, Trust, read_package, verify
+from aisecops_verify.reproduction import read_bundle
 
+from aisecops_server.domain.bundle import RuleDoc
 from aisecops_server.domain.canonical import digest
 from aisecops_server.domain.checkpoint import proof_text, read_checkpoint
 from aisecops_server.domain.decision import DecisionId
@@ -33,6 +35,7 @@ from aisecops_server.domain.record import (
     TracePage,
     TraceSummary,
 )
+from aisecops_server.domain.rule_text import rule_doc
 from aisecops_server.domain.signed_note import read_note
 from aisecops_server.domain.trace_summary import joined, proven
 
@@ -50,6 +53,39 @@ class PackageFacts:
 
 
 @dataclass(frozen=True)
+class PackagePolicies:
+    """The Rego of the bundles that decided, by their digest; ``commits`` are the digests of each commit's bundles."""
+
+    bundles: Mapping[str, Mapping[str, str]]
+    commits: Mapping[str, frozenset[str]]
+
+    def rules(self, bundle: str) -> Mapping[str, RuleDoc]:
+        """Return what the rules of a bundle say of themselves, by rule; nothing for one that is not here."""
+        docs = (rule_doc(path, text) for path, text in self.bundles.get(bundle, {}).items())
+        return {doc.rule: doc for doc in docs if doc}
+
+    def file(self, commit: str, path: str) -> str:
+        """Return a file of the policy of a commit.
+
+        Raises:
+            NotFoundError: the package does not have it, or has two that differ.
+        """
+        if commit not in self.commits:
+            raise NotFoundError(
+                f"the package holds no policy of commit {commit[:12]}",
+                hint="It holds those of its decisions, without those whose words were erased",
+                id=commit,
+            )
+        found = {self.bundles[bundle][path] for bundle in self.commits[commit] if path in self.bundles[bundle]}
+        if len(found) != 1:
+            why = (
+                "holds two bundles of that commit, in which it differs" if found else "holds the Rego of a policy only"
+            )
+            raise NotFoundError(f"{path} cannot be shown: the package {why}", hint="Ask for its repository", id=path)
+        return next(iter(found))
+
+
+@dataclass(frozen=True)
 class PackageLog:
     """Implements ``EventLog`` for reading. ``traces_by_id`` holds the traces that decided something, newest first."""
 
@@ -58,6 +94,7 @@ class PackageLog:
     decided: Mapping[str, StoredDecision]
     proofs: Mapping[int, str]
     size: LogHead
+    policies: PackagePolicies
     traces_by_id: Mapping[str, StoredTrace] = field(default_factory=dict)
 
     async def trace(self, trace_id: str) -> StoredTrace:
@@ -156,8 +193,28 @@ def open_package(
         decided={one.decision_id: one for one in decided},
         proofs={index: proof_text(index, path, note) for index, path in paths.items()},
         size=read_checkpoint(note.text).head,
+        policies=_policies(decided, files),
         traces_by_id=_traces(stored, decided),
     )
+
+
+def _policies(decided: Sequence[StoredDecision], files: Mapping[str, bytes]) -> PackagePolicies:
+    commits: dict[str, set[str]] = {}
+    for one in decided:
+        bundle = str(one.details["bundle_digest"])
+        if f"bundles/{bundle}.tar.gz" in files:
+            commits.setdefault(str(one.details["bundle_revision"]), set()).add(bundle)
+    bundles = {bundle: _rego(files, bundle) for found in commits.values() for bundle in found}
+    return PackagePolicies(bundles, {commit: frozenset(found) for commit, found in commits.items()})
+
+
+def _rego(files: Mapping[str, bytes], bundle: str) -> dict[str, str]:
+    """Return the Rego of a bundle by the paths that it has in the policy repository."""
+    return {
+        f"rego/{path}": content.decode("utf-8", "replace")
+        for path, content in read_bundle(files, bundle).items()
+        if path.endswith(".rego")
+    }
 
 
 def _events(files: Mapping[str, bytes]) -> list[StoredEvent]:

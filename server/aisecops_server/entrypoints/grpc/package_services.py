@@ -1,4 +1,4 @@
-"""The calls that an evidence package can answer: reading traces, events and graphs, and the proofs that came with it.
+"""The calls that an evidence package can answer: traces, events and graphs, and the proofs and Rego that came with it.
 
 There is no other call behind this gate, so there is nothing that could decide, change or record.
 """
@@ -6,10 +6,12 @@ There is no other call behind this gate, so there is nothing that could decide, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
-from aisecops.v1 import decision_service_pb2, transparency_service_pb2
+from aisecops.v1 import bundle_service_pb2, decision_service_pb2, transparency_service_pb2
 
+from aisecops_server.domain.bundle import RuleDoc
 from aisecops_server.domain.errors import EngineUnavailableError, NotFoundError
 from aisecops_server.entrypoints.grpc.audit_service import AuditService
 from aisecops_server.entrypoints.grpc.decision_codec import explain_response
@@ -34,6 +36,16 @@ class NoEngines:
         raise _no_engine()
 
 
+class Policies(Protocol):
+    """The policies that came with a package."""
+
+    def rules(self, bundle: str) -> Mapping[str, RuleDoc]:
+        """Return what the rules of a bundle say of themselves, by rule."""
+
+    def file(self, commit: str, path: str) -> str:
+        """Return a file of the policy of a commit."""
+
+
 @dataclass(frozen=True, slots=True)
 class PackageService:
     """Answers about single decisions and places; ``proofs`` are tlog-proofs by log index."""
@@ -41,11 +53,20 @@ class PackageService:
     log: EventLog
     explain: Explain
     proofs: Mapping[int, str]
+    policies: Policies
 
     async def explain_one(self, request: bytes, _caller: Caller) -> decision_service_pb2.ExplainResponse:
         """Answer Explain, without making the decision again."""
         asked = read_message(decision_service_pb2.ExplainRequest, request)
-        return explain_response(await self.explain(asked.decision_id, full=False))
+        found = await self.explain(asked.decision_id, full=False)
+        rules = self.policies.rules(str(found.stored.details["bundle_digest"]))
+        return explain_response(replace(found, rules=rules))
+
+    async def policy_file(self, request: bytes, _caller: Caller) -> bundle_service_pb2.GetPolicyFileResponse:
+        """Answer GetPolicyFile, from the bundle that came with the package."""
+        asked = read_message(bundle_service_pb2.GetPolicyFileRequest, request)
+        content = self.policies.file(asked.revision, asked.path).encode()
+        return bundle_service_pb2.GetPolicyFileResponse(commit=asked.revision, path=asked.path, content=content)
 
     async def prove_inclusion(self, request: bytes, _caller: Caller) -> transparency_service_pb2.ProveInclusionResponse:
         """Answer ProveInclusion, with the proof that came with the package."""
@@ -59,16 +80,19 @@ class PackageService:
         raise NotFoundError(f"the package holds no event {index}", id=str(index))
 
 
-def offer(gate: Gate, log: EventLog, investigate: Investigate, proofs: Mapping[int, str]) -> None:
+def offer(
+    gate: Gate, log: EventLog, investigate: Investigate, *, proofs: Mapping[int, str], policies: Policies
+) -> None:
     """Put the calls of a package behind ``gate``."""
     audit, tell = AuditService(log, gate), InvestigationService(investigate)
-    package = PackageService(log, Explain(NoEngines(), log, 1.0), proofs)
+    package = PackageService(log, Explain(NoEngines(), log, 1.0), proofs, policies)
     for call, handler in (
         ("AuditService/GetTrace", audit.trace),
         ("AuditService/ListTraces", audit.list_traces),
         ("InvestigationService/GetExecutionGraph", tell.graph),
         ("InvestigationService/GetGovernanceDiff", tell.diff),
         ("DecisionService/Explain", package.explain_one),
+        ("BundleService/GetPolicyFile", package.policy_file),
         ("TransparencyService/ProveInclusion", package.prove_inclusion),
     ):
         gate.unary(f"{_PLACE}.{call}", handler, Patience.WORK)

@@ -117,6 +117,8 @@ async def _rego(visitor: Visitor, explained: _Explained | None) -> list[RuleText
 
 async def _rule_text(visitor: Visitor, finding: decision_pb2.Finding, revision: str) -> RuleText:
     file, line = finding.location.file, finding.location.line
+    if not file:
+        return RuleText(finding.rule, "", 0, [], "it is not known where the rule stands at that commit", finding.facts)
     request = bundle_service_pb2.GetPolicyFileRequest(revision=revision, path=file)
     answer, problem = await visitor.attempt(
         "BundleService/GetPolicyFile", request, bundle_service_pb2.GetPolicyFileResponse

@@ -20,12 +20,13 @@ _Explained = decision_service_pb2.ExplainResponse | None
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One question with its answer and the page that shows why it is so."""
+    """One question with its answer and the page that shows why it is so; ``key`` opens that."""
 
     question: str
     answer: str
     link: str
     link_word: str
+    key: str = ""
 
 
 async def answers(
@@ -40,20 +41,15 @@ async def answers(
     end = places.get("decision.concluded", "")
     return (
         Answered("Who initiated it?", _who(decision, explained), places.get("identity.verified", end), "identity"),
-        Answered("What influenced it?", _influences(decision, explained), f"{end}?tab=provenance", "provenance"),
+        Answered("What influenced it?", _influences(decision, explained), f"{end}?tab=provenance", "provenance", "p"),
         Answered("Was that trusted?", _trust(decision), f"{end}?tab=provenance", "badges"),
         Answered("Which capability?", _capability(decision), places.get("capability.checked", end), "capabilities"),
-        Answered("Which rule decided?", _rule(decision, explained), f"{end}?tab=rego", "rule and line"),
+        Answered("Which rule decided?", _rule(decision, explained), f"{end}?tab=rego", "rule and line", "r"),
         Answered("What was the outcome?", _outcome(trace, decision), end, "outcome event"),
-        Answered("Can it be replayed?", _replay(explained), f"/replays/new?trace={decision.trace_id}", "replay it"),
+        _replayable(visitor, decision, explained, end),
         Answered("How did it come to act?", _graph(own), f"/traces/{decision.trace_id}/graph", "graph"),
-        Answered("Can it be proved?", "A package verifies offline; below it is made.", "#evidence", "package"),
-        Answered(
-            "What did it cost?",
-            await _cost(visitor, decision),
-            address("/budgets", subject="agent", id=decision.principal.id),
-            "budgets",
-        ),
+        _provable(visitor),
+        await _cost(visitor, decision, end),
     )
 
 
@@ -107,25 +103,42 @@ def _outcome(trace: api.GetTraceResponse, decision: decision_pb2.Decision) -> st
     return f"{word}, of {counted(len(trace.decisions), 'decision')}, decided in mode {mode}"
 
 
+def _replayable(visitor: Visitor, decision: decision_pb2.Decision, explained: _Explained, end: str) -> Answered:
+    question = "Can it be replayed?"
+    if not visitor.may("ReplayService/StartReplay"):
+        return Answered(question, _replay(explained), end, "outcome event")
+    return Answered(question, _replay(explained), f"/replays/new?trace={decision.trace_id}", "replay it")
+
+
+def _provable(visitor: Visitor) -> Answered:
+    question = "Can it be proved?"
+    if visitor.may("EvidenceService/ExportEvidence"):
+        return Answered(question, "A package verifies offline; below it is made.", "#evidence", "package")
+    return Answered(question, "Each event has its proof of inclusion.", "#evidence", "evidence")
+
+
 def _replay(explained: _Explained) -> str:
     if explained is None:
         return "not shown: your roles do not include explanations"
     if explained.replay.reproduced:
         return "yes: the stored document gives the same decision at the recorded revision"
-    return f"no: {explained.replay.reason}"
+    return f"not here: {explained.replay.reason}"
 
 
 def _graph(own: Sequence[Event]) -> str:
     return f"from its sources to what ran, from {counted(len(own), 'event')}"
 
 
-async def _cost(visitor: Visitor, decision: decision_pb2.Decision) -> str:
+async def _cost(visitor: Visitor, decision: decision_pb2.Decision, end: str) -> Answered:
+    question, call = "What did it cost?", "BudgetService/ListBudgets"
+    if not visitor.may(call):
+        used = "; ".join(f"{budget.name}: {budget.amount:,}" for budget in decision.budgets)
+        return Answered(question, used or "no budget was charged", end, "outcome event")
     request = budget_service_pb2.ListBudgetsRequest(subject="agent", subject_id=decision.principal.id)
-    found, why = await visitor.attempt("BudgetService/ListBudgets", request, budget_service_pb2.ListBudgetsResponse)
-    if found is None:
-        return why
+    found, why = await visitor.attempt(call, request, budget_service_pb2.ListBudgetsResponse)
     said = [
         f"{budget.metric} a {budget.window}: {budget.used:,} of {budget.limit:,}, {budget.remaining:,} left"
-        for budget in found.budgets[:3]
+        for budget in (found.budgets[:3] if found else ())
     ]
-    return "; ".join(said) or "nothing was charged to the agent"
+    answer = "; ".join(said) or why or "nothing was charged to the agent"
+    return Answered(question, answer, address("/budgets", subject="agent", id=decision.principal.id), "budgets")

@@ -81,7 +81,9 @@ document.addEventListener("keydown", (event) => {
     const to = [...document.querySelectorAll(".top nav a")].find((link) => link.dataset.key === event.key);
     if (to) { location.assign(to.href); return; }
   }
-  const act = keys[event.key];
+  // A link of the page that names a key is nearer than what the key does anywhere.
+  const link = [...document.querySelectorAll("main [data-press]")].find((one) => one.dataset.press === event.key);
+  const act = link ? () => link.click() : keys[event.key];
   if (act) { event.preventDefault(); act(); }
 });
 
