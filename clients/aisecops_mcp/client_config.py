@@ -1,4 +1,4 @@
-"""The configuration files of MCP clients: which servers they start.
+"""The configuration files of MCP clients: which servers they start, and which they reach at a URL.
 
 Editors allow comments and trailing commas in them, so these are read over.
 """
@@ -8,12 +8,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from aisecops_mcp.http_address import Address
 from aisecops_mcp.server_process import Command
 
 # Where the common clients keep their servers: desktop programs, editors.
 _PLACES = (("mcpServers",), ("servers",), ("mcp", "servers"), ("context_servers",))
+_URLS = ("url", "serverUrl", "httpUrl")
+_TRANSPORTS = frozenset({"http", "streamable-http", "streamableHttp", "streamable_http"})
 
 _SKIPPED = re.compile(r'("(?:[^"\\]|\\.)*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
 _TRAILING = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
@@ -23,17 +27,25 @@ class ConfigError(Exception):
     """A file is not a configuration of an MCP client that is understood."""
 
 
-def commands_in(data: bytes) -> dict[str, Command]:
-    """Return the servers of a configuration file that are started by a command.
+def places_in(data: bytes, tokens: Mapping[str, Path], authority: Path | None = None) -> dict[str, Command | Address]:
+    """Return the servers of a configuration file, by how they are reached.
+
+    ``tokens`` are files with the proxy's own token for servers at a URL, ``authority`` what their certificates are
+    checked with.
 
     Raises:
-        ConfigError: there are none, or one cannot be understood.
+        ConfigError: there are none, or one cannot be understood or reached.
     """
-    found = read_config(data)
-    commands = {name: _command(name, entry) for name, entry in servers_in(found).items() if "command" in entry}
-    if not commands:
-        raise ConfigError(f"no server with a command under {' or '.join('.'.join(place) for place in _PLACES)}")
-    return commands
+    found: dict[str, Command | Address] = {}
+    for name, entry in servers_in(read_config(data)).items():
+        if "command" in entry:
+            found[name] = _command(name, entry)
+        elif url := next((entry[key] for key in _URLS if key in entry), None):
+            found[name] = _address(name, entry, url, Address(str(url), tokens.get(name), authority))
+    if not found:
+        places = " or ".join(".".join(place) for place in _PLACES)
+        raise ConfigError(f"no server with a command or a url under {places}")
+    return found
 
 
 def servers_in(config: Any) -> Mapping[str, Mapping[str, Any]]:
@@ -62,6 +74,17 @@ def read_config(data: bytes) -> Any:
 
 def _string_only(found: re.Match[str]) -> str:
     return found[1] or ""
+
+
+def _address(name: str, entry: Mapping[str, Any], url: Any, address: Address) -> Address:
+    if not isinstance(url, str) or entry.get("type", "http") not in _TRANSPORTS:
+        raise ConfigError(f"{name}: what is at a URL is reached by Streamable HTTP only (type http)")
+    if entry.get("headers"):
+        raise ConfigError(
+            f"{name}: headers are not taken from this file, because what is in them is the client's;"
+            f" give the proxy's own token with --upstream-token {name}=FILE"
+        )
+    return address
 
 
 def _command(name: str, entry: Mapping[str, Any]) -> Command:

@@ -16,6 +16,8 @@ from typing import Any
 
 from aisecops_grant.arguments import canonical
 
+from aisecops_mcp.mirrored import Mirrored, mirrored_in
+
 CHANGED = "tools.changed"
 _UNSEEN_CATEGORIES = frozenset({"Cc", "Cf", "Co", "Cs", "Cn"})
 _PLAIN = frozenset("\n\r\t")
@@ -48,6 +50,7 @@ class Definitions:
     strict: bool = False
     known: bool = field(default=False, init=False)
     _changes: dict[str, Change] = field(default_factory=dict, init=False)
+    _mirrored: dict[str, tuple[Mirrored, ...]] = field(default_factory=dict, init=False)
 
     def seen(self, entries: Iterable[Any]) -> list[Change]:
         """Take in a list of tools, and return the changes that are new."""
@@ -56,6 +59,7 @@ class Definitions:
             if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str):
                 continue
             name, found = entry["name"], digest_of(entry)
+            self._mirrored[name] = mirrored_in(entry.get("inputSchema"))
             pinned = self.pins.get(name, "")
             if pinned == found or (not pinned and not self.strict):
                 self.pins[name] = found
@@ -68,6 +72,10 @@ class Definitions:
     def change_of(self, tool: str) -> Change | None:
         """Return how a tool's definition changed, ``None`` when it holds."""
         return self._changes.get(tool)
+
+    def mirrored(self, tool: str) -> tuple[Mirrored, ...]:
+        """Return which arguments of a tool its definition wants repeated as headers."""
+        return self._mirrored.get(tool, ())
 
     def accept(self, change: Change) -> None:
         """Let a definition hold from now on."""

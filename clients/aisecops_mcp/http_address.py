@@ -41,7 +41,7 @@ class Address:
             raise AddressError(f"{self.url!r} is no https:// URL")
         if parts.username is not None or parts.fragment:
             raise AddressError("a URL of a server has no user, password or fragment; give its token as a file")
-        if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        if parts.scheme == "http" and not is_loopback(parts.hostname):
             raise AddressError(f"{parts.hostname} is not this machine, so it is reached by https:// only")
 
     def token(self) -> str:
@@ -64,7 +64,8 @@ class Address:
         return token
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether a host's name or address is this machine's own."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

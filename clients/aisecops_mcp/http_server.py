@@ -17,9 +17,11 @@ from dataclasses import dataclass, field
 import aiohttp
 
 from aisecops_mcp import jsonrpc
+from aisecops_mcp.eras import NAMED
 from aisecops_mcp.events import Event, Events, TooLongError
 from aisecops_mcp.http_address import Address, AddressError
 from aisecops_mcp.jsonrpc import MalformedError, Message, MessageId
+from aisecops_mcp.mirrored import Mirrored, encoded, headers_for, mirrored_in
 from aisecops_mcp.talk import Say
 from aisecops_mcp.telling import MODERN
 from aisecops_mcp.upstream import ServerGoneError
@@ -51,7 +53,13 @@ class HttpServer:
     _protocol: str = field(default="", init=False)
     _telling: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _asking: set[MessageId] = field(default_factory=set, init=False)
+    _mirrored: dict[str, tuple[Mirrored, ...]] = field(default_factory=dict, init=False)
     _listening: asyncio.Task[None] | None = field(default=None, init=False)
+
+    @property
+    def has_ended(self) -> bool:
+        """Return whether it was not made ready to be reached."""
+        return self._http is None
 
     async def start(self) -> None:
         """Make ready to reach it; it hears of that with the first message.
@@ -88,9 +96,19 @@ class HttpServer:
             if message.method == "initialize":
                 await self._forget()
             with self._troubles():
-                return await self._asked(id, message)
+                found = await self._asked(id, message)
+            if message.method == "tools/list":
+                self._learn(found)
+            return found
         finally:
             self._asking.discard(id)
+
+    def _learn(self, listed: Message) -> None:
+        """Note which arguments of its tools are to be repeated as headers."""
+        tools = listed.result.get("tools")
+        for tool in tools if isinstance(tools, list) else []:
+            if isinstance(tool, dict) and isinstance(tool.get("name"), str):
+                self._mirrored[tool["name"]] = mirrored_in(tool.get("inputSchema"))
 
     async def tell(self, raw: bytes) -> None:
         """Send a message that is not answered, or an answer.
@@ -228,13 +246,27 @@ class HttpServer:
     @asynccontextmanager
     async def _posted(self, message: Message) -> AsyncIterator[aiohttp.ClientResponse]:
         headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
-        headers |= _described(message)
+        headers |= self._described(message)
         async with self._sent("POST", headers, message.raw) as answer:
             if answer.status != _UNAUTHORIZED or not self._renewed():
                 yield answer
                 return
         async with self._sent("POST", headers, message.raw) as answer:
             yield answer
+
+    def _described(self, message: Message) -> dict[str, str]:
+        """Return the headers that repeat what a message is, in the protocol without connections (2026-07-28)."""
+        meta = message.params.get("_meta")
+        version = meta.get(MODERN) if isinstance(meta, dict) else None
+        if not isinstance(version, str):
+            return {}
+        found = {_VERSION: version, "Mcp-Method": message.method}
+        name = message.params.get(NAMED.get(message.method, ""))
+        if isinstance(name, str):
+            found["Mcp-Name"] = encoded(name)
+            if message.method == "tools/call":
+                found |= headers_for(self._mirrored.get(name, ()), message.params.get("arguments"))
+        return found
 
     def _renewed(self) -> bool:
         try:
@@ -265,16 +297,3 @@ class HttpServer:
             yield
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ServerGoneError(f"the server {self.name} cannot be reached: {type(error).__name__}") from error
-
-
-def _described(message: Message) -> dict[str, str]:
-    """Return the headers that repeat what a message is, in the protocol without connections (2026-07-28)."""
-    meta = message.params.get("_meta")
-    version = meta.get(MODERN) if isinstance(meta, dict) else None
-    if not isinstance(version, str):
-        return {}
-    found = {_VERSION: version, "Mcp-Method": message.method}
-    name = message.params.get("name", message.params.get("uri"))
-    if isinstance(name, str) and message.method in ("tools/call", "prompts/get", "resources/read"):
-        found["Mcp-Name"] = name
-    return found

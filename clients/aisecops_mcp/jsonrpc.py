@@ -29,7 +29,7 @@ class MalformedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message: ``raw`` as it came, without the newline that ended it, and what it says.
+    """One message: ``raw`` as it came, but on one line, and what it says.
 
     ``during`` is the request in the course of which a server sent it, where the transport tells.
     """
@@ -85,7 +85,7 @@ def read(raw: bytes) -> Message:
         MalformedError: it is not exactly one.
     """
     try:
-        found = json.loads(raw, object_pairs_hook=_object, parse_constant=_no_constant)
+        found = json.loads(raw.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant)
     except _TwiceError as error:
         raise MalformedError(f"the name {error} stands twice in one object", id=_lenient_id(raw)) from error
     except (ValueError, RecursionError) as error:
@@ -95,7 +95,7 @@ def read(raw: bytes) -> Message:
     if not isinstance(found, dict) or found.get("jsonrpc") != _VERSION:
         raise MalformedError("not a JSON-RPC 2.0 message", id=_id(found))
     _require_sound(found)
-    return Message(raw, found)
+    return Message(_on_one_line(raw), found)
 
 
 def written(fields: Mapping[str, Any]) -> bytes:
@@ -132,6 +132,14 @@ def notification(method: str, params: Mapping[str, Any]) -> bytes:
 def renamed(message: Message, **changed: Any) -> bytes:
     """Return a message with some of its members replaced."""
     return written({**message.fields, **changed})
+
+
+def _on_one_line(raw: bytes) -> bytes:
+    """Return a message without line ends: a peer that reads lines would take a part of it for another message.
+
+    In JSON they stand between tokens only, where a space means the same.
+    """
+    return raw.replace(b"\r", b" ").replace(b"\n", b" ") if b"\n" in raw or b"\r" in raw else raw
 
 
 class _TwiceError(ValueError):

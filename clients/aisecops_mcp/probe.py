@@ -11,24 +11,24 @@ from aisecops_mcp import jsonrpc
 from aisecops_mcp.joint import Joint
 from aisecops_mcp.jsonrpc import Message
 from aisecops_mcp.naming import Naming
-from aisecops_mcp.server_process import Command, ServerProcess
+from aisecops_mcp.opening import Reached, server_at
 from aisecops_mcp.talk import Say
-from aisecops_mcp.upstream import ServerGoneError
+from aisecops_mcp.upstream import ServerGoneError, Upstream
 
 VERSION = "2025-11-25"
 
 
-async def tools_of(name: str, command: Command, say: Say, *, limit: int, seconds: float) -> list[Mapping[str, Any]]:
-    """Start a server, return the tools that it lists, and end it.
+async def tools_of(name: str, where: Reached, say: Say, *, limit: int, seconds: float) -> list[Mapping[str, Any]]:
+    """Start a server or reach it, return the tools that it lists, and end it.
 
     Raises:
         ServerGoneError: it cannot be started, or does not answer.
     """
 
-    def heard(_server: ServerProcess, _message: Message) -> None:
+    def heard(_server: Upstream, _message: Message) -> None:
         """Nothing that it says of itself matters here."""
 
-    server = ServerProcess(name, command, heard, say, limit)
+    server = server_at(name, where, heard, say, limit=limit)
     try:
         await server.start()
         async with asyncio.timeout(seconds):

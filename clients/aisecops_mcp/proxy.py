@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -22,13 +22,16 @@ from aisecops_mcp.governor import Asked, Governor
 from aisecops_mcp.joint import Joint
 from aisecops_mcp.jsonrpc import MalformedError, Message, MessageId
 from aisecops_mcp.listing import LISTS, REQUESTS, Access, take_in
+from aisecops_mcp.mirrored import Mirrored
 from aisecops_mcp.naming import Naming
 from aisecops_mcp.session import Session, ToldWronglyError
 from aisecops_mcp.talk import Say
 from aisecops_mcp.upstream import ServerGoneError, Upstream
 
-# What only manages the connection; it is passed on undecided.
-PASSED = frozenset({"initialize", "ping", "logging/setLevel", "resources/unsubscribe", "server/discover"})
+# Without a handshake: the request whose answer is what a server tells by itself, for as long as it is listened to.
+SUBSCRIBED = "subscriptions/listen"
+# What only manages the connection; it is passed on undecided, but for the resources that a client wants to hear of.
+PASSED = frozenset({"initialize", "ping", "logging/setLevel", "resources/unsubscribe", "server/discover", SUBSCRIBED})
 _NOTIFICATIONS = frozenset(
     {
         "notifications/initialized",
@@ -145,8 +148,13 @@ class Proxy:
         if message.method not in PASSED:
             why = f"{message.method} is not let through: it is not known what it does"
             return jsonrpc.failure(message.id, jsonrpc.METHOD_NOT_FOUND, why)
+        return await self._passed(message)
+
+    async def _passed(self, message: Message) -> bytes:
         if self.naming.is_joint:
             return await self.joint.reply(message, self._ask)
+        if message.method == SUBSCRIBED:
+            return await self._subscribed(message)
         [server] = self.servers.values()
         return (await self._ask(server, message, message.raw)).raw
 
@@ -197,6 +205,44 @@ class Proxy:
             message, f"{server.name}/{message.method.replace('/', '.')}", {**arguments, **params}, forward
         )
 
+    async def _subscribed(self, message: Message) -> bytes:
+        """Have a server tell the client of changes (2026-07-28), for as long as both want."""
+        [server] = self.servers.values()
+        wanted = message.params.get("notifications")
+        uris = wanted.get("resourceSubscriptions") if isinstance(wanted, Mapping) else None
+        for uri in uris if isinstance(uris, list) else []:
+            await self._look_into(f"{server.name}/resources.subscribe", {"uri": uri})
+        assert message.id is not None  # noqa: S101 - requests only
+        self._forwarded[message.id] = server
+        try:
+            return (await server.ask(message.id, message.raw)).raw
+        finally:
+            self._forwarded.pop(message.id, None)
+
+    async def mirrored(self, message: Message) -> Sequence[Mirrored]:
+        """Return which arguments of a call the tool's definition wants repeated as headers.
+
+        Raises:
+            LookupError: no server is meant.
+        """
+        name, bare = self.naming.split(str(message.params.get("name", "")))
+        if not self.definitions[name].known:
+            await self.joint.look(self.servers[name], message)
+        return self.definitions[name].mirrored(bare)
+
+    async def _look_into(self, tool: str, params: Mapping[str, Any]) -> None:
+        """Have something allowed that is not done here.
+
+        Raises:
+            CallDeniedError: it is not.
+            AisecopsClientError: there is no decision about it.
+        """
+
+        async def forward(_call: GrantedCall) -> Message:
+            return jsonrpc.read(jsonrpc.answer(0, {}))
+
+        await self.governor.call(Asked(self.session, tool, params, forward))
+
     async def _input_decided(self, server: Upstream, answer: Message) -> Message:
         """Return an answer in which a server asks the client for input (2026-07-28), if it may ask for all of it.
 
@@ -212,11 +258,7 @@ class Proxy:
             given = one.get("params")
             params = {name: value for name, value in dict(given or {}).items() if name != "_meta"}
 
-            async def forward(_call: GrantedCall) -> Message:
-                return jsonrpc.read(jsonrpc.answer(0, {}))
-
-            tool = f"{server.name}/{method.replace('/', '.')}"
-            await self.governor.call(Asked(self.session, tool, params, forward))
+            await self._look_into(f"{server.name}/{method.replace('/', '.')}", params)
         return answer
 
     async def _governed(

@@ -52,6 +52,11 @@ class ServerProcess:
     _reading: asyncio.Task[None] | None = field(default=None, init=False)
     _ended: str = field(default="", init=False)
 
+    @property
+    def has_ended(self) -> bool:
+        """Return whether it does not run."""
+        return self._process is None or bool(self._ended)
+
     async def start(self) -> None:
         """Start it.
 
@@ -70,6 +75,7 @@ class ServerProcess:
             )
         except OSError as error:
             raise ServerGoneError(f"the server {self.name} cannot be started: {error.strerror or error}") from error
+        self._ended = ""
         self._reading = asyncio.create_task(self._read())
 
     async def ask(self, id: MessageId, raw: bytes) -> Message:

@@ -11,14 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from aisecops_mcp.governor import Governor
-from aisecops_mcp.http_address import Address
-from aisecops_mcp.http_server import HttpServer
 from aisecops_mcp.jsonrpc import Message, MessageId
 from aisecops_mcp.lines import TooLong, lines
+from aisecops_mcp.opening import Reached, servers_at, start
 from aisecops_mcp.proxy import Proxy
-from aisecops_mcp.server_process import Command, ServerProcess
 from aisecops_mcp.talk import Say
-from aisecops_mcp.upstream import ServerGoneError, Upstream
+from aisecops_mcp.upstream import Upstream
 
 MESSAGE_BYTES = 16 * 1024 * 1024
 # What may wait for a client that does not read: some of the longest messages.
@@ -75,9 +73,7 @@ class Output:
         writing.cancel()
 
 
-async def serve(
-    commands: Mapping[str, Command | Address], governor: Governor, say: Say, bounds: Bounds = Bounds()
-) -> None:
+async def serve(commands: Mapping[str, Reached], governor: Governor, say: Say, bounds: Bounds = Bounds()) -> None:
     """Serve the client on standard input and output until it hangs up, or the process is asked to end.
 
     Raises:
@@ -89,18 +85,9 @@ async def serve(
     def heard(server: Upstream, message: Message) -> None:
         proxy.from_server(server, message)
 
-    servers: dict[str, Upstream] = {
-        name: HttpServer(name, where, heard, say, bounds.message_bytes)
-        if isinstance(where, Address)
-        else ServerProcess(name, where, heard, say, bounds.message_bytes)
-        for name, where in commands.items()
-    }
+    servers = servers_at(commands, heard, say, limit=bounds.message_bytes)
     proxy = Proxy(servers, governor, output.send, say, bounds.call_seconds, bounds.pins)
-    for server in servers.values():
-        try:
-            await server.start()
-        except ServerGoneError as error:
-            say(str(error))
+    await start(servers, say)
     writing = asyncio.create_task(output.run())
     try:
         await _until_hung_up(reader, proxy, bounds.message_bytes, output.given_up)

@@ -18,6 +18,10 @@ class Upstream(Protocol):
     def name(self) -> str:
         """Return what policy calls it."""
 
+    @property
+    def has_ended(self) -> bool:
+        """Return whether it does not run (any more), so that it would have to be started again."""
+
     async def start(self) -> None:
         """Reach it.
 

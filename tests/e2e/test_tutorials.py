@@ -42,7 +42,7 @@ PAGES = [
 
 
 # The ports that pages listen on, which may be taken here.
-PORTS = ("8443", "8786")
+PORTS = ("8443", "8480", "8786")
 
 
 def free_port() -> str:

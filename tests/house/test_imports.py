@@ -18,7 +18,7 @@ HOMES = {
         f"{SERVER}entrypoints/hooks/",
         f"{SERVER}entrypoints/metrics/",
         f"{SERVER}entrypoints/witness/",
-        "clients/aisecops_mcp/http_server.py",
+        *(f"clients/aisecops_mcp/http_{place}.py" for place in ("front", "listener", "server")),
     ),
     "apsw": (f"{SERVER}adapters/sqlite/", f"{SERVER}adapters/postgres/"),
     "asyncpg": (f"{SERVER}adapters/postgres/",),

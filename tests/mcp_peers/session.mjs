@@ -1,5 +1,6 @@
 // One session of the official SDK, told by argv, and everything that its client saw as JSON on standard output.
 //   node session.mjs sdk|client '{"command": …, "args": […], "env": {…}, "calls": [[name, arguments], …]}'
+//   node session.mjs sdk|client '{"url": …, "token": …, "calls": [[name, arguments], …]}'
 // "sdk" is the line of the SDK that begins with a handshake; "client" the one that probes which era a server speaks.
 
 const [which, told] = process.argv.slice(2);
@@ -7,6 +8,7 @@ const { calls, ...server } = JSON.parse(told);
 const folder = which === "sdk" ? "@modelcontextprotocol/sdk/client" : "@modelcontextprotocol/client";
 const { Client } = await import(which === "sdk" ? `${folder}/index.js` : folder);
 const { StdioClientTransport } = await import(which === "sdk" ? `${folder}/stdio.js` : `${folder}/stdio`);
+const { StreamableHTTPClientTransport } = await import(which === "sdk" ? `${folder}/streamableHttp.js` : folder);
 
 const options = which === "sdk" ? {} : { versionNegotiation: { mode: "auto" } };
 const client = new Client({ name: "session", version: "1" }, options);
@@ -19,7 +21,11 @@ const attempt = async (ask) => {
   }
 };
 
-await client.connect(new StdioClientTransport({ ...server, stderr: "inherit" }));
+const headers = { Authorization: `Bearer ${server.token}` };
+const transport = server.url
+  ? new StreamableHTTPClientTransport(new URL(server.url), server.token ? { requestInit: { headers } } : {})
+  : new StdioClientTransport({ ...server, stderr: "inherit" });
+await client.connect(transport);
 const capabilities = client.getServerCapabilities();
 const seen = {
   server: client.getServerVersion(),

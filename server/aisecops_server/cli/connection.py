@@ -55,6 +55,16 @@ def connect_async(*, agent: str = "") -> AsyncClient:
     return AsyncClient.connect(address, credential(agent), credentials=_tls(address), tenant=settings().tenant)
 
 
+def connect_with(token: str) -> AsyncClient:
+    """Return a client for asyncio that shows ``token``.
+
+    Raises:
+        InvalidRequestError: what was given for TLS does not fit together, or is needed and was not given.
+    """
+    address = server_address()
+    return AsyncClient.connect(address, token, credentials=_tls(address), tenant=settings().tenant)
+
+
 def ask_health(seconds: float) -> str:
     """Return the control plane's state by the standard health service, which asks nobody who they are.
 

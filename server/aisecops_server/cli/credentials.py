@@ -82,8 +82,8 @@ def _given() -> str:
     return current().token_file or os.environ.get(FILE_VARIABLE, "")
 
 
-def local_token(subject: str, roles: tuple[Role, ...], seconds: int) -> str:
-    """Return a token of the local issuer.
+def local_token(subject: str, roles: tuple[Role, ...], seconds: int, *, audience: str = "") -> str:
+    """Return a token of the local issuer, for the control plane or another ``audience``.
 
     Raises:
         NotPermittedError: this machine or user has no issuer's key in the state directory.
@@ -105,6 +105,7 @@ def local_token(subject: str, roles: tuple[Role, ...], seconds: int) -> str:
     found = settings()
     # Of a tenant that is not there a token would be of no use, and without one it would be of none.
     tenants = (tenant_settings().tenant,) if found.tenants_file else ()
-    return local_issuer(directory, SystemClock(), audience=found.token_audience, issuer=found.token_issuer).mint(
-        subject, roles, seconds=seconds, tenants=tenants
+    issuer = local_issuer(
+        directory, SystemClock(), audience=audience or found.token_audience, issuer=found.token_issuer
     )
+    return issuer.mint(subject, roles, seconds=seconds, tenants=tenants)

@@ -39,12 +39,14 @@ def policy(*, path: Path) -> ExitCode:
     aisecops dev token --agent spiffe://corp.example/agent/support-assistant > support.token
     aisecops decide -f plan.json --token-file support.token
     aisecops dev token --agent auditor@corp.example --role auditor --minutes 60
+    aisecops dev token --agent spiffe://corp.example/agent/support-assistant --audience http://127.0.0.1:8480/mcp
     """,
 )
 @click.option("--agent", required=True, help="Who the token is for: a SPIFFE id or a subject.")
 @click.option("--role", "roles", multiple=True, type=click.Choice(ROLES), help="May be given more than once.")
 @click.option("--minutes", type=click.IntRange(1, 1440), default=60, show_default=True, help="How long it is valid.")
-def token(*, agent: str, roles: tuple[str, ...], minutes: int) -> ExitCode:
+@click.option("--audience", default="", help="For whom it is instead of the control plane, such as an MCP proxy's URL.")
+def token(*, agent: str, roles: tuple[str, ...], minutes: int, audience: str) -> ExitCode:
     """Make a short-lived token with the local issuer.
 
     The role is `agent` when none is given. The issuer's key lives in the state directory of a control plane
@@ -52,7 +54,7 @@ def token(*, agent: str, roles: tuple[str, ...], minutes: int) -> ExitCode:
     """
     from aisecops_server.cli.credentials import local_token  # noqa: PLC0415
 
-    made = local_token(agent, tuple(Role(role) for role in roles or ("agent",)), minutes * 60)
+    made = local_token(agent, tuple(Role(role) for role in roles or ("agent",)), minutes * 60, audience=audience)
     show(
         {"token": made, "subject": agent, "roles": list(roles or ("agent",)), "expiresInSeconds": minutes * 60},
         lambda _: click.echo(made),

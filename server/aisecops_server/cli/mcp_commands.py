@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,9 +14,10 @@ from aisecops_server.cli.invocation import command
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aisecops_mcp.http_address import Address
-    from aisecops_mcp.server_process import Command
+    from aisecops_mcp.opening import Reached
     from aisecops_mcp.stdio import Bounds
+
+    from aisecops_server.cli.mcp_front import ListenOptions
 
 ENVIRONMENT = click.option(
     "--environment", default="production", show_default=True, help="Where the effects of calls land."
@@ -54,6 +56,21 @@ _PINS = click.option(
 )
 
 
+_LISTEN = (
+    click.option("--listen", default="", metavar="HOST:PORT", help="Serve clients over HTTP there; port 0 is any."),
+    click.option("--url", default="", help="What clients call that endpoint, where its address is another."),
+    click.option("--host", "hosts", multiple=True, help="Another name that clients reach it by (several)."),
+    click.option("--tls-cert", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="Listen over TLS."),
+    click.option("--tls-key", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="The key of that."),
+)
+
+
+def _listening(made: Any) -> Any:
+    for option in reversed(_LISTEN):
+        made = option(made)
+    return made
+
+
 @command(
     "proxy",
     examples="""
@@ -61,14 +78,17 @@ _PINS = click.option(
     aisecops mcp proxy --servers claude_desktop_config.json
                                             several servers as one; their tools are called server__tool
     aisecops mcp proxy --upstream crm=https://crm.corp.example/mcp --upstream-token crm=crm.token
+    aisecops mcp proxy --listen 127.0.0.1:8480 --servers mcp.json
+                                            for any number of clients over HTTP; each shows a token for that URL
     """,
 )
 @click.option("--name", default="", help="What policy calls the server of the command line.")
 @click.option(
     "--servers",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="A client's configuration file whose servers are run instead.",
+    help="A client's configuration file whose servers are run or reached instead.",
 )
+@_listening
 @_UPSTREAM
 @_UPSTREAM_TOKEN
 @_UPSTREAM_CA
@@ -82,6 +102,11 @@ def proxy(
     *,
     name: str,
     servers: Path | None,
+    listen: str,
+    url: str,
+    hosts: tuple[str, ...],
+    tls_cert: Path | None,
+    tls_key: Path | None,
     upstream: tuple[str, ...],
     upstream_token: tuple[str, ...],
     upstream_ca: Path | None,
@@ -97,16 +122,21 @@ def proxy(
     The client runs this instead of the server, and speaks to it over standard input and output; the servers are started
     by their commands, or reached over Streamable HTTP with a token of the proxy's own. Each call of a tool is
     decided before the server sees it, and the tools that the agent may not use are not listed. Who the agent is says
-    its token or certificate.
+    its token or certificate. With --listen, clients reach it over HTTP instead, and each is the agent that its own
+    token proves, unless this machine's clients are one agent that is given here.
     """
+    from aisecops_server.cli.mcp_front import ListenOptions, serve_clients  # noqa: PLC0415
+
     if line and servers is None and not name:
         raise click.UsageError("--name: say what policy calls the server, or use 'aisecops guard'")
-    reached = _reached(upstream, upstream_token, upstream_ca)
-    started = commands_of(name, servers, line) if line or servers or not reached else {}
-    if twice := reached.keys() & started.keys():
-        raise click.UsageError(f"--upstream: there is another server that is called {', '.join(sorted(twice))}")
+    places = _places(name, servers, line, Upstreams(upstream, upstream_token, upstream_ca))
     bounds = _bounds(message_bytes, call_seconds, pins)
-    return _serve({**started, **reached}, environment=environment, agent=agent, bounds=bounds)
+    options = ListenOptions(listen, url, hosts, tls_cert, tls_key)
+    _require_listening(options)
+    if not listen:
+        return _serve(places, environment=environment, agent=agent, bounds=bounds)
+    serve_clients(places, options, bounds, environment=environment, agent=agent)
+    return ExitCode.OK
 
 
 @command(
@@ -137,18 +167,30 @@ def guard(
 
     Whoever starts this speaks to it as to the server itself. It is 'aisecops mcp proxy' for one server.
     """
-    commands = commands_of(name or name_of(line), None, line)
+    places = places_of(name or name_of(line), None, line, tokens={})
     bounds = _bounds(message_bytes, call_seconds, pins)
-    return _serve(commands, environment=environment, agent=agent, bounds=bounds)
+    return _serve(places, environment=environment, agent=agent, bounds=bounds)
 
 
-def commands_of(name: str, servers: Path | None, line: tuple[str, ...]) -> dict[str, Command]:
+@dataclass(frozen=True, slots=True)
+class Upstreams:
+    """What a command line says of servers at a URL: ``NAME=URL``, ``NAME=FILE`` with a token, who vouches for them."""
+
+    urls: tuple[str, ...] = ()
+    tokens: tuple[str, ...] = ()
+    authority: Path | None = None
+
+
+def places_of(
+    name: str, servers: Path | None, line: tuple[str, ...], *, tokens: Mapping[str, Path], authority: Path | None = None
+) -> dict[str, Reached]:
     """Return the servers that a command line names: one by its own command, or those of a client's configuration.
 
     Raises:
         click.UsageError: both are given, or none, or a file is no configuration.
     """
-    from aisecops_mcp.client_config import ConfigError, commands_in  # noqa: PLC0415
+    from aisecops_mcp.client_config import ConfigError, places_in  # noqa: PLC0415
+    from aisecops_mcp.http_address import AddressError  # noqa: PLC0415
     from aisecops_mcp.server_process import Command  # noqa: PLC0415
 
     if bool(line) == (servers is not None):
@@ -156,8 +198,8 @@ def commands_of(name: str, servers: Path | None, line: tuple[str, ...]) -> dict[
     if servers is None:
         return {name: Command(line)}
     try:
-        return commands_in(servers.read_bytes())
-    except ConfigError as error:
+        return places_in(servers.read_bytes(), tokens, authority)
+    except (ConfigError, AddressError) as error:
         raise click.UsageError(f"{servers}: {error}") from error
 
 
@@ -179,21 +221,34 @@ def name_of(line: tuple[str, ...]) -> str:
     return name
 
 
-def _reached(upstream: tuple[str, ...], tokens: tuple[str, ...], authority: Path | None) -> dict[str, Address]:
+def _places(name: str, servers: Path | None, line: tuple[str, ...], upstreams: Upstreams) -> dict[str, Reached]:
     from aisecops_mcp.http_address import Address, AddressError  # noqa: PLC0415
 
-    urls, files = _pairs("--upstream", upstream), _pairs("--upstream-token", tokens)
-    if unknown := files.keys() - urls.keys():
-        raise click.UsageError(f"--upstream-token: no --upstream is called {', '.join(sorted(unknown))}")
+    urls, given = _pairs("--upstream", upstreams.urls), _pairs("--upstream-token", upstreams.tokens)
+    tokens = {server: Path(file) for server, file in given.items()}
+    started = (
+        places_of(name, servers, line, tokens=tokens, authority=upstreams.authority)
+        if line or servers or not urls
+        else {}
+    )
+    if twice := urls.keys() & started.keys():
+        raise click.UsageError(f"--upstream: there is another server that is called {', '.join(sorted(twice))}")
     try:
-        found = {
-            name: Address(url, Path(files[name]) if name in files else None, authority) for name, url in urls.items()
-        }
-        for address in found.values():
+        reached = {server: Address(url, tokens.get(server), upstreams.authority) for server, url in urls.items()}
+        places: dict[str, Reached] = {**started, **reached}
+        at_urls = {server: place for server, place in places.items() if isinstance(place, Address)}
+        if unknown := tokens.keys() - at_urls.keys():
+            raise click.UsageError(f"--upstream-token: no server at a URL is called {', '.join(sorted(unknown))}")
+        for address in at_urls.values():
             address.token()
     except AddressError as error:
         raise click.UsageError(f"--upstream: {error}") from error
-    return found
+    return places
+
+
+def _require_listening(options: ListenOptions) -> None:
+    if not options.address and (options.url or options.hosts or options.certificate or options.key):
+        raise click.UsageError("--url, --host, --tls-cert and --tls-key say how --listen does it, which is not given")
 
 
 def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
@@ -213,7 +268,7 @@ def _bounds(message_bytes: int, call_seconds: float, pins: Path | None) -> Bound
         raise click.UsageError(f"{pins}: {error}") from error
 
 
-def _serve(commands: Mapping[str, Command | Address], *, environment: str, agent: str, bounds: Bounds) -> ExitCode:
+def _serve(places: Mapping[str, Reached], *, environment: str, agent: str, bounds: Bounds) -> ExitCode:
     import asyncio  # noqa: PLC0415
 
     from aisecops_mcp.governor import Governor  # noqa: PLC0415
@@ -226,7 +281,7 @@ def _serve(commands: Mapping[str, Command | Address], *, environment: str, agent
     async def run() -> None:
         async with connect_async(agent=agent) as client:
             governor = Governor(client, environment=environment, renew=lambda: credential(agent))
-            await serve(commands, governor, say, bounds)
+            await serve(places, governor, say, bounds)
 
     try:
         asyncio.run(run())

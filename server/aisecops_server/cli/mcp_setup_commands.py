@@ -13,11 +13,11 @@ import click
 
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.invocation import command, current
-from aisecops_server.cli.mcp_commands import AGENT, ENVIRONMENT, commands_of, name_of
+from aisecops_server.cli.mcp_commands import AGENT, ENVIRONMENT, name_of, places_of
 from aisecops_server.cli.output import say, show
 
 if TYPE_CHECKING:
-    from aisecops_mcp.server_process import Command
+    from aisecops_mcp.opening import Reached
 
 _SECONDS, _BYTES = 60.0, 16 * 1024 * 1024
 _NAME = click.option("--name", default="", help="What policy calls the server; else it is read off the command.")
@@ -173,10 +173,10 @@ def _listed(name: str, servers: Path | None, line: tuple[str, ...]) -> dict[str,
     from aisecops_mcp.probe import tools_of  # noqa: PLC0415
     from aisecops_mcp.upstream import ServerGoneError  # noqa: PLC0415
 
-    commands: Mapping[str, Command] = commands_of(name or (name_of(line) if line else ""), servers, line)
+    places: Mapping[str, Reached] = places_of(name or (name_of(line) if line else ""), servers, line, tokens={})
 
     async def ask() -> dict[str, list[Mapping[str, Any]]]:
-        return {one: await tools_of(one, how, say, limit=_BYTES, seconds=_SECONDS) for one, how in commands.items()}
+        return {one: await tools_of(one, how, say, limit=_BYTES, seconds=_SECONDS) for one, how in places.items()}
 
     try:
         return asyncio.run(ask())

@@ -32,22 +32,27 @@ def enforced() -> Iterator[Scene]:
 
 
 async def session(parameters: Any, calls: Calls) -> dict[str, Any]:
-    """Return everything that a client sees of a server."""
+    """Return everything that a client sees of a server that it starts."""
     async with Client(parameters) as client:
-        capabilities = client.server_capabilities
-        found: dict[str, Any] = {"tools": [tool.model_dump() for tool in (await client.list_tools()).tools]}
-        if capabilities.resources:
-            found["resources"] = [one.model_dump() for one in (await client.list_resources()).resources]
-        if capabilities.prompts:
-            found["prompts"] = [one.model_dump() for one in (await client.list_prompts()).prompts]
-        found["calls"] = []
-        for name, arguments in calls:
-            try:
-                result = (await client.call_tool(name, arguments)).model_dump()
-            except Exception as error:  # noqa: BLE001 - an error is what is compared
-                result = str(error)
-            found["calls"].append((name, result))
-        return found
+        return await seen_by(client, calls)
+
+
+async def seen_by(client: Client, calls: Calls) -> dict[str, Any]:
+    """Return everything that a connected client sees of a server."""
+    capabilities = client.server_capabilities
+    found: dict[str, Any] = {"tools": [tool.model_dump() for tool in (await client.list_tools()).tools]}
+    if capabilities.resources:
+        found["resources"] = [one.model_dump() for one in (await client.list_resources()).resources]
+    if capabilities.prompts:
+        found["prompts"] = [one.model_dump() for one in (await client.list_prompts()).prompts]
+    found["calls"] = []
+    for name, arguments in calls:
+        try:
+            result = (await client.call_tool(name, arguments)).model_dump()
+        except Exception as error:  # noqa: BLE001 - an error is what is compared
+            result = str(error)
+        found["calls"].append((name, result))
+    return found
 
 
 @pytest.mark.timeout(400)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aisecops_mcp.client_config import ConfigError, commands_in
+from aisecops_mcp.client_config import ConfigError, places_in
 from aisecops_mcp.definitions import Definitions, PinsError, digest_of, pins_in, pins_written, unseen
+from aisecops_mcp.server_process import Command
 from aisecops_mcp.wrapping import KEPT, undo, wrap
 
 TOOL: dict[str, Any] = {
@@ -33,6 +34,11 @@ EDITOR = """// Servers of this workspace
   "inputs": [],
 }
 """
+
+
+def commands_of(content: bytes) -> dict[str, Command]:
+    """Return the servers of a configuration that are started by a command."""
+    return {name: place for name, place in places_in(content, {}).items() if isinstance(place, Command)}
 
 
 def changed(**parts: Any) -> dict[str, Any]:
@@ -106,9 +112,9 @@ def test_a_configuration_is_wrapped_and_put_back_byte_for_byte(tmp_path: Path, c
     path.write_bytes(content.encode())
     done = wrap(path, "/opt/aisecops", ["--agent", "x"], {"AISECOPS_STATE_DIR": "/s"})
     assert done.wrapped == ("files",)
-    command = commands_in(path.read_bytes())["files"]
+    command = commands_of(path.read_bytes())["files"]
     assert command.line[:8] == ("/opt/aisecops", "mcp", "proxy", "--name", "files", "--agent", "x", "--")
-    assert command.line[8:] == commands_in(content.encode())["files"].line
+    assert command.line[8:] == commands_of(content.encode())["files"].line
     assert command.environment["AISECOPS_STATE_DIR"] == "/s"
     with pytest.raises(ConfigError, match="wrapped already"):
         wrap(path, "/opt/aisecops", [], {})
