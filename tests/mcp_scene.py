@@ -9,8 +9,8 @@ import sys
 import tempfile
 import threading
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -131,7 +131,22 @@ class Scene:
     settings: Settings
     root: Path
     loop: asyncio.AbstractEventLoop
-    plane: ControlPlane
+    plane: ControlPlane = field(init=False)
+    _served: AbstractAsyncContextManager[Any] | None = None
+
+    def start(self) -> None:
+        """Serve, for the first time or again."""
+        self._served = serving(self.settings)
+        self.plane, _ = self.wait(self._served.__aenter__())
+
+    def stop(self) -> None:
+        """Serve no more."""
+        served, self._served = self._served, None
+        if served is not None:
+            self.wait(served.__aexit__(None, None, None))
+
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(90)
 
     def token(self, subject: str, *roles: Role) -> str:
         return issuer(self.settings).mint(subject, roles or (Role.AGENT,))
@@ -194,20 +209,17 @@ def scene(**added: str) -> Iterator[Scene]:
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
 
-    def wait(work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, loop).result(90)
-
     # Short, so that the socket's path is short enough.
     with tempfile.TemporaryDirectory(prefix="mcp-") as folder:
         root = Path(folder)
         settings = settings_in(root)
         amend(root, ADDED, added)
-        context = serving(settings)
-        plane, _ = wait(context.__aenter__())
+        running = Scene(settings, root, loop)
+        running.start()
         try:
-            yield Scene(settings, root, loop, plane)
+            yield running
         finally:
-            wait(context.__aexit__(None, None, None))
+            running.stop()
             loop.call_soon_threadsafe(loop.stop)
             thread.join(30)
             loop.close()

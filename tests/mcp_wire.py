@@ -33,6 +33,12 @@ class Wire:
         self.heard.append(found)
         return found
 
+    async def hears(self, method: str) -> dict[str, Any]:
+        """Return the next message of this kind, whatever else is said before."""
+        while (found := await self.hear()).get("method") != method:
+            pass
+        return found
+
     async def answer(self, id: Any) -> dict[str, Any]:
         """Return the answer to a request, whatever else is said before."""
         for found in self.heard:

@@ -77,7 +77,9 @@ class Connection:
 
         servers = servers_at(places, heard, self.say, limit=bounds.message_bytes)
         governor = self._governors[self.caller.credential] = self.door.governor(self.caller)
-        self._proxy = Proxy(servers, governor, self._send, self.say, bounds.call_seconds, bounds.pins, self._done)
+        self._proxy = Proxy(
+            servers, governor, self._send, self.say, bounds.call_seconds, bounds.pins, self._done, asking=bounds.asking
+        )
         await start(servers, self.say)
 
     @property

@@ -39,18 +39,15 @@ from aisecops_mcp.talk import Say, say
 
 Forward = Callable[[GrantedCall], Awaitable[Message]]
 _PAUSE_SECONDS = 0.5
+_ENDED = (approval_pb2.APPROVAL_STATE_EXPIRED, approval_pb2.APPROVAL_STATE_CONSUMED)
 _T = TypeVar("_T")
 
 
 class ApprovalRefusedError(CallRefusedError):
-    """People were asked about the call, and did not approve it."""
+    """People were asked about the call, and did not approve it, or are not asked any more."""
 
-    def __init__(self, approval_id: str) -> None:
-        super().__init__(
-            f"people did not approve the call (request {approval_id})",
-            grpc.StatusCode.PERMISSION_DENIED,
-            "NOT_APPROVED",
-        )
+    def __init__(self, approval_id: str, why: str = "people did not approve the call") -> None:
+        super().__init__(f"{why} (request {approval_id})", grpc.StatusCode.PERMISSION_DENIED, "NOT_APPROVED")
 
 
 class ToolFailedError(Exception):
@@ -115,20 +112,14 @@ class Governor(AsyncGuard):
             TypeError, ValueError: the arguments have no exact form.
         """
         session = asked.session
-        key = (asked.tool, canonical_arguments(asked.arguments))
-        approval_id = await self._approved(session, key)
-        waited = session.waiting.pop(key, None)
+        waited = await self._approved(session, (asked.tool, canonical_arguments(asked.arguments)))
         plan, step = session.proposal(asked.tool, asked.arguments, step_id=waited.step_id if waited else "")
         try:
-            return await self._made(asked, plan, step, approval_id=approval_id)
-        except ApprovalRequiredError as error:
-            session.joined(error.answer)
-            session.waiting[key] = Waiting(step.step_id, error.answer)
-            raise
-        except (RetryLaterError, FaultError):
-            # There was no decision, so what people agreed to was not used.
+            return await self._made(asked, plan, step, approval_id=waited.answer.approval_id if waited else "")
+        except (RetryLaterError, FaultError, asyncio.CancelledError):
+            # Perhaps there was no decision, and what people agreed to was not used. If it was, that is seen then.
             if waited is not None:
-                session.waiting[key] = waited
+                session.waits(waited, first=True)
             raise
 
     async def settle(self) -> None:
@@ -136,27 +127,49 @@ class Governor(AsyncGuard):
         while self._telling:
             await asyncio.gather(*self._telling, return_exceptions=True)
 
-    async def _approved(self, session: Session, key: tuple[str, bytes]) -> str:
-        """Return the approval that people gave for a call by now; empty if they were not asked, or it has ended.
+    async def decided(self, approval_id: str, *, seconds: float) -> bool:
+        """Wait until people have decided a request; false when they have not in ``seconds``.
+
+        Raises:
+            AisecopsClientError: it cannot be told.
+        """
+        approval = await self._fresh(lambda: self.client.approvals.wait(approval_id, seconds=seconds))
+        return approval.state != approval_pb2.APPROVAL_STATE_REQUESTED
+
+    async def withdraw(self, approval_id: str, *, note: str) -> None:
+        """Take a request of this agent back.
+
+        Raises:
+            AisecopsClientError: it was not taken back.
+        """
+        await self._fresh(lambda: self.client.approvals.withdraw(approval_id, note=note))
+
+    async def _approved(self, session: Session, key: tuple[str, bytes]) -> Waiting | None:
+        """Take up a call that people approved by now; ``None`` if they were not asked about one, or it has ended.
 
         Raises:
             ApprovalRequiredError: they have not answered yet.
             ApprovalRefusedError: they said no.
         """
-        waiting = session.waiting.get(key)
-        if waiting is None:
-            return ""
-        approval_id = waiting.answer.approval_id
+        undecided = None
+        for waiting in session.waiting_for(key):
+            state = await self._state_of(waiting.answer.approval_id)
+            if state == approval_pb2.APPROVAL_STATE_REQUESTED:
+                undecided = undecided or waiting
+            # Another call that is the same may have taken it up meanwhile.
+            elif session.claimed(waiting.answer.approval_id) is None or state in _ENDED:
+                continue
+            elif state == approval_pb2.APPROVAL_STATE_GRANTED:
+                return waiting
+            else:
+                raise ApprovalRefusedError(waiting.answer.approval_id)
+        if undecided is not None:
+            raise ApprovalRequiredError(undecided.answer)
+        return None
+
+    async def _state_of(self, approval_id: str) -> approval_pb2.ApprovalState.ValueType:
         shown = await self._fresh(lambda: self.client.approvals.show(approval_id))
-        state = shown.approval.state
-        if state == approval_pb2.APPROVAL_STATE_GRANTED:
-            return approval_id
-        if state == approval_pb2.APPROVAL_STATE_REQUESTED:
-            raise ApprovalRequiredError(waiting.answer)
-        del session.waiting[key]
-        if state in (approval_pb2.APPROVAL_STATE_EXPIRED, approval_pb2.APPROVAL_STATE_CONSUMED):
-            return ""
-        raise ApprovalRefusedError(approval_id)
+        return shown.approval.state
 
     async def _made(self, asked: Asked, plan: ExecutionPlan, step: Step, *, approval_id: str) -> bytes:
         under_way = self._under_way[step.step_id] = _UnderWay(asked.forward)
@@ -173,7 +186,12 @@ class Governor(AsyncGuard):
 
     def _steps(self, session: Session, plan: ExecutionPlan, step: Step, approval_id: str) -> Steps:
         rules = self._rules()
-        answer = yield from decided(plan, rules, approval_id=approval_id, at_once=True)
+        try:
+            answer = yield from decided(plan, rules, approval_id=approval_id, at_once=True)
+        except ApprovalRequiredError as error:
+            session.joined(error.answer)
+            session.waits(Waiting((step.tool, step.arguments_json), step.step_id, error.answer))
+            raise
         session.joined(answer)
         data, _ = yield from executed(step, answer, rules, redeems=True)
         return data

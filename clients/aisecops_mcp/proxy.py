@@ -17,8 +17,10 @@ from aisecops_client import AisecopsClientError
 from aisecops_client.guarded import GrantedCall
 
 from aisecops_mcp import jsonrpc, telling
+from aisecops_mcp.consent import ASKING, KEY, Asking, Consent, of_server
 from aisecops_mcp.definitions import CHANGED, Change, Definitions
 from aisecops_mcp.governor import Asked, Governor
+from aisecops_mcp.inputs import InputDeniedError, Inputs
 from aisecops_mcp.joint import Joint
 from aisecops_mcp.jsonrpc import MalformedError, Message, MessageId
 from aisecops_mcp.listing import LISTS, REQUESTS, Access, take_in
@@ -59,7 +61,7 @@ def _of_no_interest(_id: MessageId) -> None:
 class Proxy:
     """One client's connection. ``send`` gives it a message; ``done`` hears when a request of it is over.
 
-    ``call_seconds`` is how long a server may take for one request.
+    ``call_seconds`` is how long a server may take for one request, ``asking`` how calls wait for people.
     """
 
     servers: Mapping[str, Upstream]
@@ -69,7 +71,10 @@ class Proxy:
     call_seconds: float
     pins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     done: Callable[[MessageId], None] = _of_no_interest
+    asking: Asking = field(default_factory=Asking)
     session: Session = field(init=False)
+    consent: Consent = field(init=False)
+    inputs: Inputs = field(init=False)
     naming: Naming = field(init=False)
     joint: Joint = field(init=False)
     definitions: Mapping[str, Definitions] = field(init=False)
@@ -86,6 +91,8 @@ class Proxy:
             name: Definitions(dict(self.pins.get(name, {})), strict=bool(self.pins)) for name in self.servers
         }
         self.joint = Joint(self.servers, self.naming, self.say, self.definitions)
+        self.consent = Consent(lambda: self.governor, self.session, self.send, self.say, self.asking)
+        self.inputs = Inputs(lambda: self.governor, self.session)
 
     # --- from the client ---------------------------------------------------------------------------------------
 
@@ -135,20 +142,25 @@ class Proxy:
             return jsonrpc.failure(message.id, jsonrpc.SERVER_FAILED, str(error))
         except LookupError as error:
             return jsonrpc.failure(message.id, jsonrpc.INVALID_PARAMS, str(error))
+        except InputDeniedError as error:
+            return telling.refusal(message, error.why)
         except (AisecopsClientError, ToldWronglyError, TypeError, ValueError) as error:
             return telling.refusal(message, error)
 
     async def _reply(self, message: Message) -> bytes:
         if message.method == "tools/call":
-            return await self._called(message)
+            return await self.consent.call(message, self._called)
         if message.method in REQUESTS:
-            return await self._requested(message)
+            return await self.consent.call(message, self._requested)
         if message.method in LISTS:
             return await self._listed(message)
         if message.method not in PASSED:
             why = f"{message.method} is not let through: it is not known what it does"
             return jsonrpc.failure(message.id, jsonrpc.METHOD_NOT_FOUND, why)
-        return await self._passed(message)
+        raw = await self._passed(message)
+        if message.method == "initialize":
+            self.consent.began(message, jsonrpc.read(raw))
+        return raw
 
     async def _passed(self, message: Message) -> bytes:
         if self.naming.is_joint:
@@ -174,7 +186,9 @@ class Proxy:
             # What is sent is what was granted, and not what it was read from.
             if "arguments" in message.params or json.loads(call.arguments):
                 changed["arguments"] = json.loads(call.arguments)
-            return await self._input_decided(server, await self._ask(server, message, _with_params(message, changed)))
+            return await self.inputs.decided(
+                server.name, await self._ask(server, message, _with_params(message, changed))
+            )
 
         return await self._governed(message, f"{name}/{bare}", arguments, forward)
 
@@ -199,7 +213,7 @@ class Proxy:
         async def forward(call: GrantedCall) -> Message:
             granted = json.loads(call.arguments)
             raw = _with_params(message, {**granted, **params})
-            return await self._input_decided(server, await self._ask(server, message, raw))
+            return await self.inputs.decided(server.name, await self._ask(server, message, raw))
 
         return await self._governed(
             message, f"{server.name}/{message.method.replace('/', '.')}", {**arguments, **params}, forward
@@ -242,24 +256,6 @@ class Proxy:
             return jsonrpc.read(jsonrpc.answer(0, {}))
 
         await self.governor.call(Asked(self.session, tool, params, forward))
-
-    async def _input_decided(self, server: Upstream, answer: Message) -> Message:
-        """Return an answer in which a server asks the client for input (2026-07-28), if it may ask for all of it.
-
-        Raises:
-            CallDeniedError: it may not.
-            ServerGoneError: nobody knows what it asks for.
-        """
-        wanted = answer.result.get("inputRequests", {})
-        for one in wanted.values() if isinstance(wanted, Mapping) else [None]:
-            method = one.get("method") if isinstance(one, Mapping) else None
-            if not isinstance(one, Mapping) or method not in REQUESTS:
-                raise ServerGoneError(f"the server {server.name} asks for {method!r}, which is not let through")
-            given = one.get("params")
-            params = {name: value for name, value in dict(given or {}).items() if name != "_meta"}
-
-            await self._look_into(f"{server.name}/{method.replace('/', '.')}", params)
-        return answer
 
     async def _governed(
         self,
@@ -374,8 +370,10 @@ class Proxy:
         # Servers choose ids without knowing of each other.
         own = f"{_OWN_ID}{server.name}-{json.dumps(message.id)}"
         waiting = self._asking[own] = asyncio.get_running_loop().create_future()
+        shown = of_server(server.name, message.params) if message.method == ASKING else message.params
+        changed = {"params": telling.without_own(shown)} if "params" in message.fields else {}
         try:
-            self.send(jsonrpc.renamed(message, id=own), message.during)
+            self.send(jsonrpc.renamed(message, id=own, **changed), message.during)
             async with asyncio.timeout(self.call_seconds):
                 answer = await waiting
         except TimeoutError as error:
@@ -385,6 +383,8 @@ class Proxy:
         return jsonrpc.read(jsonrpc.renamed(answer, id=message.id))
 
     def _answered(self, message: Message) -> None:
+        if self.consent.answered(message):
+            return
         waiting = self._asking.get(message.id) if message.id is not None else None
         if waiting is not None and not waiting.done():
             waiting.set_result(message)
@@ -399,10 +399,8 @@ class Proxy:
 
 def _with_params(message: Message, changed: Mapping[str, Any]) -> bytes:
     """Return a request with some parameters changed and without what is for the proxy only."""
-    params = {**message.params, **changed}
-    meta = params.get("_meta")
-    if isinstance(meta, Mapping):
-        params["_meta"] = {name: value for name, value in meta.items() if not name.startswith(telling.OWN_META)}
-        if not params["_meta"]:
-            del params["_meta"]
+    params = telling.without_own({**message.params, **changed})
+    given = params.get("inputResponses")
+    if isinstance(given, Mapping) and KEY in given:
+        params["inputResponses"] = {name: value for name, value in given.items() if name != KEY}
     return jsonrpc.renamed(message, params=params)

@@ -35,21 +35,25 @@ class ToldWronglyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A call that people were asked about, by the step that they were asked about."""
+    """A call that people were asked about, by the step that they were asked about.
 
+    ``key`` is its tool and its exact arguments.
+    """
+
+    key: tuple[str, bytes]
     step_id: str
     answer: Answer
 
 
 @dataclass(slots=True)
 class Session:
-    """What is known of one connection. ``waiting`` holds calls that wait for people, by tool and exact arguments."""
+    """What is known of one connection, with the calls that wait for people and that nobody has taken up yet."""
 
     environment: str
     id: str
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False)
     trace_id: str = ""
-    waiting: dict[tuple[str, bytes], Waiting] = field(default_factory=dict)
+    _waiting: list[Waiting] = field(default_factory=list, init=False)
     _sources: list[Source] = field(default_factory=list, init=False)
     _known: set[tuple[int, str, str]] = field(default_factory=set, init=False)
     _history: list[PastStep] = field(default_factory=list, init=False)
@@ -68,6 +72,24 @@ class Session:
         plan.history.extend(self._history)
         step = plan.steps.add(step_id=step_id or f"call-{next(self.numbers)}", tool=tool, arguments_json=data)
         return plan, step
+
+    def waits(self, waiting: Waiting, *, first: bool = False) -> None:
+        """Keep a call for whoever makes the same one next; ``first`` before others of the same kind."""
+        self._waiting.insert(0 if first else len(self._waiting), waiting)
+
+    def waiting_for(self, key: tuple[str, bytes]) -> list[Waiting]:
+        """Return the calls of a tool with exactly these arguments that wait; there are several if they were made so."""
+        return [waiting for waiting in self._waiting if waiting.key == key]
+
+    def waiting_as(self, approval_id: str) -> Waiting | None:
+        """Return the call that people were asked about by this request, if it waits."""
+        return next((waiting for waiting in self._waiting if waiting.answer.approval_id == approval_id), None)
+
+    def claimed(self, approval_id: str) -> Waiting | None:
+        """Take up the call that people were asked about by this request, so that no other call does."""
+        if (found := self.waiting_as(approval_id)) is not None:
+            self._waiting.remove(found)
+        return found
 
     def joined(self, answer: Answer) -> None:
         """Belong to the trace in which the first call was decided."""

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from aisecops_mcp.consent import Asking
 from aisecops_mcp.governor import Governor
 from aisecops_mcp.jsonrpc import Message, MessageId
 from aisecops_mcp.lines import TooLong, lines
@@ -32,6 +33,7 @@ class Bounds:
     message_bytes: int = MESSAGE_BYTES
     call_seconds: float = CALL_SECONDS
     pins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    asking: Asking = field(default_factory=Asking)
 
 
 @dataclass(slots=True)
@@ -86,7 +88,7 @@ async def serve(commands: Mapping[str, Reached], governor: Governor, say: Say, b
         proxy.from_server(server, message)
 
     servers = servers_at(commands, heard, say, limit=bounds.message_bytes)
-    proxy = Proxy(servers, governor, output.send, say, bounds.call_seconds, bounds.pins)
+    proxy = Proxy(servers, governor, output.send, say, bounds.call_seconds, bounds.pins, asking=bounds.asking)
     await start(servers, say)
     writing = asyncio.create_task(output.run())
     try:

@@ -29,9 +29,26 @@ def refusal(message: Message, error: Exception) -> bytes:
     result: dict[str, Any] = {"content": [{"type": "text", "text": words(error)}], "isError": True}
     if is_modern(message):
         result["resultType"] = "complete"
-    if decision := _decision(error):
-        result["_meta"] = {DECISION: decision}
+    if meta := about(error):
+        result["_meta"] = meta
     return jsonrpc.answer(message.id, result)
+
+
+def about(error: Exception) -> dict[str, Any]:
+    """Return what programs are told of why something was not done, as members of `_meta`."""
+    decision = _decision(error)
+    return {DECISION: decision} if decision else {}
+
+
+def without_own(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters or a result without the members of `_meta` that are ours."""
+    kept = dict(told)
+    meta = kept.get("_meta")
+    if isinstance(meta, Mapping):
+        kept["_meta"] = {name: value for name, value in meta.items() if not name.startswith(OWN_META)}
+        if not kept["_meta"]:
+            del kept["_meta"]
+    return kept
 
 
 def is_modern(message: Message) -> bool:

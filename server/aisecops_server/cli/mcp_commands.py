@@ -14,6 +14,7 @@ from aisecops_server.cli.invocation import command
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from aisecops_mcp.consent import Asking
     from aisecops_mcp.opening import Reached
     from aisecops_mcp.stdio import Bounds
 
@@ -53,6 +54,19 @@ _PINS = click.option(
     "--pins",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="Definitions that hold (see 'aisecops mcp pin'); without it, those that were seen first.",
+)
+_APPROVAL_SECONDS = click.option(
+    "--approval-seconds",
+    type=click.FloatRange(min=0),
+    default=45.0,
+    show_default=True,
+    help="How long a call waits for approval where the client can ask its user meanwhile; 0: not at all.",
+)
+_APPROVALS_URL = click.option(
+    "--approvals-url",
+    default="",
+    metavar="URL",
+    help="Where people open the UI; clients that can open addresses are sent to the request there.",
 )
 
 
@@ -97,6 +111,8 @@ def _listening(made: Any) -> Any:
 @_PINS
 @_SECONDS
 @_BYTES
+@_APPROVAL_SECONDS
+@_APPROVALS_URL
 @click.argument("line", nargs=-1, type=click.UNPROCESSED, help="The server's command line, behind --.")
 def proxy(
     *,
@@ -115,6 +131,8 @@ def proxy(
     pins: Path | None,
     call_seconds: float,
     message_bytes: int,
+    approval_seconds: float,
+    approvals_url: str,
     line: tuple[str, ...],
 ) -> ExitCode:
     """Stand between an MCP client and its servers, and decide every call.
@@ -130,7 +148,7 @@ def proxy(
     if line and servers is None and not name:
         raise click.UsageError("--name: say what policy calls the server, or use 'aisecops guard'")
     places = _places(name, servers, line, Upstreams(upstream, upstream_token, upstream_ca))
-    bounds = _bounds(message_bytes, call_seconds, pins)
+    bounds = _bounds(message_bytes, call_seconds, pins, _asking(approval_seconds, approvals_url))
     options = ListenOptions(listen, url, hosts, tls_cert, tls_key)
     _require_listening(options)
     if not listen:
@@ -152,6 +170,8 @@ def proxy(
 @_PINS
 @_SECONDS
 @_BYTES
+@_APPROVAL_SECONDS
+@_APPROVALS_URL
 @click.argument("line", nargs=-1, required=True, type=click.UNPROCESSED, help="The server's command line, behind --.")
 def guard(
     *,
@@ -161,6 +181,8 @@ def guard(
     pins: Path | None,
     call_seconds: float,
     message_bytes: int,
+    approval_seconds: float,
+    approvals_url: str,
     line: tuple[str, ...],
 ) -> ExitCode:
     """Run an MCP server so that every call of it is decided first.
@@ -168,7 +190,7 @@ def guard(
     Whoever starts this speaks to it as to the server itself. It is 'aisecops mcp proxy' for one server.
     """
     places = places_of(name or name_of(line), None, line, tokens={})
-    bounds = _bounds(message_bytes, call_seconds, pins)
+    bounds = _bounds(message_bytes, call_seconds, pins, _asking(approval_seconds, approvals_url))
     return _serve(places, environment=environment, agent=agent, bounds=bounds)
 
 
@@ -258,12 +280,21 @@ def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _bounds(message_bytes: int, call_seconds: float, pins: Path | None) -> Bounds:
+def _asking(seconds: float, url: str) -> Asking:
+    from aisecops_mcp.consent import Asking  # noqa: PLC0415
+
+    try:
+        return Asking(seconds, url)
+    except ValueError as error:
+        raise click.UsageError(f"--approvals-url: {error}") from error
+
+
+def _bounds(message_bytes: int, call_seconds: float, pins: Path | None, asking: Asking) -> Bounds:
     from aisecops_mcp.definitions import PinsError, pins_in  # noqa: PLC0415
     from aisecops_mcp.stdio import Bounds  # noqa: PLC0415
 
     try:
-        return Bounds(message_bytes, call_seconds, pins_in(pins.read_bytes()) if pins else {})
+        return Bounds(message_bytes, call_seconds, pins_in(pins.read_bytes()) if pins else {}, asking)
     except PinsError as error:
         raise click.UsageError(f"{pins}: {error}") from error
 

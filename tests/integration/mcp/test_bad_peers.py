@@ -93,7 +93,9 @@ async def test_what_a_server_wants_to_know_before_it_answers_is_decided(wire: Wi
     assert answer["result"]["isError"]
     assert "odd/elicitation.create" in said(answer)
     assert (await wire.call(2, "wants_odd"))["error"]["code"] == SERVER_FAILED
+    assert "odd/elicitation.create" in said(await wire.call(4, "wants_address"))
     assert "password" not in str(wire.heard)
+    assert "evil.example" not in str(wire.heard)
     assert said(await wire.call(3, "fine")) == "fine"
 
 

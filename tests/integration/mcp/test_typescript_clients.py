@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.mcp_packages import PEERS, peers
-from tests.mcp_scene import DESK_AGENT, Scene, scene
+from tests.mcp_scene import APPROVE, DENY, DESK_AGENT, Scene, scene
 from tests.mcp_servers.public import Calls, everything, files, memory
 
 pytestmark = pytest.mark.slow
@@ -113,3 +115,36 @@ def test_a_client_in_typescript_is_told_what_policy_denies(enforced: Scene, tmp_
     assert seen["tools"]["tools"] == []
     assert {answer["_meta"]["aisecops/decision"]["outcome"] for _, answer in seen["calls"]} == {"DENY"}
     assert {answer["isError"] for _, answer in seen["calls"]} == {True}
+
+
+@pytest.mark.parametrize("which", ["sdk", "client"])
+@pytest.mark.parametrize(
+    ("action", "choice", "expected"),
+    [
+        ("accept", APPROVE, "refunded 20"),
+        ("accept", DENY, "people did not approve the call"),
+        ("decline", None, "the request was taken back"),
+    ],
+)
+def test_a_client_in_typescript_asks_its_user_while_people_are_asked(
+    enforced: Scene, which: str, action: str, choice: Any, expected: str
+) -> None:
+    order = {"order_id": f"{which}-{action}-{choice}", "amount": 20}
+    started = enforced.desk()
+    told = {"command": started.command, "args": started.args, "env": started.env, "call": ["refund", order]}
+    line = (str(peers().node), str(PEERS / "consent.mjs"), which, json.dumps(told))
+    with subprocess.Popen(
+        line, cwd=PEERS, env=started.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as client:
+        assert client.stdin is not None
+        assert client.stdout is not None
+        asked = json.loads(client.stdout.readline())["asked"]
+        assert asked.startswith("AISecOps: people have to approve this call")
+        if choice is not None:
+            [approval_id] = re.findall(r"apr-[0-9a-zA-Z-]*[0-9a-zA-Z]", asked)
+            asyncio.run(enforced.answer(approval_id, choice))
+        print(action, file=client.stdin, flush=True)
+        seen = json.loads(client.stdout.readline())
+    assert expected in seen["result"]["content"][0]["text"]
+    assert ({"tool": "refund", **order} in enforced.done()) == (choice == APPROVE)
+    assert seen.get("era") == {"client": "2026-07-28"}.get(which)
