@@ -28,6 +28,7 @@ from aisecops_server.adapters.sqlite.recorded_traces import RecordedCopies
 from aisecops_server.adapters.sqlite.replay_copies import ReplayCopies
 from aisecops_server.adapters.sqlite.replay_store import SqliteReplayStore
 from aisecops_server.adapters.system import SystemClock
+from aisecops_server.bootstrap.collector import seldom_collecting
 from aisecops_server.bootstrap.store import history_of
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.compiled_tables import compile_tables
@@ -130,6 +131,7 @@ async def replaying(
     """
     history = instead or history_of(settings)
     async with contextlib.AsyncExitStack() as closing:
+        closing.enter_context(seldom_collecting())
         closing.push_async_callback(history.close)
         state = settings.state_dir
         opa = await asyncio.to_thread(binary.locate, settings.engine_dir, given=settings.engine_path)

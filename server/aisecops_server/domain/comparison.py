@@ -20,6 +20,8 @@ from aisecops_server.domain.recorded_decision import RecordedDecision
 from aisecops_server.domain.replay import Direction, VerdictClass
 
 _RESTRICTION = {Outcome.ALLOW.value: 0, Outcome.REQUIRE_APPROVAL.value: 1, Outcome.DENY.value: 2}
+# Values of these types that are equal are spelled alike.
+_PLAIN = frozenset({str, int, bool})
 
 Conclusion = Mapping[str, JsonValue]
 
@@ -83,8 +85,8 @@ def compare(before: Conclusion, after: Conclusion) -> Comparison:
         before=was,
         after=now,
         direction=_direction(was, now),
-        fires_now=tuple(sorted(later - earlier)),
-        no_longer=tuple(sorted(earlier - later)),
+        fires_now=tuple(Firing(*fired) for fired in sorted(later - earlier)),
+        no_longer=tuple(Firing(*fired) for fired in sorted(earlier - later)),
         parts=parts,
     )
 
@@ -114,39 +116,41 @@ def _direction(was: str, now: str) -> Direction | None:
 
 
 def _differing(before: Conclusion, after: Conclusion) -> tuple[str, ...]:
-    return tuple(
-        name
-        for name in CONCLUSION_FIELDS
-        if name in before and not _is_same(before[name], _like(after.get(name), before[name]))
-    )
+    return tuple(name for name in CONCLUSION_FIELDS if name in before and not _is_same(before[name], after.get(name)))
 
 
 def _is_same(earlier: JsonValue, later: JsonValue) -> bool:
-    """Return whether two values have the same canonical form; mostly it is seen sooner, by how they are spelled."""
-    if isinstance(earlier, str) and isinstance(later, str):
-        return earlier == later
-    if isinstance(earlier, list) and isinstance(later, list) and len(earlier) != len(later):
-        return False
+    """Return whether two values have the same canonical form, of ``later`` without what ``earlier`` knows nothing of.
+
+    What has the same form is equal in Python, which is far cheaper to see; that ``1`` also equals ``true``, only
+    spelling tells.
+    """
+    if earlier != later:
+        later = _like(later, earlier)
+        if earlier != later:
+            return False
+    if type(earlier) is type(later) and (not earlier or type(earlier) in _PLAIN):
+        return True
     spelled = (orjson.dumps(value, option=orjson.OPT_SORT_KEYS) for value in (earlier, later))
     return len(set(spelled)) == 1 or canonical_bytes(earlier) == canonical_bytes(later)
 
 
 def _like(later: JsonValue, earlier: JsonValue) -> JsonValue:
     """Return ``later`` without the fields of its entries that no entry of ``earlier`` has."""
-    if not isinstance(later, list) or not isinstance(earlier, list) or not earlier:
+    if not isinstance(later, list) or not isinstance(earlier, list) or not earlier or len(earlier) != len(later):
         return later
-    known = {name for entry in earlier if isinstance(entry, Mapping) for name in entry}
+    known = {name for entry in earlier if isinstance(entry, dict) for name in entry}
     return [
-        {name: value for name, value in entry.items() if name in known} if isinstance(entry, Mapping) else entry
+        {name: value for name, value in entry.items() if name in known} if isinstance(entry, dict) else entry
         for entry in later
     ]
 
 
-def _firings(conclusion: Conclusion) -> set[Firing]:
+def _firings(conclusion: Conclusion) -> set[tuple[str, str, str]]:
     findings = conclusion["findings"]
     listed = findings if isinstance(findings, list) else []
     return {
-        Firing(str(found.get("rule", "")), str(found.get("step", "")), str(found.get("effect", "")))
+        (str(found.get("rule", "")), str(found.get("step", "")), str(found.get("effect", "")))
         for found in listed
-        if isinstance(found, Mapping)
+        if isinstance(found, dict)
     }

@@ -6,6 +6,7 @@ that is not exactly a decision raises ``NoDecisionError``, and nobody downstream
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -217,11 +218,6 @@ WINDOWS = frozenset(window.value for window in Window)
 # What denies in every mode: to observe somebody, policy must know who it is and what is asked.
 _NEVER_OBSERVED = frozenset({"plan.malformed", "identity.agent_unregistered"})
 _RESTRICTION = {Outcome.ALLOW: 0, Outcome.REQUIRE_APPROVAL: 1, Outcome.DENY: 2}
-_OUTCOME_OF_EFFECT = {
-    Effect.DENY: Outcome.DENY,
-    Effect.REQUIRE_APPROVAL: Outcome.REQUIRE_APPROVAL,
-    Effect.WARN: Outcome.ALLOW,
-}
 
 
 def most_restrictive(outcomes: Sequence[Outcome]) -> Outcome:
@@ -272,27 +268,28 @@ def conclude(verdict: Verdict, *, step_ids: Sequence[StepId], expected_revision:
     return conclusion
 
 
+def _outcome_of(effects: Sequence[Effect]) -> Outcome:
+    """Return what findings that ask for ``effects`` come to."""
+    if Effect.DENY in effects:
+        return Outcome.DENY
+    return Outcome.REQUIRE_APPROVAL if Effect.REQUIRE_APPROVAL in effects else Outcome.ALLOW
+
+
 def _require_agreement(conclusion: Conclusion) -> None:
-    whole = [_OUTCOME_OF_EFFECT[finding.effect] for finding in conclusion.findings]
-    if conclusion.outcome is not most_restrictive([Outcome.ALLOW, *whole]):
+    if conclusion.outcome is not _outcome_of([finding.effect for finding in conclusion.findings]):
         raise _not_a_decision("outcome", "the outcome disagrees with the findings")
     if len({source.source_id for source in conclusion.sources}) != len(conclusion.sources):
         raise _not_a_decision("shape", "it settles the trust of a source twice")
     if not conclusion.steps:
         raise _not_a_decision("steps", "the answer decides no step")
     for step in conclusion.steps:
-        own = [
-            _OUTCOME_OF_EFFECT[finding.effect]
-            for finding in conclusion.findings
-            if finding.step_id in ("", step.step_id)
-        ]
-        if step.outcome is not most_restrictive([Outcome.ALLOW, *own]):
+        own = [finding.effect for finding in conclusion.findings if finding.step_id in ("", step.step_id)]
+        if step.outcome is not _outcome_of(own):
             raise _not_a_decision("steps", f"the outcome of step {step.step_id} disagrees with its findings")
 
 
 def _require_modes(conclusion: Conclusion) -> None:
-    would = [_OUTCOME_OF_EFFECT[finding.would_effect] for finding in conclusion.findings]
-    if conclusion.would_outcome is not most_restrictive([Outcome.ALLOW, *would]):
+    if conclusion.would_outcome is not _outcome_of([finding.would_effect for finding in conclusion.findings]):
         raise _not_a_decision("modes", "the outcome without modes disagrees with the findings")
     for finding in conclusion.findings:
         if finding.effect is finding.would_effect:
@@ -440,10 +437,16 @@ def _word(value: JsonValue, where: str, words: frozenset[str]) -> str:
 
 
 def _enum(kind: type[E], value: JsonValue, where: str) -> E:
-    try:
-        return kind(_text(value, where))
-    except ValueError as error:
-        raise _not_a_decision("shape", f"{where} is not one of {', '.join(kind)}") from error
+    member = _members(kind).get(_text(value, where))
+    if member is None:
+        raise _not_a_decision("shape", f"{where} is not one of {', '.join(kind)}")
+    return member
+
+
+@functools.cache
+def _members(kind: type[E]) -> Mapping[str, E]:
+    """Return the members of an enumeration by their values, which is how they are found fastest."""
+    return {member.value: member for member in kind}
 
 
 def _not_a_decision(why: str, message: str) -> NoDecisionError:

@@ -7,7 +7,7 @@ and the candidate reads what is absent, the answer is that nobody can know.
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,16 +51,20 @@ def is_masked(value: JsonValue) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What a part of a document must have: fields, shapes of fields that must have some, the shape of list entries."""
+    """What a part of a document must have: fields, shapes of fields that must have some, the shape of list entries.
+
+    It ``is_flat`` when it must have fields and nothing else.
+    """
 
     required: frozenset[str] = frozenset()
     parts: tuple[tuple[str, _Shape], ...] = ()
     entries: _Shape | None = None
+    is_flat: bool = True
 
     @property
     def asks_nothing(self) -> bool:
         """Return whether everything has this shape."""
-        return not (self.required or self.parts or self.entries)
+        return not self.required and self.is_flat
 
 
 @functools.cache
@@ -80,28 +84,32 @@ def _read(part: Mapping[str, Any], whole: Mapping[str, Any]) -> _Shape:
     reference = part.get("$ref")
     if reference:
         part = whole["$defs"][reference.rpartition("/")[2]]
-    parts = ((name, _read(inner, whole)) for name, inner in part.get("properties", {}).items())
-    entries = _read(part["items"], whole) if "items" in part else _Shape()
-    return _Shape(
-        required=frozenset(part.get("required", ())),
-        parts=tuple((name, shape) for name, shape in parts if not shape.asks_nothing),
-        entries=None if entries.asks_nothing else entries,
-    )
+    read = ((name, _read(inner, whole)) for name, inner in part.get("properties", {}).items())
+    parts = tuple((name, shape) for name, shape in read if not shape.asks_nothing)
+    items = _read(part["items"], whole) if "items" in part else _Shape()
+    entries = None if items.asks_nothing else items
+    return _Shape(frozenset(part.get("required", ())), parts, entries, is_flat=not parts and entries is None)
 
 
 def _is_whole(value: JsonValue, shape: _Shape) -> bool:
     if isinstance(value, dict):
-        if not shape.required <= value.keys():
+        if not value.keys() >= shape.required:
             return False
         for name, inner in shape.parts:
             part = value.get(name)
             if part is not None and not _is_whole(part, inner):
                 return False
     elif shape.entries is not None and isinstance(value, list):
-        for entry in value:
-            if not _is_whole(entry, shape.entries):
-                return False
+        return _are_whole(value, shape.entries)
     return True
+
+
+def _are_whole(entries: Sequence[JsonValue], shape: _Shape) -> bool:
+    if shape.is_flat:
+        # Most of a document are such entries, and a call for each costs more than to look at it.
+        required = shape.required
+        return all(entry.keys() >= required for entry in entries if isinstance(entry, dict))
+    return all(_is_whole(entry, shape) for entry in entries)
 
 
 def _missing(value: JsonValue, shape: _Shape, place: str) -> Iterator[str]:

@@ -61,7 +61,7 @@ class RecordedDecision:
     def agent_id(self) -> str:
         """Return the id of the agent that asked."""
         principal = self.details.get("principal")
-        return str(principal.get("id", "")) if isinstance(principal, Mapping) else ""
+        return str(principal.get("id", "")) if isinstance(principal, dict) else ""
 
     @property
     def rules(self) -> tuple[str, ...]:
@@ -72,9 +72,9 @@ class RecordedDecision:
     def tools(self) -> tuple[str, ...]:
         """Return the tools of the plan, sorted, each once."""
         plan = self.content.get("plan")
-        steps = plan.get("steps") if isinstance(plan, Mapping) else None
+        steps = plan.get("steps") if isinstance(plan, dict) else None
         listed = steps if isinstance(steps, list) else []
-        return tuple(sorted({str(step.get("tool", "")) for step in listed if isinstance(step, Mapping)}))
+        return tuple(sorted({str(step.get("tool", "")) for step in listed if isinstance(step, dict)}))
 
     @property
     def step_ids(self) -> tuple[StepId, ...]:
@@ -100,4 +100,4 @@ class RecordedDecision:
     def parts(self, name: str) -> tuple[Mapping[str, JsonValue], ...]:
         """Return a field that is a list of objects, or nothing."""
         value = self.details.get(name)
-        return tuple(part for part in value if isinstance(part, Mapping)) if isinstance(value, list) else ()
+        return tuple(part for part in value if isinstance(part, dict)) if isinstance(value, list) else ()

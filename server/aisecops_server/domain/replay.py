@@ -76,10 +76,10 @@ class Selection:
             return True
         at = decision.decided_at_micros
         return (
-            self.agent_id in ("", decision.agent_id)
-            and self.outcome in ("", decision.text("outcome"))
-            and self.revision in ("", decision.text("bundle_revision"))
-            and self.mode in ("", decision.text("mode"))
+            (not self.agent_id or self.agent_id == decision.agent_id)
+            and (not self.outcome or self.outcome == decision.text("outcome"))
+            and (not self.revision or self.revision == decision.text("bundle_revision"))
+            and (not self.mode or self.mode == decision.text("mode"))
             and (not self.tool or self.tool in decision.tools)
             and (not self.rule or self.rule in decision.rules)
             and (not self.trust or self.trust == _lowest_trust(decision))

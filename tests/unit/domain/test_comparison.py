@@ -1,13 +1,23 @@
 from __future__ import annotations
 
 import pytest
+from aisecops_server.domain.canonical import canonical_bytes
 from aisecops_server.domain.comparison import Firing, compare, error, indeterminate, recorded_conclusion, same
 from aisecops_server.domain.decision import Outcome
 from aisecops_server.domain.decision_json import CONCLUSION_FIELDS, conclusion_details
 from aisecops_server.domain.recorded_decision import RecordedDecision
 from aisecops_server.domain.replay import Direction, VerdictClass
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from tests.records import Records
+
+SCALARS = (
+    st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from([0.0, -0.0, 1.0, 0.5, 1e-7, 1e21, 2.0**53])
+) | st.text("aé\U0001f600", max_size=2)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab", max_size=1), inner)
+)
 
 
 def finding(rule: str, effect: str = "deny", step: str = "s1", **more: object) -> dict[str, object]:
@@ -29,6 +39,25 @@ def conclusion(outcome: str = "ALLOW", *findings: dict[str, object], **more: obj
 def test_equal_conclusions_are_the_same():
     compared = compare(conclusion(), conclusion())
     assert (compared.verdict_class, compared.parts, compared.direction) == (VerdictClass.SAME, (), None)
+
+
+@given(VALUES, VALUES)
+@example(1, True)
+@example([0], [False])
+@example({"a": 1}, {"a": 1.0})
+@example([-0.0], [0])
+def test_values_are_the_same_exactly_when_they_have_the_same_canonical_form(one: object, other: object) -> None:
+    # In an object of their own, because an entry of a list may have fields that are no difference.
+    before, after = conclusion(risk_score_milli={"is": one}), conclusion(risk_score_milli={"is": other})
+    alike = canonical_bytes(one) == canonical_bytes(other)
+    assert (compare(before, after).verdict_class is VerdictClass.SAME) == alike == same(before, after)
+
+
+def test_a_field_that_older_records_do_not_have_is_no_difference_and_another_value_beside_it_is() -> None:
+    older = conclusion("DENY", finding("a.one"))
+    assert compare(older, conclusion("DENY", finding("a.one", remedy="r"))).verdict_class is VerdictClass.SAME
+    assert compare(older, conclusion("DENY", finding("a.one", remedy="r", message="n"))).parts == ("findings",)
+    assert compare(older, conclusion("DENY", finding("a.one", facts=[True]))).parts == ("findings",)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -90,6 +91,24 @@ def test_what_is_observed_counts_as_a_warning_and_says_what_it_would_have_been()
 def test_modes_that_disagree_with_the_findings_are_no_decision(parts: dict[str, Any]) -> None:
     with pytest.raises(NoDecisionError):
         concluded({**OBSERVED, **parts})
+
+
+@pytest.mark.parametrize("effects", [*itertools.combinations_with_replacement(Effect, 2)], ids=" ".join)
+@pytest.mark.parametrize("outcome", Outcome)
+def test_of_all_outcomes_only_that_of_the_worst_finding_is_a_decision(
+    effects: tuple[Effect, Effect], outcome: Outcome
+) -> None:
+    findings = [{**FINDING, "effect": effect.value, "would_effect": effect.value} for effect in effects]
+    steps = [{**HELD["steps"][0], "outcome": outcome.value}]
+    approval = HELD["approval"] if outcome is Outcome.REQUIRE_APPROVAL else None
+    answer = {**HELD, "findings": findings, "steps": steps, "approval": approval}
+    answer |= {"outcome": outcome.value, "would_outcome": outcome.value}
+    worst = next(effect for effect in (Effect.DENY, Effect.REQUIRE_APPROVAL, Effect.WARN) if effect in effects)
+    if outcome.value == {"warn": "ALLOW"}.get(worst.value, worst.value.upper()):
+        assert concluded(answer).outcome is outcome
+    else:
+        with pytest.raises(NoDecisionError):
+            concluded(answer)
 
 
 def test_a_finding_cannot_count_for_less_without_a_warning() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from aisecops_server.domain.document_drift import has_other_version, is_masked, missing_fields, read_by
 from aisecops_server.domain.probe import probes
 
@@ -25,6 +26,48 @@ def test_an_empty_part_lacks_what_it_must_have():
     old = document()
     old["grounding"], old["now"] = {}, None
     assert missing_fields(old) == ("/grounding/complete", "/grounding/truncated", "/grounding/unsearched")
+
+
+@pytest.mark.parametrize("place", ["sources", "history", "approvals"])
+def test_an_entry_that_lacks_a_field_is_named_although_those_around_it_are_whole(place: str) -> None:
+    entry = {
+        "sources": dict.fromkeys(
+            [
+                "content_known",
+                "declared_trust",
+                "digest",
+                "digest_verified",
+                "given",
+                "id",
+                "kind",
+                "name",
+                "origin_uri",
+                "pointed_at",
+                "size",
+                "step_id",
+                "tool",
+            ]
+        ),
+        "history": dict.fromkeys(["observed", "step_id", "tool"]),
+        "approvals": {
+            **dict.fromkeys(["approvers", "expires_at_seconds", "id", "plan_hash", "revision", "tool_digests"]),
+            "findings": [{"rule": "r", "step": "s"}, {"rule": "r", "step": "s"}],
+        },
+    }[place]
+    whole = document() | {place: [entry, dict(entry), entry]}
+    assert missing_fields(whole) == ()
+    for name in entry:
+        whole[place][1] = {other: value for other, value in entry.items() if other != name}
+        assert missing_fields(whole) == (f"/{place}/*/{name}",)
+
+
+def test_an_entry_of_an_entry_that_lacks_a_field_is_named() -> None:
+    old = document()
+    old["approvals"] = [
+        dict.fromkeys(("approvers", "expires_at_seconds", "id", "plan_hash", "revision", "tool_digests"))
+        | {"findings": [{"rule": "r", "step": "s"}, {"rule": "r"}]}
+    ]
+    assert missing_fields(old) == ("/approvals/*/findings/*/step",)
 
 
 def test_only_what_the_policy_mentions_matters():
