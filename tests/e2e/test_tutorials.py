@@ -31,6 +31,7 @@ PAGES = [
     HOW_TO / "show-auditors-the-controls.md",
     HOW_TO / "govern-an-mcp-client.md",
     HOW_TO / "roll-out-a-policy.md",
+    HOW_TO / "rotate-keys.md",
     HOW_TO / "run-beside-an-agent.md",
     HOW_TO / "use-json.md",
     HOW_TO / "verify-grants-in-a-tool-server.md",

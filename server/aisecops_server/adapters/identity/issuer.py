@@ -67,10 +67,11 @@ def local_issuer(directory: Path, clock: Clock, *, audience: str = AUDIENCE, iss
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        is_new = not (directory / PRIVATE_KEY_FILE).exists()
         private_key = _load_or_make(directory / PRIVATE_KEY_FILE)
         made = TokenIssuer(private_key, _key_id(private_key), clock, audience, issuer)
-        _publish(made, directory / KEY_SET_FILE)
-    except (OSError, ValueError, TypeError) as error:
+        _publish(made, directory / KEY_SET_FILE, is_new=is_new)
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise InvalidRequestError(
             f"the token key in {directory} cannot be used", hint="Check its permissions, or move it away", field="keys"
         ) from error
@@ -89,11 +90,20 @@ def _load_or_make(path: Path) -> Ed25519PrivateKey:
     return key
 
 
-def _publish(issuer: TokenIssuer, path: Path) -> None:
-    if path.exists():
-        return
+def _publish(issuer: TokenIssuer, path: Path, *, is_new: bool) -> None:
+    """Publish a key that was just made beside those that are published: their tokens are good until they are taken out.
+
+    A key that was there before is published when no file is, and never again into one: somebody took it out.
+    """
     entry = _public_entry(issuer.private_key) | {"kid": issuer.key_id, "alg": "EdDSA", "use": "sig"}
-    _leave(path, json.dumps({"keys": [entry]}, indent=1).encode())
+    if not path.exists():
+        _leave(path, json.dumps({"keys": [entry]}, indent=1).encode())
+    elif is_new:
+        others = json.loads(path.read_bytes())["keys"]
+        draft = path.with_name(f".{path.name}.{issuer.key_id}")
+        draft.unlink(missing_ok=True)
+        _leave(draft, json.dumps({"keys": [entry, *others]}, indent=1).encode())
+        draft.replace(path)
 
 
 def _leave(path: Path, content: bytes) -> None:

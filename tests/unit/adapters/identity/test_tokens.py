@@ -154,6 +154,34 @@ def test_a_token_of_a_key_that_was_withdrawn_ends_with_it(desk: Desk) -> None:
         desk.authenticator.authenticate(token)
 
 
+def test_a_key_that_was_moved_away_is_followed_by_another_and_counts_until_it_is_taken_out(desk: Desk) -> None:
+    before = desk.issuer.mint(AGENT, [Role.AGENT])
+    (desk.directory / PRIVATE_KEY_FILE).rename(desk.directory / "old.pem")
+    after = local_issuer(desk.directory, desk.clock).mint(AGENT, [Role.AGENT])
+    desk.clock.advance(1)
+    for token in (before, after):
+        assert desk.authenticator.authenticate(token).id == AGENT
+    published = desk.directory / KEY_SET_FILE
+    new, _old = json.loads(published.read_bytes())["keys"]
+    published.write_text(json.dumps({"keys": [new]}))
+    # Whoever opens the issuer again, or puts the old key back, publishes nothing that was taken out.
+    local_issuer(desk.directory, desk.clock)
+    (desk.directory / "old.pem").replace(desk.directory / PRIVATE_KEY_FILE)
+    local_issuer(desk.directory, desk.clock)
+    desk.clock.advance(1)
+    assert desk.authenticator.authenticate(after).id == AGENT
+    with pytest.raises(UnauthenticatedError, match="unknown key"):
+        desk.authenticator.authenticate(before)
+
+
+def test_a_key_is_not_made_beside_a_list_of_keys_that_cannot_be_read(desk: Desk) -> None:
+    (desk.directory / PRIVATE_KEY_FILE).unlink()
+    (desk.directory / KEY_SET_FILE).write_text("{}")
+    with pytest.raises(InvalidRequestError, match="cannot be used"):
+        local_issuer(desk.directory, desk.clock)
+    assert (desk.directory / KEY_SET_FILE).read_text() == "{}"
+
+
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", '{"keys": 3}', '{"keys": [1, {"kty": "oct", "k": "AA", "kid": "x"}]}']
 )
