@@ -133,10 +133,9 @@ lock: setup ## resolve the requirements anew; with UPGRADE=1 to their newest ver
 	  --output-file requirements/frameworks.lock
 
 .PHONY: sbom
-sbom: setup ## what the server is made of, as CycloneDX: dist/aisecops.cdx.json
+sbom: setup engine ## what a control plane and its engine are made of, with licences, as CycloneDX: dist/aisecops.cdx.json
 	@mkdir -p dist
-	$(BIN)/uv tool run --from cyclonedx-bom==7.2.1 cyclonedx-py requirements --pyproject pyproject.toml \
-	  --output-reproducible --of JSON -o dist/aisecops.cdx.json requirements/server.lock
+	@AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/python -m docs.generate.materials dist/aisecops.cdx.json
 
 .PHONY: audit
 audit: setup ## known vulnerabilities of what is locked; fails too where anything cannot be looked up
