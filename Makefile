@@ -33,6 +33,10 @@ test: setup engine browser database frameworks peers conftest ## set everything 
 test-polyglot: setup engine ## the example agents of all languages, also those that take minutes to build
 	AISECOPS_POLYGLOT=1 AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/pytest -rs tests/e2e/test_polyglot.py
 
+.PHONY: test-openclaw
+test-openclaw: setup engine ## the plugin for OpenClaw in a real gateway, which is 650 MB to install
+	AISECOPS_OPENCLAW=1 AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/pytest -rs --timeout=900 tests/e2e/test_openclaw.py
+
 # An engine that the tests start themselves, and a base of Debian's packages: no registry of images is asked.
 .PHONY: test-containers
 test-containers: setup engine ## the image that ships, built and run in a container engine; as root, on Debian

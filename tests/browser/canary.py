@@ -20,8 +20,8 @@ action aria-current aria-describedby aria-hidden aria-invalid aria-label aria-la
 class colspan content cols d data-columns data-copy data-copy-from data-from data-index data-kept data-key data-node
 data-press data-ready data-rows data-start data-stopped data-theme data-theme-switch data-to data-trace data-up
 data-waiting datetime fill for formaction height href http-equiv id inputmode lang maxlength method name open
-placeholder preserveAspectRatio rel required role rows rx size spellcheck src stroke stroke-width style tabindex title type
-value viewBox width x xmlns y
+placeholder preserveAspectRatio rel required role rows rx size spellcheck src stroke stroke-width style tabindex title
+type value viewBox width x xmlns y
 """
 _KNOWN = [ELEMENTS.split(), ATTRIBUTES.split()]
 # A page says what trips the canary as soon as it happens, in whatever frame.

@@ -437,7 +437,7 @@ def _word(value: JsonValue, where: str, words: frozenset[str]) -> str:
 
 
 def _enum(kind: type[E], value: JsonValue, where: str) -> E:
-    member = _members(kind).get(_text(value, where))
+    member: E | None = _members(kind).get(_text(value, where))
     if member is None:
         raise _not_a_decision("shape", f"{where} is not one of {', '.join(kind)}")
     return member
