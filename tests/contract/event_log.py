@@ -453,6 +453,7 @@ class EventLogContract:
             "trust": ("", "external"),
             "revision": ("", "1" * 40),
             "mode": ("", "DRY_RUN"),
+            "without": ((), (("tool", "t/2"), ("rule", "r.none"), ("outcome", "REQUIRE_APPROVAL"))),
             "from_ns": (0, everything[80].started_at_ns),
             "to_ns": (0, everything[10].started_at_ns),
         }
@@ -460,6 +461,16 @@ class EventLogContract:
             narrow = TraceFilter(**dict(zip(values, combination, strict=True)))
             expected = [summary for summary in everything if _matches(narrow, summary)]
             assert await listed(log, narrow, page_size=50) == expected, narrow
+
+    @pytest.mark.asyncio
+    async def test_a_page_that_leaves_out_goes_on_only_with_the_same_filter(self, log: EventLog) -> None:
+        make = Records()
+        await log.append_many([_varied(make, number) for number in range(30)])
+        narrow = TraceFilter(without=(("agent_id", "agent-1"), ("agent_id", "agent-nobody")))
+        first = await log.traces(narrow, page_size=5, page_token="")
+        assert {trace.agent_id for trace in first.traces} == {"agent-0", "agent-2"}
+        with pytest.raises(InvalidRequestError):
+            await log.traces(TraceFilter(), page_size=5, page_token=first.next_token)
 
 
 def _varied(make: Records, number: int) -> DecisionRecord:
@@ -485,4 +496,5 @@ def _matches(narrow: TraceFilter, summary: TraceSummary) -> bool:
         and narrow.mode in ("", summary.mode)
         and summary.started_at_ns >= narrow.from_ns
         and (not narrow.to_ns or summary.started_at_ns < narrow.to_ns)
+        and not any(_matches(TraceFilter(**{name: value}), summary) for name, value in narrow.without)
     )

@@ -89,7 +89,9 @@ class MemoryEventLog:
         wanted = [
             summary
             for summary in (_summary([record]) for record in reversed(self.records))
-            if narrow.outcome in ("", summary.outcome) and narrow.agent_id in ("", summary.agent_id)
+            if narrow.outcome in ("", summary.outcome)
+            and narrow.agent_id in ("", summary.agent_id)
+            and not any(getattr(summary, field) == value for field, value in narrow.without)
         ]
         start = int(page_token or 0)
         page = wanted[start : start + page_size]

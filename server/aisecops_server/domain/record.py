@@ -126,7 +126,10 @@ class StoredTrace:
 
 @dataclass(frozen=True, slots=True)
 class TraceFilter:
-    """Narrows a list of traces; an empty field does not narrow. Times are Unix nanoseconds, 0 for open."""
+    """Narrows a list of traces; an empty field does not narrow. Times are Unix nanoseconds, 0 for open.
+
+    ``without`` are fields of this with a value each: whatever has one of them is left out.
+    """
 
     agent_id: str = ""
     outcome: str = ""
@@ -137,6 +140,7 @@ class TraceFilter:
     mode: str = ""
     from_ns: int = 0
     to_ns: int = 0
+    without: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aisecops.v1.audit_service_pb2 import TraceFilter
+from aisecops.v1.audit_service_pb2 import TraceFilter, TraceTerm
 from aisecops.v1.bundle_pb2 import REVISION_STATE_LIVE
 from aisecops.v1.event_pb2 import STAGE_OUTCOME
 from aisecops_client import AsyncClient, NotFoundError, RequestRefusedError
@@ -62,6 +62,10 @@ async def test_traces_come_in_pages_and_narrowed() -> None:
         (TraceFilter(mode="REAL"), "filter.mode"),
         (TraceFilter(trust="high"), "filter.trust"),
         (TraceFilter(agent_id="a" * 257), "filter.agent_id"),
+        (TraceFilter(without=[TraceTerm(field="outcome", value="deny")]), "filter.without.outcome"),
+        (TraceFilter(without=[TraceTerm(field="from", value="1")]), "filter.without"),
+        (TraceFilter(without=[TraceTerm(field="tool")]), "filter.without"),
+        (TraceFilter(without=[TraceTerm(field="tool", value="a")] * 17), "filter.without"),
         (TraceFilter(to=Timestamp(seconds=-1)), "filter.to"),
         (TraceFilter(to=Timestamp(nanos=-1)), "filter.to"),
         (TraceFilter(to=Timestamp(seconds=2**62)), "filter.to"),

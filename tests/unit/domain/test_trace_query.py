@@ -40,6 +40,11 @@ def test_times_are_utc_and_days_begin_at_midnight() -> None:
         ("tool:a tool:b", "'tool' stands twice"),
         ("tool:", "'tool:' has no value"),
         ('tool:"a', "quotation"),
+        ("-outcome:DENY", "outcome:DENY"),
+        ("-from:2026-01-01", "cannot be left out"),
+        ("-tool:", "'-tool:' has no value"),
+        ("--tool:a", "'--tool:a'"),
+        (" ".join(f"-tool:{number}" for number in range(17)), "more than 16"),
         ("x" * (LONGEST + 1), "characters"),
     ],
 )
@@ -53,6 +58,27 @@ def test_a_term_takes_the_place_of_the_one_before_and_goes_with_an_empty_value()
     query = read_query("outcome:blocked tool:a/b")
     assert query.with_term("outcome", "allowed").written() == "tool:a/b outcome:allowed"
     assert query.with_term("tool", "").written() == "outcome:blocked"
+
+
+def test_terms_that_leave_out_stand_beside_those_that_narrow() -> None:
+    query = read_query("tool:a/b -tool:c/d -outcome:blocked -agent:x")
+    assert query.narrow == TraceFilter(tool="a/b", without=(("tool", "c/d"), ("outcome", "DENY"), ("agent_id", "x")))
+    assert query.value("outcome") == ""
+    assert query.written() == "tool:a/b -tool:c/d -outcome:blocked -agent:x"
+
+
+def test_what_is_left_out_is_not_wanted_any_more_and_the_other_way_round() -> None:
+    query = read_query("outcome:blocked tool:a/b").leaving_out("tool", "a/b")
+    assert query.written() == "outcome:blocked -tool:a/b"
+    assert query.leaving_out("tool", "a/b") == query
+    assert query.with_term("tool", "a/b").written() == "outcome:blocked tool:a/b"
+    assert query.with_term("tool", "c/d").written() == "outcome:blocked -tool:a/b tool:c/d"
+
+
+@given(st.text(min_size=1, max_size=50).filter(lambda text: "\0" not in text))
+def test_whatever_a_cell_holds_can_be_left_out(value: str) -> None:
+    written = read_query("outcome:blocked").leaving_out("tool", value).written()
+    assert read_query(written).narrow.without == (("tool", value),)
 
 
 @given(st.text(min_size=1, max_size=50).filter(lambda text: "\0" not in text))

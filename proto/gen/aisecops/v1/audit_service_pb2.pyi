@@ -126,6 +126,7 @@ class TraceFilter(_message.Message):
     MODE_FIELD_NUMBER: _builtins.int
     FROM_FIELD_NUMBER: _builtins.int
     TO_FIELD_NUMBER: _builtins.int
+    WITHOUT_FIELD_NUMBER: _builtins.int
     agent_id: _builtins.str
     """Agent_id matches the agent exactly."""
     outcome: _builtins.str
@@ -144,6 +145,10 @@ class TraceFilter(_message.Message):
     def to(self) -> _timestamp_pb2.Timestamp:
         """To keeps traces whose first decision is before it."""
 
+    @_builtins.property
+    def without(self) -> _containers.RepeatedCompositeFieldContainer[Global___TraceTerm]:
+        """Without leaves out traces that match one of these, at most 16."""
+
     def __init__(
         self,
         *,
@@ -155,14 +160,41 @@ class TraceFilter(_message.Message):
         revision: _builtins.str = ...,
         mode: _builtins.str = ...,
         to: _timestamp_pb2.Timestamp | None = ...,
+        without: _abc.Iterable[Global___TraceTerm] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["from", b"from", "to", b"to"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "from", b"from", "mode", b"mode", "outcome", b"outcome", "revision", b"revision", "rule", b"rule", "to", b"to", "tool", b"tool", "trust", b"trust"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "from", b"from", "mode", b"mode", "outcome", b"outcome", "revision", b"revision", "rule", b"rule", "to", b"to", "tool", b"tool", "trust", b"trust", "without", b"without"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TraceFilter: _TypeAlias = TraceFilter  # noqa: Y015
+
+@_typing.final
+class TraceTerm(_message.Message):
+    """TraceTerm is one field of a filter with a value."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """Field is `agent_id`, `outcome`, `tool`, `rule`, `trust`, `revision` or `mode`."""
+    value: _builtins.str
+    """Value is what that field would match, and may not be empty."""
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TraceTerm: _TypeAlias = TraceTerm  # noqa: Y015
 
 @_typing.final
 class ListTracesResponse(_message.Message):

@@ -288,7 +288,8 @@ def _fits(summary: TraceSummary, narrow: TraceFilter) -> bool:
     }
     asked = ((getattr(narrow, name), values) for name, values in held.items())
     in_time = narrow.from_ns <= summary.started_at_ns < (narrow.to_ns or _LAST_NS)
-    return in_time and all(not wanted or wanted in values for wanted, values in asked)
+    left_out = any(value in held[name] for name, value in narrow.without)
+    return in_time and not left_out and all(not wanted or wanted in values for wanted, values in asked)
 
 
 def _refuse() -> NoReturn:

@@ -1,7 +1,8 @@
 """Pages of traces, newest first, for any combination of filters.
 
-Filters are answered block by block from the newest on: the bit strings of all wanted terms are ANDed, and reading
-stops when the page is full. What nothing matches costs one look per block, never one per trace.
+Filters are answered block by block from the newest on: the bit strings of all wanted terms are ANDed, those of the
+unwanted taken away, and reading stops when the page is full. What nothing matches costs one look per block, never one
+per trace.
 """
 
 from __future__ import annotations
@@ -24,6 +25,16 @@ MOST_TRACES = 1000
 
 _FOREVER = 2**63 - 1
 _ALL = (1 << BLOCK_TRACES) - 1
+# What the terms of each field are called in the index.
+_KINDS = {
+    "agent_id": "agent",
+    "outcome": "outcome",
+    "tool": "tool",
+    "rule": "rule",
+    "trust": "trust",
+    "revision": "revision",
+    "mode": "mode",
+}
 _TOKEN = struct.Struct(">Q16s")
 
 
@@ -54,8 +65,9 @@ def _matching(connection: apsw.Connection, narrow: TraceFilter, below: int) -> I
     if terms is None:
         return
     earliest, latest = narrow.from_ns, (narrow.to_ns or _FOREVER + 1) - 1
+    unwanted = [found for term in narrow.without if (found := _term_id(connection, (_KINDS[term[0]], term[1])))]
     for block, first, last, *postings in _blocks(connection, terms, (below - 1) // BLOCK_TRACES, (earliest, latest)):
-        bits = _ALL
+        bits = _ALL & ~_any(connection, block, unwanted)
         for posting in postings:
             bits &= bits_of(posting)
         if not postings or first < earliest or last > latest:
@@ -67,19 +79,24 @@ def _matching(connection: apsw.Connection, narrow: TraceFilter, below: int) -> I
 
 def _term_ids(connection: apsw.Connection, narrow: TraceFilter) -> list[int] | None:
     """Return the ids of all terms that are asked for; ``None`` when one of them was never seen."""
-    asked: list[Term] = [
-        ("agent", narrow.agent_id),
-        ("outcome", narrow.outcome),
-        ("tool", narrow.tool),
-        ("rule", narrow.rule),
-        ("trust", narrow.trust),
-        ("revision", narrow.revision),
-        ("mode", narrow.mode),
-    ]
-    ids = [
-        connection.execute("SELECT id FROM term WHERE kind = ? AND value = ?", term).get for term in asked if term[1]
-    ]
-    return None if None in ids else ids
+    asked: list[Term] = [(kind, getattr(narrow, field)) for field, kind in _KINDS.items()]
+    ids = [_term_id(connection, term) for term in asked if term[1]]
+    return None if None in ids else [found for found in ids if found is not None]
+
+
+def _term_id(connection: apsw.Connection, term: Term) -> int | None:
+    found: int | None = connection.execute("SELECT id FROM term WHERE kind = ? AND value = ?", term).get
+    return found
+
+
+def _any(connection: apsw.Connection, block: int, terms: list[int]) -> int:
+    """Return the bits of the traces of a block that have one of the terms."""
+    found = 0
+    for term in terms:
+        query = "SELECT bits FROM trace_posting WHERE block = ? AND term = ?"
+        for (posting,) in connection.execute(query, (block, term)):
+            found |= bits_of(posting)
+    return found
 
 
 def _blocks(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -23,6 +23,7 @@ from aisecops_server.ports import EventLog
 
 _MAX_PAGE = 500
 _FILTER_CHARACTERS = 256
+_MOST_WITHOUT = 16
 _STAGES = {stage: event_pb2.Stage.Value(f"STAGE_{stage.name}") for stage in Stage}
 _ALLOWED = {"outcome": tuple(Outcome), "mode": tuple(Mode), "trust": tuple(TrustLevel)}
 _TEXTS = ("agent_id", "outcome", "tool", "rule", "trust", "revision", "mode")
@@ -120,7 +121,26 @@ def trace_filter(asked: api.TraceFilter) -> TraceFilter:
     texts = {name: filter_text(name, getattr(asked, name)) for name in _TEXTS}
     # `from` is a keyword of the language, so the field has no attribute.
     begins: Timestamp = getattr(asked, "from")
-    return TraceFilter(**texts, from_ns=filter_time(begins, "filter.from"), to_ns=filter_time(asked.to, "filter.to"))
+    return TraceFilter(
+        **texts,
+        from_ns=filter_time(begins, "filter.from"),
+        to_ns=filter_time(asked.to, "filter.to"),
+        without=_without(asked.without),
+    )
+
+
+def _without(terms: Sequence[api.TraceTerm]) -> tuple[tuple[str, str], ...]:
+    if len(terms) > _MOST_WITHOUT:
+        raise InvalidRequestError(f"filter.without: more than {_MOST_WITHOUT}", field="filter.without")
+    for term in terms:
+        if term.field not in _TEXTS or not term.value:
+            raise InvalidRequestError(
+                "filter.without: each is a field with a value",
+                hint=f"A field is one of {', '.join(_TEXTS)}",
+                field="filter.without",
+            )
+        filter_text(term.field, term.value, place="filter.without")
+    return tuple((term.field, term.value) for term in terms)
 
 
 def filter_text(name: str, value: str, *, place: str = "filter") -> str:

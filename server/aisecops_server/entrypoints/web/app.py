@@ -49,6 +49,8 @@ _COMPRESSED_FROM = 1024
 _COMPRESSION = 5
 _FOR_EVER = "public, max-age=31536000, immutable"
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
+# How a reader likes pages to look, remembered in a cookie of each name; anything else is as the system has it.
+_LOOKS: Mapping[str, tuple[str, ...]] = {"theme": ("light", "dark"), "density": ("compact", "comfortable")}
 _STATUS: Mapping[grpc.StatusCode, int] = {
     grpc.StatusCode.INVALID_ARGUMENT: 400,
     grpc.StatusCode.UNAUTHENTICATED: 401,
@@ -218,11 +220,13 @@ class _Doors:
         except AisecopsError as error:
             return await self._failed(request, error, as_json=False)
         answer = RedirectResponse(_local(form.get("next", "/")), 303)
-        theme = form.get("theme", "")
-        if theme in ("light", "dark"):
-            answer.set_cookie("theme", theme, max_age=31_536_000, samesite="strict", secure=self.ui.secure)
-        else:
-            answer.delete_cookie("theme", samesite="strict", secure=self.ui.secure)
+        for name, values in _LOOKS.items():
+            if name not in form:
+                continue
+            if form[name] in values:
+                answer.set_cookie(name, form[name], max_age=31_536_000, samesite="strict", secure=self.ui.secure)
+            else:
+                answer.delete_cookie(name, samesite="strict", secure=self.ui.secure)
         return answer
 
     async def _form(self, request: Request) -> Mapping[str, str]:
@@ -286,9 +290,11 @@ class _Doors:
 
 
 def _looks(request: Request) -> dict[str, Any]:
-    theme = request.cookies.get("theme", "")
+    looks = {
+        name: value if (value := request.cookies.get(name, "")) in values else "" for name, values in _LOOKS.items()
+    }
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    return {"theme": theme if theme in ("light", "dark") else "", "here": here, "twin": _twin_of(request)}
+    return {**looks, "here": here, "twin": _twin_of(request)}
 
 
 def _twin_of(request: Request) -> str:

@@ -21,10 +21,9 @@ from aisecops_server.domain.words import bare
 from aisecops_server.entrypoints.web.arguments import Argument, arguments
 from aisecops_server.entrypoints.web.markup import json_lines
 from aisecops_server.entrypoints.web.strips import trust_name
-from aisecops_server.entrypoints.web.trace_page import read_trace
+from aisecops_server.entrypoints.web.trace_page import EVENT_TABS, read_trace
 from aisecops_server.entrypoints.web.visitor import Page, Visitor
 
-TABS = ("why", "evidence", "provenance", "rego", "integrity")
 _CONTEXT_LINES = 400
 _Explained = decision_service_pb2.ExplainResponse
 
@@ -32,8 +31,8 @@ _Explained = decision_service_pb2.ExplainResponse
 async def event_page(visitor: Visitor) -> Page:
     """Show one event of a trace."""
     tab = visitor.query("tab") or "why"
-    if tab not in TABS:
-        raise InvalidRequestError(f"tab is one of {', '.join(TABS)}", field="tab")
+    if tab not in EVENT_TABS:
+        raise InvalidRequestError(f"tab is one of {', '.join(EVENT_TABS)}", field="tab")
     trace = await read_trace(visitor, visitor.path("trace"))
     event, before, after = _found(trace.events, visitor.path("event"))
     decision = next((one for one in trace.decisions if one.decision_id == event.decision_id), None)
@@ -46,7 +45,7 @@ async def event_page(visitor: Visitor) -> Page:
         "before": before,
         "after": after,
         "tab": tab,
-        "tabs": TABS,
+        "tabs": EVENT_TABS,
         "decision": explained.decision if explained else decision,
         "explained": explained,
         "why_not": why_not,

@@ -21,7 +21,7 @@ from aisecops_server.entrypoints.web.rendering import address
 from aisecops_server.entrypoints.web.replay_report import clause_place, clause_word, markdown
 from aisecops_server.entrypoints.web.replay_review import judgement_tone, judgement_word, said_of
 from aisecops_server.entrypoints.web.replay_sides import SidesView, sides_view
-from aisecops_server.entrypoints.web.trace_list import filter_of
+from aisecops_server.entrypoints.web.trace_list import filter_of, refuse_left_out
 from aisecops_server.entrypoints.web.visitor import Away, Page, Visitor
 
 PAGE = 50
@@ -236,7 +236,7 @@ async def _why(
 
 
 def _selection(form: Mapping[str, str]) -> replay_pb2.ReplaySelection:
-    narrow = filter_of(read_query(form.get("q", "")))
+    narrow = filter_of(refuse_left_out(read_query(form.get("q", ""))))
     found = replay_pb2.ReplaySelection(
         agent_id=narrow.agent_id,
         outcome=narrow.outcome,

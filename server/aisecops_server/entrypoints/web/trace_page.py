@@ -22,6 +22,7 @@ from aisecops_server.entrypoints.web.visitor import Page, Visitor
 
 PAGE = 40
 VIEWS = ("steps", "events", "story")
+EVENT_TABS = ("why", "evidence", "provenance", "rego", "integrity")
 SIEVES: Mapping[str, str] = {
     "": "all",
     "stopped": "not allowed",
@@ -60,6 +61,8 @@ async def trace_page(visitor: Visitor) -> Page:
         "pages": _pages(shown, trace_id, len(trace.decisions if shown.view == "story" else _items(shown, trace, kept))),
         "answers": await answers(visitor, trace, decision, explained),
         "counts": _counts(rows),
+        "event": _event(trace, visitor.query("event")),
+        "event_tab": visitor.query("tab") if visitor.query("tab") in EVENT_TABS else "",
         "data_address": shown.to(trace_id, at="/rows.json", view="", start=0),
     }
     return Page("trace.html", f"Trace {trace_id[:12]}…", view, {"trace": trace, "explanation": explained}, "Traces")
@@ -148,6 +151,11 @@ async def _explained(
     request = decision_service_pb2.ExplainRequest(decision_id=decision.decision_id)
     found, _ = await visitor.attempt("DecisionService/Explain", request, decision_service_pb2.ExplainResponse)
     return found
+
+
+def _event(trace: api.GetTraceResponse, event_id: str) -> str:
+    """Return the event that a link shows beside the list, as far as it is one of the trace."""
+    return event_id if any(event.event_id == event_id for event in trace.events) else ""
 
 
 def _keeps(row: StepRow, only: str) -> bool:

@@ -2,7 +2,8 @@
 import { rowing } from "./ui.js";
 
 const table = document.querySelector("table[data-columns]");
-const HEIGHT = 29, SPARE = 8;
+const SPARE = 8;
+let HEIGHT = height();
 
 if (table && Number(table.dataset.kept) > table.tBodies[0].rows.length) start(table).catch(() => {});
 
@@ -79,12 +80,14 @@ async function start(table) {
     show(Math.min(count - 1, Math.floor((event.clientX - box.left) / box.width * count)));
   });
   addEventListener("scroll", () => requestAnimationFrame(draw), { passive: true });
-  addEventListener("resize", () => requestAnimationFrame(draw));
+  addEventListener("resize", () => { HEIGHT = height(); first = -1; requestAnimationFrame(draw); });
   draw();
   const at = wanted >= 0 ? data.at.indexOf(wanted) : -1;
   if (at >= 0) show(at)?.classList.add("at");
   table.dataset.ready = "";
 }
+
+function height() { return document.documentElement.dataset.density === "comfortable" ? 35 : 29; }
 
 function spacer() {
   const row = document.createElement("tr");

@@ -27,6 +27,8 @@ async function copy(text, button) {
 // The row that is chosen. A list that draws only what is on the screen offers its own steps.
 let row = null;
 export const rowing = { move: null };
+// What a pane beside the list needs: to follow the row, to choose one, and to be left before the page is.
+export const chosen = { moved: null, leave: null, choose, focus: () => row?.querySelector("a.open")?.focus({ preventScroll: true }) };
 
 function rows() { return [...document.querySelectorAll("[data-rows] tbody tr:not(.spacer)")]; }
 
@@ -38,6 +40,7 @@ function choose(next) {
   row.scrollIntoView({ block: "nearest" });
   (row.querySelector("a.open") ?? row).focus({ preventScroll: true });
   if (row.id) history.replaceState(history.state, "", `#${row.id}`);
+  chosen.moved?.(row);
 }
 
 function step(by, stopped) {
@@ -60,7 +63,8 @@ const keys = {
   v: () => document.querySelector(".words button[value=seen]")?.click(),
   e: () => document.querySelector(".words textarea")?.focus(),
   g: () => { going = Date.now(); },
-  Escape: () => { const up = document.querySelector("[data-up]"); if (up) back(up); },
+  d: () => density(),
+  Escape: () => { if (chosen.leave?.()) return; const up = document.querySelector("[data-up]"); if (up) back(up); },
 };
 
 function back(up) {
@@ -81,11 +85,35 @@ document.addEventListener("keydown", (event) => {
     const to = [...document.querySelectorAll(".top nav a")].find((link) => link.dataset.key === event.key);
     if (to) { location.assign(to.href); return; }
   }
-  // A link of the page that names a key is nearer than what the key does anywhere.
-  const link = [...document.querySelectorAll("main [data-press]")].find((one) => one.dataset.press === event.key);
+  // A link of the page, or first of the pane, that names a key is nearer than what the key does anywhere.
+  const link = [...document.querySelectorAll(".pane [data-press]"), ...document.querySelectorAll("main [data-press]")].find((one) => one.dataset.press === event.key);
   const act = link ? () => link.click() : keys[event.key];
   if (act) { event.preventDefault(); act(); }
 });
 
-const chosen = location.hash ? document.getElementById(location.hash.slice(1)) : null;
-if (chosen?.matches("[data-rows] tr")) { row = chosen; row.classList.add("at"); }
+const named = location.hash ? document.getElementById(location.hash.slice(1)) : null;
+if (named?.matches("[data-rows] tr")) { row = named; row.classList.add("at"); }
+
+// A value narrows the list by a click; with Alt it is left out.
+document.addEventListener("click", (event) => {
+  const cell = event.altKey && event.target.closest("a[data-without]");
+  if (!cell) return;
+  event.preventDefault();
+  location.assign(cell.dataset.without);
+});
+
+function density() {
+  const next = root.dataset.density === "comfortable" ? "compact" : "comfortable";
+  root.dataset.density = next;
+  for (const button of document.querySelectorAll("[data-density-switch]")) told(button);
+  dispatchEvent(new Event("resize"));
+  fetch("/preferences", { method: "POST", body: new URLSearchParams({ density: next, next: "/traces" }), redirect: "manual" }).catch(() => {});
+}
+
+function told(button) { button.textContent = root.dataset.density === "comfortable" ? "Rows closer" : "Rows further apart"; }
+
+for (const button of document.querySelectorAll("[data-density-switch]")) {
+  button.hidden = false;
+  told(button);
+  button.addEventListener("click", density);
+}

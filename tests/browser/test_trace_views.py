@@ -1,0 +1,190 @@
+"""What investigators do with the list of traces and with an event beside its trace."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, expect
+
+from tests.browser.visits import PATIENCE_MS, visiting
+from tests.ui_scene import PERSON, Scene
+
+pytestmark = pytest.mark.timeout(600)
+HOSTILE = "<img src=x onerror=alert(1)>\u202egnp"
+STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+
+
+def test_a_value_is_added_by_a_click_and_left_out_with_alt_and_turned_round_without_scripts(
+    browser: Browser, scene: Scene
+) -> None:
+    with visiting(browser, scene) as visit:
+        page = visit.page
+        visit.go("/traces")
+        every = page.locator("tbody tr").count()
+        page.locator("a.cell", has_text="blocked").first.click()
+        expect(page.locator(".narrowed")).to_contain_text("outcome:blocked", timeout=PATIENCE_MS)
+        blocked = page.locator("tbody tr").count()
+        page.locator("tbody a.cell.mono", has_text="email/send").first.click(modifiers=["Alt"])
+        expect(page.locator(".narrowed")).to_contain_text("-tool:email/send", timeout=PATIENCE_MS)
+        assert "outcome%3Ablocked" in page.url
+        assert 0 < page.locator("tbody tr").count() < blocked < every
+        expect(page.locator("tbody")).not_to_contain_text("email/send")
+        assert visit.complaints == []
+    with visiting(browser, scene, java_script_enabled=False) as visit:
+        visit.go("/traces?q=outcome:blocked")
+        visit.page.locator(".term", has_text="outcome:blocked").get_by_role("link", name="not", exact=True).click()
+        expect(visit.page.locator(".narrowed")).to_contain_text("-outcome:blocked")
+        assert visit.page.locator("tbody tr").count() == every - blocked
+        expect(visit.page.locator("tbody .s-blocked")).to_have_count(0)
+
+
+def test_columns_stand_in_the_address_and_stay_with_every_link(browser: Browser, scene: Scene) -> None:
+    with visiting(browser, scene, java_script_enabled=False) as visit:
+        page = visit.page
+        visit.go("/traces")
+        for name in ("plans", "policy"):
+            page.locator(".chooser summary").click()
+            page.locator(".chooser").get_by_role("link", name=name, exact=True).click()
+        assert page.locator("thead th").all_inner_texts() == [
+            *("started", "outcome", "intent", "agent", "lowest trust", "rule", "tools")
+        ]
+        page.locator(".facet").get_by_role("link", name="blocked", exact=True).click()
+        assert "cols=started.outcome.intent.agent.trust.rule.tools" in page.url
+        page.get_by_role("button", name="Search").click()
+        assert page.locator("thead th").count() == 7
+    status, _, body = scene.get("/traces.json?cols=started.passwords")
+    assert (status, "there is no column 'passwords'" in body.decode()) == (400, True)
+
+
+def test_a_named_view_is_kept_for_its_person_and_its_name_is_only_text(browser: Browser, scene: Scene) -> None:
+    with visiting(browser, scene) as visit:
+        page = visit.page
+        visit.go("/traces?q=outcome:blocked&cols=started.intent")
+        page.locator(".views summary").click()
+        page.get_by_label("Name of this view").fill(HOSTILE)
+        page.get_by_role("button", name="Save this view").click()
+        view = page.locator(".views li a")
+        expect(view).to_have_text("<img src=x onerror=alert(1)>[U+202E]gnp")
+        visit.go("/traces")
+        page.locator(".views summary").click()
+        visit.shoot("trace-views")
+        result = Axe().run(page, options={"runOnly": {"type": "tag", "values": STANDARDS}})
+        assert [one["id"] for one in result.response["violations"]] == []
+        view.click()
+        expect(page).to_have_url(re.compile(r"\?q=outcome%3Ablocked&cols=started\.intent$"), timeout=PATIENCE_MS)
+        # Whatever gets into the storage, a view leads to the list of this origin.
+        kept = [
+            {"name": "away", "to": "https://elsewhere.example/traces"},
+            {"name": "script", "to": "javascript:alert(1)"},
+            {"name": "other page", "to": "/sign-out"},
+            {"name": ["x"], "to": "/traces"},
+            {"name": "good", "to": "/traces?q=outcome:allowed"},
+        ]
+        page.evaluate("([key, value]) => localStorage.setItem(key, value)", [f"views:{PERSON}", json.dumps(kept)])
+        visit.go("/traces")
+        page.locator(".views summary").click()
+        expect(page.locator(".views li a")).to_have_text(["good"])
+        page.get_by_role("button", name="Forget: good").click()
+        expect(page.locator(".views li")).to_have_count(0)
+        page.evaluate("([key, value]) => localStorage.setItem(key, value)", [f"views:{PERSON}", "{no json"])
+        visit.go("/traces")
+        expect(page.locator(".views")).to_be_visible()
+        assert visit.complaints == []
+        assert visit.outside == []
+
+
+def test_rows_move_apart_by_a_key_and_the_server_remembers_it(browser: Browser, scene: Scene) -> None:
+    with visiting(browser, scene) as visit:
+        page = visit.page
+        visit.go("/traces")
+        row = page.locator("tbody tr").first
+        before = (row.bounding_box() or {})["height"]
+        with page.expect_response("**/preferences"):
+            page.keyboard.press("d")
+        assert (row.bounding_box() or {})["height"] > before
+        visit.go(f"/traces/{scene.traces['ticket-asks-for-customers']}")
+        expect(page.locator("html")).to_have_attribute("data-density", "comfortable")
+        # The theme is another preference, and stays as it was.
+        page.locator("[data-theme-switch]").click()
+        expect(page.locator("html")).to_have_attribute("data-density", "comfortable", timeout=PATIENCE_MS)
+        assert visit.complaints == []
+
+
+def test_an_event_opens_beside_its_trace_follows_the_row_and_stands_in_the_address(
+    browser: Browser, scene: Scene
+) -> None:
+    trace = f"/traces/{scene.traces['ticket-asks-for-customers']}"
+    with visiting(browser, scene) as visit:
+        page = visit.page
+        visit.go(trace)
+        page.keyboard.press("j")
+        page.keyboard.press("Enter")
+        pane = page.get_by_role("complementary", name="The event")
+        expect(pane.locator("nav.tabs")).to_be_visible(timeout=PATIENCE_MS)
+        box = pane.bounding_box()
+        assert box is not None
+        assert abs(box["width"] / 1440 - 0.42) < 0.01
+        first = page.url
+        assert "event=" in first
+        assert "#s" in first
+        page.keyboard.press("j")
+        expect(page).not_to_have_url(first)
+        expect(page.locator("tr.at")).to_have_id(page.url.partition("#")[2])
+        pane.locator("nav.tabs").get_by_role("link", name="Rego").click()
+        expect(pane.locator("nav.tabs a[aria-current]")).to_have_text("Rego", timeout=PATIENCE_MS)
+        assert "tab=rego" in page.url
+        visit.shoot("event-pane")
+        result = Axe().run(page, options={"runOnly": {"type": "tag", "values": STANDARDS}})
+        assert [one["id"] for one in result.response["violations"]] == []
+        here = page.url
+        visit.go("/traces")
+        visit.go(here.removeprefix(visit.origin))
+        expect(pane.locator("nav.tabs a[aria-current]")).to_have_text("Rego", timeout=PATIENCE_MS)
+        expect(page.locator("tr.at")).to_have_count(1)
+        page.keyboard.press("Escape")
+        expect(pane).to_have_count(0)
+        assert "event=" not in page.url
+        assert page.url.startswith(f"{visit.origin}{trace}#s")
+        assert visit.complaints == []
+
+
+def test_on_a_narrow_screen_and_without_scripts_an_event_is_a_page(browser: Browser, scene: Scene) -> None:
+    trace = f"/traces/{scene.traces['ticket-asks-for-customers']}"
+    with visiting(browser, scene, viewport={"width": 900, "height": 800}) as visit:
+        visit.go(trace)
+        visit.page.locator("table.steps a.open").first.click()
+        visit.page.wait_for_url("**/events/**", timeout=PATIENCE_MS)
+        event = visit.page.url.rpartition("/")[2]
+    with visiting(browser, scene, java_script_enabled=False) as visit:
+        visit.go(f"{trace}?event={event}&tab=integrity")
+        visit.page.get_by_role("link", name="The event of this link").click()
+        expect(visit.page.locator("nav.tabs a[aria-current]")).to_have_text("Integrity")
+        visit.go(f"{trace}?event=evt-somebody-elses&tab=x")
+        expect(visit.page.locator(".elsewhere-event")).to_have_count(0)
+
+
+def test_escape_returns_to_the_same_row_of_the_list(browser: Browser, scene: Scene) -> None:
+    with visiting(browser, scene) as visit:
+        page = visit.page
+        visit.go("/traces?q=outcome:blocked")
+        for _ in range(3):
+            page.keyboard.press("j")
+        row = page.locator("tr.at").get_attribute("id")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/traces/*", timeout=PATIENCE_MS)
+        page.keyboard.press("Escape")
+        expect(page).to_have_url(re.compile(rf"q=outcome:blocked#{row}$"), timeout=PATIENCE_MS)
+        expect(page.locator("tr.at")).to_have_id(row or "")
+
+
+def test_a_replay_is_not_begun_with_a_query_that_leaves_something_out(scene: Scene) -> None:
+    cookie = {"Cookie": scene.cookie()}
+    page = scene.ask("GET", "/replays/new", headers=cookie)[2].decode()
+    key = re.search(r'name="key" value="([0-9a-f]+)"', page)
+    assert key
+    form = {"key": key[1], "q": "-outcome:allowed", "changes": "approvals.tools.crm/issue_refund.amount_over=50"}
+    status, _, body = scene.ask("POST", "/replays/start", headers=cookie, form=form)
+    assert (status, "a replay cannot leave anything out" in body.decode()) == (400, True)
