@@ -62,6 +62,7 @@ def package_bar(package: OpenedPackage) -> Callable[[Visitor], Awaitable[Mapping
     async def told(_visitor: Visitor) -> Mapping[str, Any]:
         return {
             "sections": (("Package", "/", "p"), ("Traces", "/traces", "t")),
+            "tenant": "",
             "revision": "",
             "problem": "",
             "waiting": 0,
