@@ -58,8 +58,11 @@ def refund(asked: str = "Refund order o-77 of customer c-12 with 50 EUR") -> Pla
     return builder
 
 
-def house_in(root: Path, **settings: object) -> House:
-    """Return a house below ``root``. The bank's policy knows none of the agents that the shop's does."""
+def house_in(root: Path, *, entries: Mapping[str, str] | None = None, **settings: object) -> House:
+    """Return a house below ``root``. The bank's policy does not know the agent that the shop's does.
+
+    ``entries`` say more of tenants in their file.
+    """
     remotes = {name: Remote(root / "policies" / name) for name in (SHOP, BANK)}
     for name, remote in remotes.items():
         create_policy_repository(remote.path, at_seconds=1_790_000_000)
@@ -67,7 +70,10 @@ def house_in(root: Path, **settings: object) -> House:
     agents = (remotes[BANK].path / AGENTS).read_bytes().replace(AGENT.encode(), b"spiffe://corp.example/agent/teller")
     remotes[BANK].commit({AGENTS: agents}, "The bank knows its teller only")
     file = root / "tenants.yaml"
-    file.write_text("".join(f"{name}: {{repository: {remote.path}}}\n" for name, remote in remotes.items()))
+    more = {name: f", {text}" for name, text in (entries or {}).items()}
+    file.write_text(
+        "".join(f"{name}: {{repository: {remote.path}{more.get(name, '')}}}\n" for name, remote in remotes.items())
+    )
     made = Settings.model_validate(
         {
             "state_dir": root / "s",

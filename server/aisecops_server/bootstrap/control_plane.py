@@ -225,9 +225,13 @@ async def compose(
             retention=retention_of(log, state, live, clock=clock, ids=ids),
             resume=following.resume,
             rollouts=following.rollouts,
-            poller=Poller(following.sync, interval_seconds=settings.poll_seconds),
+            poller=Poller(following.sync, interval_seconds=settings.poll_seconds, what=_policy_of(settings)),
             reapers=reapers(log, clock, ids),
         )
+
+
+def _policy_of(settings: Settings) -> str:
+    return f"policy of {settings.tenant}" if settings.tenant else "policy"
 
 
 async def _publishing(settings: Settings, log: SqliteEventLog, closing: contextlib.AsyncExitStack) -> PublishCheckpoint:

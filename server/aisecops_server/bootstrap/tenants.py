@@ -100,10 +100,21 @@ def read_tenants(settings: Settings) -> Tenants:
     callers: dict[str, str] = {}
     for name, entry in entries.items():
         for caller in entry.callers:
-            if caller in callers:
-                raise _unusable(settings.tenants_file, f"{caller} is of {callers[caller]} and of {name}")
+            if of := _holder(caller, callers) - {name}:
+                raise _unusable(settings.tenants_file, f"{caller} is of {of.pop()} and of {name}")
             callers[caller] = name
     return Tenants({name: _settings_of(name, entry, settings) for name, entry in entries.items()}, callers)
+
+
+def _holder(caller: str, callers: Mapping[str, str]) -> set[str]:
+    """Return whose tenants' an id, or all ids that begin so, would be already, or some of them."""
+    return {
+        name
+        for place, name in callers.items()
+        if caller == place
+        or (place.endswith("/") and caller.startswith(place))
+        or (caller.endswith("/") and place.startswith(caller))
+    }
 
 
 def _require_fitting(settings: Settings) -> None:

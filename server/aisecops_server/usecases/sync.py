@@ -204,7 +204,7 @@ class Bell:
 
 
 class Poller:
-    """Runs ``sync`` again and again, each time after a pause of about ``interval_seconds``."""
+    """Runs ``sync`` again and again, each time after a pause of about ``interval_seconds``; ``what`` is synced."""
 
     def __init__(
         self,
@@ -213,12 +213,14 @@ class Poller:
         interval_seconds: float,
         pause: Callable[[float], Awaitable[None]] | None = None,
         chance: Callable[[], float] = random.random,
+        what: str = "policy",
     ) -> None:
         self._sync = sync
         self._interval_seconds = interval_seconds
         self._bell = Bell()
         self._pause = pause or self._bell.pause
         self._chance = chance
+        self._what = what
         self._told = ""
 
     def ring(self) -> None:
@@ -237,12 +239,12 @@ class Poller:
         except AisecopsError as error:
             # Said once: a night of the same line every few seconds would hide what else happened in it.
             if self._told != error.diagnostics():
-                _logger.warning("policy was not synced: %s", error.diagnostics())
+                _logger.warning("%s was not synced: %s", self._what, error.diagnostics())
             self._told = error.diagnostics()
         except Exception:
             # A poller that ended would leave policy silently stale.
-            _logger.exception("policy was not synced")
+            _logger.exception("%s was not synced", self._what)
         else:
             if self._told:
-                _logger.info("policy is synced again")
+                _logger.info("%s is synced again", self._what)
             self._told = ""
