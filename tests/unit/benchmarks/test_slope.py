@@ -6,7 +6,24 @@ import random
 
 import pytest
 
-from benchmarks.slope import theil_sen
+from benchmarks.slope import Slope, theil_sen
+from benchmarks.soak import MET, verdict
+
+STEADY = Slope(0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("memory", "files", "said"),
+    [
+        (Slope(0.5, -0.2, 1.1), STEADY, MET),
+        (Slope(2, 1.5, 2.5), STEADY, "NOT as wanted"),
+        (Slope(0.5, -3, 22), STEADY, "cannot be told"),
+        (Slope(5, 0, 9), STEADY, "cannot be told"),
+        (STEADY, Slope(2, 1, 3), "NOT as wanted"),
+    ],
+)
+def test_a_soak_is_judged_by_what_can_be_told(memory: Slope, files: Slope, said: str) -> None:
+    assert verdict({"resident": memory, "files": files, "threads": STEADY}).startswith(said)
 
 
 def test_a_line_has_its_slope_and_nothing_around_it() -> None:
