@@ -74,6 +74,11 @@ SHAPES: Mapping[str, tuple[str, ...]] = {
     "policy catalogue": ("revision", "rules"),
     "policy corpus export": ("file", "decisions", "selected", "leftOut", "since"),
     "policy golden add": ("file", "cases", "leftOut"),
+    **dict.fromkeys(
+        ("policy announce", "policy announced"),
+        ("channel", "commit", "content", "counter", "issuedAt", "expiresAt", "keyId"),
+    ),
+    "policy channel-key": ("publicKey", "keyId"),
     "policy check": ("policy", "base", "passed", "errors", "warnings", "checks"),
     "log head": ("size", "root"),
     "log verify": ("ok", "stored", "recomputed", "problem", "badIndex", "against"),

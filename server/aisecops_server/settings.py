@@ -117,6 +117,18 @@ class Settings(BaseModel):
         description="Which release channel this is, such as `prod`; `channels` in the policy's `gates.yaml` says what "
         "it asks. One that is not there waits for two people.",
     )
+    channel_keys: tuple[Path, ...] = Field(
+        default=(),
+        description="PEM public keys that the channel's announcements are signed with; in the environment, separated "
+        "by commas. With any, only the commit that the channel announces becomes live. Empty: none is needed.",
+    )
+    frozen_hours: float = Field(
+        default=72.0,
+        ge=0,
+        le=24 * 90,
+        description="How long the last good policy goes on deciding after its announcement ended; then nothing is "
+        "allowed until the channel announces anew. 0: at once.",
+    )
     poll_seconds: float = Field(default=10.0, gt=0, le=86_400, description="How often the policy repository is read.")
     fetch_timeout_seconds: float = Field(
         default=30.0, gt=0, le=600, description="When a fetch that does not end is killed."
@@ -282,7 +294,7 @@ class Settings(BaseModel):
             raise ValueError(problem)
         return value
 
-    @field_validator("witnesses", "webhooks", mode="before")
+    @field_validator("witnesses", "webhooks", "channel_keys", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -49,7 +49,10 @@ ELSEWHERE = {
         f"approvals {word}"
         for word in ("show", "approve", "deny", "withdraw", "wait", "key", "rotate-key", "notices resend")
     ),
-    *(f"policy {word}" for word in ("init", "schemas", "check", "impact", "why", "catalogue", "corpus export")),
+    *(
+        f"policy {word}"
+        for word in ("init", "schemas", "check", "impact", "why", "catalogue", "corpus export", "announce", "announced")
+    ),
     "policy golden add",
     *(f"rollout {word}" for word in ("start", "canary", "promote", "rollback", "abort")),
 }

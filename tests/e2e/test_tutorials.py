@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HOW_TO = ROOT / "docs/how-to"
 PAGES = [
     *sorted((ROOT / "docs/tutorials").glob("*.md")),
+    HOW_TO / "announce-what-a-channel-serves.md",
     HOW_TO / "audit-the-log.md",
     HOW_TO / "authenticate-agents-and-people.md",
     HOW_TO / "change-policy-in-a-pull-request.md",

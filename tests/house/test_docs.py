@@ -16,6 +16,7 @@ import click
 import pytest
 from aisecops_server.cli.main import cli
 from aisecops_server.domain.approval import ApprovalState, Choice, SignedBy
+from aisecops_server.domain.channel_standing import ChannelState
 from aisecops_server.domain.compliance import Coverage
 from aisecops_server.domain.compliance_state import RequirementState
 from aisecops_server.domain.decision import Effect, Mode, Outcome, PolicyMode
@@ -29,7 +30,7 @@ from tests.house import pages, tree
 from tests.support import opa_binary
 
 VOCABULARY = (Outcome, Mode, Effect, Stage, SourceKind, TrustLevel, Role, VerdictClass, Direction, ApprovalState)
-VOCABULARY += (Choice, SignedBy, PolicyMode, Coverage, RequirementState)
+VOCABULARY += (Choice, SignedBy, PolicyMode, Coverage, RequirementState, ChannelState)
 
 
 def test_every_reference_page_is_current() -> None:

@@ -15,7 +15,9 @@ from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
 from aisecops_server.adapters.metrics.exposition import CONTENT_TYPE, exposition
 from aisecops_server.adapters.sqlite.last_look import SqliteLastLook
 from aisecops_server.bootstrap.replay import Replaying
-from aisecops_server.domain.bundle import Bundle, BundleStatus
+from aisecops_server.domain.bundle import Bundle
+from aisecops_server.domain.bundle_status import BundleStatus
+from aisecops_server.domain.channel_standing import ChannelStanding
 from aisecops_server.domain.drift import DriftReport
 from aisecops_server.domain.fair_queue import QueueLoad
 from aisecops_server.entrypoints.grpc.access import ROLES_OF_CALL
@@ -121,7 +123,7 @@ async def metrics(
         yield ""
         return
     counts = {
-        name: CountEvents(watched.log, watched.publish.log.head, partial(_last, drift))
+        name: CountEvents(watched.log, watched.publish.log.head, partial(_last, drift), partial(_standing, watched))
         for name, (watched, drift) in tenants.items()
     }
     first = {name: (await count.head()).size for name, count in counts.items()}
@@ -144,3 +146,7 @@ async def metrics(
 
 def _last(drift: DriftUseCases) -> DriftReport | None:
     return drift.watch.last
+
+
+def _standing(watched: Watched) -> ChannelStanding | None:
+    return watched.status().channel

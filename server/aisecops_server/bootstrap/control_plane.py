@@ -31,7 +31,7 @@ from aisecops_server.adapters.witness.http_witness import read_witness
 from aisecops_server.bootstrap.controls import budget_use_cases, granting, reapers
 from aisecops_server.bootstrap.keys import vote_proofs
 from aisecops_server.bootstrap.replay import retention_of
-from aisecops_server.bootstrap.source import Grounds, Opens, repository_policy
+from aisecops_server.bootstrap.source import Grounds, Opens, PolicySource, repository_policy
 from aisecops_server.bootstrap.state import private
 from aisecops_server.bootstrap.store import activation_of, open_log
 from aisecops_server.domain.errors import AisecopsError, IntegrityError, InvalidRequestError
@@ -43,7 +43,7 @@ from aisecops_server.entrypoints.grpc.budget_service import BudgetUseCases
 from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
 from aisecops_server.entrypoints.grpc.execution_service import GrantUseCases
 from aisecops_server.entrypoints.grpc.retention_service import RetentionUseCases
-from aisecops_server.ports import Clock, Ids
+from aisecops_server.ports import ActivationStore, Clock, EnginePool, EventLog, Ids
 from aisecops_server.ports.rollout import NO_ROLLOUT
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.activate import PolicySwitch
@@ -104,13 +104,15 @@ class ControlPlane:
     rollouts: Rollouts | None
     poller: Poller
     reapers: tuple[Reaper, ...]
+    # Why nothing is allowed although policy decides, or an empty string.
+    closed: Callable[[], str]
 
     def problem(self) -> str:
         """Return why no plan can be decided now, or an empty string when one can."""
         if self.log.sealed:
             return f"the log is sealed: {self.log.sealed}"
         try:
-            return self.live.current().problem
+            return self.live.current().problem or self.closed()
         except AisecopsError as error:
             return error.message
 
@@ -139,23 +141,14 @@ async def compose(
         publish = await _publishing(settings, log, closing)
         store = activation_of(settings)
         closing.callback(store.close)
-        source = await closing.enter_async_context(policy(Grounds(settings, opa, log, clock, ids)))
+        source = await closing.enter_async_context(policy(Grounds(settings, opa, log, clock, ids, store)))
         pool = OpaEnginePool(
             engine=opa, trust=source.trust, run_directory=settings.engine_run_dir, capacity=settings.max_engines
         )
         closing.push_async_callback(pool.close)
-        live = LivePolicy(repository=source.repository, builder=source.builder, pool=pool)
-        switch = PolicySwitch(
-            repository=source.repository,
-            builder=source.builder,
-            pool=pool,
-            log=log,
-            store=store,
-            live=live,
-            clock=clock,
-            ids=ids,
-            tenant=tenant,
-        )
+        switch = _switch(source, pool, log=log, store=store, clock=clock, ids=ids, tenant=tenant)
+        live, channel = switch.live, switch.channel
+        closed = channel.closed if channel else _open
         couriers = _couriers(settings)
         proofs = vote_proofs(state / "keys")
         approvals = ApprovalControl(log.approvals, proofs, ids, Lifetimes(clock), tuple(couriers))
@@ -220,18 +213,50 @@ async def compose(
             ),
             expire=ExpireApprovals(log, log.approvals, clock, ids),
             notices=SendNotices(log, log.approvals, couriers, clock, ids, RandomChance()),
-            grants=granting(log, state, clock, ids),
+            grants=granting(log, state, clock, ids, held=closed),
             budgets=budget_use_cases(log, clock, ids),
             retention=retention_of(log, state, live, clock=clock, ids=ids),
             resume=following.resume,
             rollouts=following.rollouts,
             poller=Poller(following.sync, interval_seconds=settings.poll_seconds, what=_policy_of(settings)),
             reapers=reapers(log, clock, ids),
+            closed=closed,
         )
 
 
 def _policy_of(settings: Settings) -> str:
     return f"policy of {settings.tenant}" if settings.tenant else "policy"
+
+
+def _open() -> str:
+    return ""
+
+
+def _switch(
+    source: PolicySource,
+    pool: EnginePool,
+    *,
+    log: EventLog,
+    store: ActivationStore,
+    clock: Clock,
+    ids: Ids,
+    tenant: str,
+) -> PolicySwitch:
+    """Return what moves the pointer to the policy that decides, with that pointer."""
+    channel, repository, builder = source.channel, source.repository, source.builder
+    standing = channel.standing if channel else None
+    return PolicySwitch(
+        repository=repository,
+        builder=builder,
+        pool=pool,
+        log=log,
+        store=store,
+        live=LivePolicy(repository=repository, builder=builder, pool=pool, channel=standing),
+        clock=clock,
+        ids=ids,
+        tenant=tenant,
+        channel=channel,
+    )
 
 
 async def _publishing(settings: Settings, log: SqliteEventLog, closing: contextlib.AsyncExitStack) -> PublishCheckpoint:

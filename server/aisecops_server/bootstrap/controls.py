@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from aisecops_server.adapters.signing.grants import grant_key
@@ -43,10 +45,14 @@ def grant_use_cases(
     )
 
 
-def granting(log: SqliteEventLog, state: Path, clock: Clock, ids: Ids) -> GrantUseCases:
-    """Return the use cases of grants, signed with the key that ``state`` keeps."""
+def granting(log: SqliteEventLog, state: Path, clock: Clock, ids: Ids, *, held: Callable[[], str]) -> GrantUseCases:
+    """Return the use cases of grants, signed with the key that ``state`` keeps.
+
+    While ``held`` names a reason, what was granted before opens nothing.
+    """
     settlements = Settlements(log.budgets, ids)
-    return grant_use_cases(log.grants, grant_key(state / "keys"), log, settlements=settlements, clock=clock, ids=ids)
+    made = grant_use_cases(log.grants, grant_key(state / "keys"), log, settlements=settlements, clock=clock, ids=ids)
+    return replace(made, redeem=replace(made.redeem, held=held))
 
 
 def budget_use_cases(log: SqliteEventLog, clock: Clock, ids: Ids) -> BudgetUseCases:

@@ -99,9 +99,12 @@ async def _finish(settings: Settings, verified: Told) -> LogHead:
 
 async def _move_activation(path: Path, url: str) -> None:
     with contextlib.closing(ActivationState(path)) as kept:
-        saved = await kept.load()
+        saved, announced = await kept.load(), await kept.every_announced()
+    shared = SharedActivation(url)
     if saved is not None:
-        await SharedActivation(url).save(*saved)
+        await shared.save(*saved)
+    for each in announced:
+        await shared.advance(each)
 
 
 async def _head(url: str) -> LogHead:

@@ -77,7 +77,7 @@ class _Centre:
     @contextlib.asynccontextmanager
     async def policy(self, grounds: Grounds) -> AsyncIterator[PolicySource]:
         """Give the policies that the centre released."""
-        key = read_pinned_key(self.pinned)
+        key = read_pinned_key(self.pinned, field="centre_bundle_key")
         store = SqliteFeedStore(grounds.settings.edge_path)
         async with contextlib.AsyncExitStack() as closing:
             closing.callback(store.close)
@@ -123,6 +123,12 @@ async def compose_edge(
         EngineUnavailableError, LogUnavailableError, IntegrityError: see ``bootstrap.compose``.
     """
     centre = _centre(settings)
+    if settings.channel_keys:
+        raise InvalidRequestError(
+            "an edge follows what its centre releases, and no channel",
+            hint="Set channel_keys at the centre, and leave it out here",
+            field="channel_keys",
+        )
     async with compose(settings, clock=clock, ids=ids, policy=centre.policy) as plane:
         [(feed, store)] = centre.opened
         forward = ForwardLog(plane.log, plane.log, centre.client, store, plane.publish.keys, plane.grants.key_set)

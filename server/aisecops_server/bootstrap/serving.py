@@ -134,7 +134,7 @@ async def _housed(settings: Settings, work: WorkQueue | None) -> AsyncIterator[H
             review=JudgeFlips(replays.groups, plane.log, plane.log.reviews, plane.clock, plane.ids),
             compliance=compliance_of(settings, replays, watched),
             drift=drift,
-            edges=edge_use_cases(settings, plane.log, plane.live, clock=plane.clock, ids=plane.ids),
+            edges=edge_use_cases(settings, plane.log, plane.live, clock=plane.clock, ids=plane.ids, held=plane.closed),
         )
         yield Housed(plane, work or work_of(plane), plane.problem, central, drift.tasks, watched)
 

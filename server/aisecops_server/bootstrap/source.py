@@ -15,24 +15,31 @@ from aisecops_server.adapters.git.create import library_root
 from aisecops_server.adapters.opa.binary import EngineBinary
 from aisecops_server.adapters.opa.profile import Trust
 from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
+from aisecops_server.adapters.signing.pinned_key import read_pinned_key
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
 from aisecops_server.adapters.sqlite.rollout_state import SqliteRolloutStore
 from aisecops_server.bootstrap.policy import accepted_of, gates_of, policies_of
 from aisecops_server.bootstrap.replay import BUNDLE_KEY, repository_of
 from aisecops_server.domain.accepted_flips import Gates
-from aisecops_server.domain.bundle import BundleStatus, CommitId
+from aisecops_server.domain.announcement import ChannelKey
+from aisecops_server.domain.bundle import CommitId
+from aisecops_server.domain.bundle_status import BundleStatus
 from aisecops_server.domain.compiled_tables import compile_tables
+from aisecops_server.domain.errors import PolicyStaleError
 from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
 from aisecops_server.entrypoints.grpc.edge_service import EdgeUseCases
 from aisecops_server.ports import BundleBuilder, Clock, Ids, PolicyRepository
+from aisecops_server.ports.announcements import AnnouncementSource, AnnouncementStore
 from aisecops_server.ports.rollout import RolloutGate
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.activate import Activate, PolicySwitch, Rollback
 from aisecops_server.usecases.arrive import ActivateConfirmed, Arrive
+from aisecops_server.usecases.channel import Channel
+from aisecops_server.usecases.channel_control import ChannelControl
 from aisecops_server.usecases.confirm import Confirm
 from aisecops_server.usecases.controls import Control
 from aisecops_server.usecases.list_revisions import ListRevisions, ReadPolicyFile, ShowRevision
-from aisecops_server.usecases.live_policy import LivePolicy
+from aisecops_server.usecases.live_policy import LivePolicy, Served
 from aisecops_server.usecases.raise_incident import RaiseIncident
 from aisecops_server.usecases.reconcile_edges import ReconcileEdges
 from aisecops_server.usecases.release_bundle import ReleaseBundles
@@ -50,6 +57,7 @@ class Grounds:
     log: SqliteEventLog
     clock: Clock
     ids: Ids
+    announcements: AnnouncementStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,7 @@ class PolicySource:
     trust: Trust
     follow: Callable[[PolicySwitch, LivePolicy], Following]
     controls: tuple[Control, ...] = ()
+    channel: Channel | None = None
 
 
 Opens = Callable[[Grounds], contextlib.AbstractAsyncContextManager[PolicySource]]
@@ -94,6 +103,7 @@ async def repository_policy(grounds: Grounds) -> AsyncIterator[PolicySource]:
         compile_tables=compile_tables,
     )
 
+    channel = await _channel(grounds, repository)
     closing = contextlib.ExitStack()
 
     def follow(switch: PolicySwitch, live: LivePolicy) -> Following:
@@ -123,7 +133,33 @@ async def repository_policy(grounds: Grounds) -> AsyncIterator[PolicySource]:
         return Following(resume, sync, use_cases, rollouts)
 
     with closing:
-        yield PolicySource(repository, builder, Trust(signer.public_pem), follow)
+        controls = (ChannelControl(channel.standing),) if channel else ()
+        yield PolicySource(repository, builder, Trust(signer.public_pem), follow, controls, channel)
+
+
+async def _channel(grounds: Grounds, repository: AnnouncementSource) -> Channel | None:
+    """Return the channel whose word is required, if the settings require one.
+
+    Raises:
+        InvalidRequestError: there are keys and no channel that could announce, or a key is none.
+    """
+    settings = grounds.settings
+    if not settings.channel_keys:
+        return None
+    keys = [read_pinned_key(path, field="channel_keys") for path in settings.channel_keys]
+    channel = Channel(
+        name=settings.channel,
+        keys=tuple(ChannelKey(key.raw) for key in keys),
+        grace_seconds=round(settings.frozen_hours * 3600),
+        source=repository,
+        store=grounds.announcements,
+        verifies=verifies_ed25519,
+        log=grounds.log,
+        clock=grounds.clock,
+        ids=grounds.ids,
+    )
+    await channel.open()
+    return channel
 
 
 async def _gates(repository: PolicyRepository, commit_id: CommitId) -> Gates:
@@ -136,13 +172,25 @@ async def _rollout_gate(repository: PolicyRepository, base: CommitId, candidate:
     return RolloutGate(known.gates, accepted_of(after, before), known.severities)
 
 
+def _releasable(live: LivePolicy, held: Callable[[], str]) -> Served | None:
+    if why := held():
+        raise PolicyStaleError(why, hint="Announce anew at the centre: 'aisecops policy announce'", why="closed")
+    return live.live
+
+
 def edge_use_cases(
-    settings: Settings, log: SqliteEventLog, live: LivePolicy, *, clock: Clock, ids: Ids
+    settings: Settings,
+    log: SqliteEventLog,
+    live: LivePolicy,
+    *,
+    clock: Clock,
+    ids: Ids,
+    held: Callable[[], str],
 ) -> EdgeUseCases:
-    """Return what a centre offers to its edges."""
+    """Return what a centre offers to its edges; while ``held`` names a reason, no policy is released to them."""
     signer = open_key(settings.state_dir / "keys", BUNDLE_KEY)
     return EdgeUseCases(
-        ReleaseBundles(lambda: live.live, log.edges, log, signer, clock, ids),
+        ReleaseBundles(partial(_releasable, live, held), log.edges, log, signer, clock, ids),
         ReconcileEdges(
             log,
             log.edges,

@@ -24,7 +24,7 @@ from aisecops_server.settings import Settings
 
 FOLDER = "tenants"
 # What is said of each tenant cannot be said of all, and what several cannot have yet is refused and not left out.
-_OF_EACH = ("repository", "follow", "channel", "trigger_secret_file", "webhooks", "log_origin")
+_OF_EACH = ("repository", "follow", "channel", "channel_keys", "trigger_secret_file", "webhooks", "log_origin")
 _OF_ONE = ("database_url", "cluster")
 
 
@@ -37,6 +37,9 @@ class TenantEntry(BaseModel):
     branch: str = Field(default="", description="The branch whose head is wanted live.")
     follow: str = Field(default="", description="What is followed in the place of `branch`.")
     channel: str = Field(default="", description="Which release channel it is.")
+    channel_keys: tuple[Path, ...] = Field(
+        default=(), description="PEM public keys that its channel's announcements are signed with."
+    )
     trigger_secret_file: Path | None = Field(
         default=None, description="The secret of its Git host, which calls `/hooks/git/NAME`."
     )

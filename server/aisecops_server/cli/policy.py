@@ -28,11 +28,17 @@ policy = group(
         "why": Entry(f"{_HERE}.policy_rules:why", "Say what a rule is for, who owns it, and how often it was found."),
         "catalogue": Entry(f"{_HERE}.policy_rules:catalogue", "Write pages of all rules of a revision."),
         "build": Entry(f"{_CHECKS}:build", "Build and sign the bundle, and keep it."),
+        "announce": Entry(f"{_HERE}.policy_channel:announce", "Say, signed, which commit a channel is to serve."),
+        "announced": Entry(f"{_HERE}.policy_channel:announced", "Show what a channel announces."),
+        "channel-key": Entry(
+            f"{_HERE}.policy_channel:channel_key", "Make a key that announces, or print its public half."
+        ),
         "changes": Entry(f"{_CHECKS}:changes", "Say what changed in meaning, and what was taken away."),
     },
     examples="""
     aisecops policy init ./policy
     aisecops policy new-rule business/refund_without_order --effect require_approval
     aisecops policy check --base origin/main
+    aisecops policy announce prod --key channel.pem
     """,
 )

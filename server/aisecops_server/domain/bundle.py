@@ -92,14 +92,3 @@ class Revision:
     state: RevisionState
     digest: str
     problem: str
-
-
-@dataclass(frozen=True, slots=True)
-class BundleStatus:
-    """What is served and what went wrong last. ``synced_at_ns`` is 0 before the first sync."""
-
-    live: Revision | None
-    previous: Revision | None
-    wanted: str
-    problem: str
-    synced_at_ns: int

@@ -144,7 +144,7 @@ class EngineUnavailableError(AisecopsError):
 
 
 class PolicyStaleError(AisecopsError):
-    """An edge's policy is older than it may be, so nothing is allowed by it; ``metadata()["age"]`` is in seconds."""
+    """Policy is older than it may be, so nothing is allowed by it; ``metadata()["why"]`` says in one word why."""
 
     reason = "POLICY_STALE"
 

@@ -11,6 +11,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from aisecops_server.domain import dsse
 from aisecops_server.domain.canonical import JsonValue, canonical_bytes, digest
 from aisecops_server.domain.compliance_page import page as compliance_page
 from aisecops_server.domain.event import StoredEvent
@@ -152,16 +153,10 @@ def statement_of(manifest: bytes, collected: Collected) -> bytes:
 
 
 def signed_bytes(statement: bytes) -> bytes:
-    """Return what is signed of a statement: type and content, each with its length (DSSE's PAE)."""
-    return f"DSSEv1 {len(PAYLOAD_TYPE)} {PAYLOAD_TYPE} {len(statement)} ".encode() + statement
+    """Return what is signed of a statement."""
+    return dsse.signed_bytes(PAYLOAD_TYPE, statement)
 
 
 def envelope_of(statement: bytes, *, signature: bytes, key_id: str) -> bytes:
     """Return the DSSE envelope of a signed statement."""
-    return canonical_bytes(
-        {
-            "payloadType": PAYLOAD_TYPE,
-            "payload": base64.b64encode(statement).decode(),
-            "signatures": [{"keyid": key_id, "sig": base64.b64encode(signature).decode()}],
-        }
-    )
+    return dsse.envelope_of(PAYLOAD_TYPE, statement, [dsse.Signature(key_id, signature)])

@@ -28,8 +28,17 @@ METRICS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "calls": ("Granted calls, by tool and what came of them.", ("tool", "outcome")),
     "sources": ("Sources of decisions, by kind and by the trust that policy settled.", ("kind", "trust")),
     "policy_changes": ("Changes of which policy is live, by event.", ("event",)),
+    "announcements": ("What became of a channel's announcements, by event.", ("event",)),
     "drift": ("Looks for drift, by what they found.", ("event",)),
     "evaluation_nanoseconds": ("Time that the engine took for decisions.", ()),
+}
+
+# Families of events that are counted by what happened, under another name.
+_NAMES = {
+    "approval": "approvals",
+    "incident": "incidents",
+    "bundle": "policy_changes",
+    "announcement": "announcements",
 }
 
 Labels = tuple[str, ...]
@@ -57,8 +66,8 @@ class EventCounts:
                 self._tools.popitem(last=False)
         elif type == CONCLUDED:
             yield from self._decision(details, self._tools.pop(decision_id, ()))
-        elif family in ("approval", "incident", "bundle", "drift"):
-            name = {"approval": "approvals", "incident": "incidents", "bundle": "policy_changes"}.get(family, family)
+        elif family in (*_NAMES, "drift"):
+            name = _NAMES.get(family, family)
             yield name, (what,), 1
         elif family == "execution":
             yield "calls", (str(details.get("tool", "")), what), 1

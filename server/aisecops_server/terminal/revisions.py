@@ -34,9 +34,24 @@ def status_block(status: Json, when: When) -> Group:
         parts.append(Text(f"wanted {short_revision(wanted)} is not live", style=style_of(BLOCKED)))
         if shown and not status.get("problem"):
             parts.append(Text("it was left by a rollback or an activation by name; the next commit is followed again"))
+    if status.get("channel"):
+        parts.append(_channel_line(status["channel"], when))
     if status.get("problem"):
         parts.append(Text(f"problem: {status['problem']}", style=style_of(BLOCKED)))
     return Group(*parts)
+
+
+def _channel_line(channel: Json, when: When) -> Text:
+    name, state = str(channel.get("channel", "")), str(channel.get("state", "")).removeprefix("CHANNEL_STATE_").lower()
+    sign = style_of(ALLOWED if state == "current" else BLOCKED)
+    if not channel.get("commit"):
+        return Text.assemble((f"channel {name} ", FAINT), (state, sign), ", nothing was announced that counts")
+    return Text.assemble(
+        (f"channel {name} ", FAINT),
+        (state, sign),
+        f", announces {short_revision(str(channel['commit']))} as number {channel.get('counter')} until ",
+        when(str(channel.get("expiresAt", ""))),
+    )
 
 
 def revision_block(console: Console, found: Json, when: When) -> Group:

@@ -4,6 +4,7 @@ Ordering rules:
 
 1. A revision is built, started and probed in a spare engine while the live one goes on deciding.
 2. Who changed what, and why, is durable in the log before the pointer moves.
+   Where the channel's word is required, only the commit that it announces now gets this far, whoever asks.
 3. The pointer moves in one step; decisions under way keep the engine that they took.
 4. The move is remembered for a restart, and old and new engine are kept warm.
 
@@ -19,12 +20,14 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from aisecops_server.domain.bundle import Activated, BundleStatus, CommitId
+from aisecops_server.domain.bundle import Activated, CommitId
+from aisecops_server.domain.bundle_status import BundleStatus
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.errors import (
     AisecopsError,
     BundleRejectedError,
     LogUnavailableError,
+    NotPermittedError,
     UnknownRevisionError,
 )
 from aisecops_server.domain.event import Stage, make_event
@@ -40,6 +43,7 @@ from aisecops_server.ports import (
     PolicyEngine,
     PolicyRepository,
 )
+from aisecops_server.usecases.channel import Channel
 from aisecops_server.usecases.live_policy import LivePolicy, Served, bundle_of
 
 T = TypeVar("T")
@@ -80,8 +84,10 @@ class PolicySwitch:
         clock: Clock,
         ids: Ids,
         tenant: str = DEFAULT_TENANT,
+        channel: Channel | None = None,
     ) -> None:
         self.repository = repository
+        self.channel = channel
         self._tenant = tenant
         self.live = live
         self.store = store
@@ -113,13 +119,29 @@ class PolicySwitch:
         await _probe(engine)
         return engine
 
+    async def require_announced(self, commit_id: CommitId) -> None:
+        """Let a commit decide only as the one that the channel announces, where its word is required.
+
+        Raises:
+            NotPermittedError: it is another one, or the announcement ended.
+            LogUnavailableError, IntegrityError: it cannot be known.
+        """
+        if self.channel is None:
+            return
+        saved = await self.store.load() if self.live.live is None else None
+        # What was live already, and is built anew by another version of the product after a restart, needs no new word.
+        if saved is None or saved[0].revision != commit_id:
+            await self.channel.require(commit_id)
+
     async def make_live(self, served: Served, order: Order, *, type: str = "bundle.activated") -> None:
         """Log the change, move the pointer, remember it.
 
         Raises:
+            NotPermittedError: it is not what the channel announces.
             LogUnavailableError: the change could not be logged, so it was not made.
         """
         old = self.live.live
+        await self.require_announced(served.commit.id)
         await self.record(
             type,
             {
@@ -227,6 +249,7 @@ class Activate:
             live = switch.live.live
             if live is None or live.commit.id != commit_id:
                 try:
+                    await switch.require_announced(commit_id)
                     engine = await switch.engine(commit_id)
                     _require_exact(engine, command.digest)
                     await switch.make_live(Served(await switch.repository.commit(commit_id), engine), command.order)
@@ -239,6 +262,8 @@ class Activate:
     async def _followed(self, commit_id: CommitId, *, promoted: bool) -> CommitId:
         """Return the head that counts as dealt with, so that following neither undoes this nor blesses a rewrite."""
         repository, followed = self._switch.repository, self._switch.live.followed
+        if self._switch.channel is not None:
+            return commit_id
         try:
             head = await repository.head()
             if promoted and await repository.is_descendant(head, of=commit_id):
@@ -262,6 +287,7 @@ class Rollback:
 
         Raises:
             UnknownRevisionError: there is no previous revision.
+            NotPermittedError: it is not what the channel announces.
             EngineUnavailableError, LogUnavailableError: the live revision stays.
         """
         return await self._switch.unbroken(self._roll_back(order))
@@ -275,8 +301,13 @@ class Rollback:
                     "there is no previous revision to go back to",
                     hint="'aisecops bundle list' shows the commits that can be activated",
                 )
-            engine = await switch.pool.acquire(previous.engine.bundle)
-            await switch.make_live(Served(previous.commit, engine), order, type="bundle.rolled_back")
+            try:
+                await switch.require_announced(previous.commit.id)
+                engine = await switch.pool.acquire(previous.engine.bundle)
+                await switch.make_live(Served(previous.commit, engine), order, type="bundle.rolled_back")
+            except NotPermittedError as error:
+                await switch.reject(previous.commit.id, order, error)
+                raise
         return switch.live.status()
 
 

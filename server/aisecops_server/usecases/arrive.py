@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aisecops_server.domain.bundle import BundleStatus, CommitId
+from aisecops_server.domain.bundle import CommitId
+from aisecops_server.domain.bundle_status import BundleStatus
 from aisecops_server.domain.errors import BundleRejectedError, RolloutRefusedError
 from aisecops_server.usecases.activate import Activate, ActivateCommand, PolicySwitch
 from aisecops_server.usecases.confirm import Confirm

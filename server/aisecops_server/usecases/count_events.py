@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+from aisecops_server.domain.channel_standing import ChannelStanding
 from aisecops_server.domain.drift import DriftReport
 from aisecops_server.domain.event import details_in
 from aisecops_server.domain.metrics import EventCounts
@@ -15,21 +16,27 @@ from aisecops_server.ports.assurance import ReadableLog
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What is counted and known now. ``sealed`` says whether the log is."""
+    """What is counted and known now. ``sealed`` says whether the log is, ``channel`` how the channel stands."""
 
     counts: EventCounts
     log_events: int
     sealed: bool
     drift: DriftReport | None
+    channel: ChannelStanding | None = None
+
+
+def _no_channel() -> None:
+    """Return that no channel is followed."""
 
 
 @dataclass(frozen=True, slots=True)
 class CountEvents:
-    """Counts events; ``drift`` gives the last report on it."""
+    """Counts events; ``drift`` gives the last report on it, ``channel`` how the channel stands."""
 
     log: ReadableLog
     head: Callable[[], Awaitable[LogHead]]
     drift: Callable[[], DriftReport | None]
+    channel: Callable[[], ChannelStanding | None] = _no_channel
     counts: EventCounts = field(default_factory=EventCounts)
 
     async def run(self, *, from_index: int) -> None:
@@ -43,4 +50,4 @@ class CountEvents:
     async def snapshot(self) -> Snapshot:
         """Return what is counted and known now."""
         head = await self.head()
-        return Snapshot(self.counts, head.size, bool(self.log.sealed), self.drift())
+        return Snapshot(self.counts, head.size, bool(self.log.sealed), self.drift(), self.channel())

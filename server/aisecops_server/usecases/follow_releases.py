@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 
 from aisecops_server.domain.approval import Approval
-from aisecops_server.domain.bundle import BundleStatus
+from aisecops_server.domain.bundle_status import BundleStatus
 from aisecops_server.domain.errors import AisecopsError, BundleRejectedError, NotPermittedError
 from aisecops_server.ports.edges import FeedStore
 from aisecops_server.usecases.activate import ActivateCommand, Order, PolicySwitch

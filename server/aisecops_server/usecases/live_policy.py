@@ -6,9 +6,12 @@ assignment, so a decision sees the old engine or the new one and keeps the one i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from aisecops_server.domain.bundle import Bundle, BundleStatus, Commit, CommitId, Revision, RevisionState
+from aisecops_server.domain.bundle import Bundle, Commit, CommitId, Revision, RevisionState
+from aisecops_server.domain.bundle_status import BundleStatus
+from aisecops_server.domain.channel_standing import ChannelStanding
 from aisecops_server.domain.errors import AisecopsError, NoLiveRevisionError
 from aisecops_server.ports import BundleBuilder, EnginePool, PolicyEngine, PolicyRepository
 
@@ -45,10 +48,18 @@ class _Pointer:
 class LivePolicy:
     """The live revision and the one before it, with engines of other revisions on demand."""
 
-    def __init__(self, *, repository: PolicyRepository, builder: BundleBuilder, pool: EnginePool) -> None:
+    def __init__(
+        self,
+        *,
+        repository: PolicyRepository,
+        builder: BundleBuilder,
+        pool: EnginePool,
+        channel: Callable[[], ChannelStanding] | None = None,
+    ) -> None:
         self._repository = repository
         self._builder = builder
         self._pool = pool
+        self._channel = channel
         self._pointer = _Pointer()
         self._rejections: dict[CommitId, AisecopsError] = {}
         self._synced_at_ns = 0
@@ -106,6 +117,7 @@ class LivePolicy:
             wanted=self._wanted,
             problem=self._problems(),
             synced_at_ns=self._synced_at_ns,
+            channel=self._channel() if self._channel else None,
         )
 
     def flip(self, served: Served) -> None:
@@ -134,4 +146,5 @@ class LivePolicy:
         return self._rejections.get(commit_id)
 
     def _problems(self) -> str:
-        return "; ".join(filter(None, (self.problem, self.sync_problem)))
+        frozen = self._channel().problem if self._channel else ""
+        return "; ".join(filter(None, (self.problem, self.sync_problem, frozen)))

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from aisecops_server.domain.accepted_flips import judged
-from aisecops_server.domain.bundle import Activated, Bundle, BundleStatus
+from aisecops_server.domain.bundle import Activated, Bundle
+from aisecops_server.domain.bundle_status import BundleStatus
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.decision import Mode
 from aisecops_server.domain.errors import (
@@ -169,6 +170,7 @@ class Rollouts:
         Raises:
             InvalidRequestError: the selector chooses nobody.
             RolloutRefusedError: none is under way.
+            NotPermittedError: the candidate is not what the channel announces.
         """
         selector.require_usable()
         return await self._switch.unbroken(self._canary(selector, order))
@@ -263,6 +265,7 @@ class Rollouts:
     async def _canary(self, selector: Selector, order: Order) -> RolloutStatus:
         async with self._busy:
             under_way = self._require()
+            await self._switch.require_announced(under_way.rollout.candidate.revision)
             # Who decides for all in a canary has made it live, so a canary asks for as many people.
             await self._confirm(f"canary {under_way.rollout.candidate.revision} for {selector.told()}", order)
             counted = under_way.tally.compared

@@ -1,5 +1,7 @@
 """Follows the policy repository's branch: reads it, and makes a new head live when it descends from the last one.
 
+Where a channel's word is required, the commit that it announces is wanted in the place of the branch's head.
+
 Never activates rewritten history, never undoes what a person activated or rolled back, and never ends: whatever goes
 wrong stands in the status, and the last good revision goes on deciding.
 """
@@ -12,7 +14,8 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 
-from aisecops_server.domain.bundle import Activated, BundleStatus, Commit, CommitId
+from aisecops_server.domain.bundle import Activated, Commit, CommitId
+from aisecops_server.domain.bundle_status import BundleStatus
 from aisecops_server.domain.errors import AisecopsError, BundleRejectedError
 from aisecops_server.usecases.activate import ActivateCommand, Order, PolicySwitch
 from aisecops_server.usecases.live_policy import Served
@@ -126,7 +129,7 @@ class Sync:
 
         Raises:
             RepositoryUnavailableError: the repository cannot be read.
-            BundleRejectedError: the head is not fit, or history was rewritten.
+            BundleRejectedError: the head is not fit, history was rewritten, or the channel's word does not count.
         """
         live = self._switch.live
         if live.live is None:
@@ -137,7 +140,7 @@ class Sync:
         if live.live is None:
             await self._resume()
         await self._resume.follow()
-        if head == live.followed and live.live is not None:
+        if self._is_dealt_with(head):
             live.problem = ""
             return live.status()
         await self._require_descent(head)
@@ -145,18 +148,31 @@ class Sync:
         return await self._activate(ActivateCommand(head, FOLLOWER))
 
     async def _head(self) -> CommitId:
-        live, repository = self._switch.live, self._switch.repository
+        live, repository, channel = self._switch.live, self._switch.repository, self._switch.channel
         try:
             await repository.fetch()
-            head = await repository.head()
+            head = await (channel.wanted() if channel else repository.head())
         except AisecopsError as error:
             live.sync_problem = error.message
             raise
+        finally:
+            if channel is not None:
+                await channel.note()
         live.synced(head, self._switch.clock.now_ns())
         return head
 
+    def _is_dealt_with(self, head: CommitId) -> bool:
+        live = self._switch.live
+        if live.live is None:
+            return False
+        # A channel's word holds until its next one, whatever was live in between.
+        return head == (live.followed if self._switch.channel is None else live.live.commit.id)
+
     async def _require_descent(self, head: CommitId) -> None:
         live, followed = self._switch.live, self._switch.live.followed
+        if self._switch.channel is not None:
+            # Its number says what comes after what; a higher one may name an older commit.
+            return
         if not followed or await self._descends(head, followed):
             return
         error = BundleRejectedError(

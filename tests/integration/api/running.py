@@ -24,7 +24,8 @@ from aisecops_server.adapters.system import RandomIds
 from aisecops_server.bootstrap.admission import work_queue
 from aisecops_server.bootstrap.controls import grant_use_cases
 from aisecops_server.domain.agent import Activity
-from aisecops_server.domain.bundle import BundleStatus, Commit, CommitId, Revision, RevisionState
+from aisecops_server.domain.bundle import Commit, CommitId, Revision, RevisionState
+from aisecops_server.domain.bundle_status import BundleStatus
 from aisecops_server.domain.errors import NotFoundError, UnknownRevisionError
 from aisecops_server.domain.identity import Role
 from aisecops_server.entrypoints.grpc.admission import WorkQueue

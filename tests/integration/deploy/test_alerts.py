@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 import yaml
 from aisecops_server.adapters.metrics.exposition import exposition
+from aisecops_server.domain.announcement import Announced, Announcement
+from aisecops_server.domain.bundle import CommitId
+from aisecops_server.domain.channel_standing import standing_of
 from aisecops_server.domain.decision import Mode, Outcome
 from aisecops_server.domain.drift import DriftReport, PolicyDrift, Reproduced
 from aisecops_server.domain.event_kinds import EVENT_KINDS
@@ -53,7 +56,9 @@ def served() -> Mapping[str, Mapping[str, set[str]]]:
     )
     load = QueueLoad(1, 1, {(Refused.FULL.value, "t"): 1})
     found: dict[str, dict[str, set[str]]] = {}
-    text = exposition({"default": Snapshot(counts, 1, sealed=True, drift=drift)}, load).decode()
+    word = Announced(Announcement("prod", CommitId("1" * 40), "0" * 64, 7, 1, 2), "0" * 64, "key")
+    channel = standing_of("prod", word, known=frozenset({"key"}), now_seconds=3, grace_seconds=5)
+    text = exposition({"default": Snapshot(counts, 1, sealed=True, drift=drift, channel=channel)}, load).decode()
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             labels = found.setdefault(sample.name, {})

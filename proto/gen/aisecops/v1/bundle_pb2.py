@@ -25,19 +25,23 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61isecops/v1/bundle.proto\x12\x0b\x61isecops.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc0\x01\n\x08Revision\x12\x0e\n\x06\x63ommit\x18\x01 \x01(\t\x12\x15\n\rbundle_digest\x18\x02 \x01(\t\x12)\n\x05state\x18\x03 \x01(\x0e\x32\x1a.aisecops.v1.RevisionState\x12\x0e\n\x06\x61uthor\x18\x04 \x01(\t\x12\x0f\n\x07summary\x18\x05 \x01(\t\x12\x30\n\x0c\x63ommitted_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07problem\x18\x07 \x01(\t\"\x88\x01\n\x07RuleDoc\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x04 \x01(\t\x12\x10\n\x08severity\x18\x05 \x01(\t\x12\r\n\x05owner\x18\x06 \x01(\t\x12\x0c\n\x04\x66ile\x18\x07 \x01(\t\x12\x0c\n\x04line\x18\x08 \x01(\x05\"\xbc\x01\n\x0c\x42undleStatus\x12#\n\x04live\x18\x01 \x01(\x0b\x32\x15.aisecops.v1.Revision\x12\'\n\x08previous\x18\x02 \x01(\x0b\x32\x15.aisecops.v1.Revision\x12\x0e\n\x06wanted\x18\x03 \x01(\t\x12\x0f\n\x07problem\x18\x04 \x01(\t\x12-\n\tsynced_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06tenant\x18\x06 \x01(\t*\xa0\x01\n\rRevisionState\x12\x1e\n\x1aREVISION_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18REVISION_STATE_AVAILABLE\x10\x01\x12\x17\n\x13REVISION_STATE_LIVE\x10\x02\x12\x1b\n\x17REVISION_STATE_PREVIOUS\x10\x03\x12\x1b\n\x17REVISION_STATE_REJECTED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61isecops/v1/bundle.proto\x12\x0b\x61isecops.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc0\x01\n\x08Revision\x12\x0e\n\x06\x63ommit\x18\x01 \x01(\t\x12\x15\n\rbundle_digest\x18\x02 \x01(\t\x12)\n\x05state\x18\x03 \x01(\x0e\x32\x1a.aisecops.v1.RevisionState\x12\x0e\n\x06\x61uthor\x18\x04 \x01(\t\x12\x0f\n\x07summary\x18\x05 \x01(\t\x12\x30\n\x0c\x63ommitted_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07problem\x18\x07 \x01(\t\"\x88\x01\n\x07RuleDoc\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x04 \x01(\t\x12\x10\n\x08severity\x18\x05 \x01(\t\x12\r\n\x05owner\x18\x06 \x01(\t\x12\x0c\n\x04\x66ile\x18\x07 \x01(\t\x12\x0c\n\x04line\x18\x08 \x01(\x05\"\x89\x02\n\rChannelStatus\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.aisecops.v1.ChannelState\x12\x0e\n\x06\x63ommit\x18\x03 \x01(\t\x12\x0f\n\x07\x63ounter\x18\x04 \x01(\x03\x12\x0e\n\x06key_id\x18\x05 \x01(\t\x12-\n\tissued_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tcloses_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe9\x01\n\x0c\x42undleStatus\x12#\n\x04live\x18\x01 \x01(\x0b\x32\x15.aisecops.v1.Revision\x12\'\n\x08previous\x18\x02 \x01(\x0b\x32\x15.aisecops.v1.Revision\x12\x0e\n\x06wanted\x18\x03 \x01(\t\x12\x0f\n\x07problem\x18\x04 \x01(\t\x12-\n\tsynced_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06tenant\x18\x06 \x01(\t\x12+\n\x07\x63hannel\x18\x07 \x01(\x0b\x32\x1a.aisecops.v1.ChannelStatus*\xa0\x01\n\rRevisionState\x12\x1e\n\x1aREVISION_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18REVISION_STATE_AVAILABLE\x10\x01\x12\x17\n\x13REVISION_STATE_LIVE\x10\x02\x12\x1b\n\x17REVISION_STATE_PREVIOUS\x10\x03\x12\x1b\n\x17REVISION_STATE_REJECTED\x10\x04*|\n\x0c\x43hannelState\x12\x1d\n\x19\x43HANNEL_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43HANNEL_STATE_CURRENT\x10\x01\x12\x18\n\x14\x43HANNEL_STATE_FROZEN\x10\x02\x12\x18\n\x14\x43HANNEL_STATE_CLOSED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'aisecops.v1.bundle_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REVISIONSTATE']._serialized_start=600
-  _globals['_REVISIONSTATE']._serialized_end=760
+  _globals['_REVISIONSTATE']._serialized_start=913
+  _globals['_REVISIONSTATE']._serialized_end=1073
+  _globals['_CHANNELSTATE']._serialized_start=1075
+  _globals['_CHANNELSTATE']._serialized_end=1199
   _globals['_REVISION']._serialized_start=75
   _globals['_REVISION']._serialized_end=267
   _globals['_RULEDOC']._serialized_start=270
   _globals['_RULEDOC']._serialized_end=406
-  _globals['_BUNDLESTATUS']._serialized_start=409
-  _globals['_BUNDLESTATUS']._serialized_end=597
+  _globals['_CHANNELSTATUS']._serialized_start=409
+  _globals['_CHANNELSTATUS']._serialized_end=674
+  _globals['_BUNDLESTATUS']._serialized_start=677
+  _globals['_BUNDLESTATUS']._serialized_end=910
 # @@protoc_insertion_point(module_scope)

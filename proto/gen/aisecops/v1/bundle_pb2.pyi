@@ -50,6 +50,34 @@ REVISION_STATE_REJECTED: RevisionState.ValueType  # 4
 """REVISION_STATE_REJECTED could not be built, verified or probed."""
 Global___RevisionState: _TypeAlias = RevisionState  # noqa: Y015
 
+class _ChannelState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ChannelStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChannelState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CHANNEL_STATE_UNSPECIFIED: _ChannelState.ValueType  # 0
+    """CHANNEL_STATE_UNSPECIFIED never leaves the control plane."""
+    CHANNEL_STATE_CURRENT: _ChannelState.ValueType  # 1
+    """CHANNEL_STATE_CURRENT: it counts."""
+    CHANNEL_STATE_FROZEN: _ChannelState.ValueType  # 2
+    """CHANNEL_STATE_FROZEN: it counts no more, nothing becomes live, and the last good policy still decides."""
+    CHANNEL_STATE_CLOSED: _ChannelState.ValueType  # 3
+    """CHANNEL_STATE_CLOSED: nothing is allowed until the channel announces anew."""
+
+class ChannelState(_ChannelState, metaclass=_ChannelStateEnumTypeWrapper):
+    """ChannelState says whether what a channel announced last still counts."""
+
+CHANNEL_STATE_UNSPECIFIED: ChannelState.ValueType  # 0
+"""CHANNEL_STATE_UNSPECIFIED never leaves the control plane."""
+CHANNEL_STATE_CURRENT: ChannelState.ValueType  # 1
+"""CHANNEL_STATE_CURRENT: it counts."""
+CHANNEL_STATE_FROZEN: ChannelState.ValueType  # 2
+"""CHANNEL_STATE_FROZEN: it counts no more, nothing becomes live, and the last good policy still decides."""
+CHANNEL_STATE_CLOSED: ChannelState.ValueType  # 3
+"""CHANNEL_STATE_CLOSED: nothing is allowed until the channel announces anew."""
+Global___ChannelState: _TypeAlias = ChannelState  # noqa: Y015
+
 @_typing.final
 class Revision(_message.Message):
     """Revision is one commit of the policy repository."""
@@ -149,6 +177,62 @@ class RuleDoc(_message.Message):
 Global___RuleDoc: _TypeAlias = RuleDoc  # noqa: Y015
 
 @_typing.final
+class ChannelStatus(_message.Message):
+    """ChannelStatus is what a channel, whose announcements are required, announced last and how it stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    COMMIT_FIELD_NUMBER: _builtins.int
+    COUNTER_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    ISSUED_AT_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    CLOSES_AT_FIELD_NUMBER: _builtins.int
+    channel: _builtins.str
+    """Channel is its name."""
+    state: Global___ChannelState.ValueType
+    """State says whether what it announced last still counts."""
+    commit: _builtins.str
+    """Commit is the full id of the commit that it announced last."""
+    counter: _builtins.int
+    """Counter is the number of that announcement; one with a lower number never counts again."""
+    key_id: _builtins.str
+    """Key_id names the key that signed it."""
+    @_builtins.property
+    def issued_at(self) -> _timestamp_pb2.Timestamp:
+        """Issued_at is when it was made."""
+
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """Expires_at is when it ends, or ended."""
+
+    @_builtins.property
+    def closes_at(self) -> _timestamp_pb2.Timestamp:
+        """Closes_at is from when on nothing is allowed unless the channel announces anew."""
+
+    def __init__(
+        self,
+        *,
+        channel: _builtins.str = ...,
+        state: Global___ChannelState.ValueType = ...,
+        commit: _builtins.str = ...,
+        counter: _builtins.int = ...,
+        key_id: _builtins.str = ...,
+        issued_at: _timestamp_pb2.Timestamp | None = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+        closes_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["closes_at", b"closes_at", "expires_at", b"expires_at", "issued_at", b"issued_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "closes_at", b"closes_at", "commit", b"commit", "counter", b"counter", "expires_at", b"expires_at", "issued_at", b"issued_at", "key_id", b"key_id", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChannelStatus: _TypeAlias = ChannelStatus  # noqa: Y015
+
+@_typing.final
 class BundleStatus(_message.Message):
     """BundleStatus is what the control plane serves and what went wrong last."""
 
@@ -160,8 +244,9 @@ class BundleStatus(_message.Message):
     PROBLEM_FIELD_NUMBER: _builtins.int
     SYNCED_AT_FIELD_NUMBER: _builtins.int
     TENANT_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
     wanted: _builtins.str
-    """Wanted is the revision at the head of the followed branch."""
+    """Wanted is the revision at the head of the followed branch, or the one that the channel announces."""
     problem: _builtins.str
     """Problem says why the wanted revision is not live; empty when it is."""
     tenant: _builtins.str
@@ -178,6 +263,10 @@ class BundleStatus(_message.Message):
     def synced_at(self) -> _timestamp_pb2.Timestamp:
         """Synced_at is when the repository was last read."""
 
+    @_builtins.property
+    def channel(self) -> Global___ChannelStatus:
+        """Channel is how the channel stands; absent where no announcement is required."""
+
     def __init__(
         self,
         *,
@@ -187,10 +276,11 @@ class BundleStatus(_message.Message):
         problem: _builtins.str = ...,
         synced_at: _timestamp_pb2.Timestamp | None = ...,
         tenant: _builtins.str = ...,
+        channel: Global___ChannelStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["live", b"live", "previous", b"previous", "synced_at", b"synced_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "live", b"live", "previous", b"previous", "synced_at", b"synced_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["live", b"live", "previous", b"previous", "problem", b"problem", "synced_at", b"synced_at", "tenant", b"tenant", "wanted", b"wanted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "live", b"live", "previous", b"previous", "problem", b"problem", "synced_at", b"synced_at", "tenant", b"tenant", "wanted", b"wanted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

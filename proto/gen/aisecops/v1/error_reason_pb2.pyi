@@ -65,7 +65,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_GRANT_NOT_USABLE: _ErrorReason.ValueType  # 20
     """ERROR_REASON_GRANT_NOT_USABLE: a grant does not open this call. Metadata: {"why": "reused", "grant": "grt-1.0"}."""
     ERROR_REASON_POLICY_STALE: _ErrorReason.ValueType  # 21
-    """ERROR_REASON_POLICY_STALE: an edge's policy is older than it may be; nothing is allowed. Metadata: {"age": "7201"}."""
+    """ERROR_REASON_POLICY_STALE: policy is older than it may be; nothing is allowed. Metadata: {"why": "age", "age": "7201"}."""
     ERROR_REASON_RECORDS_REFUSED: _ErrorReason.ValueType  # 22
     """ERROR_REASON_RECORDS_REFUSED: what an edge sent does not continue its log. Metadata: {"why": "gap", "expected": "17"}."""
     ERROR_REASON_HELD: _ErrorReason.ValueType  # 23
@@ -119,7 +119,7 @@ ERROR_REASON_APPROVAL_NOT_USABLE: ErrorReason.ValueType  # 19
 ERROR_REASON_GRANT_NOT_USABLE: ErrorReason.ValueType  # 20
 """ERROR_REASON_GRANT_NOT_USABLE: a grant does not open this call. Metadata: {"why": "reused", "grant": "grt-1.0"}."""
 ERROR_REASON_POLICY_STALE: ErrorReason.ValueType  # 21
-"""ERROR_REASON_POLICY_STALE: an edge's policy is older than it may be; nothing is allowed. Metadata: {"age": "7201"}."""
+"""ERROR_REASON_POLICY_STALE: policy is older than it may be; nothing is allowed. Metadata: {"why": "age", "age": "7201"}."""
 ERROR_REASON_RECORDS_REFUSED: ErrorReason.ValueType  # 22
 """ERROR_REASON_RECORDS_REFUSED: what an edge sent does not continue its log. Metadata: {"why": "gap", "expected": "17"}."""
 ERROR_REASON_HELD: ErrorReason.ValueType  # 23

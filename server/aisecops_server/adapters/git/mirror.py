@@ -15,9 +15,10 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from aisecops_server.adapters.git.objects import READ, read_commits, read_tree, unknown
+from aisecops_server.adapters.git.objects import READ, read_blob, read_commits, read_tree, unknown
 from aisecops_server.adapters.git.runner import Bounds, Finished, HardenedGit
 from aisecops_server.adapters.git.source import Source, ancestor_name, parse_source, proposal_ref, ref_name
+from aisecops_server.domain.announcement import FILE, MOST_BYTES, channel_branch
 from aisecops_server.domain.bundle import Commit, CommitId, PolicyTree
 from aisecops_server.domain.errors import RepositoryUnavailableError, UnknownRevisionError
 from aisecops_server.domain.release_names import highest
@@ -131,6 +132,15 @@ class GitRepository:
             UnknownRevisionError: there is no such commit.
         """
         return await asyncio.to_thread(self._tree, _commit_id(commit_id))
+
+    async def announcement(self, channel: str) -> bytes | None:
+        """Return what the fetched branch of a channel holds; ``None`` where there is none.
+
+        Raises:
+            BundleRejectedError: what is there is too large.
+        """
+        place = f"refs/heads/{channel_branch(channel)}:{FILE}"
+        return await asyncio.to_thread(read_blob, self._git, place, most_bytes=MOST_BYTES)
 
     async def web_page(self) -> str:
         """Return the repository's page on the web as far as names tell: of the remote, or of a local clone's origin."""

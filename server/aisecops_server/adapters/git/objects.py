@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from aisecops_server.adapters.git.runner import Bounds, HardenedGit, OutputTooLongError, printable
 from aisecops_server.adapters.git.tree_rules import MAX_LISTING_BYTES, Entry, policy_entries, unfit
 from aisecops_server.domain.bundle import Commit, CommitId, PolicyTree
-from aisecops_server.domain.errors import UnknownRevisionError
+from aisecops_server.domain.errors import BundleRejectedError, UnknownRevisionError
 from aisecops_server.domain.policy_paths import MAX_TREE_BYTES
 
 READ = Bounds(seconds=20.0)
 _FORMAT = "--format=%H%x1f%ct%x1f%an%x1f%s"
 _SHOWN_CHARACTERS = 200
+# Of the line that git prints above an object.
+_WORDS = 3
 
 
 def read_tree(git: HardenedGit, commit_id: CommitId) -> PolicyTree:
@@ -50,6 +52,31 @@ def read_commits(git: HardenedGit, start: CommitId, *, skip: int, limit: int) ->
     if finished.code != 0:
         raise unknown(start)
     return [_commit(line) for line in finished.output.split(b"\x00") if line]
+
+
+def read_blob(git: HardenedGit, name: str, *, most_bytes: int) -> bytes | None:
+    """Return the content of the file that ``name`` (``REFERENCE:PATH``) names; ``None`` where there is none.
+
+    Raises:
+        BundleRejectedError: it is larger than ``most_bytes``.
+    """
+    header = 256
+    try:
+        answer = git.run(
+            *("cat-file", "--batch"),
+            bounds=Bounds(seconds=READ.seconds, output_bytes=most_bytes + header),
+            stdin=f"{name}\n".encode(),
+        )
+    except OutputTooLongError as error:
+        raise BundleRejectedError(
+            f"{name} is larger than {most_bytes:,} bytes", hint="Find out who put it there", file=name
+        ) from error
+    head, _, rest = answer.output.partition(b"\n")
+    words = head.split()
+    # Anything but "ID blob SIZE": there is no such reference, no such path, or no file at it.
+    if answer.code != 0 or len(words) != _WORDS or words[1] != b"blob":
+        return None
+    return rest[: int(words[2])]
 
 
 def unknown(name: str) -> UnknownRevisionError:

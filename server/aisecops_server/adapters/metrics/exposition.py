@@ -8,6 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from aisecops_server.domain.channel_standing import ChannelStanding, ChannelState
 from aisecops_server.domain.drift import DriftReport
 from aisecops_server.domain.fair_queue import QueueLoad
 from aisecops_server.domain.metrics import METRICS
@@ -55,6 +56,8 @@ def _of_log(snapshot: Snapshot) -> Iterator[Metric]:
         yield counter
     yield _gauge("log_events", "Events in the log.", snapshot.log_events)
     yield _gauge("log_sealed", "Whether the log is sealed, so that nothing is decided.", snapshot.sealed)
+    if snapshot.channel:
+        yield from _channel(snapshot.channel)
     if snapshot.drift:
         yield from _drift(snapshot.drift)
 
@@ -68,6 +71,23 @@ def _queue(load: QueueLoad) -> Iterator[Metric]:
     for (why, tenant), count in sorted(load.refused.items()):
         refused.add_metric((why, tenant), count)
     yield refused
+
+
+def _channel(standing: ChannelStanding) -> Iterator[Metric]:
+    state = GaugeMetricFamily(
+        f"{_PREFIX}channel_state", "How the channel stands: 1 for the state that it is in.", labels=("channel", "state")
+    )
+    for each in ChannelState:
+        state.add_metric((standing.channel, each.value.lower()), each is standing.state)
+    yield state
+    if standing.last is None:
+        return
+    last = standing.last.announcement
+    yield _gauge("channel_counter", "Number of the announcement that counted last.", last.counter)
+    yield _gauge("channel_expires_seconds", "When it ends, in Unix seconds.", last.expires_at_seconds)
+    yield _gauge(
+        "channel_closes_seconds", "From when on nothing is allowed, in Unix seconds.", standing.closes_at_seconds
+    )
 
 
 def _drift(report: DriftReport) -> Iterator[Metric]:

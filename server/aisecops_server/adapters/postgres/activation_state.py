@@ -7,7 +7,9 @@ import contextlib
 
 from aisecops_server.adapters.postgres.connection import PostgresConnection
 from aisecops_server.adapters.postgres.readers import SERVER
+from aisecops_server.adapters.sqlite.activation_state import ADVANCE, ANNOUNCED, announced_of, row_of
 from aisecops_server.adapters.sqlite.database import translated
+from aisecops_server.domain.announcement import Announced
 from aisecops_server.domain.bundle import Activated, BundleDigest, CommitId
 
 _LOAD = "SELECT live_revision, live_digest, previous_revision, previous_digest FROM activation"
@@ -15,7 +17,7 @@ _SAVE = "INSERT OR REPLACE INTO activation VALUES (1, ?, ?, ?, ?)"
 
 
 class SharedActivation:
-    """Implements ``ActivationStore``; a connection is made for each use, because uses are rare."""
+    """Implements ``ActivationStore`` and ``AnnouncementStore``; each use, which is rare, makes a connection."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -27,6 +29,14 @@ class SharedActivation:
     async def save(self, live: Activated, previous: Activated | None) -> None:
         """Replace both at once, durably."""
         await asyncio.to_thread(self._save, live, previous)
+
+    async def announced(self, channel: str) -> Announced | None:
+        """Return what counted last; ``None`` before the first."""
+        return await asyncio.to_thread(self._announced, channel)
+
+    async def advance(self, announced: Announced) -> bool:
+        """Let an announcement count from now on, durably; return whether none with this or a higher number did."""
+        return await asyncio.to_thread(self._advance, announced)
 
     def close(self) -> None:
         """Nothing stays open."""
@@ -48,6 +58,21 @@ class SharedActivation:
             contextlib.closing(PostgresConnection(self._url)) as connection,
         ):
             connection.execute(_SAVE, (live.revision, live.digest, *before))
+
+    def _announced(self, channel: str) -> Announced | None:
+        with (
+            translated("reading what was announced", SERVER),
+            contextlib.closing(PostgresConnection(self._url)) as connection,
+        ):
+            row = connection.execute(f"{ANNOUNCED} WHERE channel = ?", (channel,)).get
+        return None if row is None else announced_of(row)
+
+    def _advance(self, announced: Announced) -> bool:
+        with (
+            translated("storing what was announced", SERVER),
+            contextlib.closing(PostgresConnection(self._url)) as connection,
+        ):
+            return connection.execute(ADVANCE, row_of(announced)).get is not None
 
 
 def _activated(revision: str, digest: str) -> Activated:

@@ -86,7 +86,7 @@ def open_key(directory: Path, name: str) -> SigningKey:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not file.exists():
             _make(file)
-        return SigningKey(_read(file), file)
+        return SigningKey(read_key(file), file)
     except OSError as error:
         raise _unusable(file, "cannot be read or made") from error
 
@@ -120,7 +120,13 @@ def make_lasting(file: Path) -> None:
             os.close(descriptor)
 
 
-def _read(file: Path) -> Ed25519PrivateKey:
+def read_key(file: Path) -> Ed25519PrivateKey:
+    """Return the private key in ``file``.
+
+    Raises:
+        IntegrityError: others than its owner can read it, or it holds no Ed25519 key.
+        OSError: it cannot be read.
+    """
     with file.open("rb") as stream:
         status = os.fstat(stream.fileno())
         pem = stream.read(_MAX_KEY_BYTES)

@@ -21,6 +21,11 @@ class PinnedKey:
     key: Ed25519PublicKey
     pem: str
 
+    @property
+    def raw(self) -> bytes:
+        """Return the 32 bytes of the key."""
+        return self.key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+
     def verifies(self, message: bytes, signature: bytes) -> bool:
         """Return whether ``signature`` is this key's signature of ``message``."""
         try:
@@ -30,8 +35,8 @@ class PinnedKey:
         return True
 
 
-def read_pinned_key(path: Path) -> PinnedKey:
-    """Return the key in a PEM file.
+def read_pinned_key(path: Path, *, field: str) -> PinnedKey:
+    """Return the key in a PEM file that the setting ``field`` names.
 
     Raises:
         InvalidRequestError: there is none.
@@ -41,15 +46,22 @@ def read_pinned_key(path: Path) -> PinnedKey:
             pem = stream.read(_MOST_BYTES)
         key = serialization.load_pem_public_key(pem)
     except (OSError, ValueError) as error:
-        raise _no_key(path) from error
+        raise _no_key(path, field) from error
     if not isinstance(key, Ed25519PublicKey):
-        raise _no_key(path)
+        raise _no_key(path, field)
     return PinnedKey(key, pem.decode("ascii"))
 
 
-def _no_key(path: Path) -> InvalidRequestError:
+def _no_key(path: Path, field: str) -> InvalidRequestError:
     return InvalidRequestError(
-        f"{path} is not the public key of a centre",
-        hint="'aisecops edge key' prints it at the centre; bring it here by a way that you trust",
-        field="centre_bundle_key",
+        f"{path} is not an Ed25519 public key in PEM form",
+        hint=f"{_SOURCES[field]}; bring it here by a way that you trust",
+        field=field,
     )
+
+
+_SOURCES = {
+    "centre_bundle_key": "'aisecops edge key' prints it at the centre",
+    "channel_keys": "'aisecops policy channel-key' prints it where the private key is",
+    "known_key": "'aisecops policy channel-key' prints it where the private key is",
+}

@@ -1,11 +1,17 @@
-"""What was made live last, in a database of its own: one row, replaced whole, durable when ``save`` returns."""
+"""What was made live last, in a database of its own: one row, replaced whole, durable when ``save`` returns.
+
+Beside it stands, a row for each channel, which announcement counted last; its number only grows.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from aisecops_server.adapters.sqlite.database import migrate, open_for_writing, translated
+from aisecops_server.domain.announcement import Announced, Announcement
 from aisecops_server.domain.bundle import Activated, BundleDigest, CommitId
 
 # "AISA"
@@ -23,11 +29,36 @@ _MIGRATIONS = (
         CHECK ((previous_revision IS NULL) = (previous_digest IS NULL))
     ) STRICT;
     """,
+    """
+    CREATE TABLE announcement (
+        channel    TEXT PRIMARY KEY,
+        counter    INTEGER NOT NULL CHECK (counter > 0),
+        revision   TEXT NOT NULL,
+        content    TEXT NOT NULL,
+        issued_at  INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL,
+        digest     TEXT NOT NULL,
+        key_id     TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TRIGGER announcements_only_grow BEFORE UPDATE ON announcement
+        WHEN NEW.counter <= OLD.counter OR NEW.channel <> OLD.channel
+        BEGIN SELECT RAISE(ABORT, 'what a channel announces only moves forward'); END;
+    """,
 )
+ANNOUNCED = "SELECT channel, revision, content, counter, issued_at, expires_at, digest, key_id FROM announcement"
+# A row that counts already stays, unless what comes has a higher number.
+ADVANCE = """
+    INSERT INTO announcement (channel, revision, content, counter, issued_at, expires_at, digest, key_id)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (channel) DO UPDATE SET revision = excluded.revision, content = excluded.content,
+        counter = excluded.counter, issued_at = excluded.issued_at, expires_at = excluded.expires_at,
+        digest = excluded.digest, key_id = excluded.key_id
+    WHERE excluded.counter > announcement.counter
+    RETURNING counter"""
 
 
 class ActivationState:
-    """Implements ``ActivationStore``."""
+    """Implements ``ActivationStore`` and ``AnnouncementStore``."""
 
     def __init__(self, path: Path) -> None:
         """Open the database at ``path``, making it when it is not there.
@@ -46,6 +77,18 @@ class ActivationState:
     async def save(self, live: Activated, previous: Activated | None) -> None:
         """Replace both at once, durably."""
         await asyncio.to_thread(self._save, live, previous)
+
+    async def announced(self, channel: str) -> Announced | None:
+        """Return what counted last; ``None`` before the first."""
+        return await asyncio.to_thread(self._announced, channel)
+
+    async def every_announced(self) -> list[Announced]:
+        """Return what counted last of every channel."""
+        return await asyncio.to_thread(self._every_announced)
+
+    async def advance(self, announced: Announced) -> bool:
+        """Let an announcement count from now on, durably; return whether none with this or a higher number did."""
+        return await asyncio.to_thread(self._advance, announced)
 
     def close(self) -> None:
         """Close the database."""
@@ -67,6 +110,35 @@ class ActivationState:
             self._connection.execute(
                 "INSERT OR REPLACE INTO activation VALUES (1, ?, ?, ?, ?)", (live.revision, live.digest, *before)
             )
+
+    def _announced(self, channel: str) -> Announced | None:
+        with translated("reading what was announced"):
+            row = self._connection.execute(f"{ANNOUNCED} WHERE channel = ?", (channel,)).get
+        return None if row is None else announced_of(row)
+
+    def _every_announced(self) -> list[Announced]:
+        with translated("reading what was announced"):
+            return [announced_of(row) for row in self._connection.execute(ANNOUNCED).fetchall()]
+
+    def _advance(self, announced: Announced) -> bool:
+        with translated("storing what was announced"):
+            return self._connection.execute(ADVANCE, row_of(announced)).get is not None
+
+
+def row_of(announced: Announced) -> tuple[str | int, ...]:
+    """Return an announcement as it is stored."""
+    found = announced.announcement
+    return (
+        *(found.channel, found.commit, found.content, found.counter, found.issued_at_seconds),
+        *(found.expires_at_seconds, announced.digest, announced.key_id),
+    )
+
+
+def announced_of(row: Sequence[Any]) -> Announced:
+    """Return a stored announcement."""
+    channel, revision, content, counter, issued_at, expires_at, digest, key_id = row
+    found = Announcement(channel, CommitId(revision), content, counter, issued_at, expires_at)
+    return Announced(found, digest, key_id)
 
 
 def _activated(revision: str, digest: str) -> Activated:

@@ -10,7 +10,9 @@ from typing import Protocol
 from aisecops.v1 import bundle_pb2
 from aisecops.v1 import bundle_service_pb2 as api
 
-from aisecops_server.domain.bundle import BundleStatus, CommitId, Revision, RuleDoc
+from aisecops_server.domain.bundle import CommitId, Revision, RuleDoc
+from aisecops_server.domain.bundle_status import BundleStatus
+from aisecops_server.domain.channel_standing import ChannelStanding
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.entrypoints.grpc.decision_codec import timestamp
 from aisecops_server.entrypoints.grpc.methods import Caller, read_message
@@ -19,6 +21,8 @@ from aisecops_server.usecases.activate import ActivateCommand, Order
 from aisecops_server.usecases.list_revisions import RevisionPage
 
 _STATES = {name.removeprefix("REVISION_STATE_"): number for name, number in bundle_pb2.RevisionState.items()}
+_CHANNEL_STATES = {name.removeprefix("CHANNEL_STATE_"): number for name, number in bundle_pb2.ChannelState.items()}
+_NS = 1_000_000_000
 _MAX_PAGE = 200
 _REASON_CHARACTERS = 1000
 _NAME_CHARACTERS = 200
@@ -124,7 +128,20 @@ def status_message(status: BundleStatus, tenant: str) -> bundle_pb2.BundleStatus
         problem=status.problem,
         tenant=tenant,
         synced_at=timestamp(status.synced_at_ns) if status.synced_at_ns else None,
+        channel=_channel_message(status.channel) if status.channel else None,
     )
+
+
+def _channel_message(standing: ChannelStanding) -> bundle_pb2.ChannelStatus:
+    made = bundle_pb2.ChannelStatus(channel=standing.channel, state=_CHANNEL_STATES[standing.state.value])
+    if standing.last is None:
+        return made
+    last = standing.last.announcement
+    made.commit, made.counter, made.key_id = last.commit, last.counter, standing.last.key_id
+    made.issued_at.CopyFrom(timestamp(last.issued_at_seconds * _NS))
+    made.expires_at.CopyFrom(timestamp(last.expires_at_seconds * _NS))
+    made.closes_at.CopyFrom(timestamp(standing.closes_at_seconds * _NS))
+    return made
 
 
 def _rule_message(rule: RuleDoc) -> bundle_pb2.RuleDoc:
