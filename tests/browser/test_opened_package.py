@@ -64,19 +64,19 @@ def test_every_page_fits_a_phone(visit: Visit, pages: list[str]) -> None:
     assert {path: width for path, width in widths.items() if width > NARROW["width"]} == {}
 
 
-def test_from_the_package_to_the_rule_that_decided_and_its_proof(visit: Visit) -> None:
+def test_from_the_package_to_the_rule_that_decided_and_its_proof(visit: Visit, scene: Scene) -> None:
     page = visit.page
     visit.go("/")
     page.get_by_role("link", name="Its traces").click()
-    page.locator("tr[data-stopped] a.open", has_text="ticket").first.click()
-    page.locator("tr[data-stopped] a.open").first.click()
-    expect(page.locator("main")).to_contain_text("not decided again here: no engine runs beside a package")
+    page.locator(f"a.open[href='/traces/{scene.traces['ticket-asks-for-customers']}']").click()
+    page.locator("table.steps tr[data-stopped] a.open").first.click()
+    expect(page.locator("body")).to_contain_text("not decided again here: no engine runs beside a package")
     page.get_by_role("link", name="Rego", exact=True).click()
-    expect(page.locator("main")).to_contain_text(f"package aisecops.rules.{RULE}")
+    expect(page.locator("body")).to_contain_text(f"package aisecops.rules.{RULE}")
     page.get_by_role("link", name="destination_dictated.rego:").click()
     expect(page.locator("h1")).to_have_text("destination_dictated.rego")
     expect(page.locator("li:target")).to_contain_text("package aisecops.rules")
     page.go_back()
     page.get_by_role("link", name="Integrity").click()
-    expect(page.locator("main")).to_contain_text("tlog-proof@v1")
+    expect(page.locator("body")).to_contain_text("tlog-proof@v1")
     assert (visit.complaints, visit.outside) == ([], [])

@@ -21,12 +21,12 @@ WORDS = st.builds(
     reviewer=st.text(min_size=1, max_size=12),
     day=st.just(DAY),
     reason=st.text(min_size=1, max_size=12),
-    event_id=st.text(max_size=12),
+    event_id=st.text(min_size=4, max_size=12),
 )
 GROUPS = st.lists(
     st.builds(
         ReviewedGroup,
-        group_id=st.text(max_size=12),
+        group_id=st.text(min_size=4, max_size=12),
         title=st.text(max_size=12),
         rules=st.lists(st.text(min_size=1, max_size=12), max_size=3).map(tuple),
         count=st.integers(1, 9),
