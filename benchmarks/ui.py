@@ -1,25 +1,186 @@
-"""What the UI costs: the server's time for a graph beside that for the same graph as text, and what pages weigh.
+"""What the UI costs, each beside its bar: pages and long traces in a real browser, graphs and lists on the server.
 
-``python -m benchmarks.ui`` needs no engine and no log: graphs are made here, and files are those that pages load.
+``python -m benchmarks.ui`` needs an engine and Chromium, and takes some minutes; ``--events`` is how long the log is of
+which lists are asked. Weights, nodes and violations do not depend on the machine. Times do, so its load is told.
 """
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import gzip
+import json
+import os
+import statistics
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
+from aisecops_client.plan import PlanBuilder
+from aisecops_server.adapters.sqlite.event_log import open_log
 from aisecops_server.domain.execution_graph import Edge, EdgeKind, ExecutionGraph, Node, NodeKind
 from aisecops_server.domain.graph_layout import layout
 from aisecops_server.domain.graph_text import mermaid
+from aisecops_server.domain.identity import Role
 from aisecops_server.entrypoints.web.graph_drawing import draw
 from aisecops_server.entrypoints.web.rendering import Assets
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from benchmarks.event_log import EVENTS_PER_DECISION, fill, pages
+from tests.browser.conftest import chromium
+from tests.browser.test_screens import CHECKED, SCREENS
+from tests.browser.visits import Visit, visiting
+from tests.integration.api.real import AGENT
+from tests.ui_scene import Scene, ui_scene
 
 ROUNDS = 7
+LONG = 10_000
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+# Notes when the rows can be scrolled through.
+_READY = """new MutationObserver(() => {
+  if (!window.readyAt && document.querySelector('table[data-ready]')) window.readyAt = performance.now();
+}).observe(document, { subtree: true, childList: true, attributeFilter: ['data-ready'] });"""
+# Scrolls through the whole list for three seconds, and counts the frames, and those without a row in the middle.
+_SCROLLS = """() => new Promise((done) => {
+  const far = document.documentElement.scrollHeight - innerHeight, began = performance.now();
+  let frames = 0, blank = 0;
+  const next = (now) => {
+    const share = Math.min(1, (now - began) / 3000);
+    scrollTo(0, far * share);
+    requestAnimationFrame((later) => {
+      const at = document.elementFromPoint(innerWidth / 2, innerHeight / 2);
+      frames += 1;
+      if (at?.closest('tr.spacer')) blank += 1;
+      share < 1 ? next(later) : done([frames, blank, later - began]);
+    });
+  };
+  requestAnimationFrame(next);
+})"""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One figure, its unit, and the most that it may be."""
+
+    what: str
+    figure: float
+    most: float
+    unit: str
+
+    def row(self) -> str:
+        said = "met" if self.figure <= self.most else "missed"
+        return f"| {self.what} | {self.figure:,.1f} {self.unit} | {self.most:,.0f} {self.unit} | {said} |"
 
 
 def main() -> None:
-    """Print the figures."""
+    """Print every figure beside its bar."""
+    parser = argparse.ArgumentParser(description="What the UI costs.")
+    parser.add_argument(
+        "--events", type=int, default=100_000, help="how many events the log has of which lists are asked"
+    )
+    asked = parser.parse_args()
+    print(f"load before: {os.getloadavg()[0]:.1f}\n")
+    _graphs()
+    print("\n| | measured | bar | |\n| --- | --- | --- | --- |")
+    for one in _all(asked.events):
+        print(one.row(), flush=True)
+    print(f"\nload after: {os.getloadavg()[0]:.1f}")
+
+
+def _all(events: int) -> Iterator[Measured]:
+    yield from _files()
+    yield asyncio.run(_lists(events))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium(), args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        with ui_scene() as scene:
+            yield from _screens(browser, scene)
+        with ui_scene(populated=False) as scene:
+            yield from _long_trace(browser, scene)
+        browser.close()
+
+
+def _files() -> Iterator[Measured]:
+    files = Assets().files
+    scripts = sum(len(content) for name, content in files.items() if name.endswith(".js"))
+    yield Measured("own modules, as they are", scripts / 1024, 40, "kB")
+    nodes, edges = _graph(50)
+    drawn, _ = _best(lambda: str(draw(layout(nodes, edges, fold=False))))
+    yield Measured(f"graph of {len(nodes)} nodes, laid out and drawn", drawn * 1000, 50, "ms")
+    nodes, edges = _graph(250)
+    drawn, _ = _best(lambda: str(draw(layout(nodes, edges, fold=False))))
+    yield Measured(f"graph of {len(nodes)} nodes, laid out and drawn", drawn * 1000, 1000, "ms")
+
+
+async def _lists(events: int) -> Measured:
+    """Return what nineteen of twenty pages of the slowest filter take at most."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = open_log(Path(folder) / "audit.db")
+        try:
+            await fill(log, events // EVENTS_PER_DECISION)
+            size = (await log.head()).size
+            slowest = max(statistics.quantiles(times, n=20)[-1] for _, _, times in await pages(log))
+        finally:
+            await log.close()
+    return Measured(f"page of a list of {size:,} events, p95 of the slowest filter", slowest, 100, "ms")
+
+
+def _screens(browser: Browser, scene: Scene) -> Iterator[Measured]:
+    heaviest, largest, violations, outside = ("", 0.0), ("", 0), 0, 0
+    for theme in CHECKED:
+        with visiting(browser, scene, color_scheme=theme) as visit:
+            visit.forget_everything()
+            for name, path in SCREENS.items():
+                visit.go(path(scene))
+                heaviest = max(heaviest, (name, visit.kilobytes), key=lambda one: one[1])
+                largest = max(largest, (name, _nodes(visit)), key=lambda one: one[1])
+                found = Axe().run(visit.page, options={"runOnly": CHECKED[theme]})
+                violations += len(found.response["violations"])
+            outside += len(visit.outside) + len(visit.complaints)
+    yield Measured(f"heaviest of {len(SCREENS)} screens, cold ({heaviest[0]})", heaviest[1], 40, "kB")
+    yield Measured(f"most nodes of a screen ({largest[0]})", largest[1], 1500, "")
+    yield Measured("violations of WCAG 2.2 A and AA by axe, light and dark", violations, 0, "")
+    yield Measured("requests to elsewhere and console messages", outside, 0, "")
+
+
+def _long_trace(browser: Browser, scene: Scene) -> Iterator[Measured]:
+    scene.run(_filled(scene), seconds=600)
+    with visiting(browser, scene) as visit:
+        visit.forget_everything()
+        visit.page.context.add_init_script(_READY)
+        readies = []
+        for _ in range(ROUNDS):
+            visit.go("/system")
+            visit.go(f"/traces/{TRACE}")
+            expect(visit.page.locator("table[data-ready]")).to_be_attached()
+            readies.append(visit.page.evaluate("() => window.readyAt"))
+        rows = len(json.loads(scene.get(f"/traces/{TRACE}/rows.json")[2])["at"])
+        frames, blank, spent = visit.page.evaluate(_SCROLLS)
+        yield Measured(f"trace of {LONG:,} events, {rows:,} rows, cold", visit.kilobytes, 120, "kB")
+        yield Measured(f"ready, best of {ROUNDS}", min(readies), 1000, "ms")
+        yield Measured("its nodes, after scrolling", _nodes(visit), 1500, "")
+        yield Measured(f"blank frames of {frames} ({frames / spent * 1000:.0f} a second)", blank, 0, "")
+
+
+async def _filled(scene: Scene) -> None:
+    plan = PlanBuilder("Look up many orders.", environment="production", trace_id=TRACE, session_id="long")
+    source = plan.source("user_prompt", "Look up customer C-20417.", name="request")
+    plan.step("crm/read_customer", {"customer_id": "C-20417"}, id="look", influenced_by=[source])
+    assert scene.plane is not None
+    async with scene.client(Role.AGENT, subject=AGENT) as client:
+        while (await scene.plane.log.head()).size < LONG:
+            await client.decide_batch([plan.build()] * 100)
+
+
+def _nodes(visit: Visit) -> int:
+    return int(visit.page.evaluate("() => document.querySelectorAll('*').length"))
+
+
+def _graphs() -> None:
     print("| graph | laid out and drawn | as Mermaid text | times as long | gzip |")
     print("| --- | --- | --- | --- | --- |")
     for decisions in (50, 250):
@@ -30,10 +191,6 @@ def main() -> None:
         size = len(gzip.compress(svg.encode())) / 1024
         ratio = drawn / written
         print(f"| {len(nodes)} nodes | {drawn * 1000:.0f} ms | {written * 1000:.0f} ms | {ratio:.1f} | {size:.1f} kB |")
-    files = Assets().files
-    scripts = sum(len(content) for name, content in files.items() if name.endswith(".js"))
-    every = sum(len(gzip.compress(content)) for content in files.values())
-    print(f"scripts {scripts / 1024:.1f} kB, all files {every / 1024:.1f} kB gzip")
 
 
 def _best(work: Callable[[], str]) -> tuple[float, str]:

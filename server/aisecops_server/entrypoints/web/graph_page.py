@@ -49,8 +49,11 @@ async def graph_file(visitor: Visitor) -> Response:
     """Give the drawing as a file of its own."""
     answer = await read_graph(visitor, visitor.path("trace"))
     found = layout(nodes_of(answer), edges_of(answer))
-    name = f'attachment; filename="graph-{visitor.path("trace")}.svg"'
-    return Response(str(draw(found)), media_type="image/svg+xml", headers={"Content-Disposition": name})
+    trace = visitor.path("trace")
+    # A package is somebody's, and an id in it may be anything.
+    named = trace if trace.isascii() and trace.isalnum() else "trace"
+    headers = {"Content-Disposition": f'attachment; filename="graph-{named}.svg"'}
+    return Response(str(draw(found)), media_type="image/svg+xml", headers=headers)
 
 
 async def read_graph(visitor: Visitor, trace_id: str) -> api.GetExecutionGraphResponse:
