@@ -117,6 +117,7 @@ def test_the_details_hold_the_whole_decision() -> None:
         "trace_id": "f" * 32,
         "plan_id": "plan-fresh",
         "session_id": "chat",
+        "tenant": "default",
         "parent_trace_id": "c" * 32,
         "mode": "ENFORCE",
         "principal": {"id": "agent-a", "authenticated_by": "token", "roles": ["agent", "app"], "thumbprint": "c" * 64},
