@@ -129,9 +129,9 @@ export class Governor {
     return "";
   }
 
-  #decide(call: Call, tool: string, json: string, approvalId: string): Promise<Decided> {
+  async #decide(call: Call, tool: string, json: string, approvalId: string): Promise<Decided> {
     const conversation = this.#conversation(call.session);
-    return this.plane.ask("DecisionService/Decide", {
+    const answer = await this.plane.ask("DecisionService/Decide", {
       plan: {
         traceId: this.#trace(call.session),
         sessionId: identifier(call.session),
@@ -145,6 +145,8 @@ export class Governor {
       redemptionKey: fresh(),
       ...(approvalId ? { approvalId } : {}),
     });
+    if (typeof answer.decision?.outcome !== "string") throw new NoDecisionError("UNKNOWN", "the answer is no decision");
+    return answer;
   }
 
   /** Tells in order what is not told yet; what cannot be told keeps its place, and what can never be is let go. */
