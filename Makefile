@@ -24,10 +24,10 @@ demo: $(VENV)/.server engine ## see it decide: sets everything up, then runs the
 	@$(BIN)/aisecops demo
 
 .PHONY: test
-test: setup engine browser database frameworks peers conftest ## set everything up, then run lint, types and all tests; SEED=n for another order
+test: setup engine browser database frameworks peers conftest ## set everything up, then run lint, types and all tests; SEED=n for another order and other examples
 	@$(MAKE) lint
 	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/pytest -n $(JOBS) --dist loadfile \
-	  --randomly-seed=$(SEED)
+	  --randomly-seed=$(SEED) --hypothesis-seed=$(SEED)
 
 .PHONY: test-polyglot
 test-polyglot: setup engine ## the example agents of all languages, also those that take minutes to build

@@ -93,7 +93,7 @@ class Gates(Entry):
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """One recorded decision whose outcome flips: which way, by which rules, and whether a denial became an allow."""
+    """One recorded decision whose outcome flips: which way, by which rules (each once), if a denial became an allow."""
 
     decision_id: str
     trace_id: str

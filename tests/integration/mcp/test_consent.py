@@ -23,7 +23,7 @@ from tests.mcp_front import Front, Listening, front
 from tests.mcp_front import modern as without_session
 from tests.mcp_scene import APPROVE, APPROVER, DENY, DESK_AGENT, ROOT, Scene, scene
 from tests.mcp_servers.hostile import TOOLS
-from tests.mcp_wire import Wire, wired
+from tests.mcp_wire import SECONDS, Wire, wired
 
 pytestmark = pytest.mark.asyncio
 HOSTILE = (sys.executable, str(ROOT / "tests/mcp_servers/hostile.py"))
@@ -450,8 +450,18 @@ async def test_a_control_plane_that_goes_while_a_call_waits_leaves_it_open(order
             assert request_in(said(await wire.answer(1))) == approval_id
             running.start()
             await running.answer(approval_id)
-            assert said(await wire.call(2, "refund", **order)) == "refunded 20"
+            assert await once_found_again(wire, order) == "refunded 20"
         assert refunds(running, order) == 1
+
+
+async def once_found_again(wire: Wire, order: dict[str, Any]) -> str:
+    """Make a call for as long as the answer is that it can be tried again later: a channel reconnects in seconds."""
+    async with asyncio.timeout(SECONDS):
+        for number in itertools.count(2):
+            words = said(await wire.call(number, "refund", **order))
+            if "tried again later" not in words:
+                return words
+    raise AssertionError("unreachable")
 
 
 async def test_a_request_that_cannot_be_taken_back_still_does_not_run(order: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ GROUPS = st.lists(
         ReviewedGroup,
         group_id=st.text(min_size=4, max_size=12),
         title=st.text(max_size=12),
-        rules=st.lists(st.text(min_size=1, max_size=12), max_size=3).map(tuple),
+        rules=st.lists(st.text(min_size=1, max_size=12), max_size=3, unique=True).map(tuple),
         count=st.integers(1, 9),
         words=st.lists(WORDS, max_size=2).map(tuple),
         refused=st.lists(st.text(max_size=12), max_size=1).map(tuple),
