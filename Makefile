@@ -3,7 +3,8 @@
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name) 2>/dev/null)))
 VENV   := .venv
 BIN    := $(VENV)/bin
-JOBS   ?= 2
+# Tests wait more than they work: two for each of the two cores that they are meant for.
+JOBS   ?= 4
 SEED   ?= 1
 PROTOS  = $(sort $(wildcard proto/aisecops/v1/*.proto))
 LOCK    = $(BIN)/uv pip compile pyproject.toml requirements/build.in --universal --python-version 3.11 \
