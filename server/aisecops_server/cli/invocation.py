@@ -100,24 +100,28 @@ class Command(click.Command):
         self.params = [*self.params, *global_options()]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the command's own options and the global ones as a group of their own."""
+        """Write the command's own options; the global ones by name."""
         own = [
             record
             for item in self.own
             if not isinstance(item, click.Argument) and (record := item.get_help_record(ctx))
         ]
-        rest = [
-            record for item in self.get_params(ctx) if item not in self.own if (record := item.get_help_record(ctx))
-        ]
-        for title, records in (("Options", own), ("Options of every command", rest)):
-            if records:
-                with formatter.section(title):
-                    formatter.write_dl(records)
+        if own:
+            with formatter.section("Options"):
+                formatter.write_dl(own)
+        write_global_names(formatter, ctx)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples."""
         write_examples(formatter, self.examples)
         super().format_epilog(ctx, formatter)
+
+
+def write_global_names(formatter: click.HelpFormatter, ctx: click.Context) -> None:
+    """Write what every command understands by name only: the explanations stand once, in the help of the program."""
+    names = ", ".join("/".join(item.opts) for item in global_options())
+    with formatter.section("Options of every command"):
+        formatter.write_text(f"{names}; '{ctx.find_root().command_path} --help' says what they do")
 
 
 def write_examples(formatter: click.HelpFormatter, examples: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from aisecops_server.cli.invocation import global_options, write_examples
+from aisecops_server.cli.invocation import global_options, write_examples, write_global_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,14 @@ class LazyGroup(click.Group):
             if name.startswith(incomplete)
         ]
         return found + click.Command.shell_complete(self, ctx, incomplete)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands, which is what people look for, and then options: in full for the program itself only."""
+        self.format_commands(ctx, formatter)
+        if ctx.parent is None:
+            click.Command.format_options(self, ctx, formatter)
+        else:
+            write_global_names(formatter, ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the commands from the tree."""

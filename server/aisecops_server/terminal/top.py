@@ -101,14 +101,14 @@ def _blocks(console: Console, found: Json, now: int, when: When) -> Iterator[Ren
         yield from ("", Text("budgets near their limit", style=STRONG), budget_table(console, found["budgets"], now))
     approvals = found["approvals"]
     if approvals and approvals["open"]:
-        table = plain_table(f"{_many(approvals, 'open')} wait for people", "agent", "tools", "expires")
+        table = plain_table(f"{_many(approvals, 'open')} {_verb(approvals)} for people", "agent", "tools", "expires")
         for row in approvals["next"]:
             tools = ", ".join(map(str, row["tools"]))
             table.add_row(str(row["approvalId"]), agent_word(str(row["agentId"])), tools, when(str(row["expiresAt"])))
         yield from ("", table)
     incidents = found["incidents"]
     if incidents and incidents["count"]:
-        table = plain_table(f"{_many(incidents, 'count')} incidents", "severity", "agent", "when", "trace")
+        table = plain_table(_many_incidents(incidents), "severity", "agent", "when", "trace")
         for row in incidents["latest"]:
             told = (row["kind"], row["severity"], agent_word(str(row["agentId"])), when(str(row["occurredAt"])))
             table.add_row(*map(str, told), str(row["traceId"]))
@@ -117,6 +117,14 @@ def _blocks(console: Console, found: Json, now: int, when: When) -> Iterator[Ren
 
 def _many(page: Json, name: str) -> str:
     return f"{'more than ' if page['more'] else ''}{page[name]:,}"
+
+
+def _verb(page: Json) -> str:
+    return "waits" if page["open"] == 1 and not page["more"] else "wait"
+
+
+def _many_incidents(page: Json) -> str:
+    return f"{_many(page, 'count')} incident{'' if page['count'] == 1 and not page['more'] else 's'}"
 
 
 def _problems(console: Console, found: Json) -> Iterator[RenderableType]:
