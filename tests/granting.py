@@ -18,7 +18,7 @@ from aisecops_server.domain.decision import Mode
 from aisecops_server.domain.event import StoredEvent
 from aisecops_server.domain.execution import ExecutionCost, ExecutionOutcome, ExecutionReport
 from aisecops_server.domain.grant import Grant, StoredGrant
-from aisecops_server.domain.identity import Principal, PrincipalId, Role
+from aisecops_server.domain.identity import BY_CERTIFICATE, Principal, PrincipalId, Role
 from aisecops_server.domain.plan import PlanId, TraceId
 from aisecops_server.domain.plan_builder import Fresh, PlanDraft, StepDraft, build_plan
 from aisecops_server.entrypoints.grpc.execution_service import GrantUseCases
@@ -37,11 +37,13 @@ REPORT_SECONDS = 300
 IDS = RandomIds()
 
 
-def principal(name: str = "agent-a", credential: str = "credential") -> Principal:
-    return Principal(PrincipalId(name), "token", frozenset({Role.AGENT}), digest(credential.encode()))
+def principal(name: str = "agent-a", credential: str = "credential", by: str = "token") -> Principal:
+    return Principal(PrincipalId(name), by, frozenset({Role.AGENT}), digest(credential.encode()))
 
 
 AGENT = principal()
+# The same agent, proved by a certificate.
+HOLDER = principal(credential="certificate", by=BY_CERTIFICATE)
 
 
 def step(tool: str = "mail/send", *, id: str = "s1", depends_on: Sequence[str] = (), **arguments: object) -> StepDraft:

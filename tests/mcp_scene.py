@@ -75,6 +75,12 @@ desk/break_down: {description: Fail., effect: read, reach: internal, result_trus
 desk/count: {description: Count., effect: read, reach: internal, result_trust: internal, arguments: {to: setting}}
 desk/ask_back: {description: Ask., effect: read, reach: internal, result_trust: internal}
 desk/wait_long: {description: Wait., effect: read, reach: internal, result_trust: internal}
+desk/deliver:
+  description: Deliver an order.
+  effect: read
+  reach: internal
+  result_trust: internal
+  arguments: {order_id: object}
 desk/resources.read:
   description: Read notes.
   effect: read
@@ -98,6 +104,7 @@ desk.work:
     - desk/count
     - desk/ask_back
     - desk/wait_long
+    - desk/deliver
     - desk/resources.read
 """
 AGENTS = f"""

@@ -39,7 +39,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class GrantClaims:
-    """What a grant says. ``thumbprint`` is the SHA-256 of the credential that it was given to."""
+    """What a grant says. ``thumbprint`` is the SHA-256 of the certificate that it was given to; empty if to a token."""
 
     id: str
     server: str
@@ -88,7 +88,7 @@ def claims_of(token: Token) -> GrantClaims:
             id=_typed(claims["jti"], str),
             server=_typed(claims["aud"], str),
             agent_id=_typed(claims["sub"], str),
-            thumbprint=_typed(_mapping(claims["cnf"])[CREDENTIAL], str),
+            thumbprint=_typed(_mapping(claims["cnf"])[CREDENTIAL], str) if "cnf" in claims else "",
             decision_id=_typed(claims["decision_id"], str),
             trace_id=_typed(claims["trace_id"], str),
             plan_hash=_typed(claims["plan_hash"], str),

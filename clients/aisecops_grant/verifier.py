@@ -112,8 +112,8 @@ class GrantVerifier:
         """Use the grant up for this call, and return what it says.
 
         ``arguments`` are those that will be executed, as they will be. ``agent_id`` is whom this server authenticated,
-        ``thumbprint`` that of the certificate that was shown; at least one of them is needed, and what is given must
-        be right.
+        ``thumbprint`` that of the certificate that was shown; what is given must be right. One of them is enough where
+        the grant was given to a certificate; where it was given to a token, ``agent_id`` is needed.
 
         Raises:
             GrantRefusedError: the call may not run.
@@ -160,9 +160,11 @@ def certificate_thumbprint(certificate: bytes | str) -> str:
 
 
 def _require_bearer(claims: GrantClaims, agent_id: str, thumbprint: str) -> None:
-    if not agent_id and not thumbprint:
+    if not agent_id and not (thumbprint and claims.thumbprint):
         raise GrantRefusedError("other_caller", "nothing is known of the caller")
-    if (agent_id and agent_id != claims.agent_id) or (thumbprint and thumbprint != claims.thumbprint):
+    # A grant that was given to a token is the agent's, and says of no certificate whether it is the agent's.
+    other = thumbprint and claims.thumbprint and thumbprint != claims.thumbprint
+    if (agent_id and agent_id != claims.agent_id) or other:
         raise GrantRefusedError("other_caller", "the grant was given to another caller")
 
 

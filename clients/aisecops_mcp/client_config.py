@@ -16,7 +16,7 @@ from aisecops_mcp.server_process import Command
 
 # Where the common clients keep their servers: desktop programs, editors.
 _PLACES = (("mcpServers",), ("servers",), ("mcp", "servers"), ("context_servers",))
-_URLS = ("url", "serverUrl", "httpUrl")
+URLS = ("url", "serverUrl", "httpUrl")
 _TRANSPORTS = frozenset({"http", "streamable-http", "streamableHttp", "streamable_http"})
 
 _SKIPPED = re.compile(r'("(?:[^"\\]|\\.)*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
@@ -40,12 +40,33 @@ def places_in(data: bytes, tokens: Mapping[str, Path], authority: Path | None = 
     for name, entry in servers_in(read_config(data)).items():
         if "command" in entry:
             found[name] = _command(name, entry)
-        elif url := next((entry[key] for key in _URLS if key in entry), None):
-            found[name] = _address(name, entry, url, Address(str(url), tokens.get(name), authority))
+        elif url := url_of(entry):
+            found[name] = address_of(name, entry, Address(str(url), tokens.get(name), authority))
     if not found:
         places = " or ".join(".".join(place) for place in _PLACES)
         raise ConfigError(f"no server with a command or a url under {places}")
     return found
+
+
+def url_of(entry: Mapping[str, Any]) -> Any:
+    """Return what an entry says where its server is reached; ``None`` if it says nothing."""
+    return next((entry[key] for key in URLS if key in entry), None)
+
+
+def address_of(name: str, entry: Mapping[str, Any], address: Address) -> Address:
+    """Return where the server of an entry is reached.
+
+    Raises:
+        ConfigError: it is not reached so, or with what is the client's.
+    """
+    if not isinstance(url_of(entry), str) or entry.get("type", "http") not in _TRANSPORTS:
+        raise ConfigError(f"{name}: what is at a URL is reached by Streamable HTTP only (type http)")
+    if entry.get("headers"):
+        raise ConfigError(
+            f"{name}: headers are not taken from this file, because what is in them is the client's;"
+            f" give the proxy's own token with --upstream-token {name}=FILE"
+        )
+    return address
 
 
 def servers_in(config: Any) -> Mapping[str, Mapping[str, Any]]:
@@ -74,17 +95,6 @@ def read_config(data: bytes) -> Any:
 
 def _string_only(found: re.Match[str]) -> str:
     return found[1] or ""
-
-
-def _address(name: str, entry: Mapping[str, Any], url: Any, address: Address) -> Address:
-    if not isinstance(url, str) or entry.get("type", "http") not in _TRANSPORTS:
-        raise ConfigError(f"{name}: what is at a URL is reached by Streamable HTTP only (type http)")
-    if entry.get("headers"):
-        raise ConfigError(
-            f"{name}: headers are not taken from this file, because what is in them is the client's;"
-            f" give the proxy's own token with --upstream-token {name}=FILE"
-        )
-    return address
 
 
 def _command(name: str, entry: Mapping[str, Any]) -> Command:

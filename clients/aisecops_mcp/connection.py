@@ -163,7 +163,7 @@ class Connection:
 
     async def _let_go(self, credential: str) -> None:
         governor = self._governors.pop(credential)
-        await governor.settle()
+        governor.leave()
         await governor.client.close()
 
     # --- from the proxy ----------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 The steps are those of every guard (``aisecops_client.guarded``). What is particular to MCP: a call that waits for
 people ends at once and is taken up again when the client makes the same call again, and what came of a call is told
-while its result is on its way.
+while its result is on its way (``completions``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from aisecops.v1.execution_service_pb2 import CompleteRequest, CompleteResponse
 from aisecops.v1.plan_pb2 import ExecutionPlan, Step
 from aisecops_client import (
     AccessRefusedError,
-    AisecopsClientError,
     ApprovalRequiredError,
     AsyncGuard,
     CallRefusedError,
@@ -32,13 +31,12 @@ from aisecops_client.guarded import Ask, Complete, GrantedCall, Rules, Run, Step
 from aisecops_client.obligations import keeps_content
 from aisecops_grant.arguments import canonical_arguments
 
+from aisecops_mcp.completions import Completions
 from aisecops_mcp.jsonrpc import Message
 from aisecops_mcp.results import passed_on, reads
 from aisecops_mcp.session import Session, Waiting
-from aisecops_mcp.talk import Say, say
 
 Forward = Callable[[GrantedCall], Awaitable[Message]]
-_PAUSE_SECONDS = 0.5
 _ENDED = (approval_pb2.APPROVAL_STATE_EXPIRED, approval_pb2.APPROVAL_STATE_CONSUMED)
 _T = TypeVar("_T")
 
@@ -70,8 +68,9 @@ class Asked:
 
 @dataclass(slots=True)
 class _UnderWay:
-    """A call that is being made, and how it was answered."""
+    """A call of a session that is being made, and how it was answered."""
 
+    session: str
     forward: Forward
     call: GrantedCall | None = None
     answer: Message | None = None
@@ -81,14 +80,22 @@ class _UnderWay:
 class Governor(AsyncGuard):
     """Governs the calls of any number of sessions of one agent.
 
-    ``renew`` gives a new token when the control plane does not take the old one any more.
+    ``renew`` gives a new token when the control plane does not take the old one any more. ``completions`` tell what
+    came of calls; whoever has several governors of one agent gives all of them the same.
     """
 
     renew: Callable[[], str] = str
-    say: Say = say
+    completions: Completions = field(default_factory=Completions)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1), init=False, repr=False)
     _under_way: dict[str, _UnderWay] = field(default_factory=dict, init=False, repr=False)
-    _telling: set[asyncio.Task[None]] = field(default_factory=set, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Tell what came of calls with this credential."""
+        self.completions.join(self._tell)
+
+    def leave(self) -> None:
+        """Tell nothing any more, because the credential is given up."""
+        self.completions.leave(self._tell)
 
     def session(self) -> Session:
         """Return a new session."""
@@ -122,10 +129,9 @@ class Governor(AsyncGuard):
                 session.waits(waited, first=True)
             raise
 
-    async def settle(self) -> None:
-        """Return when what came of every call is told, or cannot be."""
-        while self._telling:
-            await asyncio.gather(*self._telling, return_exceptions=True)
+    async def settle(self, session: Session) -> None:
+        """Return when what came of the calls of a session is told, or cannot be for now."""
+        await self.completions.settle(session.id)
 
     async def decided(self, approval_id: str, *, seconds: float) -> bool:
         """Wait until people have decided a request; false when they have not in ``seconds``.
@@ -172,7 +178,7 @@ class Governor(AsyncGuard):
         return shown.approval.state
 
     async def _made(self, asked: Asked, plan: ExecutionPlan, step: Step, *, approval_id: str) -> bytes:
-        under_way = self._under_way[step.step_id] = _UnderWay(asked.forward)
+        under_way = self._under_way[step.step_id] = _UnderWay(asked.session.id, asked.forward)
         try:
             data: bytes = await self._drive(self._steps(asked.session, plan, step, approval_id))
         except ToolFailedError as failed:
@@ -209,26 +215,17 @@ class Governor(AsyncGuard):
 
     async def _perform(self, ask: Ask) -> Any:
         if isinstance(ask, Complete):
-            telling = asyncio.create_task(self._tell(ask.request))
-            self._telling.add(telling)
-            telling.add_done_callback(self._telling.discard)
+            self.completions.add(self._session_of(ask.request.grant_id), ask.request)
             return CompleteResponse()
         perform = super()._perform
         return await self._fresh(lambda: perform(ask))
 
-    async def _tell(self, request: CompleteRequest) -> None:
-        for attempt in range(1, self.attempts + 1):
-            try:
-                answer = await self._fresh(lambda: self.client.complete(request))
-            except AisecopsClientError as error:
-                if not isinstance(error, RetryLaterError) or attempt == self.attempts:
-                    self.say(f"what came of the grant {request.grant_id} could not be told: {error}")
-                    return
-                await self.pause(_PAUSE_SECONDS * attempt)
-            else:
-                for kind in answer.incidents:
-                    self.say(f"the call by grant {request.grant_id} is an incident: {kind}")
-                return
+    def _session_of(self, grant_id: str) -> str:
+        under_way = self._under_way.values()
+        return next(one.session for one in under_way if one.call is not None and one.call.grant_id == grant_id)
+
+    async def _tell(self, request: CompleteRequest) -> CompleteResponse:
+        return await self._fresh(lambda: self.client.complete(request))
 
     async def _fresh(self, work: Callable[[], Awaitable[_T]]) -> _T:
         """Do something with a token that counts: where it does not any more, once again with a new one."""

@@ -126,7 +126,7 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
         await asyncio.gather(*(server.stop() for server in self.servers.values()))
-        await self.governor.settle()
+        await self.governor.settle(self.session)
 
     async def _answer(self, message: Message, id: MessageId) -> None:
         try:

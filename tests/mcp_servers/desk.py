@@ -82,6 +82,14 @@ async def wait_long(ctx: Context) -> str:
     return "never"
 
 
+@server.tool()
+async def deliver(order_id: str) -> str:
+    """Deliver an order, once somebody opens the gate."""
+    note("deliver", order_id=order_id)
+    await asyncio.to_thread((Path(os.environ["DESK_GATES"]) / order_id).read_text)
+    return f"delivered {order_id}"
+
+
 class Sure(BaseModel):
     sure: bool
 

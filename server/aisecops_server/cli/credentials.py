@@ -72,6 +72,16 @@ def credential(agent: str) -> str:
     return local_token(LOCAL_SUBJECT, tuple(Role), LOCAL_SECONDS)
 
 
+def subject() -> str:
+    """Return whom the credential names that ``credential`` would use for nobody in particular; it is no proof."""
+    from aisecops_server.adapters.identity.named import named_in_certificate, named_in_token  # noqa: PLC0415
+
+    files, given = tls_given(), _given()
+    if files is not None and files.certificate:
+        return named_in_certificate(Path(files.certificate))
+    return named_in_token(Path(given)) if given else LOCAL_SUBJECT
+
+
 def asks_as_operator(agent: str) -> bool:
     """Return whether ``credential`` would have nothing to go by and let this machine's operator ask."""
     files = tls_given()

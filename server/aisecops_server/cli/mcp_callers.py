@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from aisecops_client import AsyncClient
 from aisecops_mcp.callers import Caller, NotLetInError
+from aisecops_mcp.completions import CompletionsByAgent
 from aisecops_mcp.governor import Governor
 
 from aisecops_server.cli.configuration import settings, tenant_settings
@@ -29,6 +30,7 @@ class OneAgent:
 
     agent: str
     environment: str
+    completions: CompletionsByAgent
 
     def enter(self, authorization: Sequence[str]) -> Caller:
         """Return the agent."""
@@ -39,7 +41,10 @@ class OneAgent:
         """Return what governs the calls of one connection."""
         del caller
         return Governor(
-            connect_async(agent=self.agent), environment=self.environment, renew=lambda: credential(self.agent)
+            connect_async(agent=self.agent),
+            environment=self.environment,
+            renew=lambda: credential(self.agent),
+            completions=self.completions.of(self.agent),
         )
 
 
@@ -53,6 +58,7 @@ class ByToken:
     environment: str
     own: Authenticator
     onward: Authenticator | None
+    completions: CompletionsByAgent
     tenant: str = ""
 
     def enter(self, authorization: Sequence[str]) -> Caller:
@@ -78,11 +84,13 @@ class ByToken:
         """Return what governs the calls of one connection."""
         renew: Callable[[], str] = (lambda: caller.credential) if self.onward else (lambda: _made_for(caller.agent))
         client: AsyncClient = connect_with(renew())
-        return Governor(client, environment=self.environment, renew=renew)
+        return Governor(
+            client, environment=self.environment, renew=renew, completions=self.completions.of(caller.agent)
+        )
 
 
 @contextlib.contextmanager
-def by_token(environment: str, url: str) -> Iterator[ByToken]:
+def by_token(environment: str, url: str, completions: CompletionsByAgent) -> Iterator[ByToken]:
     """Give what tells callers by tokens for ``url``, following the keys of their issuer while the block runs.
 
     Raises:
@@ -98,7 +106,7 @@ def by_token(environment: str, url: str) -> Iterator[ByToken]:
         own = stack.enter_context(authenticating(found.model_copy(update={"token_audience": url}), clock, callers))
         # Where there is no identity provider, tokens are made on this machine, and so is the one for the control plane.
         onward = stack.enter_context(authenticating(found, clock)) if found.token_keys else None
-        yield ByToken(environment, own, onward, tenant)
+        yield ByToken(environment, own, onward, completions, tenant)
 
 
 def _made_for(agent: str) -> str:

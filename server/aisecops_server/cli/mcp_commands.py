@@ -39,34 +39,40 @@ _BYTES = click.option(
 _UPSTREAM = click.option(
     "--upstream", multiple=True, metavar="NAME=URL", help="A server that is reached at an https:// URL (several)."
 )
-_UPSTREAM_TOKEN = click.option(
+UPSTREAM_TOKEN = click.option(
     "--upstream-token",
     multiple=True,
     metavar="NAME=FILE",
     help="The token to show to that server; one with an audience must be for its URL.",
 )
-_UPSTREAM_CA = click.option(
+UPSTREAM_CA = click.option(
     "--upstream-ca",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="Certificates that vouch for these servers instead of the system's.",
 )
-_PINS = click.option(
+PINS = click.option(
     "--pins",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="Definitions that hold (see 'aisecops mcp pin'); without it, those that were seen first.",
 )
-_APPROVAL_SECONDS = click.option(
+APPROVAL_SECONDS = click.option(
     "--approval-seconds",
     type=click.FloatRange(min=0),
     default=45.0,
     show_default=True,
     help="How long a call waits for approval where the client can ask its user meanwhile; 0: not at all.",
 )
-_APPROVALS_URL = click.option(
+APPROVALS_URL = click.option(
     "--approvals-url",
     default="",
     metavar="URL",
     help="Where people open the UI; clients that can open addresses are sent to the request there.",
+)
+_SPOOL = click.option(
+    "--spool",
+    default="",
+    metavar="FOLDER",
+    help="Where what came of calls is kept until it is told; else among the state of this user's programs.",
 )
 
 
@@ -104,15 +110,16 @@ def _listening(made: Any) -> Any:
 )
 @_listening
 @_UPSTREAM
-@_UPSTREAM_TOKEN
-@_UPSTREAM_CA
+@UPSTREAM_TOKEN
+@UPSTREAM_CA
 @ENVIRONMENT
 @AGENT
-@_PINS
+@PINS
 @_SECONDS
 @_BYTES
-@_APPROVAL_SECONDS
-@_APPROVALS_URL
+@APPROVAL_SECONDS
+@APPROVALS_URL
+@_SPOOL
 @click.argument("line", nargs=-1, type=click.UNPROCESSED, help="The server's command line, behind --.")
 def proxy(
     *,
@@ -133,6 +140,7 @@ def proxy(
     message_bytes: int,
     approval_seconds: float,
     approvals_url: str,
+    spool: str,
     line: tuple[str, ...],
 ) -> ExitCode:
     """Stand between an MCP client and its servers, and decide every call.
@@ -148,12 +156,12 @@ def proxy(
     if line and servers is None and not name:
         raise click.UsageError("--name: say what policy calls the server, or use 'aisecops guard'")
     places = _places(name, servers, line, Upstreams(upstream, upstream_token, upstream_ca))
-    bounds = _bounds(message_bytes, call_seconds, pins, _asking(approval_seconds, approvals_url))
+    bounds = _bounds(message_bytes, call_seconds, pins, asking(approval_seconds, approvals_url))
     options = ListenOptions(listen, url, hosts, tls_cert, tls_key)
     _require_listening(options)
     if not listen:
-        return _serve(places, environment=environment, agent=agent, bounds=bounds)
-    serve_clients(places, options, bounds, environment=environment, agent=agent)
+        return _serve(places, environment=environment, agent=agent, bounds=bounds, spool=spool)
+    serve_clients(places, options, bounds, environment=environment, agent=agent, spool=spool)
     return ExitCode.OK
 
 
@@ -167,11 +175,12 @@ def proxy(
 @click.option("--name", default="", help="What policy calls the server; else it is read off the command.")
 @ENVIRONMENT
 @AGENT
-@_PINS
+@PINS
 @_SECONDS
 @_BYTES
-@_APPROVAL_SECONDS
-@_APPROVALS_URL
+@APPROVAL_SECONDS
+@APPROVALS_URL
+@_SPOOL
 @click.argument("line", nargs=-1, required=True, type=click.UNPROCESSED, help="The server's command line, behind --.")
 def guard(
     *,
@@ -183,6 +192,7 @@ def guard(
     message_bytes: int,
     approval_seconds: float,
     approvals_url: str,
+    spool: str,
     line: tuple[str, ...],
 ) -> ExitCode:
     """Run an MCP server so that every call of it is decided first.
@@ -190,8 +200,8 @@ def guard(
     Whoever starts this speaks to it as to the server itself. It is 'aisecops mcp proxy' for one server.
     """
     places = places_of(name or name_of(line), None, line, tokens={})
-    bounds = _bounds(message_bytes, call_seconds, pins, _asking(approval_seconds, approvals_url))
-    return _serve(places, environment=environment, agent=agent, bounds=bounds)
+    bounds = _bounds(message_bytes, call_seconds, pins, asking(approval_seconds, approvals_url))
+    return _serve(places, environment=environment, agent=agent, bounds=bounds, spool=spool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +256,7 @@ def name_of(line: tuple[str, ...]) -> str:
 def _places(name: str, servers: Path | None, line: tuple[str, ...], upstreams: Upstreams) -> dict[str, Reached]:
     from aisecops_mcp.http_address import Address, AddressError  # noqa: PLC0415
 
-    urls, given = _pairs("--upstream", upstreams.urls), _pairs("--upstream-token", upstreams.tokens)
-    tokens = {server: Path(file) for server, file in given.items()}
+    urls, tokens = _pairs("--upstream", upstreams.urls), token_files(upstreams.tokens)
     started = (
         places_of(name, servers, line, tokens=tokens, authority=upstreams.authority)
         if line or servers or not urls
@@ -268,6 +277,15 @@ def _places(name: str, servers: Path | None, line: tuple[str, ...], upstreams: U
     return places
 
 
+def token_files(given: tuple[str, ...]) -> dict[str, Path]:
+    """Return the files with the proxy's own tokens, by server.
+
+    Raises:
+        click.UsageError: they are not given so.
+    """
+    return {server: Path(file) for server, file in _pairs("--upstream-token", given).items()}
+
+
 def _require_listening(options: ListenOptions) -> None:
     if not options.address and (options.url or options.hosts or options.certificate or options.key):
         raise click.UsageError("--url, --host, --tls-cert and --tls-key say how --listen does it, which is not given")
@@ -280,7 +298,12 @@ def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _asking(seconds: float, url: str) -> Asking:
+def asking(seconds: float, url: str) -> Asking:
+    """Return how calls wait for people.
+
+    Raises:
+        click.UsageError: people would not be safe at that address.
+    """
     from aisecops_mcp.consent import Asking  # noqa: PLC0415
 
     try:
@@ -299,7 +322,7 @@ def _bounds(message_bytes: int, call_seconds: float, pins: Path | None, asking: 
         raise click.UsageError(f"{pins}: {error}") from error
 
 
-def _serve(places: Mapping[str, Reached], *, environment: str, agent: str, bounds: Bounds) -> ExitCode:
+def _serve(places: Mapping[str, Reached], *, environment: str, agent: str, bounds: Bounds, spool: str) -> ExitCode:
     import asyncio  # noqa: PLC0415
 
     from aisecops_mcp.governor import Governor  # noqa: PLC0415
@@ -308,11 +331,18 @@ def _serve(places: Mapping[str, Reached], *, environment: str, agent: str, bound
 
     from aisecops_server.cli.connection import connect_async  # noqa: PLC0415
     from aisecops_server.cli.credentials import credential  # noqa: PLC0415
+    from aisecops_server.cli.mcp_spool import completions_in  # noqa: PLC0415
 
     async def run() -> None:
         async with connect_async(agent=agent) as client:
-            governor = Governor(client, environment=environment, renew=lambda: credential(agent))
-            await serve(places, governor, say, bounds)
+            kept = completions_in(spool)
+            governor = Governor(
+                client, environment=environment, renew=lambda: credential(agent), completions=kept.of(agent)
+            )
+            try:
+                await serve(places, governor, say, bounds)
+            finally:
+                await kept.close()
 
     try:
         asyncio.run(run())

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import ssl
 
     from aisecops_mcp.callers import Door
+    from aisecops_mcp.completions import CompletionsByAgent
     from aisecops_mcp.opening import Reached
     from aisecops_mcp.stdio import Bounds
 
@@ -35,7 +36,7 @@ class ListenOptions:
 
 
 def serve_clients(
-    places: Mapping[str, Reached], options: ListenOptions, bounds: Bounds, *, environment: str, agent: str
+    places: Mapping[str, Reached], options: ListenOptions, bounds: Bounds, *, environment: str, agent: str, spool: str
 ) -> None:
     """Serve clients over HTTP until the process is asked to end.
 
@@ -48,6 +49,7 @@ def serve_clients(
     from aisecops_mcp.talk import say  # noqa: PLC0415
 
     from aisecops_server.cli.configuration import settings  # noqa: PLC0415
+    from aisecops_server.cli.mcp_spool import completions_in  # noqa: PLC0415
 
     try:
         at, tls, url = _bound(options)
@@ -62,8 +64,10 @@ def serve_clients(
     place = Place(at, resource, tls, options.hosts)
 
     async def run() -> None:
-        with _door(options, environment, agent, url) as door:
+        completions = completions_in(spool)
+        with _door(options, environment, agent, url, completions=completions) as door:
             await serve_http(places, door, place, bounds, say=say, ready=lambda: click.echo(f"listening on {url}"))
+            await completions.close()
 
     with contextlib.closing(at):
         asyncio.run(run())
@@ -82,7 +86,9 @@ def _bound(options: ListenOptions) -> tuple[socket.socket, ssl.SSLContext | None
 
 
 @contextlib.contextmanager
-def _door(options: ListenOptions, environment: str, agent: str, url: str) -> Iterator[Door]:
+def _door(
+    options: ListenOptions, environment: str, agent: str, url: str, *, completions: CompletionsByAgent
+) -> Iterator[Door]:
     from aisecops_mcp.http_address import is_loopback  # noqa: PLC0415
     from aisecops_mcp.talk import say  # noqa: PLC0415
 
@@ -90,7 +96,7 @@ def _door(options: ListenOptions, environment: str, agent: str, url: str) -> Ite
     from aisecops_server.cli.mcp_callers import OneAgent, by_token  # noqa: PLC0415
 
     if asks_as_operator(agent):
-        with by_token(environment, url) as door:
+        with by_token(environment, url, completions) as door:
             yield door
         return
     if not is_loopback(options.address.rpartition(":")[0].strip("[]")):
@@ -99,4 +105,4 @@ def _door(options: ListenOptions, environment: str, agent: str, url: str) -> Ite
             " --token-file nor --cert"
         )
     say(f"whoever reaches {url} on this machine is {agent or 'the agent of the credentials given here'}")
-    yield OneAgent(agent, environment)
+    yield OneAgent(agent, environment, completions)

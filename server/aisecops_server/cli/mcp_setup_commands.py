@@ -13,10 +13,23 @@ import click
 
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.invocation import command, current
-from aisecops_server.cli.mcp_commands import AGENT, ENVIRONMENT, name_of, places_of
+from aisecops_server.cli.mcp_commands import (
+    AGENT,
+    APPROVAL_SECONDS,
+    APPROVALS_URL,
+    ENVIRONMENT,
+    PINS,
+    UPSTREAM_CA,
+    UPSTREAM_TOKEN,
+    asking,
+    name_of,
+    places_of,
+    token_files,
+)
 from aisecops_server.cli.output import say, show
 
 if TYPE_CHECKING:
+    from aisecops_mcp.consent import Asking
     from aisecops_mcp.opening import Reached
 
 _SECONDS, _BYTES = 60.0, 16 * 1024 * 1024
@@ -110,17 +123,35 @@ def pin(*, name: str, servers: Path | None, pins: Path, line: tuple[str, ...]) -
     "wrap",
     examples="""
     aisecops mcp wrap mcp.json --token-file /etc/agent.token   every server of it is governed from now on
+    aisecops mcp wrap mcp.json --upstream-token crm=/etc/crm.token --approvals-url https://control.corp.example
+                                                               with the proxy's own token for the server at a URL
     aisecops mcp wrap mcp.json --undo                          and as it was before, byte for byte
     """,
 )
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="A client's configuration.")
 @ENVIRONMENT
 @AGENT
+@UPSTREAM_TOKEN
+@UPSTREAM_CA
+@PINS
+@APPROVAL_SECONDS
+@APPROVALS_URL
 @click.option("--undo", is_flag=True, help="Put the file back as it was.")
-def wrap(*, path: Path, environment: str, agent: str, undo: bool) -> ExitCode:
+def wrap(
+    *,
+    path: Path,
+    environment: str,
+    agent: str,
+    upstream_token: tuple[str, ...],
+    upstream_ca: Path | None,
+    pins: Path | None,
+    approval_seconds: float,
+    approvals_url: str,
+    undo: bool,
+) -> ExitCode:
     """Rewrite a client's configuration so that its servers are governed.
 
-    Each server that is started by a command is started by the proxy instead, under its own name. What the file was is
+    Each server is started by the proxy instead, or reached by it at its URL, under its own name. What the file was is
     kept beside it.
     """
     from aisecops_mcp import wrapping  # noqa: PLC0415
@@ -131,7 +162,9 @@ def wrap(*, path: Path, environment: str, agent: str, undo: bool) -> ExitCode:
             wrapping.undo(path)
             show({"wrapped": [], "left": {}}, lambda _: click.echo(f"{path} is as it was"))
             return ExitCode.OK
-        done = wrapping.wrap(path, _program(), _options(environment, agent), _where())
+        reach = wrapping.Reach(token_files(upstream_token), upstream_ca)
+        given = [*_options(environment, agent), *_asked(asking(approval_seconds, approvals_url), pins)]
+        done = wrapping.wrap(path, _program(), given, _where(), reach=reach)
     except ConfigError as error:
         raise click.UsageError(f"{path}: {error}") from error
     show(
@@ -156,6 +189,18 @@ def _options(environment: str, agent: str) -> list[str]:
     if current().token_file:
         given += ["--token-file", str(Path(current().token_file).absolute())]
     return given
+
+
+def _asked(how: Asking, pins: Path | None) -> list[str]:
+    """Return what is not as it would be by itself."""
+    from aisecops_mcp.consent import Asking  # noqa: PLC0415
+
+    usual = Asking()
+    return [
+        *(["--approval-seconds", f"{how.seconds:g}"] if how.seconds != usual.seconds else []),
+        *(["--approvals-url", how.page] if how.page else []),
+        *(["--pins", str(pins.absolute())] if pins else []),
+    ]
 
 
 def _where() -> Mapping[str, str]:

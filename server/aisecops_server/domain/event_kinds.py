@@ -41,6 +41,7 @@ EVENT_KINDS: Mapping[str, str] = {
     "execution.executed": "a granted call ran",
     "execution.failed": "a granted call failed",
     "execution.expired_unknown": "nobody said in time what came of a granted call",
+    "execution.told_late": "what came of a granted call was told after it had been given up; it began in time",
     "execution.observed": "a call was reported that ran beside its grant",
     "incident.run_without_grant": "a call ran that nobody granted",
     "incident.blocked_but_run": "a call ran that was denied",

@@ -143,6 +143,12 @@ def redeemed_event(grant: Grant, key: str, *, id: EventId, now_ns: int, by: str)
     return grant_event(grant, id=id, type="grant.redeemed", now_ns=now_ns, by=by, details=told)
 
 
+def is_only_told_late(stored: StoredGrant, report: ExecutionReport) -> bool:
+    """Return whether a call of a grant that was given up began in time: we used the grant up for it, and it says so."""
+    given_up = stored.state is GrantState.EXPIRED_UNKNOWN and stored.redeemed
+    return given_up and 0 < report.started_at_seconds < stored.grant.expires_at_seconds
+
+
 def _began_late(stored: StoredGrant, report: ExecutionReport, now_seconds: int) -> bool:
     # A redemption before the end is our own record of when it began; all else is the reporter's word, which can
     # only make things worse for it.

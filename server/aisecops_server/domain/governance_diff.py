@@ -13,7 +13,7 @@ from enum import StrEnum
 from aisecops_server.domain.decision import Outcome, Severity
 from aisecops_server.domain.execution_graph import RecordedDecision, RecordedEvent
 
-_RAN = frozenset({"execution.executed", "execution.failed", "execution.observed"})
+_RAN = frozenset({"execution.executed", "execution.failed", "execution.observed", "execution.told_late"})
 _ENDED = _RAN | {"execution.expired_unknown"}
 
 

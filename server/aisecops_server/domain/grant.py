@@ -47,8 +47,8 @@ class GrantState(StrEnum):
 class Grant:
     """The right to make one call.
 
-    ``thumbprint`` is the SHA-256 of the credential that asked; ``reservation`` names what was reserved for the call in
-    the budgets, or is empty. ``depends_on`` names the steps that must have run first.
+    ``thumbprint`` is the SHA-256 of the certificate that asked, empty if it was a token; ``reservation`` names what was
+    reserved for the call in the budgets, or is empty. ``depends_on`` names the steps that must have run first.
     """
 
     id: GrantId
@@ -85,7 +85,7 @@ class StoredGrant:
     """A grant and what became of it.
 
     ``waiting_for`` names the steps that it depends on and that have not run; ``report`` is the digest of the report
-    that closed it.
+    that closed it. ``redeemed`` tells whether it was used up, also when it is closed by now.
     """
 
     grant: Grant
@@ -93,6 +93,7 @@ class StoredGrant:
     revoked: bool
     report: str
     waiting_for: tuple[StepId, ...]
+    redeemed: bool = False
 
 
 def grant_id(decision_id: str, step_index: int) -> GrantId:
@@ -103,7 +104,7 @@ def grant_id(decision_id: str, step_index: int) -> GrantId:
 def issue(decision: Decision, plan: ExecutionPlan, *, seconds: int) -> tuple[Grant, ...]:
     """Return a grant for each step of ``plan``, valid for ``seconds`` from the decision on.
 
-    Nothing is granted for what is not allowed in earnest, nor to a caller who has no credential to bind it to.
+    Nothing is granted for what is not allowed in earnest, nor to a caller who showed no credential.
     """
     if decision.outcome is not Outcome.ALLOW or decision.mode is not Mode.ENFORCE or not decision.principal.thumbprint:
         return ()
@@ -119,7 +120,7 @@ def claims_of(grant: Grant) -> dict[str, JsonValue]:
         "jti": grant.id,
         "iat": grant.issued_at_seconds,
         "exp": grant.expires_at_seconds,
-        "cnf": {_CREDENTIAL: grant.thumbprint},
+        **({"cnf": {_CREDENTIAL: grant.thumbprint}} if grant.thumbprint else {}),
         "decision_id": grant.decision_id,
         "trace_id": grant.trace_id,
         "plan_id": grant.plan_id,
@@ -163,7 +164,7 @@ def _grant(decision: Decision, step: Step, index: int, *, seconds: int) -> Grant
         plan_hash=decision.plan_hash,
         bundle_revision=decision.bundle_revision,
         agent_id=decision.principal.id,
-        thumbprint=decision.principal.thumbprint,
+        thumbprint=decision.principal.bound_to,
         step_id=step.id,
         step_index=index,
         tool=step.tool,
@@ -187,7 +188,7 @@ def _read(claims: JsonFields) -> Grant:
         plan_hash=claims.text("plan_hash"),
         bundle_revision=claims.text("revision"),
         agent_id=claims.text("sub"),
-        thumbprint=claims.object("cnf").text(_CREDENTIAL),
+        thumbprint=claims.object("cnf").text(_CREDENTIAL) if claims.has("cnf") else "",
         step_id=step_id,
         step_index=claims.integer("step_index"),
         tool=claims.text("tool"),

@@ -8,6 +8,7 @@ from typing import NewType
 
 PrincipalId = NewType("PrincipalId", str)
 
+BY_CERTIFICATE = "certificate"
 # Where a control plane has no tenants, everybody is of this one.
 DEFAULT_TENANT = "default"
 
@@ -44,9 +45,8 @@ class Presented:
 class Principal:
     """An authenticated identity.
 
-    ``thumbprint`` is the SHA-256 of what proved it, the certificate or the token, in hexadecimal. It binds what is
-    granted to the one who holds that very credential, and it is no fact that policy judges by.
-    ``tenants`` are those that the credential says it is of.
+    ``thumbprint`` is the SHA-256 of what proved it, the certificate or the token, in hexadecimal; it is no fact that
+    policy judges by. ``tenants`` are those that the credential says it is of.
     """
 
     id: PrincipalId
@@ -54,3 +54,12 @@ class Principal:
     roles: frozenset[Role]
     thumbprint: str = ""
     tenants: frozenset[str] = frozenset({DEFAULT_TENANT})
+
+    @property
+    def bound_to(self) -> str:
+        """Return the thumbprint of what only its holder can show: a certificate, by its key. Empty for a token.
+
+        A token is renewed every few minutes, and whoever has seen it can show it: that it is the same one proves no
+        more than the identity that each of them proves.
+        """
+        return self.thumbprint if self.authenticated_by == BY_CERTIFICATE else ""

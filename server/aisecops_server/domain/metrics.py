@@ -70,7 +70,9 @@ class EventCounts:
             name = _NAMES.get(family, family)
             yield name, (what,), 1
         elif family == "execution":
-            yield "calls", (str(details.get("tool", "")), what), 1
+            # Of a grant that was never used up, nothing came.
+            unused = what == "expired_unknown" and details.get("redeemed") is False
+            yield "calls", (str(details.get("tool", "")), "expired_unused" if unused else what), 1
 
     def _decision(self, details: Mapping[str, Any], tools: Iterable[str]) -> Iterator[tuple[str, Labels, int]]:
         outcome = str(details.get("outcome", ""))

@@ -1,7 +1,8 @@
 """Closing a grant with what came of it: the end of an allow, told once.
 
 What ran is recorded as it was reported, also where it is not what was granted: refusing to hear it would not undo it.
-The differences are incidents of the same transaction.
+The differences are incidents of the same transaction. A call that began in time, and is told of after its grant was
+given up, is on record and no incident: its enforcement point may have been cut off.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 from aisecops_server.domain.errors import ContendedError, GrantNotUsableError
 from aisecops_server.domain.event import Event
-from aisecops_server.domain.execution import ExecutionReport, deviations, grant_event
+from aisecops_server.domain.execution import ExecutionReport, deviations, grant_event, is_only_told_late
 from aisecops_server.domain.grant import GrantState, StoredGrant
 from aisecops_server.domain.grant_changes import CloseGrant
 from aisecops_server.domain.identity import Principal
@@ -79,6 +80,8 @@ class Complete:
         if stored.state.is_final:
             if stored.report == report.digest:
                 return Completed(stored.state, (), retried=True)
+            if is_only_told_late(stored, report):
+                return await self._told_late(stored, command, now)
             late = stored.state is GrantState.EXPIRED_UNKNOWN
             if late:
                 await self._charge_late(stored, command, now)
@@ -87,9 +90,18 @@ class Complete:
         found = tuple(deviations(stored, report, now_seconds=now // 1_000_000_000))
         close = CloseGrant(stored.grant.id, seen=stored.state, final=report.final_state, report=report.digest)
         settled = await self._settled(stored, command, now)
-        events = (*settled.events, *self._events(stored, command, found, now))
+        ended = f"execution.{report.outcome.value}"
+        events = (*settled.events, *self._events(stored, command, found, now, type=ended))
         await self.log.append_change(ChangeRecord(events, (close, *settled.changes)))
         return Completed(report.final_state, tuple(incident.kind for incident in found), retried=False)
+
+    async def _told_late(self, stored: StoredGrant, command: CompleteCommand, now: int) -> Completed:
+        """Record what came of a call whose grant stays given up."""
+        found = tuple(deviations(stored, command.report, now_seconds=now // 1_000_000_000))
+        settled = await self._settled(stored, command, now)
+        events = (*settled.events, *self._events(stored, command, found, now, type="execution.told_late"))
+        await self.log.append_change(ChangeRecord(events, settled.changes))
+        return Completed(stored.state, tuple(incident.kind for incident in found), retried=False)
 
     async def _settled(self, stored: StoredGrant, command: CompleteCommand, now: int) -> Commitment:
         grant, amounts = stored.grant, command.report.cost.amounts()
@@ -102,18 +114,18 @@ class Complete:
             await self.log.append_change(ChangeRecord(settled.events, settled.changes))
 
     def _events(
-        self, stored: StoredGrant, command: CompleteCommand, found: tuple[Incident, ...], now: int
+        self, stored: StoredGrant, command: CompleteCommand, found: tuple[Incident, ...], now: int, *, type: str
     ) -> tuple[Event, ...]:
         caller, grant = command.caller.id, stored.grant
         terminal = grant_event(
             grant,
             id=self.ids.event_id(),
-            type=f"execution.{command.report.outcome.value}",
+            type=type,
             now_ns=now,
             by=caller,
             details={
                 **command.report.details(),
-                "redeemed": stored.state is GrantState.REDEEMED,
+                "redeemed": stored.redeemed,
                 "as_granted": not found,
             },
         )

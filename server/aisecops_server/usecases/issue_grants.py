@@ -1,7 +1,7 @@
 """Giving out execution authority: grants are kept with the decision that gives them, and signed when it is told.
 
 An allow that is asked for again gives what is left of its authority: grants that were used, revoked or have expired
-do not come back, and nobody gets them but the holder of the credential they were given to.
+do not come back, and nobody gets them but who could redeem them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from aisecops_server.ports.grants import GrantSigner, GrantStore
 from aisecops_server.usecases.controls import Asked, Commitment
 from aisecops_server.usecases.decide import Decided
 from aisecops_server.usecases.lifetimes import Lifetimes
+from aisecops_server.usecases.redeem_grant import Bearer
 
 # The member of a decision's details that says what was refused, so that it is known again when it runs all the same.
 REFUSED_CALLS = "refused_calls"
@@ -120,12 +121,12 @@ class HandOut:
         )
 
     async def _left(self, decided: Decided, holder: Principal) -> tuple[SignedGrant, ...]:
-        now = self.clock.now_ns() // 1_000_000_000
+        now, bearer = self.clock.now_ns() // 1_000_000_000, Bearer(holder.id, holder.thumbprint)
         stored = await self.grants.grants_of(str(decided.details["decision_id"]))
         return tuple(
             SignedGrant(item.grant, self.signer.sign(item.grant), redeemed=item.state is GrantState.REDEEMED)
             for item in stored
-            if _is_usable(item, now, retried=decided.redeems) and item.grant.thumbprint == holder.thumbprint
+            if _is_usable(item, now, retried=decided.redeems) and bearer.holds(item.grant)
         )
 
 

@@ -40,7 +40,13 @@ class Bearer:
     thumbprint: str
 
     def holds(self, grant: Grant) -> bool:
-        """Return whether the grant was given to this bearer, by everything that is known of it."""
+        """Return whether the grant was given to this bearer, by everything that is known of it.
+
+        One that was asked for with a certificate is for the holder of that one; any other is for the agent, whichever
+        of its tokens it shows.
+        """
+        if not grant.thumbprint:
+            return self.agent_id == grant.agent_id
         known = [(self.agent_id, grant.agent_id), (self.thumbprint, grant.thumbprint)]
         return any(seen for seen, _ in known) and all(seen == given for seen, given in known if seen)
 

@@ -14,6 +14,7 @@ from aisecops_server.domain.errors import GrantNotUsableError, NotFoundError
 from aisecops_server.domain.execution import ExecutionCost, ExecutionOutcome
 from aisecops_server.domain.grant import GrantState
 from aisecops_server.domain.incident import IncidentKind
+from aisecops_server.usecases.issue_grants import SignedGrant
 
 from tests.granting import GRANT_SECONDS, REPORT_SECONDS, Workshop, details, principal, step, workshop
 
@@ -118,14 +119,54 @@ async def test_every_overdue_grant_is_closed_however_many_there_are(shop: Worksh
     assert set((await endings(shop)).values()) == {1}
 
 
-async def test_a_report_after_the_end_is_an_incident_and_not_a_second_end(shop: Workshop) -> None:
+async def given_up(shop: Workshop, *, used: bool = True) -> SignedGrant:
+    """Return a grant that was given up because nobody told in time what came of it."""
     [signed] = await shop.granted()
-    await shop.redeem(signed)
+    if used:
+        await shop.redeem(signed)
     shop.clock.advance(GRANT_SECONDS + REPORT_SECONDS)
     await shop.expire()
+    return signed
+
+
+@pytest.mark.parametrize(("used", "began"), [(True, GRANT_SECONDS), (True, None), (False, 0)])
+async def test_a_call_that_began_after_the_end_is_an_incident_and_not_a_second_end(
+    shop: Workshop, *, used: bool, began: int | None
+) -> None:
+    signed = await given_up(shop, used=used)
+    # Who does not say when it began is not believed to have begun in time, nor who never used the grant up.
+    started = 0 if began is None else signed.grant.issued_at_seconds + began
     with pytest.raises(GrantNotUsableError):
-        await shop.complete(signed)
-    assert (await endings(shop), await shop.incidents()) == ({signed.grant.id: 1}, ["executed_after_expiry"])
+        await shop.complete(signed, started_at_seconds=started)
+    assert await endings(shop) == {signed.grant.id: 1}
+    assert "executed_after_expiry" in await shop.incidents()
+
+
+async def test_a_call_that_began_in_time_and_is_told_late_is_on_record_and_no_incident(shop: Workshop) -> None:
+    signed = await given_up(shop)
+    told = await shop.complete(signed)
+    assert (told.state, told.incidents) == (GrantState.EXPIRED_UNKNOWN, ())
+    # It stays given up: what ended once does not end again.
+    assert (await shop.state(signed)).state is GrantState.EXPIRED_UNKNOWN
+    assert [stored.event.type for stored in await shop.events("execution.")] == [
+        "execution.expired_unknown",
+        "execution.told_late",
+    ]
+    assert await shop.incidents() == []
+
+
+async def test_a_call_that_is_told_late_and_ran_otherwise_is_an_incident(shop: Workshop) -> None:
+    signed = await given_up(shop)
+    told = await shop.complete(signed, tool="mail/delete", arguments_digest=digest(b"{}"))
+    assert [kind.value for kind in told.incidents] == ["other_tool", "other_arguments"]
+    assert await shop.incidents() == ["other_tool", "other_arguments"]
+
+
+async def test_nobody_else_tells_late_of_a_call(shop: Workshop) -> None:
+    signed = await given_up(shop)
+    with pytest.raises(GrantNotUsableError):
+        await shop.complete(signed, by=principal("agent-b"))
+    assert (await shop.incidents(), await shop.events("execution.told_late")) == (["other_caller"], [])
 
 
 async def test_the_reaper_and_a_report_at_once_end_a_grant_once(shop: Workshop) -> None:

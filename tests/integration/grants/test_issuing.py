@@ -10,9 +10,10 @@ import pytest
 import pytest_asyncio
 from aisecops_server.domain.decision import Mode
 from aisecops_server.domain.grant import GrantState, claims_of
+from aisecops_server.domain.identity import BY_CERTIFICATE
 from aisecops_server.usecases.revoke_grants import RevokeCommand
 
-from tests.granting import AGENT, GRANT_SECONDS, Workshop, arguments_digest, details, principal, step, workshop
+from tests.granting import AGENT, GRANT_SECONDS, HOLDER, Workshop, arguments_digest, details, principal, step, workshop
 
 pytestmark = pytest.mark.asyncio
 
@@ -29,7 +30,13 @@ async def test_an_allow_gives_one_grant_a_step_that_says_all_of_its_call(shop: W
     assert (first.step_id, first.step_index, first.tool, first.audience) == ("s1", 0, "mail/send", "mail")
     assert (second.step_id, second.step_index, second.depends_on) == ("s2", 1, ("s1",))
     assert first.arguments_digest == arguments_digest(to="ada")
-    assert (first.agent_id, first.thumbprint) == (AGENT.id, AGENT.thumbprint)
+    # A token is anybody's who has it, so a grant is bound to whom it proves; a certificate is its holder's.
+    assert (first.agent_id, first.thumbprint, "cnf" in claims_of(first)) == (AGENT.id, "", False)
+    [bound] = await shop.granted(by=HOLDER)
+    assert (bound.grant.thumbprint, claims_of(bound.grant)["cnf"]) == (
+        HOLDER.thumbprint,
+        {"credential#S256": HOLDER.thumbprint},
+    )
     assert first.expires_at_seconds - first.issued_at_seconds == GRANT_SECONDS
     assert {first.plan_hash, second.plan_hash} == {decided.details["plan_hash"]}
     assert len({first.id, second.id}) == 2
@@ -88,10 +95,11 @@ async def test_a_retry_after_the_clock_went_back_gets_nothing(shop: Workshop) ->
     assert (await shop.decided(step(to="ada"), key="k"))[1] == ()
 
 
-async def test_a_retry_with_another_credential_of_the_same_agent_gets_nothing(shop: Workshop) -> None:
-    await shop.decided(step(to="ada"), key="k")
-    renewed = principal(credential="renewed")
-    assert (await shop.decided(step(to="ada"), key="k", by=renewed))[1] == ()
+async def test_a_retry_with_another_certificate_or_a_token_of_the_same_agent_gets_nothing(shop: Workshop) -> None:
+    await shop.decided(step(to="ada"), key="k", by=HOLDER)
+    for other in (principal(credential="renewed", by=BY_CERTIFICATE), AGENT):
+        assert (await shop.decided(step(to="ada"), key="k", by=other))[1] == ()
+    assert len((await shop.decided(step(to="ada"), key="k", by=HOLDER))[1]) == 1
 
 
 async def test_grants_outlive_a_restart(tmp_path: Path) -> None:

@@ -66,7 +66,10 @@ async def test_a_retry_of_the_same_request_gets_it_again_and_nobody_else(shop: W
     assert (again.grant.id, again.redeemed) == (signed.grant.id, True)
     with pytest.raises(IdempotencyConflictError):
         await shop.decided(step(to="ada"), redeem="another-call-of-the-same-key", key="decide-once")
-    assert await used(shop, key="decide-once", by=principal(credential="stolen")) == ()
+    # The same request with the agent's next token is the same request; with the name of another agent it is none.
+    [renewed] = await used(shop, key="decide-once", by=principal(credential="the token after that one"))
+    assert renewed.grant.id == signed.grant.id
+    assert signed.grant.id not in {given.grant.id for given in await used(shop, key="decide-once", by=principal("b"))}
     await shop.complete(signed)
     assert await used(shop, key="decide-once") == ()
     [late] = await used(shop, key="decide-later")

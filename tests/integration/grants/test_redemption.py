@@ -14,11 +14,12 @@ from aisecops_server.domain.canonical import digest
 from aisecops_server.domain.errors import AisecopsError, GrantNotUsableError
 from aisecops_server.domain.execution import ExecutionOutcome
 from aisecops_server.domain.grant import GrantState
+from aisecops_server.domain.identity import BY_CERTIFICATE, Principal
 from aisecops_server.usecases.issue_grants import SignedGrant
 from aisecops_server.usecases.redeem_grant import Bearer, Redeemed
 from aisecops_server.usecases.revoke_grants import RevokeCommand
 
-from tests.granting import AGENT, GRANT_SECONDS, Workshop, details, principal, step, workshop
+from tests.granting import AGENT, GRANT_SECONDS, HOLDER, Workshop, details, principal, step, workshop
 
 pytestmark = pytest.mark.asyncio
 RACERS = 64
@@ -75,21 +76,62 @@ async def test_a_used_grant_stays_used_after_a_restart(tmp_path: Path) -> None:
         assert await refused(shop, signed) == "reused"
 
 
-async def test_a_stolen_grant_is_useless_with_another_credential(shop: Workshop) -> None:
-    [signed] = await shop.granted()
-    thief, renewed = principal("agent-b", "other"), principal(credential="other")
+@pytest.mark.parametrize("given_to", [AGENT, HOLDER], ids=lambda given: given.authenticated_by)
+async def test_a_stolen_grant_is_useless_to_any_other_agent(shop: Workshop, given_to: Principal) -> None:
+    [signed] = await shop.granted(by=given_to)
+    thief = principal("agent-b", "other")
     assert await refused(shop, signed, by=thief) == "other_caller"
-    assert await refused(shop, signed, by=renewed) == "other_caller"
-    # Who knows the thumbprint, which is no secret, is not the agent.
-    assert await refused(shop, signed, by=dataclasses.replace(thief, thumbprint=AGENT.thumbprint)) == "other_caller"
+    # Who knows the thumbprint, which is no secret, is not the agent, and a certificate of somebody else is no help.
+    assert await refused(shop, signed, by=dataclasses.replace(thief, thumbprint=given_to.thumbprint)) == "other_caller"
+    assert await refused(shop, signed, by=principal("agent-b", "other", BY_CERTIFICATE)) == "other_caller"
     assert await shop.incidents() == ["other_caller"] * 3
     assert (await shop.state(signed)).state is GrantState.ISSUED
 
 
-async def test_a_tool_server_redeems_by_what_it_saw_of_the_caller(shop: Workshop) -> None:
-    [first, second, third] = await shop.granted(step(to="a"), step(id="s2"), step(id="s3"))
+async def test_an_agent_that_renews_its_token_between_grant_and_call_is_still_the_agent(shop: Workshop) -> None:
+    renewed = principal(credential="the token after that one")
+    first, second = await shop.granted(step(to="a"), step(id="s2"))
+    assert not (await shop.redeem(first, by=renewed)).retried
+    # One grant opens one call, whichever of its tokens the agent shows: a second one is no second use.
+    assert await refused(shop, first, by=AGENT) == "reused"
+    assert await refused(shop, first, by=renewed) == "reused"
+    assert await shop.incidents() == ["grant_reused"] * 2
+    # A token that was withdrawn is refused before it gets here; what counts is who it proved.
+    await shop.redeem(second, by=principal(credential="certificate", by=BY_CERTIFICATE))
+    assert (await shop.complete(first, by=renewed)).incidents == ()
+
+
+async def test_a_retry_with_a_newer_token_gets_the_grant_again_and_nobody_else_does(shop: Workshop) -> None:
+    decided, given = await shop.decided(step(to="ada"), key="the-same-question-again")
+    again, same = await shop.decided(step(to="ada"), key="the-same-question-again", by=principal(credential="newer"))
+    assert (again.receipt.replayed, [signed.grant.id for signed in same]) == (True, [given[0].grant.id])
+    assert await shop.use.hand_out(again, principal("agent-b")) == ()
+    assert not decided.receipt.replayed
+
+
+async def test_what_a_certificate_was_given_nothing_else_of_the_agent_uses(shop: Workshop) -> None:
+    [signed] = await shop.granted(by=HOLDER)
+    newer = principal(credential="the certificate after that one", by=BY_CERTIFICATE)
+    assert await refused(shop, signed, by=AGENT) == "other_caller"
+    assert await refused(shop, signed, by=newer) == "other_caller"
+    # Stolen with the agent's token, it is as useless as without.
+    assert await refused(shop, signed, by=AGENT, bearer=Bearer(AGENT.id, AGENT.thumbprint)) == "other_caller"
+    await shop.redeem(signed, by=HOLDER)
+
+
+async def test_a_tool_server_says_whose_token_it_saw_and_a_certificate_proves_nothing_of_it(shop: Workshop) -> None:
+    [signed] = await shop.granted()
     tool = "spiffe://example.org/tool/mail"
-    await shop.redeem(first, caller=tool, bearer=Bearer("", AGENT.thumbprint))
+    assert await refused(shop, signed, caller=tool, bearer=Bearer("", AGENT.thumbprint)) == "other_caller"
+    assert await refused(shop, signed, caller=tool, bearer=Bearer("", HOLDER.thumbprint)) == "other_caller"
+    assert await refused(shop, signed, caller=tool, bearer=Bearer("", "")) == "other_caller"
+    await shop.redeem(signed, caller=tool, bearer=Bearer(AGENT.id, HOLDER.thumbprint))
+
+
+async def test_a_tool_server_redeems_by_what_it_saw_of_the_caller(shop: Workshop) -> None:
+    [first, second, third] = await shop.granted(step(to="a"), step(id="s2"), step(id="s3"), by=HOLDER)
+    tool = "spiffe://example.org/tool/mail"
+    await shop.redeem(first, caller=tool, bearer=Bearer("", HOLDER.thumbprint))
     await shop.redeem(second, caller=tool, bearer=Bearer(AGENT.id, ""))
     assert await refused(shop, third, caller=tool, bearer=Bearer(AGENT.id, digest(b"other"))) == "other_caller"
     assert await refused(shop, third, caller=tool, bearer=Bearer("", "")) == "other_caller"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import itertools
 import json
 import re
 import socket
@@ -19,7 +20,8 @@ from aisecops_mcp import jsonrpc
 from aisecops_mcp.http_address import Address
 from aisecops_mcp.http_server import HttpServer
 from aisecops_mcp.upstream import ServerGoneError
-from mcp import Client
+from mcp import Client, StdioServerParameters
+from mcp.types import ElicitResult
 
 from tests.http_server import answer, server
 from tests.mcp_scene import ROOT, Scene, scene
@@ -85,6 +87,52 @@ async def test_a_server_at_an_address_is_governed_as_one_that_is_started(desk: S
     if mode == "legacy":
         assert sent[-1]["tool"] == "http DELETE" and sent[-1]["mcp-session-id"]  # noqa: PT018 - one thing
         assert sent[-1]["mcp-protocol-version"] == "2025-11-25"
+
+
+async def test_a_configuration_with_a_server_at_an_address_is_wrapped_used_and_put_back(desk: Scene) -> None:
+    path, token = desk.root / "client.json", desk.root / "desk-own.token"
+    with served(desk) as url:
+        token.write_text(jwt(url))
+        before = (
+            '// of an editor\n{"servers": {"desk": {"type": "http", "url": "' + url + '",\n'
+            ' "headers": {"Authorization": "Bearer the-clients-own"}, "gallery": true},}}\n'
+        ).encode()
+        path.write_bytes(before)
+        given = ("--upstream-token", f"desk={token}", "--approval-seconds", "7")
+        page = ("--approvals-url", "https://control.corp.example")
+        assert "governed: desk" in wrapped(desk, path, *desk.options, *given, *page)
+        entry = json.loads(path.read_bytes())["servers"]["desk"]
+        assert entry.keys() == {"type", "command", "args", "env", "gallery"}
+        assert (entry["type"], "the-clients-own" in path.read_text()) == ("stdio", False)
+        assert entry["args"][-4:] == ["--upstream", f"desk={url}", "--upstream-token", f"desk={token}"]
+        assert ("--approval-seconds", "7") in itertools.pairwise(entry["args"])
+        assert page in itertools.pairwise(entry["args"])
+        asked: list[str] = []
+
+        async def elicited(_context: object, params: Any) -> ElicitResult:
+            asked.append(params.url)
+            return ElicitResult(action="decline")
+
+        started = StdioServerParameters(
+            command=entry["command"], args=entry["args"], env={**desk.environment(), **entry["env"]}
+        )
+        async with Client(started, mode="legacy", elicitation_callback=elicited) as client:
+            found = await client.call_tool("find_customer", {"query": "lindt"})
+            await client.call_tool("refund", {"order_id": "O-1", "amount": 3})
+        assert "mara.lindt" in str(found.content)
+        sent = {one.get("authorization") for one in desk.done() if one["tool"].startswith("http ")}
+        assert f"Bearer {token.read_text()}" in sent
+        assert "Bearer the-clients-own" not in sent
+        assert [one.partition("/approvals/")[0] for one in asked] == ["https://control.corp.example"]
+    wrapped(desk, path, "--undo")
+    assert path.read_bytes() == before
+
+
+def wrapped(running: Scene, path: Path, *options: str) -> str:
+    """Have a configuration wrapped, or put back, by the command line."""
+    line = (sys.executable, "-m", "aisecops_server", "mcp", "wrap", str(path), *options)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=True, env=running.environment())
+    return done.stdout
 
 
 async def test_progress_of_a_server_reaches_the_client(desk: Scene) -> None:

@@ -117,6 +117,14 @@ def test_the_caller_may_be_told_by_certificate_alone_or_by_both(tool: Tool) -> N
     assert tool.verify(tool.key.sign(other(id="grt-2.0")), thumbprint=THUMBPRINT)
 
 
+def test_a_grant_that_was_given_to_a_token_is_the_agents_whichever_certificate_it_shows_here(tool: Tool) -> None:
+    given = other(thumbprint="")
+    assert tool.why(tool.key.sign(given), agent_id="", thumbprint=THUMBPRINT) == "other_caller"
+    assert tool.why(tool.key.sign(given), agent_id="spiffe://example.org/agent/b") == "other_caller"
+    claims = tool.verify(tool.key.sign(given), thumbprint="d" * 64)
+    assert (claims.agent_id, claims.thumbprint) == (AGENT, "")
+
+
 def test_a_grant_for_another_server_is_refused(tool: Tool) -> None:
     token = tool.key.sign(other(tool="bank/send"))
     assert tool.why(token, tool="bank/send") == "other_server"
@@ -251,9 +259,11 @@ def test_claims_that_are_no_grant_are_refused_though_they_are_signed(tool: Tool)
     needed = set(claims) - {"depends_on", "plan_id", "revision", "reservation"}
     for name in needed:
         without = {other: value for other, value in claims.items() if other != name}
-        for wrong in (without, {**claims, name: None}, {**claims, name: True}):
+        # Without a confirmation it was given to a token.
+        for wrong in (*([without] if name != "cnf" else []), {**claims, name: None}, {**claims, name: True}):
             assert tool.why(tool.sign(wrong)) == "malformed"
-    assert tool.why(tool.sign({**claims, "iss": "somebody"})) == "malformed"
+    for wrong in ({**claims, "iss": "somebody"}, {**claims, "cnf": {}}, {**claims, "cnf": {"credential#S256": 1}}):
+        assert tool.why(tool.sign(wrong)) == "malformed"
 
 
 def test_a_claim_that_is_given_twice_is_refused(tool: Tool) -> None:

@@ -10,7 +10,7 @@ import pytest
 from aisecops_mcp.client_config import ConfigError, places_in
 from aisecops_mcp.definitions import Definitions, PinsError, digest_of, pins_in, pins_written, unseen
 from aisecops_mcp.server_process import Command
-from aisecops_mcp.wrapping import KEPT, undo, wrap
+from aisecops_mcp.wrapping import KEPT, Reach, undo, wrap
 
 TOOL: dict[str, Any] = {
     "name": "send",
@@ -106,14 +106,16 @@ def test_pins_are_written_and_read() -> None:
             pins_in(wrong)
 
 
-@pytest.mark.parametrize("content", [DESKTOP, EDITOR], ids=["desktop", "editor"])
-def test_a_configuration_is_wrapped_and_put_back_byte_for_byte(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(("content", "governed"), [(DESKTOP, ("files",)), (EDITOR, ("files", "far"))])
+def test_a_configuration_is_wrapped_and_put_back_byte_for_byte(
+    tmp_path: Path, content: str, governed: tuple[str, ...]
+) -> None:
     path = tmp_path / "mcp.json"
     path.write_bytes(content.encode())
     done = wrap(path, "/opt/aisecops", ["--agent", "x"], {"AISECOPS_STATE_DIR": "/s"})
-    assert done.wrapped == ("files",)
+    assert done.wrapped == governed
     command = commands_of(path.read_bytes())["files"]
-    assert command.line[:8] == ("/opt/aisecops", "mcp", "proxy", "--name", "files", "--agent", "x", "--")
+    assert command.line[:8] == ("/opt/aisecops", "mcp", "proxy", "--agent", "x", "--name", "files", "--")
     assert command.line[8:] == commands_of(content.encode())["files"].line
     assert command.environment["AISECOPS_STATE_DIR"] == "/s"
     with pytest.raises(ConfigError, match="wrapped already"):
@@ -128,10 +130,74 @@ def test_a_configuration_is_wrapped_and_put_back_byte_for_byte(tmp_path: Path, c
 def test_what_is_not_governed_is_named(tmp_path: Path) -> None:
     path = tmp_path / "mcp.json"
     path.write_text(EDITOR, encoding="utf-8")
-    assert wrap(path, "aisecops", [], {}).left.keys() == {"far", "a__b"}
+    assert wrap(path, "aisecops", [], {}).left.keys() == {"a__b"}
     kept = json.loads(path.read_text(encoding="utf-8"))
-    assert kept["servers"]["far"] == {"type": "http", "url": "https://example.org/mcp"}
+    assert kept["servers"]["a__b"] == {"command": "npx"}
     assert kept["inputs"] == []
+
+
+FAR: dict[str, Any] = {"type": "streamable-http", "url": "https://crm.example/mcp", "disabled": False}
+
+
+def far(tmp_path: Path, **entry: Any) -> Path:
+    path = tmp_path / "mcp.json"
+    path.write_text(json.dumps({"mcpServers": {"crm": {**FAR, **entry}}}), encoding="utf-8")
+    return path
+
+
+def test_a_server_at_a_url_is_reached_by_the_proxy_with_a_token_of_its_own(tmp_path: Path) -> None:
+    token, authority = tmp_path / "crm.token", tmp_path / "ca.pem"
+    token.write_text("opaque")
+    path = far(tmp_path, headers={"authorization": "Bearer the-clients"})
+    before = path.read_bytes()
+    done = wrap(path, "aisecops", ["--agent", "x"], {"A": "b"}, reach=Reach({"crm": token}, authority))
+    assert (done.wrapped, done.left) == (("crm",), {})
+    entry = json.loads(path.read_bytes())["mcpServers"]["crm"]
+    assert entry == {
+        "type": "stdio",
+        "disabled": False,
+        "command": "aisecops",
+        "args": [
+            *("mcp", "proxy", "--agent", "x", "--upstream", "crm=https://crm.example/mcp"),
+            *("--upstream-token", f"crm={token}", "--upstream-ca", str(authority)),
+        ],
+        "env": {"A": "b"},
+    }
+    undo(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ({"headers": {"Authorization": "Bearer x"}}, "--upstream-token crm=FILE"),
+        ({"type": "sse"}, "Streamable HTTP only"),
+        ({"url": "http://crm.example/mcp"}, "https"),
+        ({"url": "https://u:p@crm.example/mcp"}, "password"),
+        ({"url": 5}, "Streamable HTTP only|https"),
+    ],
+)
+def test_a_server_that_the_proxy_would_not_reach_is_named_and_left(
+    tmp_path: Path, entry: dict[str, Any], why: str
+) -> None:
+    path = far(tmp_path, **entry)
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match=why):
+        wrap(path, "aisecops", [], {})
+    assert path.read_bytes() == before
+
+
+def test_headers_that_no_token_takes_the_place_of_are_not_dropped(tmp_path: Path) -> None:
+    token = tmp_path / "crm.token"
+    token.write_text("opaque")
+    path = far(tmp_path, headers={"Authorization": "Bearer x", "X-Team": "support"})
+    with pytest.raises(ConfigError, match="headers are not taken"):
+        wrap(path, "aisecops", [], {}, reach=Reach({"crm": token}))
+    with pytest.raises(ConfigError, match="no server at a URL in it is called elsewhere"):
+        wrap(path, "aisecops", [], {}, reach=Reach({"elsewhere": token}))
+    token.unlink()
+    with pytest.raises(ConfigError, match="cannot be read"):
+        wrap(far(tmp_path), "aisecops", [], {}, reach=Reach({"crm": token}))
 
 
 def test_a_file_that_was_edited_since_is_not_overwritten(tmp_path: Path) -> None:

@@ -44,6 +44,8 @@ def test_a_history_is_counted_as_by_hand() -> None:
     for kind in ("approval.requested", "approval.voted", "incident.other_tool", "bundle.activated", "drift.found"):
         counts.add(kind, "", {})
     counts.add("execution.failed", "d3", {"tool": "mail/send"})
+    counts.add("execution.expired_unknown", "d4", {"tool": "mail/send", "redeemed": True})
+    counts.add("execution.expired_unknown", "d5", {"tool": "mail/send", "redeemed": False})
     counts.add("identity.verified", "d3", {})
     found = read(counts)
     assert found["aisecops_decisions_total", "ENFORCE", "DENY"] == 2
@@ -58,6 +60,8 @@ def test_a_history_is_counted_as_by_hand() -> None:
     assert found["aisecops_approvals_total", "requested"] == 1
     assert found["aisecops_incidents_total", "other_tool"] == 1
     assert found["aisecops_calls_total", "failed", "mail/send"] == 1
+    assert found["aisecops_calls_total", "expired_unknown", "mail/send"] == 1
+    assert found["aisecops_calls_total", "expired_unused", "mail/send"] == 1
     assert found["aisecops_policy_changes_total", "activated"] == 1
     assert found["aisecops_drift_total", "found"] == 1
     assert found["aisecops_evaluation_nanoseconds_total",] == 15

@@ -24,7 +24,7 @@ from aisecops_server.adapters.identity.identities import Identities
 from aisecops_server.domain import spiffe
 from aisecops_server.domain.errors import UnauthenticatedError
 from aisecops_server.domain.identifiers import is_agent_id
-from aisecops_server.domain.identity import DEFAULT_TENANT, Principal, PrincipalId, Role
+from aisecops_server.domain.identity import BY_CERTIFICATE, DEFAULT_TENANT, Principal, PrincipalId, Role
 from aisecops_server.domain.spiffe import SpiffeId
 from aisecops_server.ports import Clock
 
@@ -127,7 +127,7 @@ class CertificateAuthenticator:
             )
         thumbprint = hashlib.sha256(leaf.public_bytes(Encoding.DER)).hexdigest()
         tenants = self.rules.tenants_of(str(identity))
-        principal = Principal(PrincipalId(str(identity)), "certificate", self._roles(identity), thumbprint, tenants)
+        principal = Principal(PrincipalId(str(identity)), BY_CERTIFICATE, self._roles(identity), thumbprint, tenants)
         return _Verified(principal, life)
 
     def _identity(self, leaf: x509.Certificate) -> SpiffeId:

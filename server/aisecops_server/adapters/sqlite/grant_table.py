@@ -19,7 +19,7 @@ from aisecops_server.domain.grant import Grant, GrantId, GrantState, StoredGrant
 from aisecops_server.domain.grant_changes import CloseGrant, IssueGrants, RedeemGrant, RevokeGrants
 from aisecops_server.domain.plan import StepId
 
-_COLUMNS = "claims, state, revoked, report"
+_COLUMNS = "claims, state, revoked, report, redemption"
 
 
 class GrantTable:
@@ -161,9 +161,10 @@ def _close(connection: apsw.Connection, change: CloseGrant) -> ContendedError | 
 
 
 def _stored(connection: apsw.Connection, row: Row) -> StoredGrant:
-    claims, state, revoked, report = row
+    claims, state, revoked, report, redemption = row
     grant = grant_of(orjson.loads(claims))
-    return StoredGrant(grant, GrantState(state), bool(revoked), report, _waiting_for(connection, grant))
+    waiting_for = _waiting_for(connection, grant)
+    return StoredGrant(grant, GrantState(state), bool(revoked), report, waiting_for, redeemed=bool(redemption))
 
 
 def _waiting_for(connection: apsw.Connection, grant: Grant) -> tuple[StepId, ...]:

@@ -196,4 +196,10 @@ def _executions(events: Iterable[Event]) -> dict[str, Sign]:
     return found
 
 
-_EXECUTED = {"executed": ALLOWED, "observed": ALLOWED, "failed": FAILED, "expired_unknown": WARNED}
+_EXECUTED = {
+    "executed": ALLOWED,
+    "observed": ALLOWED,
+    "told_late": ALLOWED,
+    "failed": FAILED,
+    "expired_unknown": WARNED,
+}

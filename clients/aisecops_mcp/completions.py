@@ -1,0 +1,182 @@
+"""Telling the control plane what came of calls: in the order in which the calls of a session ended, until it knows.
+
+A call's answer never waits for this. What is not told yet stays in the spool, if there is one, so that neither a
+control plane that is away nor the end of this process forgets a call that was made. Telling the same twice counts
+once, so what was perhaps told is told again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from aisecops.v1.execution_service_pb2 import CompleteRequest, CompleteResponse
+from aisecops_client import AccessRefusedError, AisecopsClientError, FaultError, RetryLaterError
+
+from aisecops_mcp.spool import Kept, Spool, SpoolError
+from aisecops_mcp.talk import Say, say
+
+Tell = Callable[[CompleteRequest], Awaitable[CompleteResponse]]
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 15.0
+# How long the end of a connection waits for what is not told yet.
+LAST_SECONDS = 2.0
+
+
+@dataclass(slots=True)
+class Completions:
+    """What came of the calls of one agent, session by session. ``spool`` keeps it, and without one only memory does."""
+
+    spool: Spool | None = None
+    say: Say = say
+    pause: Callable[[float], Awaitable[Any]] = asyncio.sleep
+    _tellers: list[Tell] = field(default_factory=list, init=False)
+    _some: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _waiting: dict[str, deque[Kept]] = field(default_factory=dict, init=False)
+    _telling: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        """Begin with what ended processes left behind."""
+        for kept in self.spool.left if self.spool else ():
+            if kept.request.grant_id:
+                self._waiting.setdefault(kept.session, deque()).append(kept)
+            else:
+                self.say(f"{kept.path} says nothing that can be told, and is removed")
+                self._forget(kept)
+        if self._waiting:
+            count = sum(map(len, self._waiting.values()))
+            self.say(f"what came of {count} calls was not told when this was run last, and is told now")
+
+    def join(self, tell: Tell) -> None:
+        """Tell by this from now on, for as long as nothing joins that knows the agent's credential better."""
+        self._tellers.append(tell)
+        self._some.set()
+        for session in list(self._waiting):
+            self._go_on(session)
+
+    def leave(self, tell: Tell) -> None:
+        """Tell by this no more; what is left waits for who joins next."""
+        self._tellers.remove(tell)
+        if not self._tellers:
+            self._some.clear()
+
+    def add(self, session: str, request: CompleteRequest) -> None:
+        """Have told what came of a call, after all that came of the calls of its session before."""
+        kept = Kept(session, request)
+        if self.spool is not None:
+            try:
+                kept = self.spool.keep(session, request)
+            except SpoolError as error:
+                self.say(f"what came of the grant {request.grant_id} is in memory only: {error}")
+        self._waiting.setdefault(session, deque()).append(kept)
+        self._go_on(session)
+
+    async def settle(self, session: str, seconds: float = LAST_SECONDS) -> None:
+        """Return when what came of the calls of a session is told, or after ``seconds``: the spool has the rest."""
+        if (task := self._telling.get(session)) is not None:
+            await asyncio.wait([task], timeout=seconds)
+
+    async def close(self) -> None:
+        """Tell what can be told in a moment, and let whoever comes next have what is left."""
+        telling = list(self._telling.values())
+        if telling and self._tellers:
+            await asyncio.wait(telling, timeout=LAST_SECONDS)
+        for task in telling:
+            task.cancel()
+        await asyncio.gather(*telling, return_exceptions=True)
+        for kept in (kept for waiting in self._waiting.values() for kept in waiting):
+            where = "it is kept, and told when this is run again" if kept.path else "it is not kept anywhere"
+            self.say(f"what came of the grant {kept.request.grant_id} could not be told: {where}")
+        if self.spool is not None:
+            self.spool.close()
+
+    def _go_on(self, session: str) -> None:
+        if session not in self._telling:
+            self._telling[session] = asyncio.create_task(self._tell_all(session))
+
+    async def _tell_all(self, session: str) -> None:
+        waiting = self._waiting[session]
+        try:
+            while waiting:
+                await self._told(waiting[0])
+                self._forget(waiting.popleft())
+            # Nothing is awaited after it was seen to be empty, so nothing can have been added.
+            del self._waiting[session]
+        finally:
+            del self._telling[session]
+
+    async def _told(self, kept: Kept) -> None:
+        """Return when the control plane has heard it, or says that it never takes it."""
+        pause = _FIRST_PAUSE_SECONDS
+        while not await self._taken(kept, first=pause == _FIRST_PAUSE_SECONDS):
+            await self.pause(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    async def _taken(self, kept: Kept, *, first: bool) -> bool:
+        """Tell it once; false when it has to be told again. ``first`` when it was not told before."""
+        grant = kept.request.grant_id
+        await self._some.wait()
+        try:
+            answer = await self._tellers[-1](kept.request)
+        except AisecopsClientError as error:
+            if not _passes(error):
+                self.say(f"what came of the grant {grant} is not taken: {error}")
+                return True
+            if first:
+                await self._secured(kept, error)
+            return False
+        except asyncio.CancelledError:
+            # A connection that is given up ends what is asked over it; whoever ends this task means this task.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return False
+        for kind in answer.incidents:
+            self.say(f"the call by grant {grant} is an incident: {kind}")
+        return True
+
+    async def _secured(self, kept: Kept, error: AisecopsClientError) -> None:
+        """Keep what cannot be told at once even if the machine fails, and say that it is not told."""
+        self.say(f"what came of the grant {kept.request.grant_id} could not be told yet: {error}")
+        if self.spool is not None:
+            try:
+                await asyncio.to_thread(self.spool.secure, kept)
+            except OSError as failed:
+                self.say(f"and may be lost with this machine: {failed}")
+
+    def _forget(self, kept: Kept) -> None:
+        if self.spool is not None:
+            self.spool.forget(kept)
+
+
+@dataclass(slots=True)
+class CompletionsByAgent:
+    """The completions of every agent that calls through one process. ``opened`` opens an agent's spool."""
+
+    opened: Callable[[str], Spool]
+    say: Say = say
+    _of: dict[str, Completions] = field(default_factory=dict, init=False)
+
+    def of(self, agent: str) -> Completions:
+        """Return those of an agent, with what was left of them; without a spool where there can be none."""
+        if agent not in self._of:
+            try:
+                spool: Spool | None = self.opened(agent)
+            except SpoolError as error:
+                self.say(f"what came of calls is lost if this ends before it is told: {error}")
+                spool = None
+            self._of[agent] = Completions(spool, self.say)
+        return self._of[agent]
+
+    async def close(self) -> None:
+        """Close all of them."""
+        await asyncio.gather(*(completions.close() for completions in self._of.values()))
+
+
+def _passes(error: AisecopsClientError) -> bool:
+    """Return whether it may be told another time: nobody answered, or the credential has run out."""
+    ran_out = isinstance(error, AccessRefusedError) and error.code is grpc.StatusCode.UNAUTHENTICATED
+    return ran_out or isinstance(error, RetryLaterError | FaultError)
