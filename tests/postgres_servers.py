@@ -54,6 +54,11 @@ class PostgresServer:
     def url(self, database: str, role: str = REPLICA) -> str:
         return f"postgresql://{role}@/{database}?host={self.folder}"
 
+    @property
+    def socket(self) -> Path:
+        """Where it listens, for who connects by another way."""
+        return self.folder / ".s.PGSQL.5432"
+
     def start(self, **settings: str) -> None:
         options = [f"-c{name}={value}" for name, value in settings.items()]
         command = [
@@ -103,6 +108,12 @@ class PostgresServer:
         """Make a database with an empty log and return its name."""
         name = f"log_{os.getpid()}_{next(_NUMBERS)}"
         self.run(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+        return name
+
+    def copy(self, database: str) -> str:
+        """Copy a database that nobody uses; return the name of the copy."""
+        name = f"copy_{os.getpid()}_{next(_NUMBERS)}"
+        self.run(f"CREATE DATABASE {name} TEMPLATE {database}")
         return name
 
     def empty_database(self) -> str:

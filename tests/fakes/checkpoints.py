@@ -36,11 +36,16 @@ class MemoryWitnessStore:
 
     heads: dict[str, LogHead] = field(default_factory=dict)
     keys: dict[str, NoteKey] = field(default_factory=dict)
+    earlier: dict[str, list[NoteKey]] = field(default_factory=dict)
 
     async def key_of(self, given: NoteKey) -> NoteKey:
         return self.keys.get(given.text(), given)
 
+    async def keys_before(self, given: NoteKey) -> Sequence[NoteKey]:
+        return self.earlier.get(given.text(), [])
+
     async def follow(self, given: NoteKey, key: NoteKey) -> None:
+        self.earlier.setdefault(given.text(), []).append(await self.key_of(given))
         self.keys[given.text()] = key
 
     async def latest(self, origin: str) -> LogHead | None:

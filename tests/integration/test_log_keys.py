@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from aisecops_server.domain.identity import Principal, PrincipalId, Role
 from aisecops_server.domain.log_keys import read_rotation
 from aisecops_server.domain.record import Receipt
 from aisecops_server.domain.signed_note import KeyKind, Note, NoteKey, opened, read_note
+from aisecops_server.domain.witnessing import Refused
 from aisecops_server.entrypoints.witness.app import listening
 from aisecops_server.usecases.checkpoint import CheckpointKeys
 from aisecops_server.usecases.export_evidence import EvidenceRequest
@@ -140,12 +142,15 @@ async def test_a_witness_follows_the_key_and_refuses_the_old_one(tmp_path: Path)
             old = plane.publish.keys
             await plane.publish()
             await rotate(plane)
+            second = plane.publish.keys.signer
             await rotate(plane)
-            note = await plane.publish()
+            note, head = await plane.publish(), await plane.publish.log.head()
             assert key.name in opened(note, [key], verifies_ed25519)
             assert plane.log.sealed == ""
+            for retired in (old, replace(old, signer=second)):
+                assert isinstance(await cosign(retired.signed(head), old_size=0, proof=()), Refused)
             with pytest.raises(NotPermittedError):
-                await cosign(old.signed(await plane.publish.log.head()), old_size=0, proof=())
+                await cosign(replace(old, signer=signer).signed(head), old_size=0, proof=())
             rotations = [earlier.note for earlier in plane.publish.keys.earlier]
             with pytest.raises(NotPermittedError, match="another key"):
                 await cosign.follow(rotations[0])

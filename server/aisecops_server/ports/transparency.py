@@ -65,6 +65,10 @@ class WitnessStore(Protocol):
         """Return the key that follows, by all that was told, the one that the operator gave."""
         ...
 
+    async def keys_before(self, given: NoteKey) -> Sequence[NoteKey]:
+        """Return the keys that the log was known by, and is not any more."""
+        ...
+
     async def follow(self, given: NoteKey, key: NoteKey) -> None:
         """Know the log by ``key`` from now on, durably, as long as the operator gives the same one."""
         ...

@@ -61,7 +61,9 @@ class Cosign:
             NotPermittedError: its key did not sign the checkpoint.
             InvalidRequestError: the request makes no sense.
         """
-        head = await self._submitted(note)
+        head = read_checkpoint(note.text).head
+        if refused := await self._refused_key(note):
+            return refused
         if not 0 <= old_size <= head.size or len(proof) > MOST_PROOF_HASHES or (old_size == 0 and proof):
             raise InvalidRequestError("the old size does not fit the checkpoint or the proof", field="old")
         origin = read_checkpoint(note.text).origin
@@ -95,21 +97,28 @@ class Cosign:
         return new
 
     async def _known(self, origin: str) -> NoteKey:
+        return await self.store.key_of(self._given(origin))
+
+    def _given(self, origin: str) -> NoteKey:
         given = self.logs.get(origin)
         if given is None:
             raise NotFoundError(f"log {origin} is not watched here", id=origin)
-        return await self.store.key_of(given)
+        return given
 
-    async def _submitted(self, note: Note) -> LogHead:
-        checkpoint = read_checkpoint(note.text)
-        key = await self._known(checkpoint.origin)
+    async def _refused_key(self, note: Note) -> Refused | None:
+        """Refuse what is signed with a key that was handed over: the log went on, and who asks does not know it."""
+        given = self._given(read_checkpoint(note.text).origin)
+        if self._is_signed(note, await self.store.key_of(given)):
+            return None
+        if any(self._is_signed(note, key) for key in await self.store.keys_before(given)):
+            return Refused("the log was handed over to another key since, with an event that is missing here")
+        raise NotPermittedError("the key that the log is known by did not sign the checkpoint")
+
+    def _is_signed(self, note: Note, key: NoteKey) -> bool:
         try:
-            is_signed = key.name in opened(note, [key], self.verify)
+            return key.name in opened(note, [key], self.verify)
         except IntegrityError:
-            is_signed = False
-        if not is_signed:
-            raise NotPermittedError("the key that the log is known by did not sign the checkpoint")
-        return checkpoint.head
+            return False
 
 
 def _extends(last: LogHead, head: LogHead, proof: Sequence[bytes]) -> bool:

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 import apsw
@@ -23,13 +24,32 @@ R = TypeVar("R")
 Row = tuple[Any, ...]
 
 SCHEMA = "aisecops"
-_COMMAND_SECONDS = 60.0
-_CONNECT_SECONDS = 10.0
-# A replica that hangs with the head in its hands is cut off by the server, and the others go on.
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a connection is believed in, in seconds: until it is made, and until a statement is answered.
+
+    After ``idle_seconds`` without a statement the server takes back the transaction of a client that went silent with
+    a lock in its hands.
+    """
+
+    connect_seconds: float
+    answer_seconds: float
+    idle_seconds: int
+
+
+# For work that people wait for, such as a migration.
+WORK = Patience(10.0, 60.0, 15)
+# For what decisions wait for. The server lets go of the head before others that wait for it take their connection for
+# dead: a replica that is cut off with the head in its hands holds nobody up for longer.
+SHORT = Patience(5.0, 5.0, 3)
+# For what is read: a page of a list may be put together for longer between two statements.
+READING = Patience(5.0, 5.0, 15)
+_IDLE = "idle_in_transaction_session_timeout"
 _SESSION = {
     "search_path": f"{SCHEMA}, pg_catalog",
     "application_name": "aisecops",
-    "idle_in_transaction_session_timeout": "15s",
     "lock_timeout": "30s",
     "timezone": "UTC",
     "jit": "off",
@@ -86,7 +106,7 @@ class Found:
 class PostgresConnection:
     """One connection. ``is_reader`` makes every ``with`` one snapshot that cannot write."""
 
-    def __init__(self, url: str, *, is_reader: bool = False) -> None:
+    def __init__(self, url: str, *, is_reader: bool = False, patience: Patience = WORK) -> None:
         """Connect.
 
         Raises:
@@ -94,6 +114,7 @@ class PostgresConnection:
         """
         self._url = url
         self._is_reader = is_reader
+        self._patience = patience
         self._loop = asyncio.new_event_loop()
         self._connection: Any = None
         self._columns: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
@@ -118,9 +139,10 @@ class PostgresConnection:
             self._connection = self._loop.run_until_complete(
                 asyncpg.connect(
                     self._url,
-                    timeout=_CONNECT_SECONDS,
-                    command_timeout=_COMMAND_SECONDS,
-                    server_settings=_SESSION,
+                    timeout=self._patience.connect_seconds,
+                    command_timeout=self._patience.answer_seconds,
+                    server_settings=_SESSION
+                    | {"idle_in_transaction_session_timeout": f"{self._patience.idle_seconds}s"},
                     statement_cache_size=0,
                 )
             )
@@ -273,10 +295,11 @@ class PostgresConnection:
             raise apsw.ConstraintError(_said(error)) from error
         except _INPUT as error:
             raise apsw.MismatchError(_said(error)) from error
-        except _REFUSED as error:
-            raise apsw.SQLError(_said(error)) from error
         except (Exception, asyncio.CancelledError) as error:
-            # Also what the driver says of itself when the server is gone in the middle of an answer.
+            if isinstance(error, _REFUSED) and not isinstance(error, asyncpg.LockNotAvailableError):
+                raise apsw.SQLError(_said(error)) from error
+            # Also what the driver says of itself when the server is gone in the middle of an answer, and who waited
+            # too long for another replica.
             self._drop()
             raise apsw.IOError(_said(error)) from error
 

@@ -11,7 +11,7 @@ import contextlib
 
 from aisecops_server.adapters.postgres import server
 from aisecops_server.adapters.postgres.budgets import PostgresBudgets, PostgresBudgetTable, RecentBudgets
-from aisecops_server.adapters.postgres.connection import PostgresConnection
+from aisecops_server.adapters.postgres.connection import SHORT, PostgresConnection
 from aisecops_server.adapters.postgres.readers import SERVER, PostgresReaders, as_embedded
 from aisecops_server.adapters.postgres.writer import PostgresWriter, Watch
 from aisecops_server.adapters.sqlite.approval_table import ApprovalTable
@@ -64,7 +64,7 @@ def open_log(url: str) -> PostgresEventLog:
             schema, or another one.
     """
     with translated("connecting to the database", SERVER):
-        connection = PostgresConnection(url)
+        connection = PostgresConnection(url, patience=SHORT)
     try:
         with translated("reading the database", SERVER):
             server.require_sound(connection)

@@ -7,7 +7,7 @@ from typing import cast
 
 import apsw
 
-from aisecops_server.adapters.postgres.connection import PostgresConnection
+from aisecops_server.adapters.postgres.connection import READING, PostgresConnection
 from aisecops_server.adapters.sqlite.database import translated
 from aisecops_server.adapters.sqlite.readers import Helpers, Readers
 
@@ -31,6 +31,11 @@ class PostgresReaders(Readers):
         """Return a connection of its own, that cannot write."""
         with translated("connecting to the database", SERVER):
             return as_embedded(PostgresConnection(self._url, is_reader=True))
+
+    def kept(self) -> apsw.Connection:
+        """Return a connection that cannot write, and is taken for dead soon: decisions may wait behind it."""
+        with translated("connecting to the database", SERVER):
+            return as_embedded(PostgresConnection(self._url, is_reader=True, patience=READING))
 
 
 def as_embedded(connection: PostgresConnection) -> apsw.Connection:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 
 import apsw
 
-from aisecops_server.adapters.postgres.connection import PostgresConnection
+from aisecops_server.adapters.postgres.connection import SHORT, PostgresConnection
 from aisecops_server.adapters.postgres.readers import SERVER, as_embedded
 from aisecops_server.adapters.sqlite.append import Appender, Result, load_frontier
 from aisecops_server.adapters.sqlite.changes import StateTables
@@ -31,6 +31,8 @@ _logger = logging.getLogger(__name__)
 _HEAD = "SELECT size, peaks FROM log_head FOR UPDATE"
 _LEAF = "SELECT leaf_hash FROM event WHERE idx = ?"
 _PLACED = "SELECT 1 FROM event WHERE idx = ? AND event_id = ?"
+# What is raised for a server that does not answer, also where it was found again since.
+_AWAY = (apsw.IOError, apsw.CantOpenError)
 # How soon a replica sees what another one appended.
 _LOOK_SECONDS = 0.2
 
@@ -111,7 +113,7 @@ class PostgresWriter(Writer):
     def _failed(self, group: list[Request], error: Exception) -> list[Answer]:
         if isinstance(error, apsw.CorruptError):
             self.seal(f"{IntegrityError.reason}: {error}")
-        if not self._server.is_lost:
+        if not isinstance(error, _AWAY):
             return self._seal(group, error)
         refused = LogUnavailableError(f"the database is away ({error})", hint=f"Nothing was allowed. {SERVER}")
         refused.__cause__ = error
@@ -145,7 +147,7 @@ class Watch:
         size = -1
         while not self._over.wait(_LOOK_SECONDS):
             try:
-                connection = connection or PostgresConnection(self._url, is_reader=True)
+                connection = connection or PostgresConnection(self._url, is_reader=True, patience=SHORT)
                 with connection:
                     found = load_frontier(as_embedded(connection)).size
             except (apsw.Error, ValueError) as error:

@@ -87,6 +87,10 @@ class Readers:
         """Return a connection of its own, that cannot write."""
         return open_for_reading(self._path, vfs=self._vfs)
 
+    def kept(self) -> apsw.Connection:
+        """Return a connection that cannot write, for queries that others wait behind."""
+        return self.opened()
+
     def refuse(self) -> None:
         """Take no new query."""
         self._refusing = True
@@ -115,4 +119,4 @@ class Readers:
         try:
             return self._idle.get_nowait()
         except Empty:
-            return self.opened()
+            return self.kept()

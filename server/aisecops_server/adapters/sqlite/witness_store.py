@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 from aisecops_server.adapters.sqlite.database import migrate, open_for_writing, translated
@@ -21,6 +22,11 @@ _MIGRATIONS = (
     """
     CREATE TABLE log_key (given TEXT PRIMARY KEY, current TEXT NOT NULL) STRICT, WITHOUT ROWID;
     """,
+    # By which keys it was known before.
+    """
+    CREATE TABLE earlier_log_key (given TEXT, key TEXT, PRIMARY KEY (given, key)) STRICT, WITHOUT ROWID;
+    INSERT INTO earlier_log_key SELECT given, given FROM log_key;
+    """,
 )
 
 _ADVANCE = """
@@ -28,6 +34,10 @@ _ADVANCE = """
         OR EXISTS (SELECT 1 FROM cosigned WHERE origin = :origin)
     ON CONFLICT (origin) DO UPDATE SET size = excluded.size, root = excluded.root WHERE cosigned.size = :after
     RETURNING size"""
+
+_RETIRE = """
+    INSERT OR IGNORE INTO earlier_log_key
+    SELECT :given, coalesce((SELECT current FROM log_key WHERE given = :given), :given)"""
 
 
 class SqliteWitnessStore:
@@ -55,6 +65,10 @@ class SqliteWitnessStore:
         """Return the key that follows, by all that was told, the one that the operator gave."""
         return await asyncio.to_thread(self._key_of, given)
 
+    async def keys_before(self, given: NoteKey) -> Sequence[NoteKey]:
+        """Return the keys that the log was known by, and is not any more."""
+        return await asyncio.to_thread(self._keys_before, given.text())
+
     async def follow(self, given: NoteKey, key: NoteKey) -> None:
         """Know the log by ``key`` from now on, durably."""
         await asyncio.to_thread(self._follow, given.text(), key.text())
@@ -70,8 +84,14 @@ class SqliteWitnessStore:
         return read_key(str(found)) if found else given
 
     def _follow(self, given: str, current: str) -> None:
-        with translated("storing by which key a log is known"):
+        with translated("storing by which key a log is known"), self._connection:
+            self._connection.execute(_RETIRE, {"given": given})
             self._connection.execute("INSERT OR REPLACE INTO log_key VALUES (?, ?)", (given, current))
+
+    def _keys_before(self, given: str) -> list[NoteKey]:
+        with translated("reading by which keys a log was known"):
+            found = self._connection.execute("SELECT key FROM earlier_log_key WHERE given = ?", (given,)).fetchall()
+        return [read_key(str(key)) for (key,) in found]
 
     def _latest(self, origin: str) -> LogHead | None:
         with translated("reading what was signed"):
