@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,6 +75,7 @@ class FakePool:
     failures: dict[str, AisecopsError] = field(default_factory=dict)
     answers: dict[str, Callable[[bytes], JsonValue]] = field(default_factory=dict)
     retained: list[str] = field(default_factory=list)
+    anticipations: list[str] = field(default_factory=list)
     starting: asyncio.Event | None = None
     reached: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -85,6 +87,14 @@ class FakePool:
             raise failure
         made = FakeEngine(bundle, self.answers.get(bundle.revision, answer))
         return self.engines.setdefault(bundle.digest, made)
+
+    @asynccontextmanager
+    async def anticipated(self) -> AsyncIterator[None]:
+        self.anticipations.append("begun")
+        try:
+            yield
+        finally:
+            self.anticipations.append("ended")
 
     async def retain(self, digests: Sequence[str]) -> None:
         self.retained = list(digests)

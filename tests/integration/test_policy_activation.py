@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,6 +32,7 @@ from aisecops_server.usecases.activate import Activate, ActivateCommand, Order, 
 from aisecops_server.usecases.live_policy import LivePolicy
 from aisecops_server.usecases.sync import Resume, Sync
 
+from tests.engines import until
 from tests.fakes.policies import CountingIds, FakeActivationStore, FakeLog, FixedClock
 from tests.git_remotes import Remote
 from tests.policy_library import DECISION, POLICY, REPOSITORY, RULE, RULE_PATH, builder
@@ -51,6 +53,7 @@ class Plane:
     rollback: Rollback
     log: FakeLog
     activate: Activate
+    pool: OpaEnginePool
 
     async def outcome(self, agent: str) -> tuple[str, str]:
         """Decide one call by ``agent``: the outcome and the revision that gave it."""
@@ -58,6 +61,16 @@ class Plane:
         document["principal"]["id"] = agent
         verdict = await self.live.current().evaluate(canonical_bytes(document), deadline_seconds=5.0)
         return verdict.result["outcome"], verdict.revision
+
+
+def engines_of(state: Path) -> list[int]:
+    """Return the processes that run in a run directory of this control plane, started early or not."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "cwd").readlink().is_relative_to(state / "run"):
+                found.append(int(process.name))
+    return found
 
 
 @asynccontextmanager
@@ -86,7 +99,7 @@ async def plane(
     activate, resume = Activate(switch), Resume(switch)
     sync = Sync(switch, activate=activate, resume=resume)
     try:
-        yield Plane(live, switch, sync, resume, Rollback(switch), log, activate)
+        yield Plane(live, switch, sync, resume, Rollback(switch), log, activate, pool)
     finally:
         await pool.close()
 
@@ -177,6 +190,7 @@ async def test_a_head_that_is_not_fit_is_refused_by_name_and_the_last_good_one_d
         assert (status.wanted, status.live.commit.id) == (bad, good)
         assert why in status.problem
         assert control.log.told()[-1] == ("bundle.rejected", int(bad, 16), "control-plane")
+        await until(lambda: set(engines_of(tmp_path / "state")) == {each.pid for each in control.pool.processes()})
         mended = remote.commit(POLICY) if changes else None
         if mended:
             (remote.path / "rego/aisecops/x.rego").unlink(missing_ok=True)

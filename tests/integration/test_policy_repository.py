@@ -247,3 +247,66 @@ async def test_an_object_that_was_changed_in_the_mirror_is_not_believed(tmp_path
     pack.write_bytes(content)
     with pytest.raises(AisecopsError):
         await repository.tree(CommitId(remote.head()))
+
+
+async def test_each_commit_is_read_as_itself_whichever_was_read_before(tmp_path):
+    remote = Remote.make(tmp_path / "remote")
+    made = [CommitId(remote.head())]
+    changes = (
+        {"data/n.yaml": b"n: 1\n"},
+        {"data/n.yaml": b"n: 2\n", "data/m.yaml": b"n: 1\n"},
+        {"data/n.yaml": b"n: 1\n"},
+    )
+    made += [CommitId(remote.commit(change)) for change in changes]
+    repository = mirrored(remote.path, tmp_path)
+    await repository.fetch()
+    alone = {}
+    for commit in made:
+        other = mirrored(remote.path, tmp_path / commit)
+        await other.fetch()
+        alone[commit] = (await other.tree(commit)).files
+    assert [alone[commit].get("data/n.yaml") for commit in made] == [None, b"n: 1\n", b"n: 2\n", b"n: 1\n"]
+    for commit in (*made, *reversed(made), made[2], made[0], made[3], made[1]):
+        assert (await repository.tree(commit)).files == alone[commit]
+
+
+async def test_what_was_read_of_one_commit_does_not_stand_in_for_a_missing_object_of_another(tmp_path):
+    remote = Remote.make(tmp_path / "remote")
+    first = CommitId(remote.head())
+    second = CommitId(remote.commit({"data/n.yaml": b"n: 1\n"}))
+    repository = mirrored(remote.path, tmp_path)
+    await repository.fetch()
+    before = (await repository.tree(first)).files
+    packs = tmp_path / "state" / "mirror.git" / "objects" / "pack"
+    for pack in packs.glob("*.pack"):
+        pack.chmod(0o600)
+        content = bytearray(pack.read_bytes())
+        content[20:-20] = bytes(byte ^ 0x55 for byte in content[20:-20])
+        pack.write_bytes(content)
+    with pytest.raises(AisecopsError):
+        await repository.tree(second)
+    assert before == MINIMAL_FILES
+
+
+async def test_the_head_that_was_found_is_itself_after_the_branch_moved(tmp_path):
+    remote = Remote.make(tmp_path / "remote")
+    first = CommitId(remote.head())
+    repository = mirrored(remote.path, tmp_path)
+    await repository.fetch()
+    assert await repository.head() == first
+    remote.git("commit", "--quiet", "--amend", "--allow-empty", "-m", "Another one")
+    amended = CommitId(remote.head())
+    await repository.fetch()
+    assert (await repository.commit(first)).summary != "Another one"
+    assert await repository.head() == amended
+    assert await repository.resolve(amended) == amended
+    assert (await repository.commit(amended)).summary == "Another one"
+    assert (await repository.commit(first)).id == first
+    assert not await repository.is_descendant(amended, of=first)
+    second = CommitId(remote.commit({"data/n.yaml": b"n: 1\n"}))
+    third = CommitId(remote.commit({"data/n.yaml": b"n: 2\n"}))
+    await repository.fetch()
+    assert await repository.head() == third
+    for ancestor in (third, second, amended):
+        assert await repository.is_descendant(third, of=ancestor)
+    assert not await repository.is_descendant(third, of=first)

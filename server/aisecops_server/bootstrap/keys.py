@@ -54,7 +54,7 @@ async def rotate_vote_key(settings: Settings, *, reason: str, clock: Clock | Non
     retired = RetiredKey(public_jwk(old), now_ns // 1_000_000_000)
     log = await open_log(settings)
     try:
-        new = fresh_key(directory, VOTE_KEY)
+        new = fresh_key()
         names = jws.thumbprint(retired.key), jws.thumbprint(public_jwk(new))
         message = f"aisecops vote key {names[0]} is replaced by {names[1]}".encode()
         await log.append_event(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from aisecops_server.domain.bundle import Activated, Bundle, Commit, CommitId, PolicyTree
@@ -53,6 +54,10 @@ class EnginePool(Protocol):
             BundleRejectedError: the engine refuses the bundle.
             EngineUnavailableError: no engine could be started.
         """
+        ...
+
+    def anticipated(self) -> AbstractAsyncContextManager[None]:
+        """Say that a bundle is being made which will need an engine; what was begun for none is undone at the end."""
         ...
 
     async def retain(self, digests: Sequence[str]) -> None:

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Protocol
 
 
 class Signer(Protocol):
     """One Ed25519 key."""
-
-    @property
-    def key_file(self) -> Path:
-        """Return the private key's file, for a child process that signs."""
-        ...
 
     @property
     def public_pem(self) -> str:

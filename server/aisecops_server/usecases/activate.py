@@ -2,7 +2,8 @@
 
 Ordering rules:
 
-1. A revision is built, started and probed in a spare engine while the live one goes on deciding.
+1. A revision is built, started and probed in a spare engine while the live one goes on deciding. Its process may be
+   started before it is built; it is given what was checked and signed, or nothing.
 2. Who changed what, and why, is durable in the log before the pointer moves.
    Where the channel's word is required, only the commit that it announces now gets this far, whoever asks.
 3. The pointer moves in one step; decisions under way keep the engine that they took.
@@ -23,6 +24,7 @@ from typing import Any, TypeVar
 from aisecops_server.domain.bundle import Activated, CommitId
 from aisecops_server.domain.bundle_status import BundleStatus
 from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.decision import Verdict
 from aisecops_server.domain.errors import (
     AisecopsError,
     BundleRejectedError,
@@ -44,7 +46,7 @@ from aisecops_server.ports import (
     PolicyRepository,
 )
 from aisecops_server.usecases.channel import Channel
-from aisecops_server.usecases.live_policy import LivePolicy, Served, bundle_of
+from aisecops_server.usecases.live_policy import LivePolicy, Served
 
 T = TypeVar("T")
 
@@ -115,9 +117,17 @@ class PolicySwitch:
             BundleRejectedError: it cannot be built, the engine refuses it, or it answers a probe wrongly.
             EngineUnavailableError: no engine could be started.
         """
-        engine = await self.pool.acquire(await bundle_of(commit_id, self.repository, self.builder))
+        engine = await self._started(commit_id)
         await _probe(engine)
         return engine
+
+    async def _started(self, commit_id: CommitId) -> PolicyEngine:
+        stored = await self.builder.stored(commit_id)
+        if stored is not None:
+            return await self.pool.acquire(stored)
+        # While the bundle is checked and signed, a process is started that will load it, or else is thrown away.
+        async with self.pool.anticipated():
+            return await self.pool.acquire(await self.builder.build(await self.repository.tree(commit_id)))
 
     async def require_announced(self, commit_id: CommitId) -> None:
         """Let a commit decide only as the one that the channel announces, where its word is required.
@@ -246,18 +256,28 @@ class Activate:
     async def _activate(self, commit_id: CommitId, command: ActivateCommand) -> BundleStatus:
         switch = self._switch
         async with switch.lock:
-            live = switch.live.live
-            if live is None or live.commit.id != commit_id:
-                try:
-                    await switch.require_announced(commit_id)
-                    engine = await switch.engine(commit_id)
-                    _require_exact(engine, command.digest)
-                    await switch.make_live(Served(await switch.repository.commit(commit_id), engine), command.order)
-                except AisecopsError as error:
-                    await switch.reject(commit_id, command.order, error)
-                    raise
-            switch.live.followed = await self._followed(commit_id, promoted=bool(command.digest))
+            # Looked up beside the rest; what the branch gets meanwhile is for the next time that it is followed.
+            following = asyncio.create_task(self._followed(commit_id, promoted=bool(command.digest)))
+            try:
+                await self._make_live(commit_id, command)
+                switch.live.followed = await following
+            finally:
+                following.cancel()
         return switch.live.status()
+
+    async def _make_live(self, commit_id: CommitId, command: ActivateCommand) -> None:
+        switch = self._switch
+        live = switch.live.live
+        if live is not None and live.commit.id == commit_id:
+            return
+        try:
+            await switch.require_announced(commit_id)
+            engine = await switch.engine(commit_id)
+            _require_exact(engine, command.digest)
+            await switch.make_live(Served(await switch.repository.commit(commit_id), engine), command.order)
+        except AisecopsError as error:
+            await switch.reject(commit_id, command.order, error)
+            raise
 
     async def _followed(self, commit_id: CommitId, *, promoted: bool) -> CommitId:
         """Return the head that counts as dealt with, so that following neither undoes this nor blesses a rewrite."""
@@ -321,17 +341,25 @@ def _require_exact(engine: PolicyEngine, digest: str) -> None:
 
 
 async def _probe(engine: PolicyEngine) -> None:
-    asked = probes(engine.bundle.tools)
+    asked, text = probes(engine.bundle.tools), text_probe()
     documents = [probe.document for probe in asked]
-    together = await engine.evaluate_batch(documents, deadline_seconds=PROBE_DEADLINE_SECONDS)
+    together, alone, [screened] = await asyncio.gather(
+        engine.evaluate_batch(documents, deadline_seconds=PROBE_DEADLINE_SECONDS),
+        # The single entry point is another one than the batch's; one document shows that it answers as well.
+        _alone(engine, documents[0]),
+        engine.evaluate_batch([text.document], deadline_seconds=PROBE_DEADLINE_SECONDS),
+    )
     for probe, verdict in zip(asked, together, strict=True):
         require_denied(probe, verdict, revision=engine.bundle.revision)
-    # The single entry point is another one than the batch's; one document shows that it answers as well.
-    alone = await engine.evaluate(documents[0], deadline_seconds=PROBE_DEADLINE_SECONDS)
     require_denied(asked[0], alone, revision=engine.bundle.revision)
-    text = text_probe()
-    [screened] = await engine.evaluate_batch([text.document], deadline_seconds=PROBE_DEADLINE_SECONDS)
     require_not_allowed(text, screened, revision=engine.bundle.revision)
+
+
+async def _alone(engine: PolicyEngine, document: bytes) -> Verdict | AisecopsError:
+    try:
+        return await engine.evaluate(document, deadline_seconds=PROBE_DEADLINE_SECONDS)
+    except AisecopsError as error:
+        return error
 
 
 def _activated(served: Served) -> Activated:

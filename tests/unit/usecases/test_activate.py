@@ -110,8 +110,8 @@ def _allows(document: bytes) -> object:
 
 
 def _allows_known_tools(document: bytes) -> object:
-    tool = json.loads(document)["plan"]["steps"][0]["tool"]
-    return answer(document, "ALLOW" if tool == "mail/send" else "DENY")
+    plan = json.loads(document).get("plan")
+    return answer(document, "ALLOW" if plan and plan["steps"][0]["tool"] == "mail/send" else "DENY")
 
 
 WRONG_ANSWERS = {
@@ -160,6 +160,16 @@ async def test_what_fails_before_the_flip_leaves_the_last_good_revision_and_says
     assert control.live.status().problem == failure.message
     assert control.log.told()[-1] == ("bundle.rejected", 2, "ada")
     assert control.store.saved[0].revision == commit_id(1)
+    assert control.pool.anticipations == ["begun", "ended"] * 2
+
+
+async def test_an_engine_is_anticipated_for_what_is_built_and_not_for_what_is_there(control):
+    await control.make_live(commit_id(1))
+    await control.make_live(commit_id(2))
+    assert control.pool.anticipations == ["begun", "ended"] * 2
+    await control.make_live(commit_id(1))
+    await control.make_live(commit_id(2))
+    assert control.pool.anticipations == ["begun", "ended"] * 2
 
 
 async def test_a_later_success_clears_the_problem(control):

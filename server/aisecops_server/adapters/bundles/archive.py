@@ -21,6 +21,8 @@ from aisecops_server.domain.errors import BundleRejectedError, IntegrityError
 MAX_ARCHIVE_BYTES = 64 * 1024 * 1024
 MAX_CONTENT_BYTES = 128 * 1024 * 1024
 
+# A sixth of the time that the highest level takes, for a fifth more bytes.
+_LEVEL = 1
 _RULES = ("aisecops", "rules")
 
 
@@ -32,7 +34,7 @@ def pack(files: Mapping[str, bytes]) -> bytes:
             member = tarfile.TarInfo(f"/{path}")
             member.size, member.mode = len(files[path]), 0o600
             tar.addfile(member, io.BytesIO(files[path]))
-    return gzip.compress(raw.getvalue(), mtime=0)
+    return gzip.compress(raw.getvalue(), _LEVEL, mtime=0)
 
 
 def read_archive(archive: bytes) -> dict[str, bytes]:

@@ -2,13 +2,14 @@
 
 Order: arrange the files, check them strictly, see that their packages are theirs to declare, sign, pack, store.
 Nothing of the repository is executed; the compiler runs with our capabilities. What it found of the same Rego beside
-tables of the same names is known for as long as the process lives, so that a changed table is not compiled again.
+tables of the same names is known for as long as the process lives, so that a changed table is not compiled again;
+then no other program runs at all.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
+import shutil
 import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -21,10 +22,12 @@ from aisecops_server.adapters.bundles.layout import (
     CompileTables,
     Layout,
     Library,
+    TableReader,
     arrange,
     content_digest,
 )
-from aisecops_server.adapters.bundles.opa_cli import KEY_ID, OpaCli
+from aisecops_server.adapters.bundles.opa_cli import OpaCli
+from aisecops_server.adapters.bundles.signatures import signatures
 from aisecops_server.adapters.bundles.store import BundleStore
 from aisecops_server.domain.bundle import Bundle, CommitId, PolicyTree, RuleDoc
 from aisecops_server.ports import Signer
@@ -50,16 +53,11 @@ class _Workshop:
     def schemas(self) -> Path:
         return self.root / "schemas"
 
-    @property
-    def claims(self) -> Path:
-        return self.root / "claims.json"
-
     def furnish(self, layout: Layout, library: Library) -> None:
         """Write everything that a build reads."""
         _write(self.files, layout.files)
         _write(self.schemas, library.schemas)
         self.capabilities.write_bytes(library.capabilities)
-        self.claims.write_text(json.dumps({"keyid": KEY_ID}), encoding="ascii")
 
 
 class OpaBundleBuilder:
@@ -80,6 +78,7 @@ class OpaBundleBuilder:
         self._opa = OpaCli(binary)
         self._compile_tables = compile_tables
         self._building = asyncio.Lock()
+        self._reader = TableReader()
         # What compiled well, by what was compiled: its rules.
         self._compiled: OrderedDict[str, tuple[RuleDoc, ...]] = OrderedDict()
 
@@ -103,11 +102,8 @@ class OpaBundleBuilder:
         return await asyncio.to_thread(self._store.exact, revision, digest)
 
     async def _build(self, tree: PolicyTree) -> Bundle:
-        layout = await asyncio.to_thread(arrange, tree, self._library, self._compile_tables)
-        with tempfile.TemporaryDirectory(dir=self._store.work) as root:
-            workshop = _Workshop(Path(root))
-            await asyncio.to_thread(workshop.furnish, layout, self._library)
-            rules, signatures = await self._checked(workshop, _compiled_from(layout))
+        layout = await asyncio.to_thread(arrange, tree, self._library, self._compile_tables, read=self._reader)
+        rules = await self._rules(layout)
         tools = layout.tables.get("tools")
         bundle = Bundle(
             tree.commit,
@@ -117,35 +113,47 @@ class OpaBundleBuilder:
             tools=tuple(sorted(tools)) if isinstance(tools, dict) else (),
             tables=layout.tables,
         )
-        archive = await asyncio.to_thread(pack, {**layout.files, SIGNATURES: signatures})
-        return await asyncio.to_thread(self._store.save, bundle, archive, library=self._library.digest)
+        return await asyncio.to_thread(self._signed, bundle, layout)
 
-    async def _checked(self, workshop: _Workshop, compiled_from: str) -> tuple[tuple[RuleDoc, ...], bytes]:
-        """Return the rules and the signatures of the files; of several problems the check's is told."""
-        files, key = workshop.files, self._signer.key_file
-        signing = asyncio.create_task(self._opa.sign(files, key=key, claims=workshop.claims, output=workshop.root))
-        compiling = asyncio.create_task(self._rules(workshop, compiled_from))
-        # Both to their ends, because they read files that are removed behind this.
-        await asyncio.gather(compiling, signing, return_exceptions=True)
-        return await compiling, await signing
+    def _signed(self, bundle: Bundle, layout: Layout) -> Bundle:
+        """Sign, pack and store."""
+        archive = pack({**layout.files, SIGNATURES: signatures(layout.files, self._signer)})
+        return self._store.save(bundle, archive, library=self._library.digest)
 
-    async def _rules(self, workshop: _Workshop, compiled_from: str) -> tuple[RuleDoc, ...]:
+    async def _rules(self, layout: Layout) -> tuple[RuleDoc, ...]:
+        """Return what the rules say of themselves, once they compiled.
+
+        Raises:
+            BundleRejectedError: they do not, or declare what is not theirs.
+        """
+        compiled_from = _compiled_from(layout)
         known = self._compiled.get(compiled_from)
         if known is not None:
             return known
+        workshop = _Workshop(Path(tempfile.mkdtemp(dir=self._store.work)))
+        try:
+            await asyncio.to_thread(workshop.furnish, layout, self._library)
+            rules = self._compiled[compiled_from] = await self._checked(workshop)
+        finally:
+            # Some two hundred files: elsewhere, so that decisions go on.
+            await asyncio.to_thread(shutil.rmtree, workshop.root, ignore_errors=True)
+        if len(self._compiled) > _MOST_COMPILED:
+            self._compiled.popitem(last=False)
+        return rules
+
+    async def _checked(self, workshop: _Workshop) -> tuple[RuleDoc, ...]:
+        """Check and inspect side by side; of several problems the check's is told."""
         files = workshop.files
         checking = asyncio.create_task(
             self._opa.check(files, capabilities=workshop.capabilities, schemas=workshop.schemas)
         )
         inspecting = asyncio.create_task(self._opa.inspect(files))
+        # Both to their ends, because they read files that are removed behind this.
         await asyncio.gather(checking, inspecting, return_exceptions=True)
         await checking
         inspection = await inspecting
         require_own_packages(inspection, own=self._library.rego)
-        rules = self._compiled[compiled_from] = rule_docs(inspection)
-        if len(self._compiled) > _MOST_COMPILED:
-            self._compiled.popitem(last=False)
-        return rules
+        return rule_docs(inspection)
 
 
 def _compiled_from(layout: Layout) -> str:

@@ -8,7 +8,7 @@ repository's copies of these files are left out, as are tests, schemas and capab
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -26,6 +26,8 @@ SIGNATURES = ".signatures.json"
 
 _TEST_SUFFIX = "_test.rego"
 _OWN = ("system", "aisecops/batch")
+# A larger table is read anew each time: what it was read into is many times as large as the file.
+_REMEMBERED_BYTES = 1024 * 1024
 _TABLE_SUFFIXES = (".yaml", ".yml", ".json")
 # Files that a repository may carry for its own checks and that the product supplies itself.
 _LEFT_OUT = ("rego/schemas/", "rego/capabilities.json", "rego/system/authz.rego", "rego/aisecops/batch/")
@@ -69,15 +71,47 @@ class Layout:
     tables: Mapping[str, JsonValue]
 
 
-def arrange(tree: PolicyTree, library: Library, compile_tables: CompileTables) -> Layout:
-    """Return what a tree's bundle holds.
+class TableReader:
+    """Reads tables, and remembers of each path what stood there last, because most commits change few of them.
+
+    What is remembered is given only for the very same bytes. Nobody changes what was read.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[bytes, JsonValue]] = {}
+
+    def __call__(self, path: str, content: bytes) -> JsonValue:
+        """Return the one document of a YAML file.
+
+        Raises:
+            BundleRejectedError: it cannot be read.
+        """
+        known = self._last.get(path)
+        if known is not None and known[0] == content:
+            return known[1]
+        value = parse_yaml(path, content)
+        if len(content) <= _REMEMBERED_BYTES:
+            self._last[path] = (content, value)
+        return value
+
+    def keep(self, paths: Collection[str]) -> None:
+        """Forget what stood at other paths."""
+        self._last = {path: read for path, read in self._last.items() if path in paths}
+
+
+def arrange(
+    tree: PolicyTree, library: Library, compile_tables: CompileTables, *, read: TableReader | None = None
+) -> Layout:
+    """Return what a tree's bundle holds; ``read`` remembers tables of the tree before.
 
     Raises:
         BundleRejectedError: something is missing, misplaced, or not what a table or the manifest may be.
     """
-    about = _about(tree)
-    tables = compile_tables({table: parse_yaml(path, tree.files[path]) for table, path in table_files(tree)})
-    owned = owners(about, [*(path for _, path in table_files(tree)), "bundle.yaml", "rego"])
+    about, places = _about(tree), dict(table_files(tree))
+    read = read or TableReader()
+    tables = compile_tables({table: read(path, tree.files[path]) for table, path in places.items()})
+    read.keep(places.values())
+    owned = owners(about, [*places.values(), "bundle.yaml", "rego"])
     files = {**dict(rego_files(tree)), **library.rego, DATA: canonical_bytes({"tables": tables})}
     manifest: dict[str, JsonValue] = {
         "revision": tree.commit,

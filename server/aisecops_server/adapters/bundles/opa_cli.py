@@ -1,4 +1,4 @@
-"""Short runs of the OPA binary that check, describe and sign bundles.
+"""Short runs of the OPA binary that check and describe bundles.
 
 Each run has an empty environment, a private working directory, a limit on memory, and a limit on time after which its
 whole process group is killed. Complaints of the compiler become ``BundleRejectedError`` with the file and line in the
@@ -7,7 +7,6 @@ policy repository.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,10 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from aisecops_server.adapters.bundles.bounded_run import run_bounded
-from aisecops_server.adapters.bundles.layout import SIGNATURES, repository_path
+from aisecops_server.adapters.bundles.layout import repository_path
 from aisecops_server.domain.errors import BundleRejectedError
-
-KEY_ID = "aisecops"
 
 _SHOWN_ERRORS = 5
 _MAX_CHARACTERS = 500
@@ -66,19 +63,6 @@ class OpaCli:
             raise _complaint(errors or output)
         content: Mapping[str, Any] = json.loads(output)
         return content
-
-    async def sign(self, directory: Path, *, key: Path, claims: Path, output: Path) -> bytes:
-        """Return the signatures file of the bundle in ``directory``.
-
-        Raises:
-            BundleRejectedError: it cannot be signed.
-        """
-        arguments = ["sign", "--bundle", ".", "--signing-alg", "EdDSA", "--signing-key", str(key)]
-        arguments += ["--claims-file", str(claims), "--output-file-path", str(output)]
-        code, printed, errors = await self.run(*arguments, cwd=directory)
-        if code != 0:
-            raise _complaint(errors or printed)
-        return await asyncio.to_thread((output / SIGNATURES).read_bytes)
 
     async def run(self, *arguments: str, cwd: Path) -> tuple[int, bytes, bytes]:
         """Return the exit code, the output and the complaints of one run.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from aisecops_server.adapters.git.objects import read_commits, read_tree
+from aisecops_server.adapters.git.objects import Trees, read_commits
 from aisecops_server.adapters.git.runner import Bounds, HardenedGit
 from aisecops_server.adapters.git.source import ancestor_name
 from aisecops_server.domain.bundle import Commit, CommitId, PolicyTree
@@ -86,7 +86,7 @@ class Checkout:
             BundleRejectedError: the tree holds something that policy may not hold.
             UnknownRevisionError: there is no such commit.
         """
-        return read_tree(self._git, commit_id)
+        return Trees(self._git)(commit_id)
 
 
 class CheckoutRepository:

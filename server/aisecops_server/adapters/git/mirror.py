@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from aisecops_server.adapters.git.objects import READ, read_blob, read_commits, read_tree, unknown
+from aisecops_server.adapters.git.objects import READ, Head, Trees, read_blob, read_commits, read_head, unknown
 from aisecops_server.adapters.git.runner import Bounds, Finished, HardenedGit
 from aisecops_server.adapters.git.source import Source, ancestor_name, parse_source, proposal_ref, ref_name
 from aisecops_server.domain.announcement import FILE, MOST_BYTES, channel_branch
@@ -51,6 +51,9 @@ class GitRepository:
         self._mirror = mirror
         self._fetch_bounds = Bounds(seconds=fetch_timeout_seconds)
         self._git = HardenedGit(mirror, environment=environment or {})
+        self._tree = Trees(self._git)
+        # The head that was found last. Whatever becomes of the branch, this commit stays as it is, and in the mirror.
+        self._found: Head | None = None
         self._fetching = asyncio.Lock()
 
     async def fetch(self, *, proposal: str = "") -> None:
@@ -68,15 +71,8 @@ class GitRepository:
         Raises:
             UnknownRevisionError: the branch does not exist, or nothing was fetched yet.
         """
-        if self._pattern:
-            return await asyncio.to_thread(self._highest)
-        found = await asyncio.to_thread(self._peeled, f"refs/heads/{self._branch}")
-        if found is None:
-            raise UnknownRevisionError(
-                f"the policy repository has no branch {self._branch}",
-                hint="Push a commit to it, or set 'branch' to the branch to follow",
-            )
-        return found
+        self._found = found = await asyncio.to_thread(self._highest if self._pattern else self._branch_head)
+        return found.commit.id
 
     async def resolve(self, name: str) -> CommitId:
         """Return the commit that a commit id (whole or at least 7 digits), branch, tag or proposal names.
@@ -86,6 +82,8 @@ class GitRepository:
         Raises:
             UnknownRevisionError: nothing has that name.
         """
+        if (found := self._found_as(name)) is not None:
+            return found.commit.id
         base, before = ancestor_name(name)
         try:
             if base == "HEAD":
@@ -101,6 +99,8 @@ class GitRepository:
         Raises:
             UnknownRevisionError: there is no such commit.
         """
+        if (found := self._found_as(commit_id)) is not None:
+            return found.commit
         return (await asyncio.to_thread(self._log, _commit_id(commit_id), skip=0, limit=1))[0]
 
     async def commits(self, *, after: str, limit: int) -> list[Commit]:
@@ -118,6 +118,9 @@ class GitRepository:
         Raises:
             UnknownRevisionError: one of them is not in the mirror.
         """
+        found = self._found_as(commit_id)
+        if found is not None and of in (found.commit.id, *found.parents):
+            return True
         arguments = ("merge-base", "--is-ancestor", _commit_id(of), _commit_id(commit_id))
         finished = await asyncio.to_thread(self._run, *arguments)
         if finished.code not in (0, 1):
@@ -217,12 +220,26 @@ class GitRepository:
         if sum(1 for _ in (self._mirror / "objects" / "pack").glob("*.pack")) > _MAX_PACKS:
             self._run("repack", "-a", "-d", "-k", "--quiet", bounds=self._fetch_bounds)
 
-    def _highest(self) -> CommitId:
+    def _found_as(self, name: str) -> Head | None:
+        """Return the head that was found last if ``name`` is its commit id."""
+        found = self._found
+        return found if found is not None and found.commit.id == name else None
+
+    def _branch_head(self) -> Head:
+        found = read_head(self._git, f"refs/heads/{self._branch}")
+        if found is None:
+            raise UnknownRevisionError(
+                f"the policy repository has no branch {self._branch}",
+                hint="Push a commit to it, or set 'branch' to the branch to follow",
+            )
+        return found
+
+    def _highest(self) -> Head:
         place = _PLACES[self._kind]
         finished = self._run("for-each-ref", "--format=%(refname)", place)
         names = finished.output.decode("utf-8", "replace").split()
         name = highest((name.removeprefix(place) for name in names if name.startswith(place)), self._pattern)
-        found = self._peeled(place + name) if name else None
+        found = read_head(self._git, place + name) if name else None
         if found is None:
             raise UnknownRevisionError(
                 f"the policy repository has no {self._kind} {self._pattern}",
@@ -249,9 +266,6 @@ class GitRepository:
 
     def _log(self, start: CommitId, *, skip: int, limit: int) -> list[Commit]:
         return read_commits(self._git, start, skip=skip, limit=limit)
-
-    def _tree(self, commit_id: CommitId) -> PolicyTree:
-        return read_tree(self._git, commit_id)
 
     def _run(self, *arguments: str, bounds: Bounds = READ, stdin: bytes = b"") -> Finished:
         return self._git.run(*arguments, bounds=bounds, stdin=stdin)

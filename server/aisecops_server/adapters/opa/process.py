@@ -14,8 +14,6 @@ import asyncio
 import collections
 import contextlib
 import logging
-import os
-import signal
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -26,12 +24,13 @@ from aisecops_server.adapters.opa.binary import EngineBinary
 from aisecops_server.adapters.opa.client import Client
 from aisecops_server.adapters.opa.launch import CONFINEMENT_FAILED, NOT_STARTED
 from aisecops_server.adapters.opa.profile import EngineLimits, RunDirectory, Trust
+from aisecops_server.adapters.opa.spare import Spare, kill, launch
 from aisecops_server.domain.bundle import Bundle
 from aisecops_server.domain.errors import AisecopsError, BundleRejectedError, EngineUnavailableError, NoDecisionError
 
 _PROBE = (b"/v1/data/aisecops/batch/decisions?provenance=true", (b'{"input":{"items":[]}}',))
 _PROBE_SECONDS = 2.0
-_POLL_SECONDS = 0.005
+_POLL_SECONDS = 0.002
 _OUTPUT_LINES = 20
 _OUTPUT_LINE_BYTES = 500
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 1.0
@@ -106,20 +105,27 @@ class OpaProcess:
         if self.state is not State.SERVING:
             raise self._unavailable()
 
-    async def start(self) -> None:
-        """Start the engine and supervise it from then on.
+    async def start(self, spare: Spare | None = None) -> None:
+        """Start the engine and supervise it from then on; a ``spare`` that waits becomes it.
 
         Raises:
             BundleRejectedError: the engine refuses the bundle.
             EngineUnavailableError: the engine cannot be started, or does not become ready in time.
         """
-        self._directory = await asyncio.to_thread(
-            profile.prepare, self.bundle, trust=self._trust, limits=self.limits, parent=self._parent
+        if spare is not None and not spare.is_waiting:
+            await spare.discard()
+            spare = None
+        self._directory = (
+            spare.directory
+            if spare is not None
+            else await asyncio.to_thread(
+                profile.prepare, self.bundle, trust=self._trust, limits=self.limits, parent=self._parent
+            )
         )
         self._client = Client(self._directory.socket, connections=self.limits.connections)
         self._prober = Client(self._directory.socket, connections=1)  # never waits behind decisions
         try:
-            await self._launch()
+            await (self._launch() if spare is None else self._continue(spare))
         except BaseException:
             await self.stop()
             raise
@@ -153,7 +159,7 @@ class OpaProcess:
         except AisecopsError:
             if child is not None and child is self._child and child.returncode is None and self.state is State.SERVING:
                 _logger.warning("engine %s does not answer; killing it", self.bundle.revision)
-                _kill(child)
+                kill(child)
 
     async def _supervise(self) -> None:
         while self.state is not State.FAILED and self._child is not None:
@@ -190,26 +196,19 @@ class OpaProcess:
 
     async def _launch(self) -> None:
         directory = self._require_directory()
-        await asyncio.to_thread(self._engine.unchanged)
         directory.socket.unlink(missing_ok=True)
-        network = await asyncio.to_thread(profile.network)
-        command = profile.launch_command(self._engine, trust=self._trust, limits=self.limits, network=network)
+        await self._begun(await launch(directory, engine=self._engine, trust=self._trust, limits=self.limits))
+
+    async def _continue(self, spare: Spare) -> None:
+        self._child = spare.child
+        await spare.give(self.bundle)
+        await self._begun(spare.child)
+
+    async def _begun(self, child: asyncio.subprocess.Process) -> None:
+        self._child = child
+        self._reading = asyncio.create_task(self._read_output(child))
         try:
-            self._child = await asyncio.create_subprocess_exec(
-                *command,
-                cwd=directory.path,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise EngineUnavailableError(
-                f"the engine cannot be started: {error.strerror}", hint="Run 'aisecops doctor'"
-            ) from error
-        self._reading = asyncio.create_task(self._read_output(self._child))
-        try:
-            await self._become_ready(self._child)
+            await self._become_ready(child)
         except BaseException:
             await self._end_child()
             raise
@@ -274,7 +273,7 @@ class OpaProcess:
 
     async def _end_child(self) -> None:
         if self._child is not None:
-            _kill(self._child)
+            kill(self._child)
             await self._child.wait()
         if self._reading is not None:
             await self._reading
@@ -302,13 +301,6 @@ class OpaProcess:
         return EngineUnavailableError(
             f"the engine is {self.state.value}", hint="Retry in a second", why=self.state.value
         )
-
-
-def _kill(child: asyncio.subprocess.Process) -> None:
-    """Kill the child's whole process group; it keeps no state that a gentle end would save."""
-    if child.returncode is None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)
 
 
 async def _cancel(*tasks: asyncio.Task[int] | asyncio.Task[None]) -> None:

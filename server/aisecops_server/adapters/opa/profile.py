@@ -31,6 +31,7 @@ SOCKET_NAME = "s"
 SOCKET_PATH_BYTES = 100
 MEBIBYTE = 1 << 20
 _LAUNCHER = Path(__file__).with_name("launch.py")
+_STANDARD_INPUT = "/dev/stdin"
 _PROBE_SECONDS = 10.0
 
 
@@ -74,13 +75,30 @@ class RunDirectory:
         """Return where the engine listens."""
         return self.path / SOCKET_NAME
 
+    def put(self, bundle: Bundle) -> bytes:
+        """Put a copy of a bundle in its place, whole or not at all, and return its bytes.
+
+        Raises:
+            EngineUnavailableError: it cannot be read or written.
+        """
+        draft = self.path / f"{BUNDLE_NAME}.draft"
+        try:
+            shutil.copyfile(bundle.archive, draft)
+            content = draft.read_bytes()
+            draft.replace(self.path / BUNDLE_NAME)
+        except OSError as error:
+            raise _unusable(self.path.parent, error) from error
+        return content
+
     def remove(self) -> None:
         """Remove the directory; what is already gone is fine."""
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def prepare(bundle: Bundle, *, trust: Trust, limits: EngineLimits, parent: Path) -> RunDirectory:
+def prepare(bundle: Bundle | None, *, trust: Trust, limits: EngineLimits, parent: Path) -> RunDirectory:
     """Make the private directory of one engine, with its own copy of the bundle.
+
+    Without a bundle, what stands in its place is the engine's standard input.
 
     A Unix socket's path is short by nature: when ``parent`` is too deep, the system's temporary directory serves.
 
@@ -95,17 +113,24 @@ def prepare(bundle: Bundle, *, trust: Trust, limits: EngineLimits, parent: Path)
     except OSError as error:
         if directory is not None:
             directory.remove()
-        raise EngineUnavailableError(
-            f"no run directory can be made under {parent}: {error.strerror}",
-            hint="Check that the bundle is there and the state directory's rights and length",
-        ) from error
+        raise _unusable(parent, error) from error
     return directory
 
 
-def _fill(directory: RunDirectory, bundle: Bundle, *, trust: Trust, limits: EngineLimits) -> None:
+def _unusable(parent: Path, error: OSError) -> EngineUnavailableError:
+    return EngineUnavailableError(
+        f"no run directory can be made under {parent}: {error.strerror}",
+        hint="Check that the bundle is there and the state directory's rights and length",
+    )
+
+
+def _fill(directory: RunDirectory, bundle: Bundle | None, *, trust: Trust, limits: EngineLimits) -> None:
     if len(os.fsencode(directory.socket)) > SOCKET_PATH_BYTES:
         raise OSError(errno.ENAMETOOLONG, f"socket paths end at {SOCKET_PATH_BYTES} bytes")
-    shutil.copyfile(bundle.archive, directory.path / BUNDLE_NAME)
+    if bundle is None:
+        (directory.path / BUNDLE_NAME).symlink_to(_STANDARD_INPUT)
+    else:
+        shutil.copyfile(bundle.archive, directory.path / BUNDLE_NAME)
     (directory.path / "key.pem").write_text(trust.public_key, encoding="ascii")
     (directory.path / "config.json").write_text(configuration(limits), encoding="ascii")
 

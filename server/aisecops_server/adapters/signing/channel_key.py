@@ -30,7 +30,7 @@ def make_channel_key(file: Path) -> SigningKey:
         ) from error
     with os.fdopen(descriptor, "wb") as stream:
         stream.write(pem)
-    return SigningKey(made, file)
+    return SigningKey(made)
 
 
 def read_channel_key(file: Path) -> SigningKey:
@@ -44,4 +44,4 @@ def read_channel_key(file: Path) -> SigningKey:
         raise InvalidRequestError(
             f"there is no key {file}", hint="'aisecops policy channel-key FILE --make' makes one", field="key"
         )
-    return SigningKey(read_key(file), file)
+    return SigningKey(read_key(file))

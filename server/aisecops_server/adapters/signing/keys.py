@@ -25,14 +25,8 @@ _MAX_KEY_BYTES = 4096
 class SigningKey:
     """One Ed25519 key pair."""
 
-    def __init__(self, key: Ed25519PrivateKey, file: Path) -> None:
+    def __init__(self, key: Ed25519PrivateKey) -> None:
         self._key = key
-        self._file = file
-
-    @property
-    def key_file(self) -> Path:
-        """Return the private key's file."""
-        return self._file
 
     @property
     def private_key(self) -> Ed25519PrivateKey:
@@ -86,7 +80,7 @@ def open_key(directory: Path, name: str) -> SigningKey:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not file.exists():
             _make(file)
-        return SigningKey(read_key(file), file)
+        return SigningKey(read_key(file))
     except OSError as error:
         raise _unusable(file, "cannot be read or made") from error
 

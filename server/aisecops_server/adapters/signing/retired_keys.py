@@ -40,9 +40,9 @@ def retired_keys(directory: Path, name: str) -> tuple[RetiredKey, ...]:
         ) from error
 
 
-def fresh_key(directory: Path, name: str) -> SigningKey:
+def fresh_key() -> SigningKey:
     """Return a new key that is kept nowhere yet."""
-    return SigningKey(Ed25519PrivateKey.generate(), directory / f"{name}.pem")
+    return SigningKey(Ed25519PrivateKey.generate())
 
 
 def replace_key(directory: Path, name: str, *, retired: RetiredKey, by: SigningKey) -> None:

@@ -18,8 +18,8 @@ def test_a_key_is_made_on_first_use_for_its_owner_only_and_kept(tmp_path):
     again = open_key(directory, "bundle")
     assert again.public_pem == first.public_pem
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
-    assert stat.S_IMODE(first.key_file.stat().st_mode) == 0o600
-    assert list(directory.iterdir()) == [first.key_file]
+    [file] = directory.iterdir()
+    assert (file.name, stat.S_IMODE(file.stat().st_mode)) == ("bundle.pem", 0o600)
 
 
 def test_a_signature_verifies_by_its_key_and_message_only(tmp_path):
@@ -39,7 +39,8 @@ def test_of_many_makers_at_once_all_get_the_same_key(tmp_path):
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
 def test_a_key_that_others_can_read_is_refused(tmp_path, mode):
-    open_key(tmp_path, "bundle").key_file.chmod(mode)
+    open_key(tmp_path, "bundle")
+    (tmp_path / "bundle.pem").chmod(mode)
     with pytest.raises(IntegrityError, match="read by others"):
         open_key(tmp_path, "bundle")
 
