@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,12 +15,12 @@ from aisecops_server.domain.identity import Role
 from tests.ui_scene import Scene
 
 
-def made(scene: Scene, path: Path) -> Path:
-    """Have an auditor make the package of all traces of a scene."""
+def made(scene: Scene, path: Path, traces: Collection[str] = ()) -> Path:
+    """Have an auditor make the package of ``traces``, or of all that a scene names."""
     headers = {"Cookie": scene.cookie(Role.AUDITOR)}
     key = re.search(r'name="key" value="([^"]*)"', scene.ask("GET", "/evidence", headers=headers)[2].decode())
     assert key
-    form = {"key": key[1], "traces": " ".join(set(scene.traces.values()))}
+    form = {"key": key[1], "traces": " ".join(traces or set(scene.traces.values()))}
     status, _, content = scene.ask("POST", "/evidence/export", headers=headers, form=form)
     assert status == 200
     path.write_bytes(content)

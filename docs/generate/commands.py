@@ -38,6 +38,7 @@ SHAPES: Mapping[str, tuple[str, ...]] = {
     "drift check": ("report",),
     "agent list": ("agents", "nextPageToken", "registered", "unregistered", "revision"),
     "agent show": ("agent",),
+    "metrics": ("figures", "traces"),
     "maturity": ("overall", "agents", "revision", "since", "decisions"),
     "approvals key": ("publicKey", "keyId"),
     "approvals notices list": ("notices", "nextPageToken"),

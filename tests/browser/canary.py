@@ -11,18 +11,18 @@ from tests.browser.hostile_texts import on_one_line
 
 # What templates and drawings of the UI are made of; anything else came out of a text.
 ELEMENTS = """
-a article aside b bdi blockquote body br button code col colgroup dd details dialog div dl dt footer form h1 h2 h3
-head header html i input kbd label li link main mark meta nav ol p path pre rect script section span style summary svg
-table tbody td text textarea th thead time title tr ul
+a article aside b bdi blockquote body br button code col colgroup datalist dd details dialog div dl dt footer form h1
+h2 h3 head header html i input kbd label li link main mark meta nav ol option p path pre rect script section span
+style summary svg table tbody td text textarea th thead time title tr ul
 """
 ATTRIBUTES = """
 action aria-current aria-describedby aria-hidden aria-invalid aria-label aria-labelledby autocomplete autofocus
-charset class cols colspan content d data-columns data-copy data-copy-from data-density data-density-switch data-from
-data-index data-kept data-key data-node data-pane data-press data-ready data-rows data-shown data-start data-stopped
-data-theme data-theme-switch data-to data-trace data-up data-view data-views data-waiting data-without datetime fill
-for formaction height hidden href http-equiv id inputmode lang maxlength method name open placeholder
-preserveAspectRatio rel required role rows rx scope size spellcheck src stroke stroke-width style tabindex title type
-value viewBox width x xmlns y
+charset class cols colspan content d data-around data-columns data-command data-copy data-copy-from data-density
+data-density-switch data-from data-index data-kept data-key data-newer data-node data-pane data-press data-ready
+data-rows data-shown data-start data-stopped data-theme data-theme-switch data-to data-trace data-up data-view
+data-views data-waiting data-without datetime fill for formaction height hidden href http-equiv id inputmode lang list
+maxlength method name open placeholder preserveAspectRatio rel required role rows rx scope size spellcheck src stroke
+stroke-width style tabindex title type value viewBox width x xmlns y
 """
 _KNOWN = [ELEMENTS.split(), ATTRIBUTES.split()]
 # A page says what trips the canary as soon as it happens, in whatever frame.

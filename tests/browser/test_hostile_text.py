@@ -7,21 +7,30 @@ pages on which one field is not escaped: what the canary does not catch there, i
 from __future__ import annotations
 
 import html
+import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote, urlsplit
 
 import pytest
+from aisecops_server.entrypoints.web.trace_page import EVENT_TABS
 from playwright.sync_api import Browser, Page, expect
 
+from tests import opened_packages
 from tests.browser.canary import Canary, caught_in_frames
 from tests.browser.hostile_scene import HostileScene, Look
 from tests.browser.hostile_texts import HostileText, hidden_in, hostile_texts, seen
-from tests.browser.visits import PATIENCE_MS, Visit, visiting
+from tests.browser.visits import PATIENCE_MS, Visit, visiting, watching
+from tests.forged_packages import Forger
 from tests.ui_scene import Scene
 
 pytestmark = pytest.mark.timeout(900)
 CATEGORIES = 16
 TALLEST_BAR = 120
+LONGEST_ID = 480
+TRACE_ID = re.compile("[0-9a-f]{32}")
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +106,82 @@ def test_what_a_link_fills_into_a_form_cannot_hide_there(hostile: HostileScene, 
     for path, name in (("/evidence", "trace"), ("/replays/new", "to"), ("/rollouts", "revision")):
         visit.go(f"{path}?{name}=%E2%80%AEmain%E2%80%8B")
         expect(visit.page.locator("main form")).to_contain_text("2 hidden characters")
+
+
+def _traces_of(hostile: HostileScene) -> set[str]:
+    """Return the ids of the traces whose every word is hostile."""
+    return {found[1] for look in hostile.looks if (found := re.fullmatch(r"/traces/([0-9a-f]{32})", look.path))}
+
+
+@contextmanager
+def _reading(browser: Browser, package: Path, home: Path) -> Iterator[tuple[Visit, Canary]]:
+    """Open a package as its reader does, in a window that is watched from its first byte on."""
+    with opened_packages.opened(package, home) as link:
+        origin = f"http://{urlsplit(link).netloc}"
+        with watching(browser, origin) as visit:
+            canary = Canary.watching(visit.page.context, origin)
+            visit.page.goto(link)
+            visit.page.get_by_role("button", name="Sign in").click()
+            visit.page.wait_for_load_state("load")
+            yield visit, canary
+
+
+def test_no_hostile_text_of_an_opened_package_is_anything_but_text(
+    browser: Browser, hostile: HostileScene, tmp_path: Path
+) -> None:
+    # Addresses in which somebody else wrote are those of the pages above.
+    of_traces = re.compile(
+        r"/traces/[0-9a-f]{32}(?!.*[?&](find|focus)=)(?!/events/(?!evt-))|/revisions/\w+/files/rego/"
+    )
+    looks = [look for look in hostile.looks if of_traces.match(look.path)]
+    traces = _traces_of(hostile)
+    package = opened_packages.made(hostile.scene, tmp_path / "<img src=x onerror=ran()>\u202e\u200b.zip", traces)
+    with _reading(browser, package, tmp_path) as (visit, canary):
+        seen_of_it = [Look("/"), Look("/traces"), *looks]
+        wrong = [what for look in seen_of_it for what in _wrong(visit, canary, look)]
+        assert (wrong, visit.complaints, visit.outside) == ([], [], [])
+        visit.go("/")
+        expect(visit.page.locator("h1")).to_contain_text("<img src=x onerror=ran()>U+202EU+200B.zip")
+    assert len(looks) > 2 * len(traces) > 0
+    assert {seen(one.text) for one in hostile.texts} <= {text for look in looks for text in look.says}
+
+
+@pytest.mark.parametrize("kept", ["nothing", "ids of traces"])
+def test_a_package_of_which_its_maker_wrote_every_word_runs_nothing(
+    browser: Browser, scene: Scene, hostile: HostileScene, tmp_path: Path, kept: str
+) -> None:
+    texts = [one.text for one in hostile_texts() if len(one.text) <= LONGEST_ID]
+    forger = Forger(texts, identifiers=kept == "nothing")
+    # Short traces, and those of so many steps that a script draws their rows.
+    traces = {*scene.traces.values(), *_traces_of(hostile)}
+    honest = opened_packages.made(scene, tmp_path / "honest.zip", traces).read_bytes()
+    package = tmp_path / "forged.zip"
+    package.write_bytes(forger.package(honest, tmp_path / "keys"))
+    assert len(forger.said) > len(texts) >= 200
+    with _reading(browser, package, tmp_path) as (visit, canary):
+        wrong = _wrong(visit, canary, Look("/", [seen(texts[0])])) + _wrong(visit, canary, Look("/traces"))
+        listed = json.loads(visit.page.request.get(f"{visit.origin}/traces.json").body())["page"]["traces"]
+        assert len(listed) == len(traces)
+        wrong += [
+            what for one in listed for path in _pages_of(visit, one) for what in _wrong(visit, canary, Look(path))
+        ]
+        refused = re.compile("Failed to load resource: the server responded with a status of 40[0-9]")
+        assert wrong == []
+        assert [one for one in visit.complaints if not refused.search(one)] == []
+        assert visit.outside == []
+
+
+def _pages_of(visit: Visit, summary: Mapping[str, str]) -> Iterator[str]:
+    """Yield the pages of a trace, and of the first event of it that concludes a decision."""
+    at = f"/traces/{quote(summary['traceId'], safe='')}"
+    yield from (at, f"{at}?view=events", f"{at}?view=story", f"{at}/graph")
+    answer = visit.page.request.get(f"{visit.origin}{at}.json")
+    # No trace has an id of another form, and who asks for one is told that; all others are there.
+    assert answer.ok or not TRACE_ID.fullmatch(summary["traceId"])
+    if answer.ok:
+        events = json.loads(answer.body())["trace"]["events"]
+        event = next(one["eventId"] for one in events if one["type"] == "decision.concluded")
+        yield from (f"{at}/events/{quote(event, safe='')}?tab={tab}" for tab in EVENT_TABS)
 
 
 FIELD = "MARKED-BY-THE-TEST"

@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+from aisecops_server.demo.scenario import scenarios
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
 
@@ -188,3 +189,97 @@ def test_a_replay_is_not_begun_with_a_query_that_leaves_something_out(scene: Sce
     form = {"key": key[1], "q": "-outcome:allowed", "changes": "approvals.tools.crm/issue_refund.amount_over=50"}
     status, _, body = scene.ask("POST", "/replays/start", headers=cookie, form=form)
     assert (status, "a replay cannot leave anything out" in body.decode()) == (400, True)
+
+
+def test_terms_are_completed_one_by_one_from_what_there_is(browser: Browser, scene: Scene) -> None:
+    with visiting(browser, scene) as visit:
+        page = visit.page
+        visit.go("/traces")
+        field = page.locator("#q")
+        field.fill("outcome:blocked -tool:ema")
+        offered = page.locator("#terms option")
+        expect(offered).to_have_count(1)
+        expect(offered).to_have_attribute("value", "outcome:blocked -tool:email/send")
+        field.fill("outcome:blocked tr")
+        values = [option.get_attribute("value") for option in offered.all()]
+        assert values[:2] == ["outcome:blocked trust:", "outcome:blocked trust:trusted"]
+        assert visit.complaints == []
+
+
+def test_newer_traces_are_told_of_and_no_row_jumps(browser: Browser, scene: Scene) -> None:
+    with visiting(browser, scene) as visit:
+        page = visit.page
+        page.clock.install()
+        visit.go("/traces")
+        first = page.locator("tbody tr").first.get_attribute("id")
+        told = page.locator("a.newer")
+        with page.expect_response("**/traces.json*"):
+            page.clock.run_for(21_000)
+        expect(told).to_be_hidden()
+        scene.run(scene.decide([one for one in scenarios() if one.id == "answer-ticket"]))
+        with page.expect_response("**/traces.json*"):
+            page.clock.run_for(21_000)
+        expect(told).to_have_text("1 newer trace: show")
+        assert page.locator("tbody tr").first.get_attribute("id") == first
+        told.click()
+        expect(page.locator("tbody tr").nth(1)).to_have_id(first or "")
+        assert visit.complaints == []
+
+
+def test_a_list_leads_to_a_replay_and_to_evidence_of_just_these(browser: Browser, scene: Scene) -> None:
+    with visiting(browser, scene) as visit:
+        page = visit.page
+        visit.go("/traces?q=outcome:blocked")
+        page.get_by_role("link", name="Replay these").click()
+        expect(page.locator("input[name=q]")).to_have_value("outcome:blocked")
+        visit.go("/traces?q=outcome:blocked+-tool:email/send")
+        expect(page.get_by_role("link", name="Replay these")).to_have_count(0)
+        page.get_by_role("link", name="Evidence of these").click()
+        expect(page.locator("input[name=q]")).to_have_value("outcome:blocked -tool:email/send")
+
+
+def test_the_command_of_a_page_is_copied_by_a_key(browser: Browser, scene: Scene) -> None:
+    with visiting(browser, scene, permissions=["clipboard-read", "clipboard-write"]) as visit:
+        page, trace = visit.page, scene.traces["ticket-asks-for-customers"]
+        copied = "() => navigator.clipboard.readText()"
+        visit.go("/traces?q=outcome:blocked+-tool:email/send")
+        page.keyboard.press("y")
+        expect(page.locator("[data-command]")).to_have_text("Copied")
+        assert page.evaluate(copied) == "aisecops trace list --where 'outcome:blocked -tool:email/send'"
+        visit.go(f"/traces/{trace}")
+        page.keyboard.press("j")
+        page.keyboard.press("Enter")
+        expect(page.locator(".pane [data-command]")).to_be_visible(timeout=PATIENCE_MS)
+        page.keyboard.press("y")
+        expect(page.locator(".pane [data-command]")).to_have_text("Copied")
+        decision = scene.decisions["ticket-asks-for-customers"]
+        assert page.evaluate(copied) == f"aisecops explain {decision}"
+        assert visit.complaints == []
+
+
+def test_a_key_leaves_only_what_is_around_a_node(browser: Browser, scene: Scene) -> None:
+    with visiting(browser, scene) as visit:
+        page = visit.page
+        visit.go(f"/traces/{scene.traces['ticket-asks-for-customers']}/graph")
+        node = page.locator("a.node.k-source.t-external")
+        name = node.locator("text.name").text_content() or "none"
+        node.focus()
+        page.keyboard.press("f")
+        page.wait_for_url("**focus=**", timeout=PATIENCE_MS)
+        expect(page.get_by_role("link", name="Show all, not only around")).to_contain_text(name)
+        assert visit.complaints == []
+
+
+def test_a_request_is_answered_by_keys_that_ask_again(browser: Browser, scene: Scene) -> None:
+    scene.run(scene.decide([one for one in scenarios() if one.id == "release"]))
+    found = json.loads(scene.get("/approvals.json?state=requested")[2])["page"]["approvals"]
+    with visiting(browser, scene, person="finn.olsen@corp.example") as visit:
+        page = visit.page
+        visit.go(f"/approvals/{found[0]['approvalId']}")
+        assert re.match(r"\(\d+\) ", page.title())
+        page.keyboard.press("Shift+D")
+        expect(page.locator("#deny")).to_be_focused()
+        page.keyboard.press("Shift+A")
+        expect(page.locator("#approve")).to_be_focused()
+        expect(page.locator("h1")).to_contain_text("waits")
+        assert visit.complaints == []

@@ -6,9 +6,11 @@ import signal
 import stat
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import git
 import pytest
@@ -171,6 +173,37 @@ def test_every_command_that_the_demo_names_works(served: Kept) -> None:
     assert codes == [ExitCode.OK, ExitCode.DENIED, ExitCode.OK, ExitCode.OK, ExitCode.OK, ExitCode.OK]
 
 
+def test_the_demo_ends_with_links_that_open_its_traces_and_its_flip(kept: Kept) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "aisecops_server", "demo", "--temporary", "--serve"],
+        env=kept.terminal.environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    links = []
+    for line in process.stdout:
+        links += [word for word in line.split() if word.startswith("http://127.0.0.1:")]
+        if "Ctrl-C ends it" in line:
+            break
+    pages = [_signed_in(link) for link in links]
+    process.send_signal(signal.SIGINT)
+    assert process.wait(SECONDS) == ExitCode.OK
+    assert ["<h1>Traces</h1>" in page for page in pages] == [True, False, False]
+    assert "looser" in pages[1]
+    assert "Ten questions" in pages[2]
+
+
+def _signed_in(link: str) -> str:
+    """Open a link as a browser does, and return the page that it leads to."""
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    address = urlsplit(link)
+    origin = f"{address.scheme}://{address.netloc}"
+    form = {name: values[0] for name, values in parse_qs(address.query).items()}
+    with opener.open(f"{origin}/sign-in", urlencode(form).encode(), timeout=SECONDS) as answer:
+        return str(answer.read().decode())
+
+
 def test_what_the_demo_keeps_is_closed_to_others(kept: Kept) -> None:
     assert stat.S_IMODE(kept.root.stat().st_mode) == 0o700
 
@@ -279,6 +312,16 @@ def test_a_trace_shows_a_strip_of_gates_for_each_step(served: Kept) -> None:
     assert rows["send"] == ["✓", "✓", "✓", "✕", "✓", "✓", "·", "✕", "blocked"]
     assert re.search(r"rule at rego/aisecops/rules/provenance/destination_dictated/\S+\.rego:\d+", done.out)
     assert "tool result · external" in done.out
+
+
+def test_the_query_of_the_pages_narrows_and_leaves_out_in_a_command(served: Kept) -> None:
+    blocked = served.run("trace", "list", "--outcome", "blocked", "-o", "ndjson").lines
+    query = "outcome:blocked -tool:email/send"
+    rest = served.run("trace", "list", "--where", query, "-o", "ndjson").lines
+    assert rest == [trace for trace in blocked if "email/send" not in trace["tools"]]
+    assert 0 < len(rest) < len(blocked)
+    refused = served.run("trace", "list", "--where", "outcom:blocked")
+    assert (refused.code, "outcom:blocked" in refused.err) == (ExitCode.USAGE, True)
 
 
 def test_a_list_that_is_empty_is_still_json(served: Kept) -> None:

@@ -27,14 +27,16 @@ PACE_SECONDS = 0.35
     "demo",
     examples="""
     aisecops demo                       play it; state is kept for the commands at its end
+    aisecops demo --serve               and look at it in the UI, by the links at its end
     aisecops demo --keep ./demo         keep policy repository and state there
     aisecops demo --temporary --pace 0  leave nothing behind and do not wait: a test of the installation
     """,
 )
 @click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="Where to keep policy and state.")
 @click.option("--temporary", is_flag=True, help="Leave nothing behind.")
+@click.option("--serve", is_flag=True, help="Then serve the UI on it, with links that open it, until Ctrl-C.")
 @click.option("--pace", type=click.FloatRange(0, 10), help="Seconds to wait after each decision; 0 in a pipe.")
-def demo(*, keep: Path | None, temporary: bool, pace: float | None) -> ExitCode:
+def demo(*, keep: Path | None, temporary: bool, serve: bool, pace: float | None) -> ExitCode:
     """See it decide: real agents' plans, a policy change, what flipped.
 
     Starts a real control plane on a policy repository of its own, sends it the plans of several agents, some of
@@ -54,7 +56,8 @@ def demo(*, keep: Path | None, temporary: bool, pace: float | None) -> ExitCode:
     seconds = pace if pace is not None else PACE_SECONDS if target.is_terminal else 0.0
     with _directory(keep, temporary=temporary) as root:
         place = clear(root, is_kept=not temporary)
-        as_expected = asyncio.run(show(Screen(target, seconds), place, _engine(), program=_program()))
+        playing = show(Screen(target, seconds), place, _engine(), program=_program(), serve=serve)
+        as_expected = asyncio.run(playing)
     return ExitCode.OK if as_expected else ExitCode.FAILURE
 
 

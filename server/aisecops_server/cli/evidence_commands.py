@@ -20,6 +20,7 @@ from aisecops_server.domain.errors import InvalidRequestError
     examples="""
     aisecops evidence export 0af7651916cd43dd8448eb211c80319c -f case-17.zip
     aisecops evidence export --outcome blocked --from 2026-11-01 -f blocked.zip
+    aisecops evidence export --where 'outcome:blocked -agent:spiffe://corp.example/agent/ci' -f blocked.zip
     """,
 )
 @click.argument("traces", nargs=-1)

@@ -37,6 +37,7 @@ ENTRIES = {
     "grant": Entry(f"{_HERE}.grant:grant", "See execution grants, take them back, get the keys that verify them."),
     "incident": Entry(f"{_HERE}.incident:incident", "See calls that ran otherwise than it was decided."),
     "agent": Entry(f"{_HERE}.agent:agent", "See which agents there are and what they asked."),
+    "metrics": Entry(f"{_HERE}.metrics:metrics", "See the nine figures of governance, counted just now."),
     "maturity": Entry(f"{_HERE}.maturity:maturity", "See how far adoption is, and what to do next."),
     "budget": Entry(f"{_HERE}.budget:budget", "See how much of which limit was used, and correct the books."),
     "replay": Entry(f"{_HERE}.replay:replay", "Decide history again on another policy, and see what flips."),

@@ -1,4 +1,4 @@
-"""The options that narrow a set of traces, the same wherever traces are chosen."""
+"""The options that narrow a set of traces, the same wherever traces are chosen, and the query language of the pages."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ if TYPE_CHECKING:
 OUTCOMES = {"allowed": "ALLOW", "blocked": "DENY", "escalated": "REQUIRE_APPROVAL"}
 MODES = {"enforce": "ENFORCE", "dry-run": "DRY_RUN"}
 _TRUST = ("trusted", "internal", "external", "unverified")
-_NAMES = ("agent", "outcome", "tool", "rule", "trust", "revision", "mode", "since", "until")
+_NAMES = ("where", "agent", "outcome", "tool", "rule", "trust", "revision", "mode", "since", "until")
+# What a term of a query calls what an option asks for.
+_FIELDS = {"since": "from", "until": "to"}
+WHERE = "A query as the UI takes it, such as 'outcome:blocked -tool:email/send': '-' leaves out."
 
 _OPTIONS = (
+    click.option("--where", metavar="QUERY", default="", help=WHERE),
     click.option("--agent", default="", help="Agent that proposed."),
     click.option("--outcome", type=click.Choice(list(OUTCOMES)), help="Most restrictive outcome in the trace."),
     click.option("--tool", default="", help="A tool that the trace names."),
@@ -40,8 +44,26 @@ def is_narrowed(asked: Mapping[str, Any]) -> bool:
     return any(asked[name] for name in _NAMES)
 
 
-def filter_of(asked: Mapping[str, Any]) -> TraceFilter:
-    """Return the API's filter of the options."""
+def filter_of(asked: Mapping[str, Any], *, only_narrows: bool = False) -> TraceFilter:
+    """Return the API's filter of the options and of the query; ``only_narrows`` where nothing can be left out.
+
+    Raises:
+        UsageError: both ask for the same field.
+        InvalidRequestError: the query cannot be read, or leaves out what cannot be.
+    """
+    from aisecops_server.domain.trace_query import read_query  # noqa: PLC0415
+    from aisecops_server.entrypoints import trace_terms  # noqa: PLC0415
+
+    query = read_query(asked["where"])
+    narrow = trace_terms.filter_of(trace_terms.refuse_left_out(query) if only_narrows else query)
+    given = {_FIELDS.get(name, name): asked[name] for name in _NAMES[1:] if asked[name]}
+    if twice := sorted(field for field in given if query.value(field)):
+        raise click.UsageError(f"--{twice[0]} stands in --where too; ask for it once")
+    narrow.MergeFrom(_of_options(asked))
+    return narrow
+
+
+def _of_options(asked: Mapping[str, Any]) -> TraceFilter:
     from aisecops.v1 import audit_service_pb2  # noqa: PLC0415
 
     narrow = audit_service_pb2.TraceFilter(

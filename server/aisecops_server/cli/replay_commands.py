@@ -227,7 +227,7 @@ def place_of(*, local: bool, engine: str = "") -> Place:
 def _request(asked: Mapping[str, Any]) -> api.StartReplayRequest:
     from aisecops.v1 import replay_pb2, replay_service_pb2  # noqa: PLC0415
 
-    narrow = filter_of(asked)
+    narrow = filter_of(asked, only_narrows=True)
     selection = replay_pb2.ReplaySelection(trace_ids=asked["traces"])
     for field, value in narrow.ListFields():
         target = getattr(selection, field.name)

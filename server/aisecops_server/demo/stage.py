@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +29,13 @@ from aisecops_server.bootstrap.authentication import issuer
 from aisecops_server.bootstrap.control_plane import ControlPlane
 from aisecops_server.bootstrap.serving import is_served as answers_at
 from aisecops_server.bootstrap.serving import serving
+from aisecops_server.bootstrap.web import link, web
 from aisecops_server.demo.change import MESSAGE, TABLE, edited
 from aisecops_server.demo.scenario import Scenario
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.identity import DEFAULT_TENANT, Role
 from aisecops_server.domain.record import LogReport
+from aisecops_server.entrypoints.grpc.server import RunningServer
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.compare_policies import ComparePolicies
 
@@ -48,6 +50,8 @@ MARK = "aisecops-demo.yaml"
 # The demo itself says when the repository is read, so that what is shown is what happens.
 _POLL_SECONDS = 3600.0
 _TOKEN_SECONDS = 900
+# As long as a link of 'aisecops ui link' signs in for.
+_LOOKING_SECONDS = 8 * 3600
 # A demo is also played on machines that are busy with something else.
 _PATIENCE_SECONDS = 5
 
@@ -127,6 +131,7 @@ class Stage:
     address: str
     tls_address: str
     operator: AsyncClient
+    running: RunningServer
 
     def certified_agent(self, agent: str) -> AbstractAsyncContextManager[AsyncClient]:
         """Return a client that proves to be ``agent`` by its certificate."""
@@ -169,6 +174,26 @@ class Stage:
     def token(self, agent: str) -> str:
         """Return a token that proves to be ``agent``."""
         return issuer(self.plane.settings).mint(agent, [Role.AGENT], seconds=_TOKEN_SECONDS)
+
+    @asynccontextmanager
+    async def pages(self) -> AsyncIterator[Callable[[str], str]]:
+        """Serve the UI and yield what makes a link that signs in once, by the page that it opens.
+
+        Raises:
+            InvalidRequestError: the UI is not installed, or cannot be served.
+        """
+        async with web(self.plane.settings, {DEFAULT_TENANT: self.plane}, self.running) as address:
+            if not address:
+                raise InvalidRequestError(
+                    "the UI is not installed", hint="Install the extra: pip install 'aisecops[ui]'", field="serve"
+                )
+            roles = [role for role in Role if role not in (Role.AGENT, Role.TOOL)]
+
+            def linked(to: str) -> str:
+                token = issuer(self.plane.settings).mint(OPERATOR, roles, seconds=_LOOKING_SECONDS)
+                return link(self.plane.settings, token, to=to, address=address)
+
+            yield linked
 
     async def change_policy(self, before: str) -> tuple[str, str]:
         """Commit the demo's change and return the commit and the diff that the repository has for it.
@@ -258,7 +283,7 @@ async def set_stage(place: Place, settings: Settings) -> AsyncIterator[Stage]:
         address = f"unix:{settings.socket}"
         token = issuer(settings).mint(OPERATOR, list(Role), seconds=_TOKEN_SECONDS)
         async with _client(address, token) as operator:
-            yield Stage(place, plane, address, f"localhost:{running.ports[0]}", operator)
+            yield Stage(place, plane, address, f"localhost:{running.ports[0]}", operator, running)
 
 
 @asynccontextmanager

@@ -142,6 +142,7 @@ _FIELDS: Mapping[str, Callable[[TraceFilter, str], TraceFilter]] = {
     "from": lambda narrow, value: replace(narrow, from_ns=_moment("from", value)),
     "to": lambda narrow, value: replace(narrow, to_ns=_moment("to", value)),
 }
+FIELDS = tuple(_FIELDS)
 # Those that can be left out, with what they are called in a filter.
 _NAMES: Mapping[str, str] = {
     field: {"agent": "agent_id"}.get(field, field) for field in _FIELDS if field not in ("from", "to")

@@ -210,6 +210,7 @@ def _selection(request: EvidenceRequest) -> dict[str, JsonValue]:
         **{name: getattr(chosen, name) for name in fields if getattr(chosen, name)},
         "from_micros": chosen.from_ns // 1000,
         "to_micros": chosen.to_ns // 1000,
+        **({"without": [f"{name}:{value}" for name, value in chosen.without]} if chosen.without else {}),
     }
 
 

@@ -47,6 +47,16 @@ def test_a_package_of_traces_or_a_period_verifies_and_is_told_of(scene: Scene, a
     assert scene.get(proof, Role.AUDITOR)[0] == 200
 
 
+def test_a_package_names_what_its_query_left_out(scene: Scene) -> None:
+    status, _, package = send(scene, Role.AUDITOR, q="from:2020-01-01 -outcome:allowed -tool:email/send")
+    assert status == 200
+    selection = json.loads(aisecops_verify.read_package(package)["manifest.json"])["selection"]
+    assert selection["without"] == ["outcome:ALLOW", "tool:email/send"]
+    assert made(scene)[0]["selection"] == selection
+    page = scene.get("/evidence", Role.AUDITOR)[2].decode()
+    assert "without outcome:ALLOW tool:email/send" in page
+
+
 @pytest.mark.parametrize(
     ("form", "status"),
     [

@@ -35,7 +35,7 @@ from aisecops_server.entrypoints.grpc.local_calls import LocalCalls
 from aisecops_server.entrypoints.grpc.tls import named_tenant
 from aisecops_server.entrypoints.web import gateway
 from aisecops_server.entrypoints.web.headers import Guarded, require_own_origin
-from aisecops_server.entrypoints.web.rendering import Assets, environment, twin
+from aisecops_server.entrypoints.web.rendering import Assets, command_line, environment, twin
 from aisecops_server.entrypoints.web.sessions import Session, Sessions
 from aisecops_server.entrypoints.web.visitor import Away, Page, Visitor
 
@@ -271,6 +271,7 @@ class _Doors:
             "form_key": visitor.form_key,
             "may": visitor.may,
             "bar": await self.ui.bar(visitor),
+            "command": command_line(page.command),
         }
         return _html(self.templates.get_template(page.template).render(context), page.status)
 

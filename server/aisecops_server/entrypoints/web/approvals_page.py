@@ -11,9 +11,9 @@ from aisecops.v1 import approval_service_pb2 as api
 
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.words import approval_sign, bare, choice_sign
+from aisecops_server.entrypoints.web.addresses import address
 from aisecops_server.entrypoints.web.arguments import arguments
 from aisecops_server.entrypoints.web.markup import json_lines
-from aisecops_server.entrypoints.web.rendering import address
 from aisecops_server.entrypoints.web.strips import trust_name
 from aisecops_server.entrypoints.web.visitor import Away, Page, Visitor
 
@@ -24,6 +24,9 @@ _CHOICES: Mapping[str, approval_pb2.Choice.ValueType] = {
     "approve": approval_pb2.CHOICE_APPROVE,
     "deny": approval_pb2.CHOICE_DENY,
 }
+
+# What the command asks for without being told, and for everything.
+_NARROWED: Mapping[str, tuple[str, ...]] = {"requested": (), "all": ("--all",)}
 
 
 async def inbox(visitor: Visitor) -> Page:
@@ -45,7 +48,9 @@ async def inbox(visitor: Visitor) -> Page:
         "more": address("/approvals", state=state, before=found.next_page_token) if found.next_page_token else "",
         "sign": lambda one: approval_sign(approval_pb2.ApprovalState.Name(one.state)),
     }
-    return Page("approvals.html", "Approvals", view, {"page": found}, "Approvals")
+    narrowed = _NARROWED.get(state, ("--state", state))
+    command = ("approvals", "list", *narrowed)
+    return Page("approvals.html", "Approvals", view, {"page": found}, "Approvals", command=command)
 
 
 async def request_page(visitor: Visitor) -> Page:
@@ -71,7 +76,8 @@ async def request_page(visitor: Visitor) -> Page:
         "agreed": sum(1 for vote in found.approval.votes if vote.choice == approval_pb2.CHOICE_APPROVE),
         "json": json_lines,
     }
-    return Page("approval.html", "Approval", view, {"request": found, "statement": statement}, "Approvals")
+    data, command = {"request": found, "statement": statement}, ("approvals", "show", found.approval.approval_id)
+    return Page("approval.html", "Approval", view, data, "Approvals", command=command)
 
 
 async def _seen(visitor: Visitor, decision_id: str) -> Mapping[str, Mapping[str, Any]]:

@@ -58,7 +58,8 @@ async def event_page(visitor: Visitor) -> Page:
         "integrity": await _integrity(visitor, event) if tab == "integrity" else None,
     }
     data = {"event": event, "explanation": explained, "document": document}
-    return Page("event.html", event.type, view, data, "Traces")
+    command = ("explain", decision.decision_id) if decision else ("trace", "show", visitor.path("trace"))
+    return Page("event.html", event.type, view, data, "Traces", command=command)
 
 
 def _found(events: Sequence[Event], event_id: str) -> tuple[Event, str, str]:

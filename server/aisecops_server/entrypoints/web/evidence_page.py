@@ -16,7 +16,7 @@ from starlette.responses import Response
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.event import details_in
 from aisecops_server.domain.trace_query import read_query
-from aisecops_server.entrypoints.web.trace_list import filter_of
+from aisecops_server.entrypoints.trace_terms import filter_of
 from aisecops_server.entrypoints.web.visitor import Page, Visitor
 
 LOOKED_AT = 2_000
@@ -78,7 +78,10 @@ def selection_words(selection: Mapping[str, Any]) -> str:
     ids = selection.get("trace_ids", [])
     if ids:
         return ", ".join(ids[:3]) + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")  # noqa: PLR2004 - a line
-    return ", ".join(f"{name} {value}" for name, value in selection.items() if value) or "everything"
+    said = (
+        (name, " ".join(map(str, value)) if isinstance(value, list) else value) for name, value in selection.items()
+    )
+    return ", ".join(f"{name} {value}" for name, value in said if value) or "everything"
 
 
 async def _made(visitor: Visitor, first: int) -> list[dict[str, Any]]:

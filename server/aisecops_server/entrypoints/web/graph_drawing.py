@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import quote
 
 from markupsafe import Markup
 
 from aisecops_server.domain.execution_graph import Node, NodeKind
 from aisecops_server.domain.graph_layout import GAP_X, LANES, NODE_HEIGHT, NODE_WIDTH, Layout, Placed
 from aisecops_server.domain.words import Sign, outcome_sign, source_word, trust_word
+from aisecops_server.entrypoints.web.addresses import agent_word
 from aisecops_server.entrypoints.web.markup import drawing, xml_text
-from aisecops_server.entrypoints.web.rendering import agent_word, tone
+from aisecops_server.entrypoints.web.rendering import tone
 
 _HEAD = 24
 _MARGIN = 4
@@ -52,6 +54,10 @@ def name_of(node: Node) -> str:
     found = sign_of(node)
     if node.kind is NodeKind.OUTCOME and found:
         return found.word
+    if node.kind is NodeKind.BUDGET and node.label.count("/") > 1:
+        # What is counted first: a drawing has room for the beginning.
+        of, metric, window = node.label.rsplit("/", 2)
+        return f"{metric}/{window} {agent_word(of)}"
     return agent_word(node.label) if node.kind is NodeKind.IDENTITY else node.label
 
 
@@ -74,8 +80,9 @@ def _node(one: Placed, number: int, *, pale: bool) -> Sequence[str]:
     style = f"node k-{node.kind.value}{trust}{' pale' if pale else ''}{f' {tone(found)}' if found else ''}"
     name = f"{found.glyph} {name_of(node)}" if found else name_of(node)
     many = f" ×{one.count}" if one.count > 1 else ""
-    whole = xml_text(f"{kind_of(node)}: {name_of(node)}{many}")
-    where = f"/traces/{xml_text(node.trace_id)}/events/{xml_text(node.event_id)}"
+    told = node.label if node.kind is NodeKind.BUDGET else name_of(node)
+    whole = xml_text(f"{kind_of(node)}: {told}{many}")
+    where = f"/traces/{quote(node.trace_id, safe='')}/events/{quote(node.event_id, safe='')}"
     return (
         f'<a class="{style}" href="{where}" data-node="{number}" aria-label="{whole}"><title>{whole}</title>',
         f'<rect x="{x}" y="{y}" width="{NODE_WIDTH}" height="{NODE_HEIGHT}" rx="4"/>',

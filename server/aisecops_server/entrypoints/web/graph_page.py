@@ -8,8 +8,8 @@ from starlette.responses import Response
 
 from aisecops_server.domain.execution_graph import Edge, EdgeKind, Node, NodeKind
 from aisecops_server.domain.graph_layout import layout, neighbours
+from aisecops_server.entrypoints.web.addresses import address
 from aisecops_server.entrypoints.web.graph_drawing import closure, draw, kind_of, name_of, sign_of
-from aisecops_server.entrypoints.web.rendering import address
 from aisecops_server.entrypoints.web.visitor import Page, Visitor
 
 MOST_NODES = 1500
@@ -42,7 +42,9 @@ async def graph_page(visitor: Visitor) -> Page:
             for one in found.placed
         ],
     }
-    return Page("graph.html", "Execution graph", view, {"graph": answer}, "Traces")
+    return Page(
+        "graph.html", "Execution graph", view, {"graph": answer}, "Traces", command=("trace", "graph", trace_id)
+    )
 
 
 async def graph_file(visitor: Visitor) -> Response:

@@ -1,14 +1,15 @@
 """The nine figures of governance, counted from what the API answers; each names the records that it counts.
 
 A figure is over the latest traces, at most ``MOST_TRACES``; a page says over how many. Nothing is kept between visits,
-so there is no second truth beside the log.
+so there is no second truth beside the log. Pages and the command line show the same ones.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 
 from aisecops.v1 import (
     approval_pb2,
@@ -21,13 +22,15 @@ from aisecops.v1 import (
     replay_pb2,
     replay_service_pb2,
 )
+from google.protobuf.message import Message
 
 from aisecops_server.domain.incident import IncidentKind
-from aisecops_server.domain.words import TRUST_ORDER, bare, counted
-from aisecops_server.entrypoints.web.rendering import address, agent_word
-from aisecops_server.entrypoints.web.visitor import Visitor
+from aisecops_server.domain.words import ALLOWED, BLOCKED, ESCALATED, TRUST_ORDER, Sign, bare, counted
+from aisecops_server.entrypoints.web.addresses import address, agent_word
 
 MOST_TRACES = 500
+WEEK = 7
+_DAY = 86_400
 MOST_GRAPHS = 25
 _MOST_PARTS = 6
 # What ran otherwise than decided is an incident; these are the ones about the call itself.
@@ -45,9 +48,26 @@ _ANOMALIES = frozenset(
 )
 
 
+_M = TypeVar("_M", bound=Message)
+
+
+class Asking(Protocol):
+    """Who asks for the figures: a visitor of a page, or a command."""
+
+    async def ask(self, call: str, request: Message, answer: type[_M]) -> _M:
+        """Make a call with one answer."""
+
+    async def attempt(self, call: str, request: Message, answer: type[_M]) -> tuple[_M | None, str]:
+        """Make a call that can be done without; return its answer, or ``None`` with why there is none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure: its number, what it means, how it splits up, and where the records behind it are."""
+    """One figure: its number, what it means, how it splits up, and where the records behind it are.
+
+    ``days`` are how many of the records are of which day, by the day's number since 1970, where records have a time.
+    Where they have none, what is drawn are the ``parts``. ``sign`` gives the colour.
+    """
 
     name: str
     number: str
@@ -55,6 +75,16 @@ class Figure:
     link: str
     parts: Sequence[tuple[str, int, str]] = ()
     bad: bool = False
+    days: Mapping[int, int] | None = None
+    sign: Sign = ALLOWED
+
+    def change(self, last: int) -> tuple[int, int] | None:
+        """Return how many there were in the week up to day ``last``, and how many in the one before."""
+        if self.days is None:
+            return None
+        weeks = (range(last - WEEK + 1, last + 1), range(last - 2 * WEEK + 1, last - WEEK + 1))
+        week, before = (sum(self.days.get(day, 0) for day in days) for days in weeks)
+        return week, before
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +99,7 @@ class Material:
     graphs: Sequence[investigation_service_pb2.GetExecutionGraphResponse] = field(default_factory=tuple)
 
 
-async def read_material(visitor: Visitor) -> Material:
+async def read_material(visitor: Asking) -> Material:
     """Read everything that the figures are counted from.
 
     Raises:
@@ -126,14 +156,24 @@ def _blocked(found: Material) -> Figure:
     most = rules.most_common(_MOST_PARTS)
     parts = [(rule, count, address("/traces", q=f"outcome:blocked rule:{rule}")) for rule, count in most]
     means = "Traces in which a plan was denied, and the rules that fired in them."
-    return Figure("Blocked execution plans", str(len(blocked)), means, "/traces?q=outcome:blocked", parts)
+    return Figure(
+        "Blocked execution plans",
+        str(len(blocked)),
+        means,
+        "/traces?q=outcome:blocked",
+        parts,
+        days=_began(blocked),
+        sign=BLOCKED,
+    )
 
 
 def _approvals(found: Material) -> Figure:
     states = Counter(bare(approval_pb2.ApprovalState.Name(one.state)).lower() for one in found.approvals)
     parts = [(state, count, address("/approvals", state=state)) for state, count in states.most_common()]
     means = "Plans that people were asked about, by what became of the request."
-    return Figure("Approval-required actions", str(len(found.approvals)), means, "/approvals?state=all", parts)
+    days = _by_day(one.requested_at.seconds for one in found.approvals)
+    number = str(len(found.approvals))
+    return Figure("Approval-required actions", number, means, "/approvals?state=all", parts, days=days, sign=ESCALATED)
 
 
 def _drift(found: Material) -> Figure:
@@ -160,7 +200,16 @@ def _incidents(found: Material) -> Figure:
     ]
     means = "Calls that ran, or were to run, otherwise than it was decided."
     number = len(found.incidents)
-    return Figure("Runtime incidents", str(number), means, parts[0][2] if parts else "/traces", parts, bad=number > 0)
+    return Figure(
+        "Runtime incidents",
+        str(number),
+        means,
+        parts[0][2] if parts else "/traces",
+        parts,
+        bad=number > 0,
+        days=_told(found.incidents),
+        sign=BLOCKED,
+    )
 
 
 def _coverage(found: Material) -> Figure:
@@ -187,16 +236,21 @@ def _anomalies(found: Material) -> Figure:
         ("plans of unregistered agents", len(strangers), "/traces?q=rule:identity.agent_unregistered"),
     ]
     means = "Calls without a matching grant, with another tool or other arguments, and agents that nobody registered."
-    return Figure("Tool execution anomalies", str(len(odd) + len(strangers)), means, "/agents", parts)
+    days = Counter(_told(odd)) + Counter(_began(strangers))
+    number = str(len(odd) + len(strangers))
+    return Figure("Tool execution anomalies", number, means, "/agents", parts, days=days, sign=BLOCKED)
 
 
 def _trust(found: Material) -> Figure:
     levels = Counter(trace.lowest_trust for trace in found.traces)
     parts = [(level, levels[level], address("/traces", q=f"trust:{level}")) for level in TRUST_ORDER]
-    low = levels["external"] + levels["unverified"]
+    low = [trace for trace in found.traces if trace.lowest_trust in ("external", "unverified")]
     means = "Traces by the least trusted source in them; the number is the share with an external or unverified one."
-    share = _share(low, len(found.traces))
-    return Figure("Provenance trust distribution", share, means, "/traces?q=trust:external", parts)
+    share = _share(len(low), len(found.traces))
+    days = _began(low)
+    return Figure(
+        "Provenance trust distribution", share, means, "/traces?q=trust:external", parts, days=days, sign=ESCALATED
+    )
 
 
 def _replayed(found: Material) -> Figure:
@@ -225,7 +279,7 @@ def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.0f} %" if whole else "–"
 
 
-async def _latest_replay(visitor: Visitor) -> replay_pb2.Replay | None:
+async def _latest_replay(visitor: Asking) -> replay_pb2.Replay | None:
     request = replay_service_pb2.ListReplaysRequest(page_size=20)
     found, _ = await visitor.attempt("ReplayService/ListReplays", request, replay_service_pb2.ListReplaysResponse)
     done = [one for one in found.replays if one.state == replay_pb2.REPLAY_STATE_DONE] if found else []
@@ -237,7 +291,7 @@ async def _latest_replay(visitor: Visitor) -> replay_pb2.Replay | None:
 
 
 async def _graphs(
-    visitor: Visitor, traces: Sequence[event_pb2.TraceSummary]
+    visitor: Asking, traces: Sequence[event_pb2.TraceSummary]
 ) -> Sequence[investigation_service_pb2.GetExecutionGraphResponse]:
     found = []
     for trace in traces[:MOST_GRAPHS]:
@@ -247,6 +301,41 @@ async def _graphs(
         )
         found += [graph] if graph else []
     return found
+
+
+def last_day(found: Material) -> int:
+    """Return the day up to which figures are drawn: that of the newest record, by its number since 1970."""
+    days = [trace.started_at.seconds // _DAY for trace in found.traces]
+    return max([*days, *(day for figure in figures(found) for day in figure.days or ())], default=0)
+
+
+def plain(shown: Sequence[Figure], last: int) -> list[dict[str, Any]]:
+    """Return the figures for programs: with the counts of each day, oldest first, and of the last two weeks."""
+    found: list[dict[str, Any]] = []
+    for one in shown:
+        told: dict[str, Any] = {
+            "name": one.name,
+            "number": one.number,
+            "means": one.means,
+            "parts": {name: count for name, count, _ in one.parts},
+        }
+        if change := one.change(last):
+            told["days"] = [{"day": day, "count": (one.days or {})[day]} for day in sorted(one.days or ())]
+            told["week"], told["weekBefore"] = change
+        found.append(told)
+    return found
+
+
+def _by_day(seconds: Iterable[int]) -> Mapping[int, int]:
+    return Counter(at // _DAY for at in seconds)
+
+
+def _began(traces: Iterable[event_pb2.TraceSummary]) -> Mapping[int, int]:
+    return _by_day(trace.started_at.seconds for trace in traces)
+
+
+def _told(incidents: Iterable[execution_service_pb2.Incident]) -> Mapping[int, int]:
+    return _by_day(one.event.occurred_at.seconds for one in incidents)
 
 
 def by_day(traces: Sequence[event_pb2.TraceSummary]) -> Mapping[int, Counter[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aisecops.v1 import agent_service_pb2, budget_service_pb2
 
-from aisecops_server.entrypoints.web.rendering import address
+from aisecops_server.entrypoints.web.addresses import address
 from aisecops_server.entrypoints.web.visitor import Page, Visitor
 
 PAGE = 100
@@ -26,7 +26,7 @@ async def agents(visitor: Visitor) -> Page:
         if found.next_page_token
         else "",
     }
-    return Page("agents.html", "Agents", view, {"page": found}, "Agents")
+    return Page("agents.html", "Agents", view, {"page": found}, "Agents", command=("agent", "list"))
 
 
 async def budgets(visitor: Visitor) -> Page:
@@ -49,4 +49,4 @@ async def budgets(visitor: Visitor) -> Page:
         if found.next_page_token
         else "",
     }
-    return Page("budgets.html", "Budgets", view, {"page": found}, "Agents")
+    return Page("budgets.html", "Budgets", view, {"page": found}, "Agents", command=("budget", "list"))

@@ -6,7 +6,7 @@ from aisecops.v1 import bundle_pb2
 from aisecops.v1 import bundle_service_pb2 as api
 
 from aisecops_server.domain.words import bare
-from aisecops_server.entrypoints.web.rendering import address
+from aisecops_server.entrypoints.web.addresses import address
 from aisecops_server.entrypoints.web.visitor import Page, Visitor
 
 PAGE = 50
@@ -23,7 +23,9 @@ async def revisions(visitor: Visitor) -> Page:
         "state": _state,
         "more": address("/revisions", before=found.next_page_token) if found.next_page_token else "",
     }
-    return Page("revisions.html", "Policy", view, {"page": found, "status": status}, "Policy")
+    return Page(
+        "revisions.html", "Policy", view, {"page": found, "status": status}, "Policy", command=("bundle", "list")
+    )
 
 
 async def revision(visitor: Visitor) -> Page:
@@ -32,7 +34,9 @@ async def revision(visitor: Visitor) -> Page:
     found = await visitor.ask("BundleService/GetRevision", request, api.GetRevisionResponse)
     rules = sorted(found.rules, key=lambda rule: rule.rule)
     view = {"revision": found.revision, "rules": rules, "state": _state(found.revision)}
-    return Page("revision.html", f"Policy {found.revision.commit[:8]}", view, {"revision": found}, "Policy")
+    commit = found.revision.commit
+    data, command = {"revision": found}, ("bundle", "show", commit)
+    return Page("revision.html", f"Policy {commit[:8]}", view, data, "Policy", command=command)
 
 
 async def policy_file(visitor: Visitor) -> Page:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from aisecops.v1 import decision_pb2
 from aisecops.v1.event_pb2 import Stage
@@ -22,6 +23,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from aisecops_server.domain import words
+from aisecops_server.entrypoints.web.addresses import address, agent_word
 from aisecops_server.entrypoints.web.markup import BRIEF_CHARACTERS, brief, hidden_count, shown
 
 _HERE = Path(__file__).parent
@@ -64,7 +66,7 @@ def environment(assets: Assets) -> Environment:
         "brief": brief,
         "hidden": hidden_count,
         "moment": moment,
-        "short": words.short_revision,
+        "short": lambda revision: shown(words.short_revision(revision)),
         "agent": agent_word,
         "tone": tone,
         "part": lambda text: quote(str(text), safe=""),
@@ -94,17 +96,6 @@ def tone(sign: words.Sign) -> str:
     return "s-" + sign.word.translate(_CLASS)
 
 
-def agent_word(agent_id: str) -> str:
-    """Return an agent's short name."""
-    return agent_id.rpartition("/")[2] or agent_id
-
-
-def address(path: str, **fields: object) -> str:
-    """Return an address with the parameters that have a value."""
-    kept = {name.rstrip("_"): str(value) for name, value in fields.items() if value not in ("", None, 0)}
-    return f"{path}?{urlencode(kept)}" if kept else path
-
-
 def moment(stamp: object) -> Markup:
     """Return a time for a page, in UTC; a script adds the reader's own as a tooltip."""
     if isinstance(stamp, Timestamp):
@@ -118,6 +109,13 @@ def moment(stamp: object) -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(
         found.isoformat(timespec="milliseconds"), found.strftime("%Y-%m-%d %H:%M:%SZ")
     )
+
+
+def command_line(command: Sequence[str]) -> str:
+    """Return a command as it is pasted into a shell; nothing where a word of it would hide something there."""
+    if not command or any(hidden_count(word) or not word.isprintable() for word in command):
+        return ""
+    return shlex.join(("aisecops", *command))
 
 
 def twin(data: Mapping[str, Any]) -> bytes:

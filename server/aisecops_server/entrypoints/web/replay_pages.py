@@ -17,11 +17,11 @@ from aisecops_server.domain.flip_reports import ReviewedGroup, accepted_entries,
 from aisecops_server.domain.impact import flips_of
 from aisecops_server.domain.trace_query import read_query
 from aisecops_server.domain.words import bare, outcome_sign
-from aisecops_server.entrypoints.web.rendering import address
+from aisecops_server.entrypoints.trace_terms import filter_of, refuse_left_out
+from aisecops_server.entrypoints.web.addresses import address
 from aisecops_server.entrypoints.web.replay_report import clause_place, clause_word, markdown
 from aisecops_server.entrypoints.web.replay_review import judgement_tone, judgement_word, said_of
 from aisecops_server.entrypoints.web.replay_sides import SidesView, sides_view
-from aisecops_server.entrypoints.web.trace_list import filter_of, refuse_left_out
 from aisecops_server.entrypoints.web.visitor import Away, Page, Visitor
 
 PAGE = 50
@@ -48,7 +48,7 @@ async def replay_list(visitor: Visitor) -> Page:
     found = await visitor.ask("ReplayService/ListReplays", request, api.ListReplaysResponse)
     more = address("/replays", before=found.next_page_token) if found.next_page_token else ""
     view = {"replays": found.replays, "more": more, "state": _state}
-    return Page("replays.html", "Replays", view, {"page": found}, "Replays")
+    return Page("replays.html", "Replays", view, {"page": found}, "Replays", command=("replay", "list"))
 
 
 async def new_replay(visitor: Visitor) -> Page:
@@ -117,6 +117,7 @@ async def replay_page(visitor: Visitor) -> Page:
         view,
         {"replay": replay, "groups": groups, "review": said.review, "change": why},
         "Replays",
+        command=("replay", "show", replay.replay_id),
     )
 
 

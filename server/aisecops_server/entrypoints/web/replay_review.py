@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from aisecops.v1 import review_service_pb2 as api
 
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.entrypoints.web.rendering import address
+from aisecops_server.entrypoints.web.addresses import address
 from aisecops_server.entrypoints.web.visitor import Away, Visitor
 
 _JUDGEMENTS: Mapping[str, api.Judgement.ValueType] = {

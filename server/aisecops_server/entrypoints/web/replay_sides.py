@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from aisecops.v1 import replay_pb2
 
 from aisecops_server.domain.words import counted
-from aisecops_server.entrypoints.web.rendering import address
+from aisecops_server.entrypoints.web.addresses import address
 
 MOST_ROWS = 120
 MARKS: Mapping[str, tuple[str, str]] = {"HELD": ("✓", "held"), "FAILED": ("✕", "did not hold")}

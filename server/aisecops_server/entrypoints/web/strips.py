@@ -62,12 +62,17 @@ SIGNS: Mapping[str, Sign] = {
     CODES[sign.word]: sign
     for sign in (ALLOWED, WARNED, ESCALATED, BLOCKED, DRY_RUN, ERROR, NOT_REACHED, GRANTED, FAILED, INCIDENT)
 }
+# From here on it is said that nothing happened.
+IDLE_SECONDS = 60
 _WEIGHT = {NOT_REACHED: 0, ALLOWED: 1, WARNED: 2, ESCALATED: 3, BLOCKED: 4}
 
 
 @dataclass(frozen=True, slots=True)
 class StepRow:
-    """One step of one decision; ``event_id`` is the event that concluded it, ``plan`` counts decisions from 1."""
+    """One step of one decision; ``event_id`` is the event that concluded it, ``plan`` counts decisions from 1.
+
+    ``since`` is how many seconds after the first row it was decided, ``idle`` how many after the row before.
+    """
 
     at: int
     plan: int
@@ -81,6 +86,8 @@ class StepRow:
     milliseconds: float
     rules: tuple[str, ...]
     seconds: float
+    since: float = 0.0
+    idle: float = 0.0
 
     @property
     def codes(self) -> str:
@@ -92,6 +99,12 @@ class StepRow:
         """Return the stage that let it go no further, or an empty string."""
         return next((name for name, cell in zip(STAGES, self.cells, strict=True) if cell in (BLOCKED, ESCALATED)), "")
 
+    @property
+    def when(self) -> str:
+        """Return how long after the first row it was, and before it how long nothing happened, if that was long."""
+        rested = f"idle {duration(self.idle)} · " if self.idle >= IDLE_SECONDS else ""
+        return f"{rested}+{duration(self.since)}"
+
     def words(self) -> str:
         """Return the strip in words, for who does not see it."""
         parts = [f"{name} {cell.word}" for name, cell in zip(STAGES, self.cells, strict=True) if cell != NOT_REACHED]
@@ -100,6 +113,18 @@ class StepRow:
     def holds(self, text: str) -> bool:
         """Return whether a search for ``text`` finds this row."""
         return any(text in part.lower() for part in (self.step_id, self.tool, self.decision_id, *self.rules))
+
+
+def duration(seconds: float) -> str:
+    """Return how long something took, in two units at most."""
+    if seconds < 60:  # noqa: PLR2004 - a minute
+        return f"{max(0.0, seconds):.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days:,} d {hours} h"
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
 def body(event: Event) -> Mapping[str, Any]:
@@ -116,7 +141,11 @@ def step_rows(trace: GetTraceResponse) -> list[StepRow]:
     rows: list[StepRow] = []
     for plan, decision in enumerate(trace.decisions, start=1):
         rows.extend(_rows(decision, by_decision.get(decision.decision_id, ()), plan=plan, at=len(rows)))
-    return rows
+    first = rows[0].seconds if rows else 0.0
+    return [
+        replace(row, since=row.seconds - first, idle=row.seconds - before.seconds)
+        for before, row in zip([*rows[:1], *rows], rows, strict=False)
+    ]
 
 
 def _rows(decision: decision_pb2.Decision, events: Sequence[Event], *, plan: int, at: int) -> Iterator[StepRow]:

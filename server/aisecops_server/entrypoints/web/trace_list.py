@@ -8,16 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from aisecops.v1 import audit_service_pb2 as api
-from google.protobuf.timestamp_pb2 import Timestamp
+from aisecops.v1 import event_pb2
 
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.trace_query import MODES, OUTCOMES, TRUSTS, TraceQuery, read_query
-from aisecops_server.entrypoints.web.rendering import address
+from aisecops_server.domain.trace_query import FIELDS, MODES, OUTCOMES, TRUSTS, Term, TraceQuery, read_query
+from aisecops_server.entrypoints.trace_terms import filter_of
+from aisecops_server.entrypoints.web.addresses import address
+from aisecops_server.entrypoints.web.markup import hidden_count
 from aisecops_server.entrypoints.web.visitor import Page, Visitor
 
 PAGE = 50
 _FACETS: Mapping[str, tuple[str, ...]] = {"outcome": tuple(OUTCOMES), "trust": TRUSTS, "mode": tuple(MODES)}
-_NS = 1_000_000_000
+_MOST_OFFERED = 120
+_OFFERED_CHARACTERS = 120
 COLUMNS = ("started", "outcome", "intent", "agent", "trust", "rule", "tools", "plans", "policy")
 _TURNED = ("agent", "outcome", "tool", "rule", "trust", "revision", "mode")
 # What leads to the trace; without it a row would lead nowhere.
@@ -50,7 +53,12 @@ async def trace_list(visitor: Visitor) -> Page:
         "narrowed": _narrowed(query, cols),
         "to": lambda field, value: address("/traces", q=query.with_term(field, value).written(), cols=cols),
         "without": lambda field, value: address("/traces", q=query.leaving_out(field, value).written(), cols=cols),
+        "terms": _terms(found.traces),
+        "newest": address("/traces.json", q=text),
         "view": address("/traces", q=text, cols=cols),
+        # A replay can only narrow, and a package is made of what was chosen.
+        "replay_to": "" if query.narrow.without else address("/replays/new", q=text),
+        "evidence_to": address("/evidence", q=text) if text else "",
     }
     return Page(
         "traces.html",
@@ -59,42 +67,28 @@ async def trace_list(visitor: Visitor) -> Page:
         {"query": text, "problem": problem, "page": found},
         "Traces",
         400 if problem else 200,
+        command=() if problem else ("trace", "list", *(("--where", text) if text else ())),
     )
 
 
-def filter_of(query: TraceQuery) -> api.TraceFilter:
-    """Return a query as the API's filter."""
-    narrow = query.narrow
-    found = api.TraceFilter(
-        agent_id=narrow.agent_id,
-        outcome=narrow.outcome,
-        tool=narrow.tool,
-        rule=narrow.rule,
-        trust=narrow.trust,
-        revision=narrow.revision,
-        mode=narrow.mode,
-    )
-    found.without.extend(api.TraceTerm(field=field, value=value) for field, value in narrow.without)
-    # `from` is a word of Python, so the field is reached by name.
-    for stamp, moment in ((getattr(found, "from"), narrow.from_ns), (found.to, narrow.to_ns)):
-        if moment:
-            stamp.CopyFrom(Timestamp(seconds=moment // _NS))
-    return found
-
-
-def refuse_left_out(query: TraceQuery) -> TraceQuery:
-    """Return a query for what can only be narrowed.
-
-    Raises:
-        InvalidRequestError: a term of it leaves something out, which would be asked for all the same.
-    """
-    if query.narrow.without:
-        raise InvalidRequestError(
-            "a replay cannot leave anything out",
-            hint="Take the terms that begin with '-' out of the query",
-            field="q",
+def _terms(traces: Sequence[event_pb2.TraceSummary]) -> list[str]:
+    """Return the terms that are offered: every word of a fixed field, and what the traces of the page hold."""
+    fixed = {f"{field}:{value}": None for field, values in _FACETS.items() for value in values}
+    held = {
+        Term(field, value).written(): None
+        for trace in traces
+        for field, values in (
+            ("tool", trace.tools),
+            ("rule", trace.rules),
+            ("agent", (trace.agent_id,)),
+            ("revision", (trace.bundle_revision,)),
         )
-    return query
+        for value in values
+        # What is offered has to show what it is.
+        if value and len(value) <= _OFFERED_CHARACTERS and value.isprintable() and not hidden_count(value)
+    }
+    fields = dict.fromkeys(f"{field}:" for field in FIELDS)
+    return [*fields, *fixed, *held][:_MOST_OFFERED]
 
 
 def _columns(text: str) -> tuple[str, ...]:

@@ -11,11 +11,13 @@ from aisecops.v1 import decision_pb2, decision_service_pb2, evidence_service_pb2
 from starlette.responses import Response
 
 from aisecops_server.domain.errors import InvalidRequestError
+from aisecops_server.domain.visible_text import visible
 from aisecops_server.domain.words import ALLOWED, BLOCKED, ESCALATED, NOT_REACHED, counted
+from aisecops_server.entrypoints.web.addresses import address
 from aisecops_server.entrypoints.web.evidence_page import package_of
 from aisecops_server.entrypoints.web.minimap import minimap
 from aisecops_server.entrypoints.web.questions import answers
-from aisecops_server.entrypoints.web.rendering import address, tone
+from aisecops_server.entrypoints.web.rendering import tone
 from aisecops_server.entrypoints.web.story import story
 from aisecops_server.entrypoints.web.strips import INCIDENT, SIGNS, STAGES, StepRow, step_rows
 from aisecops_server.entrypoints.web.visitor import Page, Visitor
@@ -65,7 +67,8 @@ async def trace_page(visitor: Visitor) -> Page:
         "event_tab": visitor.query("tab") if visitor.query("tab") in EVENT_TABS else "",
         "data_address": shown.to(trace_id, at="/rows.json", view="", start=0),
     }
-    return Page("trace.html", f"Trace {trace_id[:12]}…", view, {"trace": trace, "explanation": explained}, "Traces")
+    data = {"trace": trace, "explanation": explained}
+    return Page("trace.html", f"Trace {trace_id[:12]}…", view, data, "Traces", command=("trace", "show", trace_id))
 
 
 async def trace_rows(visitor: Visitor) -> Page:
@@ -81,16 +84,18 @@ async def trace_rows(visitor: Visitor) -> Page:
         "signs": [[tone(sign), sign.glyph, sign.word] for sign in signs],
         "sign": [signs.index(row.sign) for row in kept],
         "words": list({row.codes: row.words() for row in kept}.values()),
-        "tools": tools,
+        # The list that draws them writes text as it comes.
+        "tools": [visible(tool) for tool in tools],
         "strips": strips,
         "trusts": trusts,
         "at": [row.at for row in kept],
         "plan": [row.plan for row in kept],
-        "step": [row.step_id for row in kept],
+        "step": [visible(row.step_id) for row in kept],
         "event": [row.event_id for row in kept],
         "tool": [tools.index(row.tool) for row in kept],
         "strip": [strips.index(row.codes) for row in kept],
         "trust": [trusts.index(row.trust) for row in kept],
+        "when": [row.when for row in kept],
         "ms": [round(row.milliseconds, 1) for row in kept],
     }
     return Page("rows.html", "Rows", {"kept": len(kept)}, data, "Traces")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -81,7 +81,10 @@ class Visitor:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """An answer for people and for programs: a template with its view, and the data of the ``.json`` twin."""
+    """An answer for people and for programs: a template with its view, and the data of the ``.json`` twin.
+
+    ``command`` are the words that show the same on a command line, behind the program's name.
+    """
 
     template: str
     title: str
@@ -89,6 +92,7 @@ class Page:
     data: Mapping[str, Any]
     section: str = ""
     status: int = 200
+    command: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

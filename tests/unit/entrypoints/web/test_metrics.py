@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from aisecops.v1 import (
     approval_pb2,
     bundle_pb2,
@@ -11,9 +13,22 @@ from aisecops.v1 import (
     investigation_service_pb2,
     replay_pb2,
 )
-from aisecops_server.entrypoints.web.metrics import Material, by_day, figures
+from aisecops_server.entrypoints.web.metrics import Figure, Material, by_day, figures, last_day, plain
+from aisecops_server.entrypoints.web.plots import DAYS, plot
 
 DAY = 86_400
+
+
+def _asked(day: int, state: approval_pb2.ApprovalState.ValueType) -> approval_pb2.Approval:
+    approval = approval_pb2.Approval(state=state)
+    approval.requested_at.seconds = day * DAY + 1
+    return approval
+
+
+def _incident(day: int, kind: str) -> execution_service_pb2.Incident:
+    incident = execution_service_pb2.Incident(kind=kind)
+    incident.event.occurred_at.seconds = day * DAY
+    return incident
 
 
 def _trace(at: int, outcome: str, trust: str, *rules: str, agent: str = "a/one") -> event_pb2.TraceSummary:
@@ -32,13 +47,13 @@ MATERIAL = Material(
         _trace(DAY, "REQUIRE_APPROVAL", "trusted", "approval.z"),
     ],
     approvals=[
-        approval_pb2.Approval(state=approval_pb2.APPROVAL_STATE_REQUESTED),
-        approval_pb2.Approval(state=approval_pb2.APPROVAL_STATE_EXPIRED),
-        approval_pb2.Approval(state=approval_pb2.APPROVAL_STATE_EXPIRED),
+        _asked(9, approval_pb2.APPROVAL_STATE_REQUESTED),
+        _asked(1, approval_pb2.APPROVAL_STATE_EXPIRED),
+        _asked(1, approval_pb2.APPROVAL_STATE_EXPIRED),
     ],
     incidents=[
-        execution_service_pb2.Incident(kind="other_arguments"),
-        execution_service_pb2.Incident(kind="executed_after_expiry"),
+        _incident(9, "other_arguments"),
+        _incident(2, "executed_after_expiry"),
     ],
     status=bundle_service_pb2.GetStatusResponse(
         status=bundle_pb2.BundleStatus(live=bundle_pb2.Revision(commit="1"), wanted="2")
@@ -95,3 +110,39 @@ def test_without_records_no_figure_is_made_up() -> None:
 
 def test_a_day_counts_what_began_on_it() -> None:
     assert by_day(MATERIAL.traces) == {0: {"DENY": 2}, 1: {"ALLOW": 1, "REQUIRE_APPROVAL": 1}}
+
+
+def test_what_has_a_time_is_counted_by_the_day_and_by_the_week() -> None:
+    last = last_day(MATERIAL)
+    assert last == 9
+    found = {figure.name: (dict(figure.days), figure.change(last)) for figure in figures(MATERIAL) if figure.days}
+    # The latest week is days 3 to 9, the one before it begins before there was any.
+    assert found == {
+        "Blocked execution plans": ({0: 2}, (0, 2)),
+        "Approval-required actions": ({1: 2, 9: 1}, (1, 2)),
+        "Runtime incidents": ({2: 1, 9: 1}, (1, 1)),
+        "Tool execution anomalies": ({0: 1, 9: 1}, (1, 1)),
+        "Provenance trust distribution": ({0: 1, 1: 1}, (0, 2)),
+    }
+    told = {one["name"]: one for one in plain(figures(MATERIAL), last)}
+    assert told["Runtime incidents"]["days"] == [{"day": 2, "count": 1}, {"day": 9, "count": 1}]
+    assert (told["Runtime incidents"]["week"], told["Runtime incidents"]["weekBefore"]) == (1, 1)
+    assert "days" not in told["Audit replay coverage"]
+
+
+def test_what_is_drawn_are_the_numbers_that_stand_beside_it() -> None:
+    last = last_day(MATERIAL)
+    for figure in figures(MATERIAL):
+        drawn, numbers = plot(figure, last)
+        told = [(date, int(count)) for date, count in re.findall(r"<title>([0-9-]{5}): (\d+)</title>", drawn)]
+        assert told == list(numbers), figure.name
+        within = {day: count for day, count in (figure.days or {}).items() if last - DAYS < day <= last}
+        assert [count for _, count in told] == [within[day] for day in sorted(within)]
+        # What has no time has parts, which the page draws beside their numbers.
+        assert figure.days is not None or figure.parts
+
+
+def test_a_name_in_a_drawing_is_text() -> None:
+    figure = Figure("<script>ran()</script>", "1", "", "/", days={0: 1})
+    assert "<script" not in plot(figure, 0)[0]
+    assert "&lt;script&gt;ran()&lt;/script&gt; a day" in plot(figure, 0)[0]

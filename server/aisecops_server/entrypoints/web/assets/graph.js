@@ -37,6 +37,8 @@ if (svg) {
     if (!at) return;
     const id = at.dataset.node;
     const lane = nodes.filter((node) => x(node) === x(at)).sort((one, other) => y(one) - y(other));
+    // The table has the same nodes in the same order.
+    if (event.key === "f") document.querySelectorAll("[data-around]")[Number(id)]?.click();
     const to = {
       ArrowRight: () => byId.get((leads.get(id) ?? [])[0]), ArrowLeft: () => byId.get((comes.get(id) ?? [])[0]),
       ArrowDown: () => lane[lane.indexOf(at) + 1], ArrowUp: () => lane[lane.indexOf(at) - 1],

@@ -47,7 +47,7 @@ async function start(table) {
     cells[0].textContent = data.plan[at];
     const open = cells[1].querySelector("a");
     open.textContent = data.step[at];
-    open.href = `/traces/${table.dataset.trace}/events/${data.event[at]}`;
+    open.href = `/traces/${table.dataset.trace}/events/${encodeURIComponent(data.event[at])}`;
     cells[2].textContent = data.tools[data.tool[at]];
     const [tone, glyph, word] = data.signs[data.sign[at]];
     const sign = cells[3].firstElementChild;
@@ -59,7 +59,8 @@ async function start(table) {
     const trust = data.trusts[data.trust[at]];
     cells[5].firstElementChild.className = `trust t-${trust}`;
     cells[5].firstElementChild.textContent = trust;
-    cells[6].textContent = data.ms[at].toFixed(1);
+    cells[6].textContent = data.when[at];
+    cells[7].textContent = data.ms[at].toFixed(1);
   }
 
   rowing.move = (row, by, stopped) => {
@@ -94,6 +95,6 @@ function spacer() {
   const cell = row.insertCell();
   row.className = "spacer";
   row.setAttribute("aria-hidden", "true");
-  cell.colSpan = 7;
+  cell.colSpan = 8;
   return { row, set: (height) => { cell.style.height = `${height}px`; } };
 }

@@ -1,0 +1,42 @@
+"""The rows of a trace: when each step was decided, and where nothing happened for long."""
+
+from __future__ import annotations
+
+import pytest
+from aisecops.v1 import decision_pb2
+from aisecops.v1.audit_service_pb2 import GetTraceResponse
+from aisecops_server.entrypoints.web.strips import duration, step_rows
+
+
+def _trace(*seconds: float) -> GetTraceResponse:
+    trace = GetTraceResponse()
+    for number, at in enumerate(seconds):
+        decision = trace.decisions.add(decision_id=f"dec-{number}", outcome=decision_pb2.OUTCOME_ALLOW)
+        decision.steps.add(step_id=f"s{number}", outcome=decision_pb2.OUTCOME_ALLOW)
+        decision.decided_at.FromNanoseconds(int(at * 1e9))
+    return trace
+
+
+def test_a_row_says_when_it_was_and_for_how_long_nothing_happened_before_it() -> None:
+    rows = step_rows(_trace(100, 100.25, 160, 7_600))
+    assert [row.when for row in rows] == ["+0.0 s", "+0.2 s", "+1 min 00 s", "idle 2 h 04 min · +2 h 05 min"]
+    assert step_rows(_trace()) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "0.0 s"),
+        (59.94, "59.9 s"),
+        (60, "1 min 00 s"),
+        (3_599, "59 min 59 s"),
+        (3_600, "1 h 00 min"),
+        (86_399, "23 h 59 min"),
+        (86_400, "1 d 0 h"),
+        (90_000_000, "1,041 d 16 h"),
+        # Clocks of two machines may differ.
+        (-3, "0.0 s"),
+    ],
+)
+def test_a_duration_is_said_in_two_units_at_most(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
