@@ -167,6 +167,21 @@ async def test_what_waits_ends_with_the_pool(tmp_path: Path) -> None:
         assert (children(), runs(tmp_path)) == (set(), [])
 
 
+@pytest.mark.parametrize("steps", range(4))
+async def test_a_pool_that_closes_while_it_gives_leaves_nothing(tmp_path: Path, steps: int) -> None:
+    key = engines.signer(tmp_path)
+    bundle = engines.build(tmp_path, key)
+    async with pool_of(key, tmp_path) as pool, pool.anticipated():
+        await until(lambda: len(children()) == 1)
+        acquiring = asyncio.create_task(pool.acquire(bundle))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await pool.close()
+        with pytest.raises((EngineUnavailableError, asyncio.CancelledError)):
+            await acquiring
+        assert (children(), runs(tmp_path)) == (set(), [])
+
+
 async def test_without_an_engine_it_is_told_by_who_needs_one(tmp_path: Path) -> None:
     key = engines.signer(tmp_path)
     bundle: Bundle = engines.build(tmp_path, key)

@@ -145,8 +145,21 @@ class OpaEnginePool:
         process = OpaProcess(
             bundle, engine=self._engine, trust=self._trust, limits=self._limits, parent=self._run_directory
         )
-        spare = self._spares.pop(0) if self._spares else None
-        return _Entry(process, asyncio.create_task(_begin(process, spare), name=f"start {bundle.revision[:12]}"))
+        return _Entry(process, asyncio.create_task(self._begin(process), name=f"start {bundle.revision[:12]}"))
+
+    async def _begin(self, process: OpaProcess) -> None:
+        spare = None
+        if self._spares:
+            waiting = self._spares.pop(0)
+            try:
+                # What keeps a spare from starting keeps the engine from it too, which says so.
+                with contextlib.suppress(EngineUnavailableError):
+                    spare = await waiting
+            except asyncio.CancelledError:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await _discard(waiting)
+                raise
+        await process.start(spare)
 
     def _shrink(self, *, coming: int = 0) -> None:
         """Stop idle engines beyond the number that may stay beside those to come, the least recently used first."""
@@ -162,15 +175,6 @@ class OpaEnginePool:
         task = asyncio.create_task(ending, name="end an engine")
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
-
-
-async def _begin(process: OpaProcess, starting: asyncio.Task[Spare] | None) -> None:
-    spare = None
-    if starting is not None:
-        # What keeps a spare from starting keeps the engine from it too, which says so.
-        with contextlib.suppress(EngineUnavailableError):
-            spare = await starting
-    await process.start(spare)
 
 
 async def _discard(starting: asyncio.Task[Spare]) -> None:
