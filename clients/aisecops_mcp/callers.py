@@ -33,8 +33,8 @@ class Caller:
 class Door(Protocol):
     """Tells who calls."""
 
-    def enter(self, authorization: Sequence[str]) -> Caller:
-        """Return who calls, by the ``Authorization`` headers of a request.
+    def enter(self, authorization: Sequence[str], certificate: str = "") -> Caller:
+        """Return who calls, by the ``Authorization`` headers of a request and the certificate of its connection (PEM).
 
         Raises:
             NotLetInError: they prove nobody who may.

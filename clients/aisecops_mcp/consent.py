@@ -13,10 +13,10 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from aisecops_client import AisecopsClientError, ApprovalRequiredError
+from aisecops_client import AisecopsClientError, ApprovalRequiredError, CallDeniedError
 from aisecops_grant.arguments import canonical_arguments
 
 from aisecops_mcp import jsonrpc, telling
@@ -26,6 +26,8 @@ from aisecops_mcp.session import Session
 from aisecops_mcp.talk import Say, shown
 
 ASKING = "elicitation/create"
+# Tells that what was asked for at an address is done (2025-11-25).
+COMPLETED = "notifications/elicitation/complete"
 # What may answer that it wants input first, in the era without connections.
 INTERRUPTED = frozenset({"tools/call", "resources/read", "prompts/get"})
 # Below the minute for which common clients wait for an answer.
@@ -33,7 +35,7 @@ APPROVAL_SECONDS = 45.0
 KEY = f"{telling.OWN_META}approval"
 # What no server can begin its own with: its names are refused there (``of_server``).
 STATE = "aisecops."
-_QUESTION = "aisecops?"
+QUESTION = "aisecops?"
 _FORM_SINCE, _URL_SINCE = "2025-06-18", "2025-11-25"
 _CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 _TAKEN_BACK = "the person at the client did not want to wait, and the request was taken back"
@@ -42,11 +44,21 @@ _QUESTIONS = 2
 _STATES = 64
 _CHARACTERS = 500
 
+_T = TypeVar("_T")
+
 Make = Callable[[Message], Awaitable[bytes]]
 
 
 class QuestionError(LookupError):
     """A client answers a question that it was not asked."""
+
+
+class InputDeniedError(Exception):
+    """A call was made, and its server may not ask the client for what it wants to know before it answers."""
+
+    def __init__(self, why: CallDeniedError) -> None:
+        super().__init__(why.message)
+        self.why = why
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,16 +156,39 @@ class Consent:
             QuestionError: the request answers what was not asked.
         """
         message, known = await self._taken_up(message)
+        if not telling.is_modern(message):
+            return await self.patiently(lambda: make(message), message.id)
+        try:
+            return await make(message)
+        except ApprovalRequiredError as error:
+            pending = error
+        except InputDeniedError as error:
+            # What its server wants to ask has to be approved: the call is made again, and its server asks again.
+            if not isinstance(error.why, ApprovalRequiredError):
+                raise
+            pending = error.why
+        if pending.approval_id in known:
+            raise pending
+        return self._wants_input(message, pending)
+
+    async def patiently(self, make: Callable[[], Awaitable[_T]], during: MessageId | None) -> _T:
+        """Return what ``make`` returns, which waits for people where policy wants that and the client can be asked.
+
+        ``during`` is the client's request in the course of which it is asked, where there is one.
+
+        Raises:
+            ApprovalRequiredError: they have not answered in time, or the client cannot be asked.
+            ApprovalRefusedError: they said no, or the request was taken back.
+        """
+        known: set[str] = set()
         while True:
             try:
-                return await make(message)
+                return await make()
             except ApprovalRequiredError as error:
                 if error.approval_id in known or len(known) == _QUESTIONS:
                     raise
                 known.add(error.approval_id)
-                if telling.is_modern(message):
-                    return self._wants_input(message, error)
-                if not await self._waited(error, message.id):
+                if not await self._waited(error, during):
                     raise
 
     # --- with a connection -------------------------------------------------------------------------------------
@@ -169,8 +204,9 @@ class Consent:
         words = self._words(error)
         if (waiting := self.session.claimed(error.approval_id)) is None:
             return False
-        number = f"{_QUESTION}{self.governor().new_key()}"
-        asked = asyncio.create_task(self._asked(number, self._question(error, words, self._modes), during))
+        number = f"{QUESTION}{self.governor().new_key()}"
+        question = self._question(error, words, self._modes)
+        asked = asyncio.create_task(self._asked(number, question, during))
         people = asyncio.create_task(self._decided(error.approval_id))
         try:
             await asyncio.wait({asked, people}, return_when=asyncio.FIRST_COMPLETED)
@@ -178,7 +214,10 @@ class Consent:
             if answer == "decline":
                 waiting = None
                 await self._withdraw(error.approval_id)
-            return answer == "accept" and await people
+            decided = answer == "accept" and await people
+            if decided and "url" in question:
+                self.send(jsonrpc.notification(COMPLETED, {"elicitationId": number}), during)
+            return decided
         finally:
             for task in (asked, people):
                 task.cancel()

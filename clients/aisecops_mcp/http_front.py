@@ -20,6 +20,7 @@ from aisecops_mcp import eras, jsonrpc
 from aisecops_mcp.callers import Caller, Door, NotLetInError, Resource
 from aisecops_mcp.connection import Connection, InUseError
 from aisecops_mcp.connections import Connections, NoSuchSessionError, TooManyError
+from aisecops_mcp.http_listener import certificate_of
 from aisecops_mcp.jsonrpc import MalformedError, Message, MessageId
 from aisecops_mcp.streams import NotKeptError, Stream
 
@@ -120,7 +121,7 @@ class Front:
 
     def _caller(self, request: web.BaseRequest) -> Caller:
         try:
-            return self.door.enter(request.headers.getall("Authorization", []))
+            return self.door.enter(request.headers.getall("Authorization", []), certificate_of(request.transport))
         except NotLetInError as error:
             headers = {"WWW-Authenticate": self.resource.challenge(error)}
             raise RefusedError(403 if error.forbidden else 401, str(error), headers=headers) from error

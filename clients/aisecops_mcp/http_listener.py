@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import ssl
@@ -55,8 +56,15 @@ def address_of(listening: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def tls_with(certificate: Path, key: Path) -> ssl.SSLContext:
-    """Return what TLS is spoken with.
+def certificate_of(transport: asyncio.BaseTransport | None) -> str:
+    """Return the certificate that a client has shown and that was verified, as PEM; empty if there was none to show."""
+    connection = transport.get_extra_info("ssl_object") if transport is not None else None
+    shown = connection.getpeercert(binary_form=True) if connection is not None else None
+    return ssl.DER_cert_to_PEM_cert(shown) if shown else ""
+
+
+def tls_with(certificate: Path, key: Path, authorities: Path | None = None) -> ssl.SSLContext:
+    """Return what TLS is spoken with; with ``authorities``, only to clients with a certificate of one of these.
 
     Raises:
         ListenError: the files do not fit together or cannot be read.
@@ -66,6 +74,12 @@ def tls_with(certificate: Path, key: Path) -> ssl.SSLContext:
         context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
         raise ListenError(f"{certificate} and {key} are no certificate and its key: {error}") from error
+    if authorities is not None:
+        try:
+            context.load_verify_locations(authorities)
+        except (OSError, ssl.SSLError) as error:
+            raise ListenError(f"{authorities} holds no certificates of authorities: {error}") from error
+        context.verify_mode = ssl.CERT_REQUIRED
     return context
 
 

@@ -17,10 +17,11 @@ from aisecops_client import AisecopsClientError
 from aisecops_client.guarded import GrantedCall
 
 from aisecops_mcp import jsonrpc, telling
-from aisecops_mcp.consent import ASKING, KEY, Asking, Consent, of_server
+from aisecops_mcp.addresses import Addresses
+from aisecops_mcp.consent import ASKING, COMPLETED, KEY, Asking, Consent, InputDeniedError, of_server
 from aisecops_mcp.definitions import CHANGED, Change, Definitions
 from aisecops_mcp.governor import Asked, Governor
-from aisecops_mcp.inputs import InputDeniedError, Inputs
+from aisecops_mcp.inputs import Inputs
 from aisecops_mcp.joint import Joint
 from aisecops_mcp.jsonrpc import MalformedError, Message, MessageId
 from aisecops_mcp.listing import LISTS, REQUESTS, Access, take_in
@@ -75,6 +76,7 @@ class Proxy:
     session: Session = field(init=False)
     consent: Consent = field(init=False)
     inputs: Inputs = field(init=False)
+    addresses: Addresses = field(init=False)
     naming: Naming = field(init=False)
     joint: Joint = field(init=False)
     definitions: Mapping[str, Definitions] = field(init=False)
@@ -92,7 +94,8 @@ class Proxy:
         }
         self.joint = Joint(self.servers, self.naming, self.say, self.definitions)
         self.consent = Consent(lambda: self.governor, self.session, self.send, self.say, self.asking)
-        self.inputs = Inputs(lambda: self.governor, self.session)
+        self.addresses = Addresses()
+        self.inputs = Inputs(lambda: self.governor, self.session, self.consent, self.addresses)
 
     # --- from the client ---------------------------------------------------------------------------------------
 
@@ -186,9 +189,8 @@ class Proxy:
             # What is sent is what was granted, and not what it was read from.
             if "arguments" in message.params or json.loads(call.arguments):
                 changed["arguments"] = json.loads(call.arguments)
-            return await self.inputs.decided(
-                server.name, await self._ask(server, message, _with_params(message, changed))
-            )
+            answer = await self._ask(server, message, _with_params(message, changed))
+            return await self.inputs.decided(server.name, message, answer)
 
         return await self._governed(message, f"{name}/{bare}", arguments, forward)
 
@@ -213,7 +215,7 @@ class Proxy:
         async def forward(call: GrantedCall) -> Message:
             granted = json.loads(call.arguments)
             raw = _with_params(message, {**granted, **params})
-            return await self.inputs.decided(server.name, await self._ask(server, message, raw))
+            return await self.inputs.decided(server.name, message, await self._ask(server, message, raw))
 
         return await self._governed(
             message, f"{server.name}/{message.method.replace('/', '.')}", {**arguments, **params}, forward
@@ -337,6 +339,9 @@ class Proxy:
         elif message.method.startswith("notifications/"):
             if message.method == "notifications/tools/list_changed":
                 self.definitions[server.name].known = False
+            if message.method == COMPLETED and not self.addresses.done(server.name, message.params):
+                self.say(f"the server {server.name} says that something is done which it did not ask for")
+                return
             self.send(message.raw, message.during)
         else:
             self.say(f"the server {server.name} said {message.method!r}, which is no notification")
@@ -363,14 +368,17 @@ class Proxy:
             return await self._ask_client(server, message)
 
         arguments = {name: value for name, value in message.params.items() if name != "_meta"}
-        tool = f"{server.name}/{message.method.replace('/', '.')}"
-        return await self.governor.call(Asked(self.session, tool, arguments, forward))
+        asked = Asked(self.session, f"{server.name}/{message.method.replace('/', '.')}", arguments, forward)
+        return await self.consent.patiently(lambda: self.governor.call(asked), message.during)
 
     async def _ask_client(self, server: Upstream, message: Message) -> Message:
+        shown = message.params
+        if message.method == ASKING:
+            self.addresses.shown(server.name, message.params)
+            shown = of_server(server.name, message.params)
         # Servers choose ids without knowing of each other.
         own = f"{_OWN_ID}{server.name}-{json.dumps(message.id)}"
         waiting = self._asking[own] = asyncio.get_running_loop().create_future()
-        shown = of_server(server.name, message.params) if message.method == ASKING else message.params
         changed = {"params": telling.without_own(shown)} if "params" in message.fields else {}
         try:
             self.send(jsonrpc.renamed(message, id=own, **changed), message.during)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from aisecops_client import AsyncClient
 from aisecops_mcp.callers import Caller, NotLetInError
@@ -32,9 +33,9 @@ class OneAgent:
     environment: str
     completions: CompletionsByAgent
 
-    def enter(self, authorization: Sequence[str]) -> Caller:
+    def enter(self, authorization: Sequence[str], certificate: str = "") -> Caller:
         """Return the agent."""
-        del authorization
+        del authorization, certificate
         return Caller(self.agent)
 
     def governor(self, caller: Caller) -> Governor:
@@ -61,14 +62,14 @@ class ByToken:
     completions: CompletionsByAgent
     tenant: str = ""
 
-    def enter(self, authorization: Sequence[str]) -> Caller:
-        """Return who calls.
+    def enter(self, authorization: Sequence[str], certificate: str = "") -> Caller:
+        """Return who calls; where a certificate proves it, a token is needed only to ask the control plane with.
 
         Raises:
-            NotLetInError: the headers prove nobody who may.
+            NotLetInError: the headers and the certificate prove nobody who may, or two.
         """
-        token = _bearer(authorization)
-        principal = _proved(self.own, token)
+        token = "" if certificate and not authorization and self.onward is None else _bearer(authorization)
+        principal = _proved(self.own, token, certificate)
         if Role.AGENT not in principal.roles:
             why = "the token is nobody's who asks for decisions: it lacks the role agent"
             raise NotLetInError(why, error="insufficient_scope", forbidden=True)
@@ -90,8 +91,12 @@ class ByToken:
 
 
 @contextlib.contextmanager
-def by_token(environment: str, url: str, completions: CompletionsByAgent) -> Iterator[ByToken]:
+def by_token(
+    environment: str, url: str, completions: CompletionsByAgent, *, authorities: Path | None = None
+) -> Iterator[ByToken]:
     """Give what tells callers by tokens for ``url``, following the keys of their issuer while the block runs.
+
+    With ``authorities`` they show certificates of these.
 
     Raises:
         InvalidRequestError: a setting does not fit.
@@ -103,7 +108,8 @@ def by_token(environment: str, url: str, completions: CompletionsByAgent) -> Ite
     with contextlib.ExitStack() as stack:
         tenant = tenant_settings().tenant if found.tenants_file else ""
         callers: dict[str, str] | None = {} if tenant else None
-        own = stack.enter_context(authenticating(found.model_copy(update={"token_audience": url}), clock, callers))
+        own_settings = found.model_copy(update={"token_audience": url, "tls_client_ca": authorities})
+        own = stack.enter_context(authenticating(own_settings, clock, callers))
         # Where there is no identity provider, tokens are made on this machine, and so is the one for the control plane.
         onward = stack.enter_context(authenticating(found, clock)) if found.token_keys else None
         yield ByToken(environment, own, onward, completions, tenant)
@@ -122,8 +128,8 @@ def _bearer(authorization: Sequence[str]) -> str:
     return token.strip()
 
 
-def _proved(by: Authenticator, token: str) -> Principal:
+def _proved(by: Authenticator, token: str, certificate: str = "") -> Principal:
     try:
-        return by.authenticate(Presented(token=token))
+        return by.authenticate(Presented(token=token, certificate=certificate.encode("ascii")))
     except UnauthenticatedError as error:
         raise NotLetInError(error.message, error="invalid_token") from error

@@ -82,6 +82,11 @@ _LISTEN = (
     click.option("--host", "hosts", multiple=True, help="Another name that clients reach it by (several)."),
     click.option("--tls-cert", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="Listen over TLS."),
     click.option("--tls-key", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="The key of that."),
+    click.option(
+        "--client-ca",
+        type=click.Path(path_type=Path, dir_okay=False, exists=True),
+        help="Demand certificates of clients, vouched for by these; each is the agent that its SPIFFE id names.",
+    ),
 )
 
 
@@ -130,6 +135,7 @@ def proxy(
     hosts: tuple[str, ...],
     tls_cert: Path | None,
     tls_key: Path | None,
+    client_ca: Path | None,
     upstream: tuple[str, ...],
     upstream_token: tuple[str, ...],
     upstream_ca: Path | None,
@@ -157,7 +163,7 @@ def proxy(
         raise click.UsageError("--name: say what policy calls the server, or use 'aisecops guard'")
     places = _places(name, servers, line, Upstreams(upstream, upstream_token, upstream_ca))
     bounds = _bounds(message_bytes, call_seconds, pins, asking(approval_seconds, approvals_url))
-    options = ListenOptions(listen, url, hosts, tls_cert, tls_key)
+    options = ListenOptions(listen, url, hosts, tls_cert, tls_key, client_ca)
     _require_listening(options)
     if not listen:
         return _serve(places, environment=environment, agent=agent, bounds=bounds, spool=spool)
@@ -287,8 +293,11 @@ def token_files(given: tuple[str, ...]) -> dict[str, Path]:
 
 
 def _require_listening(options: ListenOptions) -> None:
-    if not options.address and (options.url or options.hosts or options.certificate or options.key):
-        raise click.UsageError("--url, --host, --tls-cert and --tls-key say how --listen does it, which is not given")
+    how = (options.url, options.hosts, options.certificate, options.key, options.authorities)
+    if not options.address and any(how):
+        raise click.UsageError(
+            "--url, --host, --tls-cert, --tls-key and --client-ca say how --listen does it, which is not given"
+        )
 
 
 def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:

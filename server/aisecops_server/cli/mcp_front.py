@@ -33,6 +33,7 @@ class ListenOptions:
     hosts: tuple[str, ...] = ()
     certificate: Path | None = None
     key: Path | None = None
+    authorities: Path | None = None
 
 
 def serve_clients(
@@ -78,9 +79,12 @@ def _bound(options: ListenOptions) -> tuple[socket.socket, ssl.SSLContext | None
 
     if bool(options.certificate) != bool(options.key):
         raise click.UsageError("--tls-cert and --tls-key belong together")
+    if options.authorities and not options.certificate:
+        raise click.UsageError("--client-ca: clients show certificates over TLS only, so give --tls-cert and --tls-key")
     if not options.url and options.address.rpartition(":")[0] in _EVERY_ADDRESS:
         raise click.UsageError("--listen: clients call this by a name, and a token is for that: give it with --url")
-    tls = tls_with(options.certificate, options.key) if options.certificate and options.key else None
+    certificate, key = options.certificate, options.key
+    tls = tls_with(certificate, key, options.authorities) if certificate and key else None
     at = bound(options.address, over_tls=tls is not None)
     return at, tls, options.url or f"{'https' if tls else 'http'}://{address_of(at)}{_ENDPOINT}"
 
@@ -96,9 +100,14 @@ def _door(
     from aisecops_server.cli.mcp_callers import OneAgent, by_token  # noqa: PLC0415
 
     if asks_as_operator(agent):
-        with by_token(environment, url, completions) as door:
+        with by_token(environment, url, completions, authorities=options.authorities) as door:
             yield door
         return
+    if options.authorities is not None:
+        raise click.UsageError(
+            "--client-ca: each client is the agent that its certificate names, so give neither --agent nor --token-file"
+            " nor --cert"
+        )
     if not is_loopback(options.address.rpartition(":")[0].strip("[]")):
         raise click.UsageError(
             "--listen: beyond this machine each caller shows a token of its own, so give neither --agent nor"

@@ -5,43 +5,40 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import re
-import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from aisecops.v1 import approval_pb2
 from aisecops_client import ApprovalNotUsableError
-from aisecops_mcp.consent import KEY
+from aisecops_mcp.consent import COMPLETED, KEY
 from aisecops_server.domain.identity import Role
 from mcp import Client
 from mcp.types import ElicitRequestURLParams, ElicitResult
 
+from tests.mcp_asking import (
+    ERA,
+    FORM,
+    ODD,
+    WITHDRAWN,
+    accepted,
+    begun,
+    call,
+    modern,
+    question,
+    reply,
+    request_in,
+    said,
+    shown,
+    told,
+)
 from tests.mcp_front import Front, Listening, front
 from tests.mcp_front import modern as without_session
-from tests.mcp_scene import APPROVE, APPROVER, DENY, DESK_AGENT, ROOT, Scene, scene
-from tests.mcp_servers.hostile import TOOLS
+from tests.mcp_scene import APPROVE, APPROVER, DENY, DESK_AGENT, Scene, scene
 from tests.mcp_wire import SECONDS, Wire, wired
 
 pytestmark = pytest.mark.asyncio
-HOSTILE = (sys.executable, str(ROOT / "tests/mcp_servers/hostile.py"))
-ENTRY = "{description: Odd., effect: read, reach: internal, result_trust: internal}"
-OPENED = (*TOOLS, "elicitation.create")
-ODD = {
-    "approvals": "  odd/echo: {always: true}\n",
-    "servers": "\nodd: {description: Odd., owner: nobody, environments: [production], tools: catalogued}\n",
-    "tools": "".join(f"\nodd/{name}: {ENTRY}" for name in OPENED) + "\n",
-    "capabilities": "\nodd.use:\n  description: Odd.\n  owner: nobody\n  risk: low\n  tools: ["
-    + ", ".join(f"odd/{name}" for name in OPENED)
-    + "]\n",
-    "agents": "    odd.use: {granted_by: nobody}\n",
-}
-WITHDRAWN, GRANTED = approval_pb2.APPROVAL_STATE_WITHDRAWN, approval_pb2.APPROVAL_STATE_GRANTED
 INVALID_PARAMS = -32602
-FORM: dict[str, Any] = {"elicitation": {"form": {}}}
-ERA = "io.modelcontextprotocol/"
 ORDERS = map(str, itertools.count(1000))
 
 
@@ -66,23 +63,8 @@ def text(result: Any) -> str:
     return "\n".join(block.text for block in result.content)
 
 
-def said(answer: dict[str, Any]) -> str:
-    return str(answer["result"]["content"][0]["text"])
-
-
-def request_in(words: str) -> str:
-    found = re.search(r"apr-[0-9a-zA-Z-]*[0-9a-zA-Z]", words)
-    assert found, words
-    return found[0]
-
-
 def refunds(desk: Scene, order: dict[str, Any]) -> int:
     return len([one for one in desk.done("refund") if one["order_id"] == order["order_id"]])
-
-
-async def shown(desk: Scene, approval_id: str) -> approval_pb2.Approval:
-    async with desk.client(APPROVER, Role.SECOPS) as person:
-        return (await person.approvals.show(approval_id)).approval
 
 
 def answering(action: str, asked: list[str], then: Callable[[str], Any] | None = None) -> Any:
@@ -96,36 +78,6 @@ def answering(action: str, asked: list[str], then: Callable[[str], Any] | None =
         return ElicitResult(action=action, content={} if action == "accept" else None)
 
     return elicited
-
-
-@asynccontextmanager
-async def begun(desk: Scene, *options: str, capabilities: dict[str, Any] | None = None) -> AsyncIterator[Wire]:
-    """Give a connection of 2025-11-25."""
-    async with wired(desk.desk(*options)) as ends:
-        await ends.begin(FORM if capabilities is None else capabilities)
-        yield ends
-
-
-def told(number: Any, name: str, arguments: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """Return a call of a client of 2026-07-28, which can ask its user."""
-    meta = {
-        f"{ERA}protocolVersion": "2026-07-28",
-        f"{ERA}clientInfo": {"name": "wire", "version": "0"},
-        f"{ERA}clientCapabilities": more.pop("capabilities", FORM),
-    }
-    params = {"name": name, "arguments": arguments, "_meta": meta, **more}
-    return {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
-
-
-async def modern(wire: Wire, number: Any, arguments: dict[str, Any], **more: Any) -> dict[str, Any]:
-    name = more.pop("name", "refund")
-    wire.say(told(number, name, arguments, **more))
-    return await wire.answer(number)
-
-
-def accepted(asked: dict[str, Any], action: str = "accept") -> dict[str, Any]:
-    """Return what goes along when a client comes back with its user's answer."""
-    return {"requestState": asked["result"]["requestState"], "inputResponses": {KEY: {"action": action}}}
 
 
 MODES = pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
@@ -221,22 +173,6 @@ async def test_a_client_that_can_open_an_address_is_sent_to_the_page_of_the_requ
     [params] = seen
     assert params.url == f"https://control.corp.example/approvals/{request_in(params.message)}"
     assert bool(params.elicitation_id) == (mode == "legacy")
-
-
-def call(wire: Wire, number: Any, order: dict[str, Any], name: str = "refund") -> None:
-    """Have a client of 2025-11-25 call a tool."""
-    params = {"name": name, "arguments": order}
-    wire.say({"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params})
-
-
-async def question(wire: Wire) -> tuple[Any, str]:
-    """Return the id of the next question to the user, and the request for approval that it is about."""
-    found = await wire.hears("elicitation/create")
-    return found["id"], request_in(found["params"]["message"])
-
-
-def reply(wire: Wire, number: Any, action: str) -> None:
-    wire.say({"jsonrpc": "2.0", "id": number, "result": {"action": action, "content": {}}})
 
 
 async def test_what_people_decide_before_the_user_answers_ends_the_question(desk: Scene, order: dict[str, Any]) -> None:
@@ -399,45 +335,22 @@ async def test_a_state_over_http_is_of_its_agent(listening: Front, order: dict[s
     assert refunds(listening.scene, order) == 1
 
 
-@asynccontextmanager
-async def odd(desk: Scene) -> AsyncIterator[Wire]:
-    async with wired(desk.proxy(*HOSTILE, name="odd")) as ends:
-        await ends.begin(FORM)
-        yield ends
-
-
-async def test_the_server_hears_of_its_own_round_and_nothing_of_ours(desk: Scene) -> None:
-    async with odd(desk) as wire:
-        own = {"requestState": "of the server", "inputResponses": {"a": {"action": "accept"}}}
-        mixed = {**own, "inputResponses": {**own["inputResponses"], KEY: {"action": "accept"}}}  # type: ignore[dict-item]
-        asked = await modern(wire, 1, {"n": 1}, name="echo", **mixed)
-        await desk.answer(asked["result"]["_meta"]["aisecops/decision"]["approvalId"])
-        ran = await modern(wire, 2, {"n": 1}, name="echo", **accepted(asked))
-        heard = json.loads(said(ran))
-        assert {name: heard[name] for name in own} == own
-        assert "aisecops" not in json.dumps(heard)
-
-
-async def test_a_server_that_speaks_like_the_proxy_is_shown_under_its_own_name(desk: Scene) -> None:
-    async with odd(desk) as wire:
-        call(wire, 1, {}, "imitates")
-        forged = (await wire.hears("elicitation/create"))["params"]
-        lines = forged["message"].split("\n")
-        assert len(lines) == 3
-        assert all(line.startswith("odd: ") for line in lines)
-        assert forged["_meta"] == {"own": "kept"}
-        reply(wire, wire.heard[-1]["id"], "accept")
-        assert "accept" in said(await wire.answer(1))
-        later = await modern(wire, 2, {}, name="imitates_later")
-        message = later["result"]["inputRequests"]["a"]["params"]["message"]
-        assert all(line.startswith("odd: ") for line in message.split("\n"))
-        for number, name in ((3, "poses_key"), (4, "poses_state")):
-            assert "error" in await modern(wire, number, {}, name=name)
-        wanted = (await wire.call(5, "wants_address"))["error"]
-        assert wanted["message"] == "odd: AISecOps: approve first"
-        [address] = wanted["data"]["elicitations"]
-        assert (address["message"], address["url"]) == ("odd: AISecOps: sign", "https://evil.example")
-        assert (await wire.call(6, "forges"))["result"]["_meta"] == {"own": 1}
+async def test_a_client_that_opened_the_page_hears_when_people_have_decided(desk: Scene, order: dict[str, Any]) -> None:
+    can = {"elicitation": {"form": {}, "url": {}}}
+    async with begun(desk, "--approvals-url", "https://control.corp.example", capabilities=can) as wire:
+        call(wire, 1, order)
+        asked = await wire.hears("elicitation/create")
+        reply(wire, asked["id"], "accept")
+        await desk.answer(request_in(asked["params"]["message"]))
+        told = await wire.hears(COMPLETED)
+        assert told["params"] == {"elicitationId": asked["params"]["elicitationId"]}
+        assert said(await wire.answer(1)) == "refunded 20"
+        # Who takes a request back has nothing to hear.
+        call(wire, 2, {**order, "amount": 21})
+        declined = await wire.hears("elicitation/create")
+        reply(wire, declined["id"], "decline")
+        await wire.answer(2)
+        assert len([heard for heard in wire.heard if heard.get("method") == COMPLETED]) == 1
 
 
 async def test_a_control_plane_that_goes_while_a_call_waits_leaves_it_open(order: dict[str, Any]) -> None:
