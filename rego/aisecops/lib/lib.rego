@@ -4,7 +4,7 @@
 #   Reads the document and the tables once, so that rules do not: each step joined with its tool's entry and its
 #   grant, the text of its arguments, the trust of its sources. Everything here is a complete rule or a function
 #   of one key, so the engine computes it once a decision and its cost does not grow with the tables. Never pass
-#   a whole table to a function: that copies it.
+#   a whole table to a function, or put an entry into a list or an object: that copies it. A local name for it is free.
 # scope: package
 # schemas:
 #   - input: schema.input
@@ -155,8 +155,13 @@ changing := [joined |
 ]
 
 # METADATA
-# description: What the tables say of the tool of each past call.
-past_entries := [tool(call.tool) | some call in input.history]
+# description: |
+#   What each past call did and where, as the tables say of its tool. No more of an entry is taken, because the engine
+#   reads whatever stands in a list whole.
+past_entries := [{"effect": entry.effect, "reach": entry.reach} |
+	some call in input.history
+	entry := tool(call.tool)
+]
 
 # METADATA
 # description: |
