@@ -13,10 +13,7 @@ import data.aisecops.lib
 
 # METADATA
 # description: The steps that do anything but read.
-changing := [joined |
-	some joined in lib.steps
-	joined.entry.effect != "read"
-]
+changing := lib.changing
 
 # METADATA
 # description: The place of each source in the document.
@@ -145,20 +142,14 @@ roles(joined) := {argument: role_of(joined, argument) | some argument, _ in join
 # description: |
 #   What one value is to its call. References in content count; what else stands inside a value (`inner`) is
 #   judged with the whole of it.
-default role(_, _) := "inner"
-
-role(known, value) := "reference" if refers(known, value)
-
-role(known, value) := known[value.argument] if {
-	not refers(known, value)
+role(known, value) := "reference" if {
+	refers(known, value)
+} else := known[value.argument] if {
 	not value.embedded
-	known[value.argument]
-}
-
-role(known, value) := guess[value.shape] if {
+} else := guess[value.shape] if {
 	not value.embedded
 	not known[value.argument]
-}
+} else := "inner"
 
 # METADATA
 # description: Whether a value is a link or address in what is sent, be it a part of the content or all of it.
@@ -214,46 +205,27 @@ judged := [judgement |
 #   of a believed record), `contested` (such a field, but untrusted prose names it too), `introduced` (prose of a
 #   source that the human named, about a name that the human said), `quoted` (prose of a source that the human
 #   named), `dictated` (only untrusted prose), `unseen` (nowhere).
-default class(_, _) := "unseen"
-
-class(_, value) := "vouched" if vouched(value)
-
-class(joined, value) := "recorded" if {
-	not vouched(value)
-	believed(value)
-	not contested(joined, value)
-}
-
-class(joined, value) := "contested" if {
-	not vouched(value)
+class(joined, value) := "vouched" if {
+	vouched(value)
+} else := "contested" if {
 	believed(value)
 	contested(joined, value)
-}
-
-class(joined, value) := heard(joined, value) if {
-	not vouched(value)
-	not believed(value)
+} else := "recorded" if {
+	believed(value)
+} else := heard(joined, value) if {
 	count(value.found) > 0
-}
+} else := "unseen"
 
 # METADATA
 # description: How a value was heard that stands in no believed field.
-default heard(_, _) := "dictated"
-
 heard(joined, value) := "introduced" if {
 	pointed_at(value)
 	introduced(joined, value)
-}
-
-heard(joined, value) := "quoted" if {
+} else := "quoted" if {
 	pointed_at(value)
-	not introduced(joined, value)
-}
-
-heard(_, value) := "quoted" if {
-	not pointed_at(value)
+} else := "quoted" if {
 	plausible(value)
-}
+} else := "dictated"
 
 # METADATA
 # description: Whether the value is a field of what may be a record, although nobody said that it is one.
