@@ -45,8 +45,10 @@ tainted := false if {
 #   The actions that the human's words ask for, among them `delegating` and `delegated` for the two words by which
 #   they let a text speak for them.
 asked_actions := {action: true |
+	# A name for the table, in which a word that it lacks costs less than one that is looked up in the tables.
+	actions := data.tables.vocabulary.actions
 	some word, _ in input.request.words
-	some action, _ in data.tables.vocabulary.actions[word]
+	some action, _ in actions[word]
 }
 
 # METADATA
