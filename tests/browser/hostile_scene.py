@@ -193,7 +193,7 @@ class HostileScene:
             ):
                 yield Look(f"{path}?{urlencode(dict.fromkeys(names, text))}")
             part = quote(text, safe="")
-            for path in ("", "traces/", "approvals/", "replays/", f"traces/{trace}/events/", "revisions/"):
+            for path in ("", "agents/", "traces/", "approvals/", "replays/", f"traces/{trace}/events/", "revisions/"):
                 yield Look(f"/{path}{part}")
 
     def _page(self, path: str, cookie: str) -> str:

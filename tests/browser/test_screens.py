@@ -6,6 +6,7 @@ import functools
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from aisecops_server.domain.bundle import CommitId
@@ -24,6 +25,7 @@ STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 # Another theme is other colours and nothing else.
 CHECKED = {"light": {"type": "tag", "values": STANDARDS}, "dark": {"type": "rule", "values": ["color-contrast"]}}
 PAGE_KILOBYTES = 40
+AGENT = "spiffe://corp.example/agent/support-assistant"
 MOST_NODES = 1500
 NARROW = {"width": 320, "height": 720}
 
@@ -92,6 +94,7 @@ SCREENS: Mapping[str, Callable[[Scene], str]] = {
     "rollouts": _rollout,
     "evidence": lambda _: "/evidence",
     "agents": lambda _: "/agents",
+    "agent": lambda _: f"/agents/{quote(AGENT, safe='')}",
     "budgets": lambda _: "/budgets",
     "approvals": lambda _: "/approvals",
     "approval": lambda scene: f"/approvals/{_request(scene)}",

@@ -36,7 +36,8 @@ def pages(scene: Scene) -> list[str]:
     replay = scene.replayed("approvals.tools.crm/issue_refund.amount_over=50")
     revision = scene.plane.live.current().bundle.revision
     query = quote("outcome:blocked -tool:email/send -agent:'it is \"$(me)\"'")
-    lists = ("/", "/metrics", "/traces", f"/traces?q={query}", "/replays", "/agents", "/budgets", "/revisions")
+    agent = f"/agents/{quote('spiffe://corp.example/agent/support-assistant', safe='')}"
+    lists = (agent, "/", "/metrics", "/traces", f"/traces?q={query}", "/replays", "/agents", "/budgets", "/revisions")
     approvals = ("/approvals", "/approvals?state=all", "/approvals?state=expired", f"/approvals/{request}")
     of_trace = (trace, f"{trace}/graph", f"{trace}/events/{events[0]}", f"{trace}/events/{events[-1]}")
     return [*lists, *approvals, *of_trace, f"/replays/{replay}", f"/revisions/{revision}"]

@@ -44,6 +44,7 @@ def screens() -> Screens:
             "/rollouts": rollouts.rollouts,
             "/evidence": evidence_page,
             "/agents": people.agents,
+            "/agents/{agent:path}": people.agent,
             "/budgets": people.budgets,
             "/metrics": overview.metrics,
             "/system": overview.system,
