@@ -119,7 +119,7 @@ class ApprovalControl:
         shown = statement(request, asked.plan, decision_details(decision, asked.plan))
         opening = OpenApproval(request, shown, tuple(self._notice(endpoint, request) for endpoint in self.endpoints))
         event = requested_event(opening, id=self.ids.event_id(), now_ns=asked.now_ns)
-        self.lifetimes.begin(request.id)
+        self.lifetimes.begin(request.id, given_at_ns=now * _SECOND, ends_at_ns=request.expires_at_seconds * _SECOND)
         return Commitment((*closing, opening), (*told, event), {"approval_id": request.id})
 
     async def _counted(self, asked: Asked) -> tuple[ModelUsage, ...]:

@@ -29,6 +29,9 @@ from aisecops_server.usecases.redeem_grant import Bearer
 REFUSED_CALLS = "refused_calls"
 
 
+_SECOND = 1_000_000_000
+
+
 @dataclass(frozen=True, slots=True)
 class GrantControl:
     """Implements ``Control``: an allow comes with one grant a step, used up at once where the caller says so.
@@ -115,7 +118,11 @@ class HandOut:
         ]
         for grant, _ in given:
             if grant.id not in used:
-                self.lifetimes.begin(grant.id)
+                self.lifetimes.begin(
+                    grant.id,
+                    given_at_ns=grant.issued_at_seconds * _SECOND,
+                    ends_at_ns=grant.expires_at_seconds * _SECOND,
+                )
         return tuple(
             SignedGrant(grant, self.signer.sign(grant, claims), redeemed=grant.id in used) for grant, claims in given
         )
