@@ -165,7 +165,8 @@ class PostgresConnection:
         if alternative == "IGNORE":
             plain += " ON CONFLICT DO NOTHING"
         elif alternative == "REPLACE":
-            plain += conflict(table, self._columns[table][0])
+            given = plain.count(",", plain.index("VALUES")) + 1
+            plain += conflict(table, self._columns[table][0][:given])
         statement = translated(plain)
         values = [bindings[name] for name in statement.names] if isinstance(bindings, Mapping) else bindings
         found = self._run(statement.text, values)
@@ -201,8 +202,11 @@ class PostgresConnection:
         names, types = self._columns[table]
         if "(" in plain:
             wanted = tuple(name.strip() for name in plain.partition("(")[2].rstrip(") ").split(","))
-            types = tuple(types[names.index(name)] for name in wanted)
-            names = wanted
+        else:
+            # What the next version added comes last, and has a default.
+            wanted = names[: len(rows[0])]
+        types = tuple(types[names.index(name)] for name in wanted)
+        names = wanted
         arrays = ", ".join(f"${at}::{kind}[]" for at, kind in enumerate(types, 1))
         listed = ", ".join(map(quoted, names))
         rest = {"IGNORE": " ON CONFLICT DO NOTHING", "": f" {tail}"}.get(alternative) or conflict(table, names)
