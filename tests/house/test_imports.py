@@ -34,7 +34,7 @@ HOMES = {
     "jwt": (f"{SERVER}adapters/identity/", f"{SERVER}adapters/signing/"),
     "opa_client": (f"{SERVER}adapters/opa/",),
     "prometheus_client": (f"{SERVER}adapters/metrics/",),
-    "pyarrow": (f"{SERVER}adapters/corpus/",),
+    "pyarrow": (f"{SERVER}adapters/corpus/", f"{SERVER}adapters/recordings/parquet_rows.py"),
     "yaml": (f"{SERVER}adapters/", f"{SERVER}settings.py", f"{SERVER}cli/", f"{SERVER}demo/"),
 }
 FRAMEWORKS = "clients/aisecops_client/frameworks/"

@@ -31,7 +31,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
     aisecops dev onboard monday.jsonl --policy ./policy --tools tools.yaml
     """,
 )
-@click.argument("files", nargs=-1, required=True, type=_FILE, metavar="TRACE_FILE...", help="Plain or gzipped.")
+@click.argument(
+    "files", nargs=-1, required=True, type=_FILE, metavar="TRACE_FILE...", help="Plain, gzipped or Parquet."
+)
 @click.option(
     "--policy",
     required=True,

@@ -35,7 +35,7 @@ _TRACE_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
     aisecops trace import laptop.jsonl --agent concierge --environment staging
     """,
 )
-@click.argument("files", nargs=-1, required=True, type=_TRACE_FILE, help="Plain or gzipped.")
+@click.argument("files", nargs=-1, required=True, type=_TRACE_FILE, help="Plain, gzipped or Parquet.")
 @click.option("--tool-server", default="", help="The server that tools belong to which the traces name without one.")
 @click.option("--agent", default="", help="The agent of traces that name none.")
 @click.option("--environment", default="", help="The environment of traces that name none.")
@@ -43,8 +43,9 @@ def import_traces(*, files: Sequence[Path], **told: str) -> ExitCode:
     """Read recorded agent traces: OTLP, OpenInference, Langfuse, LangSmith.
 
     The files hold OTLP/JSON lines (GenAI or OpenInference conventions), observations of Langfuse or runs of LangSmith,
-    as JSON lines or one document, plain or gzipped; each record says which it is. Nothing is guessed: what cannot be
-    read ends the import with its line, and what came before it is kept. Importing a file again adds nothing.
+    as JSON lines or one document, plain or gzipped, or as rows of Parquet; each record says which it is. Nothing is
+    guessed: what cannot be read ends the import with its line, and what came before it is kept. Importing a file again
+    adds nothing.
     """
     found = [asyncio.run(_import(path, **told)) for path in files]
     document = {

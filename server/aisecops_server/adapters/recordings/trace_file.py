@@ -1,4 +1,4 @@
-"""Reads files of recorded traces, plain or gzip: JSON lines, or one JSON document.
+"""Reads files of recorded traces: JSON lines, plain or gzip, one JSON document, or the rows of a Parquet file.
 
 What is on a line says what it is: an OTLP export request (GenAI or OpenInference conventions), an observation of
 Langfuse, a run of LangSmith. Strict in what it needs and blind to the rest: a line that is not what it should be ends
@@ -19,6 +19,7 @@ from typing import IO
 from aisecops_server.adapters.recordings import langfuse, langsmith, spans
 from aisecops_server.adapters.recordings.attributes import MalformedError
 from aisecops_server.adapters.recordings.openinference import Planned
+from aisecops_server.adapters.recordings.parquet_rows import MAGIC, rows
 from aisecops_server.adapters.recordings.tool_servers import ToolServers
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.errors import InvalidRequestError
@@ -69,6 +70,10 @@ class RecordingFile:
             with self.path.open("rb") as raw:
                 packed = raw.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
                 raw.seek(0)
+                if raw.read(len(MAGIC)) == MAGIC:
+                    yield from self._rows()
+                    return
+                raw.seek(0)
                 if packed:
                     with gzip.open(raw) as unpacked:
                         yield from self._bounded(unpacked, self._allowance())
@@ -91,6 +96,19 @@ class RecordingFile:
                 raise self._refusal("it unfolds to more than may be read", number)
             if line.strip():
                 yield number, line
+
+    def _rows(self) -> Iterator[tuple[int, bytes]]:
+        allowance = self._allowance()
+        try:
+            for number, line in enumerate(rows(self.path, group_bytes=self.limits.document_bytes), start=1):
+                allowance -= len(line)
+                if len(line) > self.limits.line_bytes:
+                    raise self._refusal(f"row {number} is longer than {self.limits.line_bytes} bytes", number)
+                if allowance < 0:
+                    raise self._refusal("it unfolds to more than may be read", number)
+                yield number, line
+        except ValueError as error:
+            raise self._refusal(f"it cannot be read: {error}", 0) from error
 
     def _document(self, begun: bytes, stream: IO[bytes] | gzip.GzipFile, allowance: int) -> bytes:
         whole = begun + stream.read(allowance + 1)
