@@ -50,6 +50,8 @@ class Plane:
 
 async def at_once(seconds: float) -> None:
     assert seconds > 0
+    # Others have their turn, as while it really waits.
+    await asyncio.sleep(0)
 
 
 def completions(spool: Spool | None = None, said: list[str] | None = None) -> Completions:
