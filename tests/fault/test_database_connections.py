@@ -29,7 +29,7 @@ from tests.records import Records
 
 __all__ = ["postgres"]
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(600)]
 # More messages than a commit takes on a new connection, so that each of them is where it breaks once.
 MESSAGES = 50
 Cut = Callable[[], None]
