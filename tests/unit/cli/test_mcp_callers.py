@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 from aisecops_mcp.callers import NotLetInError
+from aisecops_mcp.completions import CompletionsByAgent
+from aisecops_mcp.spool import Spool
 from aisecops_server.cli.mcp_callers import ByToken
 from aisecops_server.domain.identity import Presented, Principal, PrincipalId, Role
 
@@ -23,9 +25,13 @@ class Proves:
         return self.principal
 
 
+def no_spool(agent: str) -> Spool:
+    raise AssertionError(f"{agent} calls nothing here")
+
+
 def caller(*, tenants: frozenset[str], roles: frozenset[Role], of: str) -> ByToken:
     own = Proves(Principal(PrincipalId(AGENT), "token", roles, tenants=tenants))
-    return ByToken("production", own, None, of)
+    return ByToken("production", own, None, CompletionsByAgent(no_spool), tenant=of)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +127,20 @@ def test_claims_that_are_signed_but_no_grant_are_refused(key: GrantKey, tmp_path
     own = jwt.get_unverified_header(key.sign(GRANT))
     claims = claims_of(GRANT)
     without = {other: value for other, value in claims.items() if other != name}
-    for wrong in (without, {**claims, name: None}, {**claims, name: [1]}, {**claims, "more": 1}):
+    broken = [{**claims, name: None}, {**claims, name: [1]}, {**claims, "more": 1}]
+    # Without a certificate that it was given to, a grant is the agent's; everything else has to be said.
+    for wrong in (*broken, *([] if name == "cnf" else [without])):
         payload = json.dumps(wrong).encode()
         token = jwt.api_jws.encode(payload, private(tmp_path), algorithm="EdDSA", headers=own)
         assert why(key, token) == "forged"
+
+
+def test_a_grant_of_no_certificate_is_one_that_was_given_to_a_token(key: GrantKey, tmp_path: Path) -> None:
+    given = replace(GRANT, thumbprint="")
+    token = key.sign(given)
+    assert "cnf" not in jwt.decode(token, options={"verify_signature": False})
+    # Read from the token itself by the same key, which did not sign it since it was opened.
+    assert grant_key(tmp_path / "keys").read(token) == given
 
 
 def test_every_single_changed_byte_is_noticed(key: GrantKey) -> None:
