@@ -75,6 +75,7 @@ class Workshop:
     log: SqliteEventLog
     key: GrantKey
     clock: FakeClock = field(default_factory=FakeClock)
+    log_path: Path = Path()
 
     def __post_init__(self) -> None:
         self.store = self.log.grants
@@ -140,9 +141,10 @@ def details(stored: StoredEvent) -> dict[str, Any]:
 @asynccontextmanager
 async def workshop(place: Path, clock: FakeClock | None = None) -> AsyncIterator[Workshop]:
     """Open the state in ``place`` and close it again; the same place gives the same state."""
-    log = open_log(place / "audit.db", LogOptions(minimum_free_bytes=0))
+    path = place / "audit.db"
+    log = open_log(path, LogOptions(minimum_free_bytes=0))
     try:
-        yield Workshop(log, grant_key(place / "keys"), clock or FakeClock())
+        yield Workshop(log, grant_key(place / "keys"), clock or FakeClock(), path)
     finally:
         await log.close()
 

@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import grpc
@@ -28,18 +29,29 @@ LAST_SECONDS = 2.0
 
 @dataclass(slots=True)
 class Completions:
-    """What came of the calls of one agent, session by session. ``spool`` keeps it, and without one only memory does."""
+    """What came of the calls of one agent, session by session. ``spool`` keeps it, and without one only memory does.
+
+    With ``opened`` the spool is open only while somebody tells or something waits, so that agents who come and go leave
+    nothing open behind.
+    """
 
     spool: Spool | None = None
     say: Say = say
     pause: Callable[[float], Awaitable[Any]] = asyncio.sleep
+    opened: Callable[[], Spool] | None = None
     _tellers: list[Tell] = field(default_factory=list, init=False)
     _some: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _waiting: dict[str, deque[Kept]] = field(default_factory=dict, init=False)
     _telling: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
+    # Sessions of which something could not be told at once, and what is being synchronised because of that.
+    _late: set[str] = field(default_factory=set, init=False)
+    _securing: set[asyncio.Task[None]] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         """Begin with what ended processes left behind."""
+        self._take_left()
+
+    def _take_left(self) -> None:
         for kept in self.spool.left if self.spool else ():
             if kept.request.grant_id:
                 self._waiting.setdefault(kept.session, deque()).append(kept)
@@ -52,6 +64,7 @@ class Completions:
 
     def join(self, tell: Tell) -> None:
         """Tell by this from now on, for as long as nothing joins that knows the agent's credential better."""
+        self._open()
         self._tellers.append(tell)
         self._some.set()
         for session in list(self._waiting):
@@ -62,16 +75,23 @@ class Completions:
         self._tellers.remove(tell)
         if not self._tellers:
             self._some.clear()
+            if self.opened is not None and self.spool is not None and not self._waiting:
+                self.spool.close()
+                self.spool = None
 
     def add(self, session: str, request: CompleteRequest) -> None:
         """Have told what came of a call, after all that came of the calls of its session before."""
         kept = Kept(session, request)
+        if not self._tellers:
+            self._open()
         if self.spool is not None:
             try:
                 kept = self.spool.keep(session, request)
             except SpoolError as error:
                 self.say(f"what came of the grant {request.grant_id} is in memory only: {error}")
         self._waiting.setdefault(session, deque()).append(kept)
+        if session in self._late:
+            self._secure(kept)
         self._go_on(session)
 
     async def settle(self, session: str, seconds: float = LAST_SECONDS) -> None:
@@ -86,12 +106,23 @@ class Completions:
             await asyncio.wait(telling, timeout=LAST_SECONDS)
         for task in telling:
             task.cancel()
-        await asyncio.gather(*telling, return_exceptions=True)
+        await asyncio.gather(*telling, *self._securing, return_exceptions=True)
         for kept in (kept for waiting in self._waiting.values() for kept in waiting):
             where = "it is kept, and told when this is run again" if kept.path else "it is not kept anywhere"
             self.say(f"what came of the grant {kept.request.grant_id} could not be told: {where}")
         if self.spool is not None:
             self.spool.close()
+
+    def _open(self) -> None:
+        """Open the spool if it is not, with what others left behind; whoever joins next tries again."""
+        if self.spool is not None or self.opened is None:
+            return
+        try:
+            self.spool = self.opened()
+        except SpoolError as error:
+            self.say(f"what came of calls is lost if this ends before it is told: {error}")
+        else:
+            self._take_left()
 
     def _go_on(self, session: str) -> None:
         if session not in self._telling:
@@ -105,28 +136,31 @@ class Completions:
                 self._forget(waiting.popleft())
             # Nothing is awaited after it was seen to be empty, so nothing can have been added.
             del self._waiting[session]
+            self._late.discard(session)
         finally:
             del self._telling[session]
 
     async def _told(self, kept: Kept) -> None:
         """Return when the control plane has heard it, or says that it never takes it."""
         pause = _FIRST_PAUSE_SECONDS
-        while not await self._taken(kept, first=pause == _FIRST_PAUSE_SECONDS):
+        while not await self._taken(kept):
             await self.pause(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
-    async def _taken(self, kept: Kept, *, first: bool) -> bool:
-        """Tell it once; false when it has to be told again. ``first`` when it was not told before."""
+    async def _taken(self, kept: Kept) -> bool:
+        """Tell it once; false when it has to be told again."""
         grant = kept.request.grant_id
-        await self._some.wait()
+        while not self._tellers:
+            self._turns_late(kept.session)
+            await self._some.wait()
         try:
             answer = await self._tellers[-1](kept.request)
         except AisecopsClientError as error:
             if not _passes(error):
                 self.say(f"what came of the grant {grant} is not taken: {error}")
                 return True
-            if first:
-                await self._secured(kept, error)
+            if self._turns_late(kept.session):
+                self.say(f"what came of the grant {grant} could not be told yet: {error}")
             return False
         except asyncio.CancelledError:
             # A connection that is given up ends what is asked over it; whoever ends this task means this task.
@@ -138,14 +172,29 @@ class Completions:
             self.say(f"the call by grant {grant} is an incident: {kind}")
         return True
 
-    async def _secured(self, kept: Kept, error: AisecopsClientError) -> None:
-        """Keep what cannot be told at once even if the machine fails, and say that it is not told."""
-        self.say(f"what came of the grant {kept.request.grant_id} could not be told yet: {error}")
+    def _turns_late(self, session: str) -> bool:
+        """Keep what waits in a session even if the machine fails, until all of it is told; false if it does already."""
+        if session in self._late:
+            return False
+        self._late.add(session)
+        for kept in self._waiting[session]:
+            self._secure(kept)
+        return True
+
+    def _secure(self, kept: Kept) -> None:
         if self.spool is not None:
-            try:
-                await asyncio.to_thread(self.spool.secure, kept)
-            except OSError as failed:
-                self.say(f"and may be lost with this machine: {failed}")
+            task = asyncio.create_task(self._secured(self.spool, kept))
+            self._securing.add(task)
+            task.add_done_callback(self._securing.discard)
+
+    async def _secured(self, spool: Spool, kept: Kept) -> None:
+        try:
+            await asyncio.to_thread(spool.secure, kept)
+        except FileNotFoundError:
+            # It was told meanwhile.
+            return
+        except OSError as failed:
+            self.say(f"what came of the grant {kept.request.grant_id} may be lost with this machine: {failed}")
 
     def _forget(self, kept: Kept) -> None:
         if self.spool is not None:
@@ -161,14 +210,9 @@ class CompletionsByAgent:
     _of: dict[str, Completions] = field(default_factory=dict, init=False)
 
     def of(self, agent: str) -> Completions:
-        """Return those of an agent, with what was left of them; without a spool where there can be none."""
+        """Return those of an agent."""
         if agent not in self._of:
-            try:
-                spool: Spool | None = self.opened(agent)
-            except SpoolError as error:
-                self.say(f"what came of calls is lost if this ends before it is told: {error}")
-                spool = None
-            self._of[agent] = Completions(spool, self.say)
+            self._of[agent] = Completions(say=self.say, opened=partial(self.opened, agent))
         return self._of[agent]
 
     async def close(self) -> None:
@@ -177,6 +221,11 @@ class CompletionsByAgent:
 
 
 def _passes(error: AisecopsClientError) -> bool:
-    """Return whether it may be told another time: nobody answered, or the credential has run out."""
+    """Return whether it may be told another time: nobody answered, or the credential has run out.
+
+    What the grant does not take is an incident, and each time that it is told would be another one.
+    """
+    if error.reason == "GRANT_NOT_USABLE":
+        return False
     ran_out = isinstance(error, AccessRefusedError) and error.code is grpc.StatusCode.UNAUTHENTICATED
     return ran_out or isinstance(error, RetryLaterError | FaultError)

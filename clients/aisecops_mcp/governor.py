@@ -234,7 +234,11 @@ class Governor(AsyncGuard):
         except AccessRefusedError as error:
             if error.code is not grpc.StatusCode.UNAUTHENTICATED:
                 raise
-            token = await asyncio.to_thread(self.renew)
+            try:
+                token = await asyncio.to_thread(self.renew)
+            except Exception as failed:
+                # Without a new one, what counts is that the old one is refused.
+                raise error from failed
             if not token or token == self.client.token:
                 raise
             self.client.token = token

@@ -63,7 +63,10 @@ class Spool:
                 folder = place / key
                 folder.mkdir(mode=0o700)
                 opened = cls(folder, [], most, _take(folder / _LOCK))
-                opened._take_over(place)
+                with contextlib.ExitStack() as undone:
+                    undone.callback(os.close, opened._lock)
+                    opened._take_over(place)
+                    undone.pop_all()
         except OSError as error:
             raise SpoolError(f"nothing can be kept in {root}: {error.strerror or error}") from error
         return opened
@@ -98,7 +101,7 @@ class Spool:
         Raises:
             OSError: it does not.
         """
-        for path in (kept.path, self.folder) if kept.path else ():
+        for path in (kept.path, self.folder, self.folder.parent) if kept.path else ():
             handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 os.fsync(handle)
@@ -116,7 +119,8 @@ class Spool:
         """Let whoever opens the spool next have what is still kept."""
         if self._lock < 0:
             return
-        with contextlib.suppress(OSError):
+        # Whoever opens the spool meanwhile finds the folder whole, or does not find it.
+        with contextlib.suppress(OSError), _locked(self.folder.parent / _LOCK):
             if not self._held:
                 (self.folder / _LOCK).unlink()
                 self.folder.rmdir()

@@ -70,8 +70,11 @@ async def _granted(root: Path) -> None:
         await shop.run(ran)
         [failed] = await shop.granted(step(to="failed"))
         await shop.complete(failed, outcome=ExecutionOutcome.FAILED, failure="timed out")
+        [late] = await shop.granted(step(to="late"))
+        await shop.redeem(late)
         clock.advance(REPORT_SECONDS * 2)
-        assert await shop.expire() == 2
+        assert await shop.expire() == 3
+        await shop.complete(late)
         await shop.redeem((await shop.granted(step(to="in use")))[0])
         decided, _ = await shop.decided(step(to="taken back"))
         assert await shop.use.revoke(
@@ -146,7 +149,7 @@ FORGERIES = {
     "hide that one failed": ("UPDATE execution_grant SET state = 'executed' WHERE state = 'failed'", "state"),
     "say that one ran": (
         "UPDATE execution_grant SET state = 'executed', report = 'x' WHERE state = 'expired_unknown'",
-        "state, report",
+        "grant .* state",
     ),
     "forget a revocation": ("UPDATE execution_grant SET revoked = 0 WHERE revoked = 1", "grant .* revoked"),
     "revoke one": (
@@ -168,6 +171,18 @@ FORGERIES = {
     "hand one over": ("UPDATE execution_grant SET agent_id = 'mallory' WHERE state = 'issued'", "agent"),
     "run it in another step": ("UPDATE execution_grant SET step_id = 's2' WHERE state = 'executed'", "step"),
     "report something else": ("UPDATE execution_grant SET report = 'x' WHERE state = 'executed'", "report"),
+    "report something else, late": (
+        "UPDATE execution_grant SET report = 'x' WHERE state = 'expired_unknown' AND report != ''",
+        "grant .* report",
+    ),
+    "forget what was told late": (
+        "UPDATE execution_grant SET report = '' WHERE state = 'expired_unknown' AND report != ''",
+        "grant .* report",
+    ),
+    "say that one was told of late": (
+        "UPDATE execution_grant SET report = 'x' WHERE state = 'expired_unknown' AND report = ''",
+        "grants were told of late, the log tells of",
+    ),
     "lose a grant": ("DELETE FROM execution_grant WHERE state = 'expired_unknown'", "is missing"),
     "invent a grant": (
         """INSERT INTO execution_grant

@@ -287,6 +287,21 @@ async def test_policy_that_is_too_large_together_is_refused(remote, tmp_path):
     assert "32 MiB together" in await refusal(remote, tmp_path)
 
 
+async def test_a_commit_whose_first_line_has_no_end_is_refused_with_what_to_do(remote, tmp_path):
+    (tmp_path / "message").write_text("x" * 3_000_000)
+    remote.git("commit", "--quiet", "--allow-empty", "-F", str(tmp_path / "message"))
+    repository = mirrored(remote, tmp_path)
+    await repository.fetch()
+    for reading in (
+        repository.head,
+        lambda: repository.commits(after="", limit=10),
+        lambda: repository.commit(remote.head()),
+    ):
+        with pytest.raises(BundleRejectedError, match="first line of a commit's message is too long") as refused:
+            await reading()
+        assert "shorter" in refused.value.hint
+
+
 async def test_a_tree_with_too_many_files_is_refused(remote, tmp_path):
     blob = remote.blob(b"")
     names = sorted(f"f{n}".encode() for n in range(MAX_ENTRIES + 1))

@@ -40,8 +40,8 @@ def narrowing(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def is_narrowed(asked: Mapping[str, Any]) -> bool:
-    """Return whether any of the options was given."""
-    return any(asked[name] for name in _NAMES)
+    """Return whether any of the options was given; a query of blanks asks for nothing."""
+    return bool(asked["where"].strip()) or any(asked[name] for name in _NAMES[1:])
 
 
 def filter_of(asked: Mapping[str, Any], *, only_narrows: bool = False) -> TraceFilter:

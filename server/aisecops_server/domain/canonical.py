@@ -33,7 +33,7 @@ def canonical_bytes(value: JsonValue) -> bytes:
     try:
         if _is_plain(value):
             return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER)
-        if isinstance(value, dict) and all(map(str.isascii, value)):
+        if isinstance(value, dict) and all(isinstance(key, str) and key.isascii() for key in value):
             # Only the members that need it take the slow writer.
             members = (orjson.dumps(key) + b":" + canonical_bytes(value[key]) for key in sorted(value))
             return b"{" + b",".join(members) + b"}"

@@ -144,8 +144,11 @@ def redeemed_event(grant: Grant, key: str, *, id: EventId, now_ns: int, by: str)
 
 
 def is_only_told_late(stored: StoredGrant, report: ExecutionReport) -> bool:
-    """Return whether a call of a grant that was given up began in time: we used the grant up for it, and it says so."""
-    given_up = stored.state is GrantState.EXPIRED_UNKNOWN and stored.redeemed
+    """Return whether a report is the first of a grant that was given up, and of a call that began in time.
+
+    We used the grant up for the call, and the report says so.
+    """
+    given_up = stored.state is GrantState.EXPIRED_UNKNOWN and stored.redeemed and not stored.report
     return given_up and 0 < report.started_at_seconds < stored.grant.expires_at_seconds
 
 

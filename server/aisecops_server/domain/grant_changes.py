@@ -42,7 +42,10 @@ class RedeemGrant(Change):
 
 @dataclass(frozen=True, slots=True)
 class CloseGrant(Change):
-    """Give a grant its final state, if it still has the one that was ``seen``; ``report`` is the report's digest."""
+    """Give a grant its final state, if it still has the one that was ``seen`` and no report; ``report`` is its digest.
+
+    One that was given up stays so when it is told late what came of its call, and has the report from then on.
+    """
 
     kind: ClassVar[str] = KIND
     grant_id: GrantId

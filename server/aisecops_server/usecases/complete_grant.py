@@ -82,7 +82,7 @@ class Complete:
                 return Completed(stored.state, (), retried=True)
             if is_only_told_late(stored, report):
                 return await self._told_late(stored, command, now)
-            late = stored.state is GrantState.EXPIRED_UNKNOWN
+            late = stored.state is GrantState.EXPIRED_UNKNOWN and not stored.report
             if late:
                 await self._charge_late(stored, command, now)
             kind = IncidentKind.EXECUTED_AFTER_EXPIRY if late else IncidentKind.GRANT_REUSED
@@ -96,11 +96,12 @@ class Complete:
         return Completed(report.final_state, tuple(incident.kind for incident in found), retried=False)
 
     async def _told_late(self, stored: StoredGrant, command: CompleteCommand, now: int) -> Completed:
-        """Record what came of a call whose grant stays given up."""
+        """Record what came of a call whose grant stays given up, the first time that it is told."""
         found = tuple(deviations(stored, command.report, now_seconds=now // 1_000_000_000))
         settled = await self._settled(stored, command, now)
         events = (*settled.events, *self._events(stored, command, found, now, type="execution.told_late"))
-        await self.log.append_change(ChangeRecord(events, settled.changes))
+        told = CloseGrant(stored.grant.id, seen=stored.state, final=stored.state, report=command.report.digest)
+        await self.log.append_change(ChangeRecord(events, (told, *settled.changes)))
         return Completed(stored.state, tuple(incident.kind for incident in found), retried=False)
 
     async def _settled(self, stored: StoredGrant, command: CompleteCommand, now: int) -> Commitment:

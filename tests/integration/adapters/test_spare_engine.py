@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import stat
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tests.engines import Signer, document, replaced, until
 from tests.integration.adapters.test_engine_pool import exists, pool_of
 
 PLAIN = document("plain", value=1)
+Children = Callable[[], set[int]]
 pytestmark = pytest.mark.asyncio
 
 
@@ -34,10 +36,17 @@ async def spare_of(key: Signer, directory: Path) -> Spare:
     )
 
 
-def children() -> set[int]:
+def started() -> set[int]:
     """Return the processes that this one started and that still run."""
     own = Path(f"/proc/{os.getpid()}/task")
     return {int(pid) for task in own.iterdir() for pid in (task / "children").read_text(encoding="ascii").split()}
+
+
+@pytest.fixture
+def children() -> Children:
+    """Return what tells the processes that were started since, whatever another test of this process left running."""
+    others = started()
+    return lambda: started() - others
 
 
 def runs(directory: Path) -> list[Path]:
@@ -125,7 +134,9 @@ async def test_one_that_died_while_it_waited_is_no_loss(tmp_path: Path) -> None:
         await process.stop()
 
 
-async def test_who_anticipates_a_bundle_gets_its_engine_from_the_process_that_waited(tmp_path: Path) -> None:
+async def test_who_anticipates_a_bundle_gets_its_engine_from_the_process_that_waited(
+    tmp_path: Path, children: Children
+) -> None:
     key = engines.signer(tmp_path)
     bundle = engines.build(tmp_path, key)
     async with pool_of(key, tmp_path) as pool:
@@ -138,7 +149,7 @@ async def test_who_anticipates_a_bundle_gets_its_engine_from_the_process_that_wa
         assert len(runs(tmp_path)) == 1
 
 
-async def test_what_nobody_took_is_thrown_away_whatever_ended_the_wait(tmp_path: Path) -> None:
+async def test_what_nobody_took_is_thrown_away_whatever_ended_the_wait(tmp_path: Path, children: Children) -> None:
     key = engines.signer(tmp_path)
     bundle = engines.build(tmp_path, key)
     async with pool_of(key, tmp_path) as pool:
@@ -153,7 +164,7 @@ async def test_what_nobody_took_is_thrown_away_whatever_ended_the_wait(tmp_path:
         await until(lambda: children() == {own} and len(runs(tmp_path)) == 1)
 
 
-async def test_what_waits_ends_with_the_pool(tmp_path: Path) -> None:
+async def test_what_waits_ends_with_the_pool(tmp_path: Path, children: Children) -> None:
     key = engines.signer(tmp_path)
     async with pool_of(key, tmp_path) as pool:
         waiting = pool.anticipated()
@@ -168,7 +179,7 @@ async def test_what_waits_ends_with_the_pool(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("steps", range(4))
-async def test_a_pool_that_closes_while_it_gives_leaves_nothing(tmp_path: Path, steps: int) -> None:
+async def test_a_pool_that_closes_while_it_gives_leaves_nothing(tmp_path: Path, children: Children, steps: int) -> None:
     key = engines.signer(tmp_path)
     bundle = engines.build(tmp_path, key)
     async with pool_of(key, tmp_path) as pool, pool.anticipated():

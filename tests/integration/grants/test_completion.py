@@ -16,6 +16,7 @@ from aisecops_server.domain.grant import GrantState
 from aisecops_server.domain.incident import IncidentKind
 from aisecops_server.usecases.issue_grants import SignedGrant
 
+from tests.fault.log_copies import verified
 from tests.granting import GRANT_SECONDS, REPORT_SECONDS, Workshop, details, principal, step, workshop
 
 pytestmark = pytest.mark.asyncio
@@ -160,6 +161,25 @@ async def test_a_call_that_is_told_late_and_ran_otherwise_is_an_incident(shop: W
     told = await shop.complete(signed, tool="mail/delete", arguments_digest=digest(b"{}"))
     assert [kind.value for kind in told.incidents] == ["other_tool", "other_arguments"]
     assert await shop.incidents() == ["other_tool", "other_arguments"]
+
+
+async def test_what_is_told_late_counts_once_however_often_it_is_told(shop: Workshop) -> None:
+    signed = await given_up(shop)
+    told = await asyncio.gather(*(shop.complete(signed, cost=ExecutionCost(micro_usd=9)) for _ in range(8)))
+    assert sorted(one.retried for one in told) == [False] + [True] * 7
+    assert (await shop.complete(signed, cost=ExecutionCost(micro_usd=9))).retried
+    assert len(await shop.events("execution.told_late")) == 1
+    assert (await shop.incidents(), (await verified(shop.log_path)).problem) == ([], "")
+
+
+async def test_another_report_after_one_that_was_told_late_is_an_incident(shop: Workshop) -> None:
+    signed = await given_up(shop)
+    await shop.complete(signed)
+    with pytest.raises(GrantNotUsableError) as refused:
+        await shop.complete(signed, result_digest=digest(b"a second run"))
+    assert refused.value.metadata()["why"] == "grant_reused"
+    assert len(await shop.events("execution.told_late")) == 1
+    assert (await shop.incidents(), (await verified(shop.log_path)).problem) == (["grant_reused"], "")
 
 
 async def test_nobody_else_tells_late_of_a_call(shop: Workshop) -> None:

@@ -56,3 +56,4 @@ def test_what_only_narrows_leaves_nothing_out() -> None:
 def test_a_query_alone_narrows() -> None:
     assert is_narrowed(asked("--where", "-tool:a/b"))
     assert not is_narrowed(asked())
+    assert not is_narrowed(asked("--where", " \t"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
@@ -12,11 +14,15 @@ import pytest
 from aisecops.v1.execution_service_pb2 import CompleteRequest, CompleteResponse
 from aisecops_client import AccessRefusedError, AisecopsClientError, FaultError, RequestRefusedError, RetryLaterError
 from aisecops_mcp.completions import Completions, CompletionsByAgent
-from aisecops_mcp.spool import Spool, SpoolError
+from aisecops_mcp.spool import Kept, Spool, SpoolError
+
+from tests.engines import until
 
 WHOSE = "unix:/run/aisecops.sock\n\nspiffe://corp.example/agent/desk"
 AWAY = RetryLaterError("nobody answers", grpc.StatusCode.UNAVAILABLE)
 RAN_OUT = AccessRefusedError("the token has expired", grpc.StatusCode.UNAUTHENTICATED)
+# What a control plane says of a grant that it takes no report for: an incident, each time that it is asked.
+SPENT = FaultError("the grant is spent", grpc.StatusCode.FAILED_PRECONDITION, reason="GRANT_NOT_USABLE")
 UNKNOWN = RequestRefusedError("there is no such grant", grpc.StatusCode.INVALID_ARGUMENT)
 STOLEN = AccessRefusedError("not yours", grpc.StatusCode.PERMISSION_DENIED)
 FAULT = FaultError("sealed", grpc.StatusCode.INTERNAL)
@@ -32,6 +38,12 @@ def opened(root: Path, key: str, *, whose: str = WHOSE, most: int = 8) -> Spool:
 
 def left(spool: Spool) -> list[tuple[str, str]]:
     return [(kept.session, kept.request.grant_id) for kept in spool.left]
+
+
+def open_locks(root: Path) -> int:
+    """Return how many files under a folder this process has open."""
+    handles = (os.path.realpath(handle) for handle in Path("/proc/self/fd").iterdir())
+    return sum(path.startswith(str(root)) for path in handles)
 
 
 class Plane:
@@ -132,6 +144,47 @@ def test_a_link_in_the_place_of_the_folder_is_not_followed(tmp_path: Path) -> No
         opened(tmp_path, "any")
 
 
+def test_who_closes_and_who_opens_at_once_lose_nothing_and_leave_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "spool").mkdir(mode=0o700)
+    kept: set[str] = set()
+    found: set[str] = set()
+
+    def process(number: int) -> None:
+        for turn in range(20):
+            name = f"g{number}-{turn}"
+            spool = opened(tmp_path, f"p{number}-{turn}", most=1000)
+            told = [old.request.grant_id for old in spool.left]
+            for old in spool.left:
+                spool.forget(old)
+            # Half of them end with something left to tell.
+            if turn % 2:
+                spool.keep("s", request(name))
+                kept.add(name)
+            found.update(told)
+            spool.close()
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(process, range(4)))
+    last = opened(tmp_path, "last", most=1000)
+    found.update(grant for _, grant in left(last))
+    assert found == kept
+    for old in last.left:
+        last.forget(old)
+    last.close()
+    assert [folder for folder in (tmp_path / "spool").glob("*/*") if folder.is_dir()] == []
+
+
+def test_a_take_over_that_fails_leaves_nothing_open(tmp_path: Path) -> None:
+    killed = opened(tmp_path, "killed")
+    # A folder where only files are kept.
+    (killed.folder / "00000001").mkdir()
+    killed.close()
+    before = open_locks(tmp_path)
+    with pytest.raises(SpoolError):
+        opened(tmp_path, "next")
+    assert open_locks(tmp_path) == before == 0
+
+
 # --- telling ---------------------------------------------------------------------------------------------------------
 
 
@@ -152,7 +205,7 @@ async def test_a_session_is_told_in_order_however_often_it_takes(tmp_path: Path,
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("refusal", [UNKNOWN, STOLEN], ids=lambda error: error.code.name)
+@pytest.mark.parametrize("refusal", [UNKNOWN, STOLEN, SPENT], ids=lambda error: error.code.name)
 async def test_what_is_never_taken_holds_nothing_else_up(tmp_path: Path, refusal: AisecopsClientError) -> None:
     plane, said = Plane(refusal), list[str]()
     telling = completions(opened(tmp_path, "p"), said)
@@ -263,3 +316,75 @@ async def test_a_disk_that_is_full_costs_no_call_its_answer(tmp_path: Path) -> N
     await telling.settle("s")
     assert plane.told == ["g0", "g1"]
     assert [line.partition(":")[0] for line in said] == ["what came of the grant g1 is in memory only"]
+
+
+@pytest.mark.asyncio
+async def test_agents_who_come_and_go_leave_nothing_open(tmp_path: Path) -> None:
+    every = CompletionsByAgent(lambda agent: opened(tmp_path, f"of-{agent}", whose=agent), lambda _: None)
+    for number in range(50):
+        plane, telling = Plane(), every.of(f"agent-{number}")
+        telling.join(plane)
+        telling.add("s", request("g"))
+        await telling.settle("s")
+        telling.leave(plane)
+        assert plane.told == ["g"]
+    assert open_locks(tmp_path) == 0
+    # Who comes again is kept for again.
+    back = Plane()
+    every.of("agent-7").join(back)
+    every.of("agent-7").add("s", request("again"))
+    assert len(list((tmp_path / "spool").glob("*/of-agent-7/0*"))) == 1
+    await every.of("agent-7").settle("s")
+    assert back.told == ["again"]
+    await every.close()
+
+
+@pytest.mark.asyncio
+async def test_a_place_that_comes_back_is_used_by_who_comes_next(tmp_path: Path) -> None:
+    (tmp_path / "spool").write_text("in the way")
+    said: list[str] = []
+    telling = CompletionsByAgent(lambda agent: opened(tmp_path, "p", whose=agent), said.append).of("a")
+    first = Plane()
+    telling.join(first)
+    telling.leave(first)
+    (tmp_path / "spool").unlink()
+    telling.join(Plane())
+    assert (telling.spool is not None, len(said)) == (True, 1)
+    await telling.close()
+
+
+@dataclass
+class Secured(Spool):
+    """Notes what was to outlive the machine."""
+
+    secured: list[str] = field(default_factory=list)
+
+    def secure(self, kept: Kept) -> None:
+        self.secured.append(kept.request.grant_id)
+        super().secure(kept)
+
+
+@pytest.mark.asyncio
+async def test_all_that_waits_behind_what_is_late_outlives_the_machine(tmp_path: Path) -> None:
+    plain = opened(tmp_path, "p")
+    spool = Secured(plain.folder, plain.left, plain.most, plain._lock)
+    away, release = asyncio.Event(), asyncio.Event()
+
+    async def pause(_seconds: float) -> None:
+        away.set()
+        await release.wait()
+
+    plane = Plane(AWAY)
+    telling = Completions(spool, lambda _: None, pause)
+    telling.join(plane)
+    telling.add("s", request("g0"))
+    telling.add("s", request("g1"))
+    await away.wait()
+    telling.add("s", request("g2"))
+    telling.add("in time", request("other"))
+    await telling.settle("in time")
+    await until(lambda: sorted(spool.secured) == ["g0", "g1", "g2"])
+    release.set()
+    await telling.settle("s")
+    assert plane.told == ["other", "g0", "g1", "g2"]
+    await telling.close()

@@ -96,7 +96,8 @@ class TableReader:
 
     def keep(self, paths: Collection[str]) -> None:
         """Forget what stood at other paths."""
-        self._last = {path: read for path, read in self._last.items() if path in paths}
+        # A build whose caller has gone may still be reading, in a thread of its own.
+        self._last = {path: read for path, read in list(self._last.items()) if path in paths}
 
 
 def arrange(

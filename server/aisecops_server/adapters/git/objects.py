@@ -115,11 +115,18 @@ def unknown(name: str) -> UnknownRevisionError:
 
 
 def _log(git: HardenedGit, start: str, *, skip: int, limit: int) -> Finished:
-    return git.run(
-        *("log", "-z", "--first-parent", "--encoding=UTF-8", "--no-notes", "--no-decorate", "--no-mailmap"),
-        *(_FORMAT, f"--skip={skip}", f"--max-count={limit}", "--end-of-options", start),
-        bounds=READ,
-    )
+    try:
+        return git.run(
+            *("log", "-z", "--first-parent", "--encoding=UTF-8", "--no-notes", "--no-decorate", "--no-mailmap"),
+            *(_FORMAT, f"--skip={skip}", f"--max-count={limit}", "--end-of-options", start),
+            bounds=READ,
+        )
+    except OutputTooLongError as error:
+        raise BundleRejectedError(
+            "the first line of a commit's message is too long to be read",
+            hint="Put a commit with a shorter one in its place",
+            revision=printable(start)[:_SHOWN_CHARACTERS],
+        ) from error
 
 
 def _contents(git: HardenedGit, entries: list[Entry], commit_id: CommitId) -> dict[str, bytes]:

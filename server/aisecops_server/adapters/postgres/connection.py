@@ -141,8 +141,7 @@ class PostgresConnection:
                     self._url,
                     timeout=self._patience.connect_seconds,
                     command_timeout=self._patience.answer_seconds,
-                    server_settings=_SESSION
-                    | {"idle_in_transaction_session_timeout": f"{self._patience.idle_seconds}s"},
+                    server_settings=_SESSION | self._bounds(),
                     statement_cache_size=0,
                 )
             )
@@ -150,6 +149,14 @@ class PostgresConnection:
         except Exception as error:
             raise apsw.CantOpenError(_said(error)) from error
         self._columns = {name: (tuple(columns), tuple(types)) for name, columns, types in rows}
+
+    def _bounds(self) -> dict[str, str]:
+        bounds = {_IDLE: f"{self._patience.idle_seconds}s"}
+        if self._is_reader:
+            # What nobody waits for any more is not worked on. Never for who writes: a COMMIT that is cancelled while it
+            # waits for a standby has taken place.
+            bounds["statement_timeout"] = f"{self._patience.answer_seconds:.0f}s"
+        return bounds
 
     @property
     def is_lost(self) -> bool:

@@ -152,7 +152,7 @@ def _redeem(connection: apsw.Connection, change: RedeemGrant) -> GrantNotUsableE
 
 def _close(connection: apsw.Connection, change: CloseGrant) -> ContendedError | None:
     connection.execute(
-        "UPDATE execution_grant SET state = ?, report = ? WHERE grant_id = ? AND state = ?",
+        "UPDATE execution_grant SET state = ?, report = ? WHERE grant_id = ? AND state = ? AND report = ''",
         (change.final.value, change.report, change.grant_id, change.seen.value),
     )
     if not connection.changes():

@@ -1,7 +1,8 @@
 """Are grants what the log says? Every grant from the events that tell of it, and no grant besides.
 
 Relies on events that were verified before. A grant that was closed is compared at once, so memory holds what is open;
-what was revoked is compared last, because it may be noted of one that was closed in the same moment.
+what was revoked is compared last, because it may be noted of one that was closed in the same moment. One that was given
+up may have a report that was told late: its event is compared with the row, and such rows are as many as such events.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from aisecops_server.domain.grant import GrantState
 from aisecops_server.domain.payload import blanked
 
 _ISSUED, _REDEEMED, _REVOKED = "grant.issued", "grant.redeemed", "grant.revoked"
+_TOLD_LATE = "execution.told_late"
 _ENDED = {f"execution.{state.value}": state for state in GrantState if state.is_final}
-GRANT_EVENTS = (_ISSUED, _REDEEMED, _REVOKED, *_ENDED)
+GRANT_EVENTS = (_ISSUED, _REDEEMED, _REVOKED, _TOLD_LATE, *_ENDED)
 _TYPES = f"e.type IN ({', '.join(map(repr, GRANT_EVENTS))})"
 _ROW = """
     SELECT trace_id, step_id, agent_id, claims, overdue_at, state, redemption, report
     FROM execution_grant WHERE grant_id = ?"""
+_LATE = "SELECT count(*) FROM execution_grant WHERE state = ? AND report != ''"
 
 
 @dataclass(slots=True)
@@ -46,6 +49,7 @@ class _Recounted:
 
     open: dict[str, _Expected] = field(default_factory=dict)
     issued: int = 0
+    told_late: int = 0
     revoked: set[str] = field(default_factory=set)
 
 
@@ -67,6 +71,8 @@ def check_grants(connection: apsw.Connection, index: int = 0) -> None:
             raise Fault(None, f"grant {name} is revoked in the log or in its row, but not in both")
         if (count := connection.execute("SELECT count(*) FROM execution_grant").get) != found.issued:
             raise Fault(None, f"{count} grants are kept, the log tells of {found.issued}")
+        if (late := connection.execute(_LATE, (GrantState.EXPIRED_UNKNOWN.value,)).get) != found.told_late:
+            raise Fault(None, f"{late} grants were told of late, the log tells of {found.told_late}")
 
 
 def _recount(connection: apsw.Connection, found: _Recounted, index: int) -> int:
@@ -84,6 +90,9 @@ def _apply(connection: apsw.Connection, found: _Recounted, event: Told) -> None:
         _issue(found, event)
     elif event.type == _REVOKED:
         found.revoked.update(event.details["grants"])
+    elif event.type == _TOLD_LATE:
+        found.told_late += 1
+        _compare_late(connection, event)
     elif event.type == _REDEEMED:
         grant = _open(found, event)
         grant.state, grant.redemption = GrantState.REDEEMED, event.details.get("redemption_sha256")
@@ -105,9 +114,19 @@ def _issue(found: _Recounted, event: Told) -> None:
 
 
 def _report(event: Told) -> str | None:
-    if _ENDED[event.type] is GrantState.EXPIRED_UNKNOWN:
-        return ""
-    return None if event.is_erased else report_digest(event.details)
+    if event.is_erased or _ENDED[event.type] is GrantState.EXPIRED_UNKNOWN:
+        return None
+    return report_digest(event.details)
+
+
+def _compare_late(connection: apsw.Connection, event: Told) -> None:
+    name = str(event.details["grant"])
+    row = connection.execute("SELECT state, report FROM execution_grant WHERE grant_id = ?", (name,)).fetchone()
+    if row is None:
+        raise Fault(None, f"grant {name} is missing")
+    expected = row[1] if event.is_erased else report_digest(event.details)
+    if row != (GrantState.EXPIRED_UNKNOWN.value, expected):
+        raise Fault(None, f"grant {name}: its state, report is not what the log says")
 
 
 def _open(found: _Recounted, event: Told) -> _Expected:

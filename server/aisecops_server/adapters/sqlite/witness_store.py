@@ -84,7 +84,9 @@ class SqliteWitnessStore:
         return read_key(str(found)) if found else given
 
     def _follow(self, given: str, current: str) -> None:
-        with translated("storing by which key a log is known"), self._connection:
+        # Each is durable by itself: another thread may store a head on this connection meanwhile, and must not do so
+        # within a transaction of ours. A key that is still the current one does no harm among the earlier ones.
+        with translated("storing by which key a log is known"):
             self._connection.execute(_RETIRE, {"given": given})
             self._connection.execute("INSERT OR REPLACE INTO log_key VALUES (?, ?)", (given, current))
 

@@ -220,6 +220,8 @@ def _executions(events: Iterable[Event]) -> dict[str, Sign]:
             found |= {str(claims["step_id"]): GRANTED for claims in body(event).get("grants", [])}
         elif subject in ("execution", "incident"):
             step = str(body(event).get("step", ""))
+            # Told late or not, a call that failed has failed.
+            what = str(body(event).get("outcome", what)) if what == "told_late" else what
             if found.get(step) is not INCIDENT:
                 found[step] = _EXECUTED.get(what, INCIDENT) if subject == "execution" else INCIDENT
     return found
@@ -228,7 +230,6 @@ def _executions(events: Iterable[Event]) -> dict[str, Sign]:
 _EXECUTED = {
     "executed": ALLOWED,
     "observed": ALLOWED,
-    "told_late": ALLOWED,
     "failed": FAILED,
     "expired_unknown": WARNED,
 }

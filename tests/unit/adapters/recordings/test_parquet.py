@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,6 +94,32 @@ def test_a_file_that_unfolds_without_end_is_refused_before_it_has(tmp_path: Path
         read(path, line_bytes=100_000)
     with pytest.raises(InvalidRequestError, match="group of its rows"):
         read(path, document_bytes=100)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds what a process takes for its data")
+@pytest.mark.parametrize("shape", ["in one row", "in every row"])
+def test_a_value_that_is_stored_once_and_stands_everywhere_takes_no_memory(tmp_path: Path, shape: str) -> None:
+    path, before = tmp_path / "bomb.parquet", resource.getrlimit(resource.RLIMIT_DATA)
+    repeated = pa.DictionaryArray.from_arrays(pa.array([0] * 20_000, pa.int32()), pa.array(["x" * 1_000_000]))
+    tags = pa.ListArray.from_arrays(pa.array([0, 20_000], pa.int32()), repeated)
+    table = pa.table({"tags": tags} if shape == "in one row" else {"type": repeated})
+    parquet.write_table(table, path, compression="zstd", store_schema=False)
+    # Some kilobytes, which say of themselves that they are one megabyte, and are twenty gigabytes.
+    assert path.stat().st_size < 10_000
+    assert parquet.ParquetFile(path).metadata.row_group(0).total_byte_size < 2_000_000
+    taken = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # A row by itself is read, and is no record; the one that is all of it is not read.
+    with pytest.raises(InvalidRequestError, match="unfolds to more" if shape == "in one row" else "no recorded trace"):
+        read(path, file_bytes=10_000_000, document_bytes=16_000_000)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - taken < 1_500_000
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
+
+
+def test_a_time_that_no_calendar_has_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    parquet.write_table(pa.table({"type": ["TOOL"], "start_time": pa.array([2**62], pa.timestamp("us"))}), path)
+    with pytest.raises(InvalidRequestError, match="cannot be read"):
+        read(path)
 
 
 @pytest.mark.parametrize("damage", [slice(0, 40), slice(-30, None), slice(4, 200)])

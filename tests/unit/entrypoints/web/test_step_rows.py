@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from aisecops.v1 import decision_pb2
 from aisecops.v1.audit_service_pb2 import GetTraceResponse
-from aisecops_server.entrypoints.web.strips import duration, step_rows
+from aisecops_server.domain.words import ALLOWED, Sign
+from aisecops_server.entrypoints.web.strips import FAILED, STAGES, duration, step_rows
 
 
 def _trace(*seconds: float) -> GetTraceResponse:
@@ -40,3 +41,13 @@ def test_a_row_says_when_it_was_and_for_how_long_nothing_happened_before_it() ->
 )
 def test_a_duration_is_said_in_two_units_at_most(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+@pytest.mark.parametrize(("outcome", "drawn"), [("executed", ALLOWED), ("failed", FAILED)])
+def test_a_call_that_is_told_late_is_drawn_as_what_came_of_it(outcome: str, drawn: Sign) -> None:
+    trace = _trace(100)
+    for kind, details in (("expired_unknown", ""), ("told_late", f', "outcome": "{outcome}"')):
+        told = f'{{"details": {{"step": "s0"{details}}}}}'.encode()
+        trace.events.add(type=f"execution.{kind}", decision_id="dec-0", body_json=told)
+    [row] = step_rows(trace)
+    assert row.cells[list(STAGES).index("execution")] is drawn
