@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
-from aisecops_server.adapters.git.create import create_policy_repository, shipped_policy
+from aisecops_server.adapters.git.create import create_policy_repository
+from aisecops_server.adapters.git.shipped import shipped_policy
 from aisecops_server.adapters.recordings.spans import ToolServers
 from aisecops_server.adapters.recordings.trace_file import RecordingFile
 from aisecops_server.adapters.sqlite.recorded_traces import SqliteRecordedTraces

@@ -37,7 +37,7 @@ from typing import Any
 import grpc
 from aisecops.v1 import decision_pb2, decision_service_pb2
 from aisecops_client import Client
-from aisecops_server.adapters.git.create import shipped_policy
+from aisecops_server.adapters.git.shipped import shipped_policy
 from google.protobuf import struct_pb2
 from rich.console import Console
 from rich.table import Table

@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
-from aisecops_server.adapters.git.create import shipped_policy
+from aisecops_server.adapters.git.shipped import shipped_policy
 from aisecops_server.adapters.system import RandomIds
 from aisecops_server.domain.compiled_tables import compile_tables
 from aisecops_server.domain.decision import Mode

@@ -15,8 +15,8 @@ from typing import Any
 from aisecops_client import AsyncClient, PlanBuilder
 from aisecops_server.adapters.git.announcing import AnnouncementBranch
 from aisecops_server.adapters.git.checkout import Checkout
-from aisecops_server.adapters.git.create import shipped_policy
 from aisecops_server.adapters.git.mirror import GitRepository
+from aisecops_server.adapters.git.shipped import shipped_policy
 from aisecops_server.adapters.signing.keys import SigningKey, open_key, verifies_ed25519
 from aisecops_server.adapters.sqlite.activation_state import ActivationState
 from aisecops_server.adapters.system import SystemClock

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from aisecops.v1 import approval_pb2, audit_service_pb2
 from aisecops_client import AsyncClient
-from aisecops_server.adapters.git.create import create_policy_repository, shipped_policy
+from aisecops_server.adapters.git.create import create_policy_repository
+from aisecops_server.adapters.git.shipped import shipped_policy
 from aisecops_server.bootstrap.authentication import issuer
 from aisecops_server.bootstrap.serving import serving
 from aisecops_server.bootstrap.web import web

@@ -7,7 +7,7 @@ import json
 import re
 
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
-from aisecops_server.adapters.git.create import shipped_policy
+from aisecops_server.adapters.git.shipped import shipped_policy
 from aisecops_server.domain.compliance import Framework, Requirement, read_frameworks, unknown_mappings
 from aisecops_server.domain.event_kinds import EVENT_KINDS
 from aisecops_server.domain.golden_case import read_cases

@@ -36,7 +36,7 @@ from aisecops_server.adapters.bundles.policy_reader import OpaPolicyReader
 from aisecops_server.adapters.bundles.working_copy import read_working_copy
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
 from aisecops_server.adapters.git.checkout import Checkout
-from aisecops_server.adapters.git.create import library_root, shipped_policy
+from aisecops_server.adapters.git.shipped import library_root, shipped_policy
 from aisecops_server.adapters.opa import binary
 from aisecops_server.adapters.signing.keys import open_key
 from aisecops_server.adapters.system import SystemClock

@@ -16,8 +16,8 @@ from aisecops_server.adapters.bundles.builder import OpaBundleBuilder
 from aisecops_server.adapters.bundles.opa_cli import OpaCli
 from aisecops_server.adapters.bundles.policy_reader import OpaPolicyReader
 from aisecops_server.adapters.corpus.corpus_file import CorpusHistory
-from aisecops_server.adapters.git.create import library_root
 from aisecops_server.adapters.git.mirror import GitRepository
+from aisecops_server.adapters.git.shipped import library_root
 from aisecops_server.adapters.opa import binary
 from aisecops_server.adapters.opa.engines import NICENESS, OpaEngines
 from aisecops_server.adapters.opa.profile import Trust

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from aisecops_server.adapters.bundles.builder import OpaBundleBuilder
-from aisecops_server.adapters.git.create import library_root
+from aisecops_server.adapters.git.shipped import library_root
 from aisecops_server.adapters.opa.binary import EngineBinary
 from aisecops_server.adapters.opa.profile import Trust
 from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
-from aisecops_server.adapters.postgres import event_log as shared
-from aisecops_server.adapters.postgres.activation_state import SharedActivation
-from aisecops_server.adapters.postgres.readers import PostgresReaders
 from aisecops_server.adapters.sqlite import event_log as embedded
 from aisecops_server.adapters.sqlite.activation_state import ActivationState
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
 from aisecops_server.adapters.sqlite.history import SqliteHistory, open_history
 from aisecops_server.settings import Settings
+
+if TYPE_CHECKING:
+    from aisecops_server.adapters.postgres.activation_state import SharedActivation
+
+# What speaks to a database is loaded where there is one: every command would wait for it.
 
 
 async def open_log(settings: Settings) -> SqliteEventLog:
@@ -21,6 +24,8 @@ async def open_log(settings: Settings) -> SqliteEventLog:
         LogUnavailableError, IntegrityError: it cannot be opened.
     """
     if settings.database_url:
+        from aisecops_server.adapters.postgres import event_log as shared  # noqa: PLC0415
+
         return await asyncio.to_thread(shared.open_log, settings.database_url)
     return embedded.open_log(settings.log_path)
 
@@ -32,6 +37,8 @@ async def open_log_read_only(settings: Settings) -> SqliteEventLog:
         LogUnavailableError: there is none.
     """
     if settings.database_url:
+        from aisecops_server.adapters.postgres import event_log as shared  # noqa: PLC0415
+
         return await asyncio.to_thread(shared.open_log_read_only, settings.database_url)
     return embedded.open_log_read_only(settings.log_path)
 
@@ -42,11 +49,11 @@ def history_of(settings: Settings) -> SqliteHistory:
     Raises:
         LogUnavailableError: there is no log.
     """
-    return (
-        SqliteHistory(PostgresReaders(settings.database_url))
-        if settings.database_url
-        else open_history(settings.log_path)
-    )
+    if settings.database_url:
+        from aisecops_server.adapters.postgres.readers import PostgresReaders  # noqa: PLC0415
+
+        return SqliteHistory(PostgresReaders(settings.database_url))
+    return open_history(settings.log_path)
 
 
 def activation_of(settings: Settings) -> ActivationState | SharedActivation:
@@ -56,5 +63,7 @@ def activation_of(settings: Settings) -> ActivationState | SharedActivation:
         LogUnavailableError, IntegrityError: it cannot be opened.
     """
     if settings.database_url:
+        from aisecops_server.adapters.postgres.activation_state import SharedActivation  # noqa: PLC0415
+
         return SharedActivation(settings.database_url)
     return ActivationState(settings.state_dir / "activation.db")

@@ -24,11 +24,8 @@ def init(*, directory: Path) -> ExitCode:
     golden cases, conditions, CODEOWNERS by role, workflows for GitHub and GitLab, and schemas for editors.
     """
     from aisecops_server.adapters.bundles.schemas import schema_files, with_modeline  # noqa: PLC0415
-    from aisecops_server.adapters.git.create import (  # noqa: PLC0415
-        create_policy_repository,
-        shipped_policy,
-        starter_files,
-    )
+    from aisecops_server.adapters.git.create import create_policy_repository  # noqa: PLC0415
+    from aisecops_server.adapters.git.shipped import shipped_policy, starter_files  # noqa: PLC0415
     from aisecops_server.adapters.system import SystemClock  # noqa: PLC0415
 
     held = {**shipped_policy(), **starter_files()}

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from aisecops_server.adapters.git.create import shipped_policy
+from aisecops_server.adapters.git.shipped import shipped_policy
 from aisecops_server.adapters.sqlite.event_log import open_log_read_only
 from aisecops_server.demo.change import TABLE
 from aisecops_server.domain.canonical import canonical_bytes

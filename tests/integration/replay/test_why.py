@@ -10,7 +10,7 @@ from typing import Any
 
 import apsw
 import pytest
-from aisecops_server.adapters.git.create import shipped_policy
+from aisecops_server.adapters.git.shipped import shipped_policy
 from aisecops_server.bootstrap.replay import Replaying
 from aisecops_server.demo.change import TABLE
 from aisecops_server.domain.canonical import canonical_bytes

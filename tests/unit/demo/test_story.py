@@ -4,7 +4,7 @@ import io
 
 import pytest
 from aisecops.v1 import provenance_pb2
-from aisecops_server.adapters.git.create import shipped_policy
+from aisecops_server.adapters.git.shipped import shipped_policy
 from aisecops_server.demo.answers import Answer, flips, problems
 from aisecops_server.demo.change import AMOUNTS, TABLE, TableChangedError, edited
 from aisecops_server.demo.scenario import scenarios

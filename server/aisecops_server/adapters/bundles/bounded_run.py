@@ -1,7 +1,7 @@
 """Short runs of a program of ours on files that others wrote, within bounds.
 
-Each run has an empty environment, or one that names an empty home, a working directory of its own, a limit on memory, a
-limit on what it may print, and a limit on time after which its whole process group is killed.
+Each run has an environment of its own with no more in it than it is given, a working directory of its own, a limit on
+memory, a limit on what it may print, and a limit on time after which its whole process group is killed.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import asyncio
 import contextlib
 import os
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from aisecops_server.domain.errors import BundleRejectedError, EngineUnavailableError
 
 _MAX_OUTPUT_BYTES = 64 * 1024 * 1024
-_MEMORY_KIBIBYTES = 1024 * 1024
+MEMORY_BYTES = 1024 * 1024 * 1024
 # Where the system knows no such limit, the time limit remains.
 _LIMITED = 'ulimit -d "$0" 2>/dev/null; exec "$@"'
 
@@ -30,8 +31,10 @@ class Finished:
     errors: bytes
 
 
-async def run_bounded(program: Path, *arguments: str, cwd: Path, seconds: float, home: Path | None = None) -> Finished:
-    """Run ``program`` to its end; ``home`` is for a program that does not start without one.
+async def run_bounded(
+    program: Path, *arguments: str, cwd: Path, seconds: float, environment: Mapping[str, str]
+) -> Finished:
+    """Run ``program`` to its end; ``environment`` is all of its environment.
 
     Raises:
         BundleRejectedError: it did not end within ``seconds``, or printed too much.
@@ -42,10 +45,10 @@ async def run_bounded(program: Path, *arguments: str, cwd: Path, seconds: float,
         raise _cannot_start(name, f"{program} is not a program")
     try:
         process = await asyncio.create_subprocess_exec(
-            *("/bin/sh", "-c", _LIMITED, str(_MEMORY_KIBIBYTES), str(program)),
+            *("/bin/sh", "-c", _LIMITED, str(MEMORY_BYTES // 1024), str(program)),
             *arguments,
             cwd=cwd,
-            env={"HOME": str(home), "XDG_DATA_HOME": str(home), "XDG_CONFIG_HOME": str(home)} if home else {},
+            env=environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -22,6 +22,7 @@ from aisecops_server.domain.errors import EngineUnavailableError
 
 # Decisions that somebody waits for come first.
 NICENESS = 10
+_GARBAGE_PERCENT = 800
 _VERSION = re.compile(r"\d{1,4}\.\d{1,4}\.\d{1,4}")
 _SHOWN_DIGEST = 12
 
@@ -43,7 +44,8 @@ class OpaEngines:
         self._trust = trust
         self._run_directory = run_directory
         self._capacity = capacity
-        self._limits = EngineLimits(niceness=niceness)
+        # Batches of documents make much garbage and little that stays.
+        self._limits = EngineLimits(niceness=niceness, garbage_percent=_GARBAGE_PERCENT)
         self._binaries = {default.version: default}
         self._pools: dict[str, OpaEnginePool] = {}
         self._default = default.version

@@ -41,8 +41,8 @@ class EngineLimits:
 
     ``body_bytes`` holds the largest input document (a plan of a few hundred KiB with the grounding derived from it)
     and a batch of smaller ones; ``memory_bytes`` bounds the child's data segment, and its collector starts to
-    work hard at three quarters of it. ``niceness`` lets others go first. Between ``crashes`` within
-    ``crash_window_seconds`` it is given up.
+    work hard at three quarters of it, and before when garbage is ``garbage_percent`` of what lives. ``niceness`` lets
+    others go first. After ``crashes`` within ``crash_window_seconds`` it is given up.
     """
 
     body_bytes: int = 4 * MEBIBYTE
@@ -52,6 +52,7 @@ class EngineLimits:
     connections: int = 16
     start_seconds: float = 10.0
     niceness: int = 0
+    garbage_percent: int = 400
     crashes: int = 5
     crash_window_seconds: float = 60.0
 
@@ -172,7 +173,7 @@ def command(engine: EngineBinary, trust: Trust) -> list[str]:
 
 def environment(limits: EngineLimits) -> dict[str, str]:
     """Return the engine's whole environment: two settings of its garbage collector."""
-    return {"GOGC": "400", "GOMEMLIMIT": str(limits.memory_bytes * 3 // 4)}
+    return {"GOGC": str(limits.garbage_percent), "GOMEMLIMIT": str(limits.memory_bytes * 3 // 4)}
 
 
 def launch_command(engine: EngineBinary, *, trust: Trust, limits: EngineLimits, network: str) -> list[str]:

@@ -7,6 +7,8 @@ text and the pattern are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
 
 import re2
 
@@ -16,17 +18,27 @@ _FEW = 2
 
 
 class PatternUnion:
-    """Patterns by their number."""
+    """Patterns by their number. They are compiled when they are first looked for: most commands look for none."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
         # As bytes, so that a text is encoded once for all of them.
-        encoded = [pattern.encode() for pattern in patterns]
-        self._any = re2.compile(b"|".join(b"(?:%b)" % pattern for pattern in encoded), _options())
-        self._which = re2.Set.SearchSet(_options())
-        for pattern in encoded:
-            self._which.Add(pattern)
-        self._which.Compile()
-        self._each = [re2.compile(pattern, _options()) for pattern in encoded]
+        self._patterns = [pattern.encode() for pattern in patterns]
+
+    @cached_property
+    def _any(self) -> Any:
+        return re2.compile(b"|".join(b"(?:%b)" % pattern for pattern in self._patterns), _options())
+
+    @cached_property
+    def _which(self) -> Any:
+        which = re2.Set.SearchSet(_options())
+        for pattern in self._patterns:
+            which.Add(pattern)
+        which.Compile()
+        return which
+
+    @cached_property
+    def _each(self) -> list[Any]:
+        return [re2.compile(pattern, _options()) for pattern in self._patterns]
 
     def find(self, text: str) -> Iterator[tuple[int, int, int]]:
         """Yield (number, start, end) of every match of every pattern, by pattern."""
@@ -39,7 +51,7 @@ class PatternUnion:
 
     def _candidates(self, data: bytes) -> tuple[Sequence[int], int]:
         """Return which patterns may match, and where the first match begins at the earliest."""
-        every = range(len(self._each))
+        every = range(len(self._patterns))
         if len(every) <= _FEW:
             return every, 0
         first = self._any.search(data)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import git
 import pytest
-from aisecops_server.adapters.git.create import AUTHOR, commit_files, create_policy_repository, shipped_policy
+from aisecops_server.adapters.git.create import AUTHOR, commit_files, create_policy_repository
+from aisecops_server.adapters.git.shipped import shipped_policy
 from aisecops_server.domain.errors import InvalidRequestError, RepositoryUnavailableError
 
 

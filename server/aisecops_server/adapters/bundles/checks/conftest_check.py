@@ -115,8 +115,12 @@ class ConftestCheck:
         arguments = ["test", "--combine", "--all-namespaces", "--output", "json", "--no-color", "--no-fail"]
         arguments += ["--policy", "../conftest", "--capabilities", "../capabilities.json"]
         # It looks for plugins in its home, and nobody has put any there.
-        (root / "home").mkdir()
-        done = await run_bounded(program, *arguments, *paths, cwd=root / "input", seconds=_SECONDS, home=root / "home")
+        home = root / "home"
+        home.mkdir()
+        environment = dict.fromkeys(("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"), str(home))
+        done = await run_bounded(
+            program, *arguments, *paths, cwd=root / "input", seconds=_SECONDS, environment=environment
+        )
         try:
             results = orjson.loads(done.output)
         except orjson.JSONDecodeError:

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from aisecops_server.adapters.bundles.layout import CompileTables, Library, arrange
+from aisecops_server.adapters.bundles.layout import CompileTables, Library, TableReader, arrange
 from aisecops_server.adapters.bundles.opa_cli import OpaCli
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
 from aisecops_server.domain.bundle import PolicyTree
@@ -36,7 +36,8 @@ class MeasureCost:
             BundleRejectedError: one of them is no policy.
             EngineUnavailableError: there is no engine.
         """
-        layouts = [arrange(tree, self._library, self._compile_tables) for tree in (base, candidate)]
+        read = TableReader()
+        layouts = [arrange(tree, self._library, self._compile_tables, read=read) for tree in (base, candidate)]
         document = _longest(base, layouts[0].tables)
         if not document:
             return None
@@ -53,7 +54,8 @@ class MeasureCost:
                 (root / path).parent.mkdir(parents=True, exist_ok=True)
                 (root / path).write_bytes(content)
             arguments = ["bench", "--format", "json", "--bundle", "bundle", "--input", "in.json", _QUERY]
-            code, output, _ = await self._opa.run(*arguments, cwd=root)
+            # An evaluation takes one core; on more, the collector of one side would slow the other side down.
+            code, output, _ = await self._opa.run(*arguments, cwd=root, cores=1)
         return _cost(orjson.loads(output)) if code == 0 else None
 
 
