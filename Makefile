@@ -25,7 +25,7 @@ demo: $(VENV)/.server engine ## see it decide: sets everything up, then runs the
 	@$(BIN)/aisecops demo
 
 .PHONY: test
-test: setup engine browser database frameworks peers conftest ## set everything up, then run lint, types and all tests; SEED=n for another order and other examples
+test: setup engine browser database prometheus frameworks peers conftest ## set everything up, then run lint, types and all tests; SEED=n for another order and other examples
 	@$(MAKE) lint
 	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/pytest -n $(JOBS) --dist loadfile \
 	  --randomly-seed=$(SEED) --hypothesis-seed=$(SEED)
@@ -66,6 +66,13 @@ database: ## a PostgreSQL server for the tests of a shared log, where the packag
 	  { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && echo "Installing PostgreSQL for the tests of a shared log" && \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null; } || \
 	  echo "PostgreSQL cannot be installed here: the tests of a shared log will be skipped"
+
+.PHONY: prometheus
+prometheus: ## a Prometheus for the tests of alerts and the board, where the package manager can install one; elsewhere they are skipped
+	@command -v promtool >/dev/null || \
+	  { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && echo "Installing Prometheus for the tests of alerts" && \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus >/dev/null; } || \
+	  echo "Prometheus cannot be installed here: the tests that run it will be skipped"
 
 .PHONY: frameworks
 frameworks: setup ## the agent frameworks that there are adapters for; where they cannot be installed, their tests are skipped

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parents[3]
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yaml"
+CASES = ALERTS.with_name("alerts_test.yaml")
 HOW_TO = ROOT / "docs" / "how-to"
 
 _METRIC = re.compile(r"\baisecops_\w+")
@@ -117,3 +120,57 @@ BROKEN = {
 def test_what_is_wrong_with_an_alert_is_found(said: str) -> None:
     rule = {**copy.deepcopy(rules()[1]), **BROKEN[said]}
     assert said in list(problems(rule))
+
+
+# --- what Prometheus itself makes of them ----------------------------------------------------------------------------
+
+
+def cases() -> list[Mapping[str, Any]]:
+    return list(yaml.safe_load(CASES.read_text("utf-8"))["tests"])
+
+
+def promtool(folder: Path, *line: str) -> subprocess.CompletedProcess[str]:
+    """Run it, or skip; ``folder`` holds both files."""
+    found = shutil.which("promtool")
+    if not found:
+        pytest.skip(
+            reason="no promtool: 'make prometheus' installs it where it can; alerts were read by their names only"
+        )
+    return subprocess.run([found, *line], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_every_alert_has_a_case_that_it_fires_for_and_one_that_it_is_silent_at() -> None:
+    seen = [(case["alertname"], bool(case["exp_alerts"])) for one in cases() for case in one["alert_rule_test"]]
+    assert {(rule["alert"], fires) for rule in rules() for fires in (True, False)} == set(seen)
+
+
+def test_cases_are_of_series_that_there_are() -> None:
+    known = served()
+    for one in cases():
+        for series in one["input_series"]:
+            name, _, selector = series["series"].partition("{")
+            # Whom a control plane is scraped as is the monitoring system's word.
+            labels = {label: value for label, value in _LABEL.findall(selector) if label != "job"}
+            assert labels.keys() <= known[name].keys() | {"tenant"}, series
+            assert all(value in known[name][label] for label, value in labels.items() if label in ("event", "outcome"))
+
+
+def test_prometheus_fires_and_is_silent_as_the_cases_say() -> None:
+    checked = promtool(ALERTS.parent, "check", "rules", ALERTS.name)
+    assert (checked.returncode, f"{len(rules())} rules found" in checked.stdout) == (0, True), checked.stderr
+    done = promtool(CASES.parent, "test", "rules", CASES.name)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
+@pytest.mark.parametrize("broken", ["never fires", "always fires"])
+def test_an_alert_that_is_broken_fails_its_cases(tmp_path: Path, rule: Rule, broken: str) -> None:
+    told = yaml.safe_load(ALERTS.read_text("utf-8"))
+    [found] = [one for group in told["groups"] for one in group["rules"] if one["alert"] == rule["alert"]]
+    found["expr"] = "vector(0) > 1" if broken == "never fires" else "vector(1)"
+    found.pop("for", None)
+    (tmp_path / ALERTS.name).write_text(yaml.safe_dump(told), "utf-8")
+    shutil.copyfile(CASES, tmp_path / CASES.name)
+    done = promtool(tmp_path, "test", "rules", CASES.name)
+    assert done.returncode != 0
+    assert f"alertname: {rule['alert']}" in done.stdout + done.stderr

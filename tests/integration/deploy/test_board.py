@@ -200,7 +200,7 @@ def test_what_is_wrong_with_a_board_is_found(served: Labels, said: str) -> None:
 def test_the_engine_of_prometheus_reads_every_expression(tmp_path: Path) -> None:
     promtool = shutil.which("promtool")
     if not promtool:
-        pytest.skip(reason="no promtool: the package 'prometheus' has it; expressions were checked by their names only")
+        pytest.skip(reason="no promtool: 'make prometheus' installs it; expressions were checked by their names only")
     rules = [
         {"record": f"board:part{number}", "expr": _filled(expression)}
         for number, (place, expression, _) in enumerate(expressions(board()))
