@@ -227,11 +227,9 @@ def place_of(*, local: bool, engine: str = "") -> Place:
 def _request(asked: Mapping[str, Any]) -> api.StartReplayRequest:
     from aisecops.v1 import replay_pb2, replay_service_pb2  # noqa: PLC0415
 
-    narrow = filter_of(asked, only_narrows=True)
-    selection = replay_pb2.ReplaySelection(trace_ids=asked["traces"])
-    for field, value in narrow.ListFields():
-        target = getattr(selection, field.name)
-        target.CopyFrom(value) if field.message_type else setattr(selection, field.name, value)
+    from aisecops_server.entrypoints.trace_terms import selection_of  # noqa: PLC0415
+
+    selection = selection_of(filter_of(asked, only_narrows=True), traces=asked["traces"])
     engine = "" if "/" in asked["engine"] else asked["engine"]
     candidate = replay_pb2.ReplayPolicy(changes=asked["changes"], engine=engine)
     if asked["against"]:

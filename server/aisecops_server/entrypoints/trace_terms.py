@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aisecops.v1 import audit_service_pb2 as api
+from aisecops.v1.replay_pb2 import ReplaySelection
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from aisecops_server.domain.errors import InvalidRequestError
@@ -28,6 +31,15 @@ def filter_of(query: TraceQuery) -> api.TraceFilter:
     for stamp, moment in ((getattr(found, "from"), narrow.from_ns), (found.to, narrow.to_ns)):
         if moment:
             stamp.CopyFrom(Timestamp(seconds=moment // _NS))
+    return found
+
+
+def selection_of(narrow: api.TraceFilter, *, traces: Sequence[str]) -> ReplaySelection:
+    """Return what a filter that leaves nothing out selects, of those ``traces`` alone if any are named."""
+    found = ReplaySelection(trace_ids=traces)
+    for field, value in narrow.ListFields():
+        target = getattr(found, field.name)
+        target.CopyFrom(value) if field.message_type else setattr(found, field.name, value)
     return found
 
 

@@ -7,22 +7,23 @@ is answered as a wrong secret is.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
-import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from aiohttp import web
 
-from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.push_notice import PushNotices
 from aisecops_server.domain.refusal import Refusal
+from aisecops_server.entrypoints.local_http.listener import Purpose, serving
 
 PATH = "/hooks/git"
 # What hosts send at most is larger; a push that needs more is found by polling.
 MOST_BYTES = 4 * 1024 * 1024
-_UNIX = "unix:"
+_PURPOSE = Purpose(
+    "wait for Git hosts",
+    "trigger_address",
+    "Give a free port of 127.0.0.1 or [::1], or unix:PATH, and put your proxy with TLS before it",
+)
 _STATUS_OF = {"signature": 401, "replayed": 409, "size": 413}
 
 
@@ -45,42 +46,8 @@ async def listening(bells: Mapping[str, Bell], note: Callable[[Refusal], None], 
     Raises:
         InvalidRequestError: the address is not of this machine, or cannot be listened on.
     """
-    runner = web.AppRunner(_application(bells, note), access_log=None)
-    await runner.setup()
-    try:
-        yield await _start(runner, address)
-    finally:
-        await runner.cleanup()
-
-
-async def _start(runner: web.AppRunner, address: str) -> str:
-    try:
-        if address.startswith(_UNIX):
-            path = Path(address.removeprefix(_UNIX))
-            path.unlink(missing_ok=True)  # noqa: ASYNC240 - what a process before left behind
-            await web.UnixSite(runner, str(path)).start()
-            os.chmod(path, 0o600)  # noqa: PTH101 - the socket's, as of every other of ours
-            return address
-        host, _, port = address.rpartition(":")
-        _require_loopback(host.strip("[]"))
-        await web.TCPSite(runner, host.strip("[]"), int(port)).start()
-    except (OSError, ValueError, OverflowError) as error:
-        raise InvalidRequestError(
-            f"cannot wait for Git hosts on {address}",
-            hint="Give a free port of 127.0.0.1 or [::1], or unix:PATH, and put your proxy with TLS before it",
-            field="trigger_address",
-        ) from error
-    return f"{host}:{runner.addresses[0][1]}"
-
-
-def _require_loopback(host: str) -> None:
-    """Check that only this machine reaches it.
-
-    Raises:
-        ValueError: it is no loopback address.
-    """
-    if not ipaddress.ip_address(host).is_loopback:
-        raise ValueError(host)
+    async with serving(_application(bells, note), address, _PURPOSE) as served:
+        yield served
 
 
 def _application(bells: Mapping[str, Bell], note: Callable[[Refusal], None]) -> web.Application:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -26,6 +25,7 @@ from aisecops_server.entrypoints.grpc.json_wire import json_of, read_json
 from aisecops_server.entrypoints.grpc.local_calls import LocalCalls
 from aisecops_server.entrypoints.grpc.server import MAX_REQUEST_BYTES
 from aisecops_server.entrypoints.grpc.tls import named_tenant
+from aisecops_server.entrypoints.local_http.listener import own_socket
 
 SUFFIX = ".http"
 # Bytes travel as base64, which is a third longer.
@@ -54,22 +54,14 @@ async def listening(calls: LocalCalls, beside: Path) -> AsyncIterator[Path]:
 
 
 def _bound(path: Path) -> socket.socket:
-    made = socket.socket(socket.AF_UNIX)
-    # The socket must never exist with wider rights, not even for a moment.
-    earlier = os.umask(0o177)
     try:
-        # Whoever listened here before is gone: the socket beside it could be bound.
-        path.unlink(missing_ok=True)
-        made.bind(str(path))
-        made.setblocking(False)
+        return own_socket(path)
     except OSError as error:
-        made.close()
         raise InvalidRequestError(
-            f"cannot listen on {path}", hint="Set listen_socket to a shorter path", field="listen_socket"
+            f"cannot listen on {path}: {error.strerror or error}",
+            hint="Set listen_socket to a path in a directory of your own, and not a longer one",
+            field="listen_socket",
         ) from error
-    finally:
-        os.umask(earlier)
-    return made
 
 
 def _application(calls: LocalCalls) -> web.Application:
