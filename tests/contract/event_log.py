@@ -341,14 +341,6 @@ class EventLogContract:
         assert as_made(later) == [*first.events[3:], note, *last.events]
 
     @pytest.mark.asyncio
-    async def test_a_trace_in_which_nothing_was_decided_can_be_read(self, log: EventLog) -> None:
-        event = Records().control_event(trace_id="d" * 32, kind="plan.rejected")
-        await log.append_event(event)
-        trace = await log.trace("d" * 32)
-        assert [stored.event for stored in trace.events] == [event]
-        assert (trace.decisions, trace.summary.decisions, trace.summary.outcome) == ((), 0, "")
-
-    @pytest.mark.asyncio
     async def test_a_follower_sees_everything_once_and_in_order(self, log: EventLog) -> None:
         make = Records()
         before = [make.record() for _ in range(60)]

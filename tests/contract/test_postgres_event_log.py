@@ -11,10 +11,11 @@ from aisecops_server.ports import EventLog
 from tests.contract.changes import ChangesContract
 from tests.contract.event_log import EventLogContract
 from tests.contract.proofs import ProvenLogContract
+from tests.contract.traces import TracesContract
 from tests.postgres_servers import PostgresServer
 
 
-class TestPostgresEventLog(EventLogContract, ChangesContract, ProvenLogContract):
+class TestPostgresEventLog(EventLogContract, TracesContract, ChangesContract, ProvenLogContract):
     """One database per test."""
 
     @pytest.fixture(autouse=True)

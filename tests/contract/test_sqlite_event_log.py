@@ -11,9 +11,10 @@ from aisecops_server.ports import EventLog
 from tests.contract.changes import ChangesContract
 from tests.contract.event_log import EventLogContract
 from tests.contract.proofs import ProvenLogContract
+from tests.contract.traces import TracesContract
 
 
-class TestSqliteEventLog(EventLogContract, ChangesContract, ProvenLogContract):
+class TestSqliteEventLog(EventLogContract, TracesContract, ChangesContract, ProvenLogContract):
     """One file per test."""
 
     @pytest.fixture(autouse=True)

@@ -15,12 +15,14 @@ from aisecops_server.domain.record import (
     DecisionRecord,
     LogHead,
     LogReport,
+    PlacedEvent,
     Receipt,
     StoredDecision,
     StoredTrace,
     TraceFilter,
     TracePage,
     TraceSummary,
+    placed,
 )
 
 
@@ -82,6 +84,9 @@ class MemoryEventLog:
             tuple(self.decisions[record.decision.id] for record in records),
             tuple(event for event in self.stored if event.event.trace_id == trace_id),
         )
+
+    async def event(self, trace_id: str, event_id: str) -> PlacedEvent:
+        return placed(await self.trace(trace_id), event_id)
 
     async def traces(self, narrow: TraceFilter, *, page_size: int, page_token: str) -> TracePage:
         if page_token and not page_token.isdigit():

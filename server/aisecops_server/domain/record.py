@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.change import Change
 from aisecops_server.domain.decision import Decision, DecisionId
-from aisecops_server.domain.errors import IdempotencyConflictError
+from aisecops_server.domain.errors import IdempotencyConflictError, NotFoundError
 from aisecops_server.domain.event import Event, EventId, StoredEvent
 
 
@@ -122,6 +122,36 @@ class StoredTrace:
     summary: TraceSummary
     decisions: tuple[StoredDecision, ...]
     events: tuple[StoredEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedEvent:
+    """One event where it stands in its trace: the ids of those beside it, empty at an end, and its decision if any."""
+
+    stored: StoredEvent
+    before: str
+    after: str
+    decision: StoredDecision | None
+
+
+def placed(trace: StoredTrace, event_id: str) -> PlacedEvent:
+    """Return one event of a trace with what stands beside it.
+
+    Raises:
+        NotFoundError: the trace has no such event.
+    """
+    at = next((at for at, one in enumerate(trace.events) if one.event.id == event_id), None)
+    if at is None:
+        raise no_such_event(event_id)
+    ids = ["", *(str(one.event.id) for one in trace.events), ""]
+    stored = trace.events[at]
+    decision = next((one for one in trace.decisions if one.decision_id == stored.event.decision_id), None)
+    return PlacedEvent(stored, ids[at], ids[at + 2], decision)
+
+
+def no_such_event(event_id: str) -> NotFoundError:
+    """Return what is raised where a trace has no such event."""
+    return NotFoundError("the trace has no such event", hint="Open the trace and choose one", id=event_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from aisecops_server.domain.record import (
     DecisionRecord,
     LogHead,
     LogReport,
+    PlacedEvent,
     Receipt,
     StoredDecision,
     StoredTrace,
@@ -67,6 +68,14 @@ class EventLog(Protocol):
 
         Raises:
             NotFoundError: there is nothing.
+        """
+        ...
+
+    async def event(self, trace_id: str, event_id: str) -> PlacedEvent:
+        """Return one event of a trace, with its decision.
+
+        Raises:
+            NotFoundError: the trace has no such event.
         """
         ...
 

@@ -47,6 +47,7 @@ EXPECTED = {
     "AgentService/GetAgent": READERS,
     "AgentService/GetMaturity": READERS,
     "AuditService/GetTrace": READERS,
+    "AuditService/GetEvent": READERS,
     "AuditService/ListTraces": READERS,
     "AuditService/StreamEvents": READERS,
     "EvidenceService/ExportEvidence": READERS,

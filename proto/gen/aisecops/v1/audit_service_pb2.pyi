@@ -80,6 +80,70 @@ class GetTraceResponse(_message.Message):
 Global___GetTraceResponse: _TypeAlias = GetTraceResponse  # noqa: Y015
 
 @_typing.final
+class GetEventRequest(_message.Message):
+    """GetEventRequest names an event of a trace."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    trace_id: _builtins.str
+    """Trace_id names the trace."""
+    event_id: _builtins.str
+    """Event_id names the event."""
+    def __init__(
+        self,
+        *,
+        trace_id: _builtins.str = ...,
+        event_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "trace_id", b"trace_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetEventRequest: _TypeAlias = GetEventRequest  # noqa: Y015
+
+@_typing.final
+class GetEventResponse(_message.Message):
+    """GetEventResponse is one event and what stands beside it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: _builtins.int
+    BEFORE_ID_FIELD_NUMBER: _builtins.int
+    AFTER_ID_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
+    before_id: _builtins.str
+    """Before_id is the event before it in the trace; empty for the first."""
+    after_id: _builtins.str
+    """After_id is the event after it in the trace; empty for the last."""
+    @_builtins.property
+    def event(self) -> _event_pb2.Event:
+        """Event is the event."""
+
+    @_builtins.property
+    def decision(self) -> _decision_pb2.Decision:
+        """Decision is the one that the event belongs to, if it belongs to one."""
+
+    def __init__(
+        self,
+        *,
+        event: _event_pb2.Event | None = ...,
+        before_id: _builtins.str = ...,
+        after_id: _builtins.str = ...,
+        decision: _decision_pb2.Decision | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_id", b"after_id", "before_id", b"before_id", "decision", b"decision", "event", b"event"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetEventResponse: _TypeAlias = GetEventResponse  # noqa: Y015
+
+@_typing.final
 class ListTracesRequest(_message.Message):
     """ListTracesRequest asks for a page of traces."""
 

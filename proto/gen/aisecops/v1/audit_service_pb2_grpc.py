@@ -40,6 +40,11 @@ class AuditServiceStub(object):
                 request_serializer=aisecops_dot_v1_dot_audit__service__pb2.GetTraceRequest.SerializeToString,
                 response_deserializer=aisecops_dot_v1_dot_audit__service__pb2.GetTraceResponse.FromString,
                 _registered_method=True)
+        self.GetEvent = channel.unary_unary(
+                '/aisecops.v1.AuditService/GetEvent',
+                request_serializer=aisecops_dot_v1_dot_audit__service__pb2.GetEventRequest.SerializeToString,
+                response_deserializer=aisecops_dot_v1_dot_audit__service__pb2.GetEventResponse.FromString,
+                _registered_method=True)
         self.ListTraces = channel.unary_unary(
                 '/aisecops.v1.AuditService/ListTraces',
                 request_serializer=aisecops_dot_v1_dot_audit__service__pb2.ListTracesRequest.SerializeToString,
@@ -58,6 +63,13 @@ class AuditServiceServicer(object):
 
     def GetTrace(self, request, context):
         """GetTrace returns everything recorded under one trace id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEvent(self, request, context):
+        """GetEvent returns one event of a trace with its decision, however long the trace is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -84,6 +96,11 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     servicer.GetTrace,
                     request_deserializer=aisecops_dot_v1_dot_audit__service__pb2.GetTraceRequest.FromString,
                     response_serializer=aisecops_dot_v1_dot_audit__service__pb2.GetTraceResponse.SerializeToString,
+            ),
+            'GetEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEvent,
+                    request_deserializer=aisecops_dot_v1_dot_audit__service__pb2.GetEventRequest.FromString,
+                    response_serializer=aisecops_dot_v1_dot_audit__service__pb2.GetEventResponse.SerializeToString,
             ),
             'ListTraces': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTraces,
@@ -124,6 +141,33 @@ class AuditService(object):
             '/aisecops.v1.AuditService/GetTrace',
             aisecops_dot_v1_dot_audit__service__pb2.GetTraceRequest.SerializeToString,
             aisecops_dot_v1_dot_audit__service__pb2.GetTraceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aisecops.v1.AuditService/GetEvent',
+            aisecops_dot_v1_dot_audit__service__pb2.GetEventRequest.SerializeToString,
+            aisecops_dot_v1_dot_audit__service__pb2.GetEventResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,6 +35,8 @@ class AuditServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AuditServiceAsyncStub: ...
     GetTrace: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetTraceRequest, _audit_service_pb2.GetTraceResponse]
     """GetTrace returns everything recorded under one trace id."""
+    GetEvent: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.GetEventRequest, _audit_service_pb2.GetEventResponse]
+    """GetEvent returns one event of a trace with its decision, however long the trace is."""
     ListTraces: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ListTracesRequest, _audit_service_pb2.ListTracesResponse]
     """ListTraces lists traces, newest first."""
     StreamEvents: _grpc.UnaryStreamMultiCallable[_audit_service_pb2.StreamEventsRequest, _audit_service_pb2.StreamEventsResponse]
@@ -47,6 +49,8 @@ class AuditServiceAsyncStub(AuditServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetTrace: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetTraceRequest, _audit_service_pb2.GetTraceResponse]  # type: ignore[assignment]
     """GetTrace returns everything recorded under one trace id."""
+    GetEvent: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.GetEventRequest, _audit_service_pb2.GetEventResponse]  # type: ignore[assignment]
+    """GetEvent returns one event of a trace with its decision, however long the trace is."""
     ListTraces: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListTracesRequest, _audit_service_pb2.ListTracesResponse]  # type: ignore[assignment]
     """ListTraces lists traces, newest first."""
     StreamEvents: _aio.UnaryStreamMultiCallable[_audit_service_pb2.StreamEventsRequest, _audit_service_pb2.StreamEventsResponse]  # type: ignore[assignment]
@@ -62,6 +66,14 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.GetTraceResponse, _abc.Awaitable[_audit_service_pb2.GetTraceResponse]]:
         """GetTrace returns everything recorded under one trace id."""
+
+    @_abc_1.abstractmethod
+    def GetEvent(
+        self,
+        request: _audit_service_pb2.GetEventRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.GetEventResponse, _abc.Awaitable[_audit_service_pb2.GetEventResponse]]:
+        """GetEvent returns one event of a trace with its decision, however long the trace is."""
 
     @_abc_1.abstractmethod
     def ListTraces(

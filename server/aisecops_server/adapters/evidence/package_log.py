@@ -28,12 +28,14 @@ from aisecops_server.domain.record import (
     DecisionRecord,
     LogHead,
     LogReport,
+    PlacedEvent,
     Receipt,
     StoredDecision,
     StoredTrace,
     TraceFilter,
     TracePage,
     TraceSummary,
+    placed,
 )
 from aisecops_server.domain.rule_text import rule_doc
 from aisecops_server.domain.signed_note import read_note
@@ -105,6 +107,10 @@ class PackageLog:
                 f"the package holds no trace {trace_id}", hint="Begin at the list of traces", id=trace_id
             )
         return found
+
+    async def event(self, trace_id: str, event_id: str) -> PlacedEvent:
+        """Return one event of a trace that the package holds, with its decision."""
+        return placed(await self.trace(trace_id), event_id)
 
     async def traces(self, narrow: TraceFilter, *, page_size: int, page_token: str) -> TracePage:
         """Return a page of traces, newest first; a token is how many stand before it."""

@@ -49,6 +49,7 @@ from aisecops_server.domain.record import (
     DecisionRecord,
     LogHead,
     LogReport,
+    PlacedEvent,
     Receipt,
     StoredDecision,
     StoredTrace,
@@ -135,6 +136,10 @@ class SqliteEventLog:
     async def trace(self, trace_id: str) -> StoredTrace:
         """Return everything under one trace id."""
         return await self._readers.run(partial(stored.trace_of, trace_id=trace_id))
+
+    async def event(self, trace_id: str, event_id: str) -> PlacedEvent:
+        """Return one event of a trace, with its decision."""
+        return await self._readers.run(partial(stored.event_of, trace_id=trace_id, event_id=event_id))
 
     async def traces(self, narrow: TraceFilter, *, page_size: int, page_token: str) -> TracePage:
         """Return a page of traces, newest first by when they began; ``to_ns`` is exclusive."""

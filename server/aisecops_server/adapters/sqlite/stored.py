@@ -15,7 +15,14 @@ from aisecops_server.domain.decision import DecisionId
 from aisecops_server.domain.errors import IntegrityError, NotFoundError
 from aisecops_server.domain.event import CONCLUDED, Event, EventId, Stage, StoredEvent, commits_to, details_in
 from aisecops_server.domain.merkle import leaf_hash
-from aisecops_server.domain.record import Receipt, StoredDecision, StoredTrace, TraceSummary
+from aisecops_server.domain.record import (
+    PlacedEvent,
+    Receipt,
+    StoredDecision,
+    StoredTrace,
+    TraceSummary,
+    no_such_event,
+)
 
 _EVENT = "e.idx, event_id, trace_id, plan_id, decision_id, stage, type, occurred_at, leaf_hash, body, y.bytes"
 _WITH_PAYLOAD = "LEFT JOIN payload AS y ON y.idx = e.idx"
@@ -28,6 +35,10 @@ _DECISION = """
     LEFT JOIN payload AS y ON y.idx = d.outcome_idx
     LEFT JOIN document AS t ON t.digest = d.document_digest
     WHERE"""
+_ONE_EVENT = f"SELECT {_EVENT} FROM event AS e {_WITH_PAYLOAD}"  # noqa: S608 - constant parts
+_BEFORE = """
+    SELECT event_id FROM event WHERE trace_id = ? AND trace_id <> '' AND idx < ? ORDER BY idx DESC LIMIT 1"""
+_AFTER = "SELECT event_id FROM event WHERE trace_id = ? AND trace_id <> '' AND idx > ? ORDER BY idx LIMIT 1"
 # Beyond any number of events.
 _EVERY = 1 << 62
 _ERASED = """
@@ -76,6 +87,22 @@ def trace_of(connection: apsw.Connection, trace_id: str) -> StoredTrace:
     decisions = connection.execute(f"{_DECISION} d.trace = ? ORDER BY d.outcome_idx", (row[0],)).fetchall()
     read = (_stored_decision(connection, decision) for decision in decisions)
     return StoredTrace(summary_of(row[1:]), tuple(read), tuple(events))
+
+
+def event_of(connection: apsw.Connection, *, trace_id: str, event_id: str) -> PlacedEvent:
+    """Return one event of a trace, with its decision.
+
+    Raises:
+        NotFoundError: the trace has no such event.
+        IntegrityError: what is stored does not verify.
+    """
+    row = connection.execute(f"{_ONE_EVENT} WHERE event_id = ?", (event_id,)).get
+    if row is None or not trace_id or row[2] != trace_id:
+        raise no_such_event(event_id)
+    found = _stored_event(row)
+    before, after = (connection.execute(query, (trace_id, found.index)).get or "" for query in (_BEFORE, _AFTER))
+    decision = connection.execute(f"{_DECISION} d.decision_id = ?", (found.event.decision_id,)).get
+    return PlacedEvent(found, before, after, _stored_decision(connection, decision) if decision else None)
 
 
 def events_from(connection: apsw.Connection, *, from_index: int, trace_id: str, limit: int) -> list[StoredEvent]:

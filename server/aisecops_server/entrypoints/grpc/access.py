@@ -59,6 +59,7 @@ ROLES_OF_CALL: Mapping[str, frozenset[Role]] = {
     "/aisecops.v1.AgentService/GetMaturity": _READERS,
     "/aisecops.v1.AgentService/ListTools": _DECIDERS,
     "/aisecops.v1.AuditService/GetTrace": _READERS,
+    "/aisecops.v1.AuditService/GetEvent": _READERS,
     "/aisecops.v1.AuditService/ListTraces": _READERS,
     "/aisecops.v1.AuditService/StreamEvents": _READERS,
     "/aisecops.v1.EvidenceService/ExportEvidence": _READERS,

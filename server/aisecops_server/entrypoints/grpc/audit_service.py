@@ -23,6 +23,8 @@ from aisecops_server.ports import EventLog
 
 _MAX_PAGE = 500
 _FILTER_CHARACTERS = 256
+# No id is as long.
+_EVENT_ID_CHARACTERS = 256
 _MOST_WITHOUT = 16
 _STAGES = {stage: event_pb2.Stage.Value(f"STAGE_{stage.name}") for stage in Stage}
 _ALLOWED = {"outcome": tuple(Outcome), "mode": tuple(Mode), "trust": tuple(TrustLevel)}
@@ -45,6 +47,17 @@ class AuditService:
             summary=_summary(trace.summary),
             decisions=[decision_message(decision.details) for decision in trace.decisions],
             events=[event_message(event) for event in trace.events],
+        )
+
+    async def event(self, request: bytes, _caller: Caller) -> api.GetEventResponse:
+        """Answer GetEvent."""
+        asked = read_message(api.GetEventRequest, request)
+        found = await self.log.event(checked_trace_id(asked.trace_id), asked.event_id[:_EVENT_ID_CHARACTERS])
+        return api.GetEventResponse(
+            event=event_message(found.stored),
+            before_id=found.before,
+            after_id=found.after,
+            decision=decision_message(found.decision.details) if found.decision else None,
         )
 
     async def list_traces(self, request: bytes, _caller: Caller) -> api.ListTracesResponse:

@@ -88,6 +88,7 @@ def offer(
     package = PackageService(log, Explain(NoEngines(), log, 1.0), proofs, policies)
     for call, handler in (
         ("AuditService/GetTrace", audit.trace),
+        ("AuditService/GetEvent", audit.event),
         ("AuditService/ListTraces", audit.list_traces),
         ("InvestigationService/GetExecutionGraph", tell.graph),
         ("InvestigationService/GetGovernanceDiff", tell.diff),

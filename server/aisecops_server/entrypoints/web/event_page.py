@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from aisecops.v1 import audit_service_pb2 as api
 from aisecops.v1 import (
     bundle_service_pb2,
     decision_pb2,
@@ -16,12 +17,12 @@ from aisecops.v1 import (
 from aisecops.v1.event_pb2 import Event, Stage
 
 from aisecops_server.domain.canonical import digest
-from aisecops_server.domain.errors import InvalidRequestError, NotFoundError
+from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.words import bare
 from aisecops_server.entrypoints.web.arguments import Argument, arguments
 from aisecops_server.entrypoints.web.markup import json_lines
 from aisecops_server.entrypoints.web.strips import trust_name
-from aisecops_server.entrypoints.web.trace_page import EVENT_TABS, read_trace
+from aisecops_server.entrypoints.web.trace_page import EVENT_TABS
 from aisecops_server.entrypoints.web.visitor import Page, Visitor
 
 _CONTEXT_LINES = 400
@@ -33,17 +34,17 @@ async def event_page(visitor: Visitor) -> Page:
     tab = visitor.query("tab") or "why"
     if tab not in EVENT_TABS:
         raise InvalidRequestError(f"tab is one of {', '.join(EVENT_TABS)}", field="tab")
-    trace = await read_trace(visitor, visitor.path("trace"))
-    event, before, after = _found(trace.events, visitor.path("event"))
-    decision = next((one for one in trace.decisions if one.decision_id == event.decision_id), None)
+    request = api.GetEventRequest(trace_id=visitor.path("trace"), event_id=visitor.path("event"))
+    found = await visitor.ask("AuditService/GetEvent", request, api.GetEventResponse)
+    event, decision = found.event, found.decision if found.HasField("decision") else None
     explained, why_not = await _explained(visitor, decision)
     document = orjson.loads(explained.document_json) if explained else {}
     view = {
         "trace_id": visitor.path("trace"),
         "event": event,
         "stage": bare(Stage.Name(event.stage)).lower(),
-        "before": before,
-        "after": after,
+        "before": found.before_id,
+        "after": found.after_id,
         "tab": tab,
         "tabs": EVENT_TABS,
         "decision": explained.decision if explained else decision,
@@ -60,14 +61,6 @@ async def event_page(visitor: Visitor) -> Page:
     data = {"event": event, "explanation": explained, "document": document}
     command = ("explain", decision.decision_id) if decision else ("trace", "show", visitor.path("trace"))
     return Page("event.html", event.type, view, data, "Traces", command=command)
-
-
-def _found(events: Sequence[Event], event_id: str) -> tuple[Event, str, str]:
-    for at, event in enumerate(events):
-        if event.event_id == event_id:
-            before = events[at - 1].event_id if at else ""
-            return event, before, events[at + 1].event_id if at + 1 < len(events) else ""
-    raise NotFoundError("the trace has no such event", hint="Open the trace and choose one", id=event_id)
 
 
 async def _explained(visitor: Visitor, decision: decision_pb2.Decision | None) -> tuple[_Explained | None, str]:
