@@ -17,7 +17,7 @@ async function start(table) {
   const pool = [];
   const count = data.at.length;
   const wanted = location.hash.startsWith("#s") ? Number(location.hash.slice(2)) : -1;
-  let first = -1;
+  let first = -1, drawn = 0;
   document.querySelector(".pager")?.remove();
   body.replaceChildren(above.row, below.row);
 
@@ -25,13 +25,15 @@ async function start(table) {
     const top = Math.max(0, -above.row.getBoundingClientRect().top);
     const begin = Math.max(0, Math.min(count - 1, Math.floor(top / HEIGHT) - SPARE));
     const room = Math.min(count - begin, Math.ceil(innerHeight / HEIGHT) + 2 * SPARE);
-    if (begin === first && room === pool.filter((one) => one.isConnected).length) return;
+    if (begin === first && room === drawn) return;
     first = begin;
     while (pool.length < room) pool.push(pattern.cloneNode(true));
     for (let at = 0; at < room; at++) fill(pool[at], begin + at);
     above.set(begin * HEIGHT);
     below.set((count - begin - room) * HEIGHT);
-    body.replaceChildren(above.row, ...pool.slice(0, room), below.row);
+    // Rows that stay where they are need no new layout of the table around them.
+    if (room !== drawn) body.replaceChildren(above.row, ...pool.slice(0, room), below.row);
+    drawn = room;
     const lens = document.querySelector("#lens");
     lens?.setAttribute("x", String(begin * 1000 / count));
     lens?.setAttribute("width", String(Math.max(2, room * 1000 / count)));
@@ -44,23 +46,27 @@ async function start(table) {
     row.dataset.index = at;
     row.classList.toggle("at", row.id === location.hash.slice(1));
     row.toggleAttribute("data-stopped", /[be]/.test(strip));
-    cells[0].textContent = data.plan[at];
-    const open = cells[1].querySelector("a");
-    open.textContent = data.step[at];
+    write(cells[0], data.plan[at]);
+    const open = cells[1].firstElementChild;
+    write(open, data.step[at]);
     open.href = `/traces/${table.dataset.trace}/events/${encodeURIComponent(data.event[at])}`;
-    cells[2].textContent = data.tools[data.tool[at]];
+    write(cells[2], data.tools[data.tool[at]]);
+    write(cells[6], data.when[at]);
+    write(cells[7], data.ms[at].toFixed(1));
     const [tone, glyph, word] = data.signs[data.sign[at]];
+    const look = `${tone} ${strip} ${data.trust[at]}`;
+    // Most rows of a long trace look like the one that stood here before.
+    if (row.look === look) return;
+    row.look = look;
     const sign = cells[3].firstElementChild;
     sign.className = `sign ${tone}`;
-    sign.firstElementChild.textContent = glyph;
-    sign.lastChild.textContent = ` ${word}`;
+    write(sign.firstElementChild, glyph);
+    sign.lastChild.data = ` ${word}`;
     [...cells[4].querySelectorAll("i")].forEach((cell, gate) => { cell.className = `c${strip[gate]}`; });
-    cells[4].querySelector(".sr").textContent = data.words[data.strip[at]];
+    write(cells[4].querySelector(".sr"), data.words[data.strip[at]]);
     const trust = data.trusts[data.trust[at]];
     cells[5].firstElementChild.className = `trust t-${trust}`;
-    cells[5].firstElementChild.textContent = trust;
-    cells[6].textContent = data.when[at];
-    cells[7].textContent = data.ms[at].toFixed(1);
+    write(cells[5].firstElementChild, trust);
   }
 
   rowing.move = (row, by, stopped) => {
@@ -86,6 +92,13 @@ async function start(table) {
   const at = wanted >= 0 ? data.at.indexOf(wanted) : -1;
   if (at >= 0) show(at)?.classList.add("at");
   table.dataset.ready = "";
+}
+
+// A text that is written where one stands takes less than one in its place.
+function write(place, text) {
+  const last = place.lastChild, now = String(text);
+  if (last?.nodeType !== Node.TEXT_NODE || last.previousSibling) place.textContent = now;
+  else if (last.data !== now) last.data = now;
 }
 
 function height() { return document.documentElement.dataset.density === "comfortable" ? 35 : 29; }
