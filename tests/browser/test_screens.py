@@ -68,6 +68,17 @@ def _rollout(scene: Scene) -> str:
     return "/rollouts"
 
 
+@functools.cache
+def _difference(scene: Scene) -> str:
+    remote = Remote(Path(scene.settings.repository))
+    limits = (remote.path / "data/approvals.yaml").read_text("utf-8")
+    remote.git("switch", "--quiet", "--create", "looser", "main")
+    looser = remote.commit({"data/approvals.yaml": limits.replace("amount_over: 1000", "amount_over: 5000").encode()})
+    remote.git("switch", "--quiet", "main")
+    scene.run(scene.plane.policy.sync())
+    return f"/revisions/{_live(scene)}..{looser}"
+
+
 async def _read(scene: Scene, trace_id: str):
     async with scene.client() as client:
         return await client.trace(trace_id)
@@ -91,6 +102,7 @@ SCREENS: Mapping[str, Callable[[Scene], str]] = {
     "policy": lambda _: "/revisions",
     "revision": lambda scene: f"/revisions/{_live(scene)}",
     "policy-file": lambda scene: f"/revisions/{_live(scene)}/files/data/approvals.yaml",
+    "difference": _difference,
     "rollouts": _rollout,
     "evidence": lambda _: "/evidence",
     "agents": lambda _: "/agents",

@@ -12,6 +12,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from aisecops_server.adapters.bundles.opa_cli import OpaCli
+from aisecops_server.adapters.bundles.policy_reader import OpaPolicyReader
 from aisecops_server.adapters.bundles.shelf import MOST_BYTES, BundleShelf
 from aisecops_server.adapters.centre.client import Access, GrpcCentre
 from aisecops_server.adapters.opa.profile import Trust
@@ -34,6 +36,7 @@ from aisecops_server.entrypoints.grpc.server import RunningServer
 from aisecops_server.ports import Clock, Ids
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.activate import PolicySwitch
+from aisecops_server.usecases.compare_policies import CompareMeanings, TellDifference
 from aisecops_server.usecases.edge_control import EdgeControl, staleness
 from aisecops_server.usecases.edge_feed import EdgeFeed
 from aisecops_server.usecases.follow_releases import FollowReleases, refuse_activation, refuse_rollback, refuse_vote
@@ -95,6 +98,8 @@ class _Centre:
             await feed.open(latest_wall_ns=await _latest(grounds.log))
             self.opened.append((feed, store))
 
+            meanings = CompareMeanings(OpaPolicyReader(OpaCli(lambda: grounds.opa.path)))
+
             def follow(switch: PolicySwitch, live: LivePolicy) -> Following:
                 resume = Resume(switch)
                 sync = FollowReleases(switch, feed, store, resume)
@@ -106,6 +111,7 @@ class _Centre:
                     show_revision=ShowRevision(feed, feed, live),
                     status=live.status,
                     read_file=ReadPolicyFile(feed),
+                    tell_difference=TellDifference(feed, meanings),
                 )
                 return Following(resume, sync, use_cases)
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from aisecops_server.adapters.bundles.builder import OpaBundleBuilder
+from aisecops_server.adapters.bundles.opa_cli import OpaCli
+from aisecops_server.adapters.bundles.policy_reader import OpaPolicyReader
 from aisecops_server.adapters.git.shipped import library_root
 from aisecops_server.adapters.opa.binary import EngineBinary
 from aisecops_server.adapters.opa.profile import Trust
@@ -36,6 +38,7 @@ from aisecops_server.usecases.activate import Activate, PolicySwitch, Rollback
 from aisecops_server.usecases.arrive import ActivateConfirmed, Arrive
 from aisecops_server.usecases.channel import Channel
 from aisecops_server.usecases.channel_control import ChannelControl
+from aisecops_server.usecases.compare_policies import CompareMeanings, TellDifference
 from aisecops_server.usecases.confirm import Confirm
 from aisecops_server.usecases.controls import Control
 from aisecops_server.usecases.list_revisions import ListRevisions, ReadPolicyFile, ShowRevision
@@ -103,6 +106,7 @@ async def repository_policy(grounds: Grounds) -> AsyncIterator[PolicySource]:
         compile_tables=compile_tables,
     )
 
+    meanings = CompareMeanings(OpaPolicyReader(OpaCli(lambda: opa.path)))
     channel = await _channel(grounds, repository)
     closing = contextlib.ExitStack()
 
@@ -129,6 +133,7 @@ async def repository_policy(grounds: Grounds) -> AsyncIterator[PolicySource]:
             show_revision=ShowRevision(repository, builder, live),
             status=live.status,
             read_file=ReadPolicyFile(repository),
+            tell_difference=TellDifference(repository, meanings),
         )
         return Following(resume, sync, use_cases, rollouts)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from aisecops_server.domain.bundle import CommitId, PolicyTree
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.compiled_tables import compile_tables
-from aisecops_server.domain.errors import UnknownRevisionError
+from aisecops_server.domain.errors import BundleRejectedError, UnknownRevisionError
 from aisecops_server.domain.policy_diff import policy_diff
 from aisecops_server.domain.policy_meaning import Change, changes
 from aisecops_server.ports import PolicyRepository
@@ -72,6 +72,42 @@ class CompareMeanings:
             return changes(old, new, compiled=({}, {}))
         compiled = await asyncio.to_thread(_compiled, old.tables), await asyncio.to_thread(_compiled, new.tables)
         return changes(old, new, compiled=compiled)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What differs between two commits: in meaning, or the ``problem`` why that is not told, and as text by path."""
+
+    before: CommitId
+    after: CommitId
+    meaning: tuple[Change, ...]
+    problem: str
+    texts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class TellDifference:
+    """Tells what differs between two revisions that the repository has."""
+
+    repository: PolicyRepository
+    meanings: CompareMeanings
+
+    async def __call__(self, before: str, after: str) -> Difference:
+        """Return the difference of what two names stand for.
+
+        Raises:
+            UnknownRevisionError: one of them names nothing.
+            BundleRejectedError: one of them holds what policy may not.
+        """
+        commits = await self.repository.resolve(before), await self.repository.resolve(after)
+        trees = await self.repository.tree(commits[0]), await self.repository.tree(commits[1])
+        meaning: tuple[Change, ...] = ()
+        problem = ""
+        try:
+            meaning = await self.meanings(*trees)
+        except BundleRejectedError as error:
+            problem = error.message
+        return Difference(*commits, meaning, problem, await asyncio.to_thread(policy_diff, *trees))
 
 
 def _compiled(tables: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:

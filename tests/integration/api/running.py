@@ -41,6 +41,7 @@ from aisecops_server.usecases.activate import ActivateCommand, Order
 from aisecops_server.usecases.adjust_budget import AdjustBudget
 from aisecops_server.usecases.approvals import ReadApprovals, WithdrawApprovals
 from aisecops_server.usecases.budgets import Settlements
+from aisecops_server.usecases.compare_policies import Difference
 from aisecops_server.usecases.decide import Decide
 from aisecops_server.usecases.explain import Explain
 from aisecops_server.usecases.export_evidence import ExportEvidence
@@ -93,7 +94,12 @@ class FakePolicy:
             self.show_revision,
             self.status,
             self.read_file,
+            self.tell_difference,
         )
+
+    async def tell_difference(self, before: str, after: str) -> Difference:
+        self.asked.append((before, after))
+        return Difference(CommitId(REVISION), CommitId(REVISION), (), "", {"a.yaml": f"{before} to {after}"})
 
     def status(self) -> BundleStatus:
         return BundleStatus(self._revision(), None, REVISION, "", 1_800_000_000_000_000_000)

@@ -24,6 +24,7 @@ EXPECTED = {
     "BundleService/ListRevisions": READERS,
     "BundleService/GetRevision": READERS,
     "BundleService/GetPolicyFile": READERS,
+    "BundleService/DiffRevisions": READERS,
     "BundleService/GetStatus": READERS,
     "BundleService/Activate": {Role.SECURITY, Role.PLATFORM},
     "BundleService/Rollback": {Role.SECURITY, Role.PLATFORM},

@@ -23,43 +23,50 @@ _sym_db = _symbol_database.Default()
 
 
 from aisecops.v1 import bundle_pb2 as aisecops_dot_v1_dot_bundle__pb2
+from aisecops.v1 import replay_pb2 as aisecops_dot_v1_dot_replay__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n aisecops/v1/bundle_service.proto\x12\x0b\x61isecops.v1\x1a\x18\x61isecops/v1/bundle.proto\"=\n\x14ListRevisionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Z\n\x15ListRevisionsResponse\x12(\n\trevisions\x18\x01 \x03(\x0b\x32\x15.aisecops.v1.Revision\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x12GetRevisionRequest\x12\x10\n\x08revision\x18\x01 \x01(\t\"c\n\x13GetRevisionResponse\x12\'\n\x08revision\x18\x01 \x01(\x0b\x32\x15.aisecops.v1.Revision\x12#\n\x05rules\x18\x02 \x03(\x0b\x32\x14.aisecops.v1.RuleDoc\"6\n\x14GetPolicyFileRequest\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\"F\n\x15GetPolicyFileResponse\x12\x0e\n\x06\x63ommit\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\x0c\"\x12\n\x10GetStatusRequest\">\n\x11GetStatusResponse\x12)\n\x06status\x18\x01 \x01(\x0b\x32\x19.aisecops.v1.BundleStatus\"3\n\x0f\x41\x63tivateRequest\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"=\n\x10\x41\x63tivateResponse\x12)\n\x06status\x18\x01 \x01(\x0b\x32\x19.aisecops.v1.BundleStatus\"!\n\x0fRollbackRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\"=\n\x10RollbackResponse\x12)\n\x06status\x18\x01 \x01(\x0b\x32\x19.aisecops.v1.BundleStatus\"\r\n\x0bSyncRequest\"9\n\x0cSyncResponse\x12)\n\x06status\x18\x01 \x01(\x0b\x32\x19.aisecops.v1.BundleStatus2\xac\x04\n\rBundleService\x12V\n\rListRevisions\x12!.aisecops.v1.ListRevisionsRequest\x1a\".aisecops.v1.ListRevisionsResponse\x12P\n\x0bGetRevision\x12\x1f.aisecops.v1.GetRevisionRequest\x1a .aisecops.v1.GetRevisionResponse\x12V\n\rGetPolicyFile\x12!.aisecops.v1.GetPolicyFileRequest\x1a\".aisecops.v1.GetPolicyFileResponse\x12J\n\tGetStatus\x12\x1d.aisecops.v1.GetStatusRequest\x1a\x1e.aisecops.v1.GetStatusResponse\x12G\n\x08\x41\x63tivate\x12\x1c.aisecops.v1.ActivateRequest\x1a\x1d.aisecops.v1.ActivateResponse\x12G\n\x08Rollback\x12\x1c.aisecops.v1.RollbackRequest\x1a\x1d.aisecops.v1.RollbackResponse\x12;\n\x04Sync\x12\x18.aisecops.v1.SyncRequest\x1a\x19.aisecops.v1.SyncResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n aisecops/v1/bundle_service.proto\x12\x0b\x61isecops.v1\x1a\x18\x61isecops/v1/bundle.proto\x1a\x18\x61isecops/v1/replay.proto\"=\n\x14ListRevisionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Z\n\x15ListRevisionsResponse\x12(\n\trevisions\x18\x01 \x03(\x0b\x32\x15.aisecops.v1.Revision\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x12GetRevisionRequest\x12\x10\n\x08revision\x18\x01 \x01(\t\"c\n\x13GetRevisionResponse\x12\'\n\x08revision\x18\x01 \x01(\x0b\x32\x15.aisecops.v1.Revision\x12#\n\x05rules\x18\x02 \x03(\x0b\x32\x14.aisecops.v1.RuleDoc\"6\n\x14GetPolicyFileRequest\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\"F\n\x15GetPolicyFileResponse\x12\x0e\n\x06\x63ommit\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\x0c\"5\n\x14\x44iffRevisionsRequest\x12\x0e\n\x06\x62\x65\x66ore\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\t\"\xdf\x01\n\x15\x44iffRevisionsResponse\x12\x15\n\rbefore_commit\x18\x01 \x01(\t\x12\x14\n\x0c\x61\x66ter_commit\x18\x02 \x01(\t\x12*\n\x07\x63hanges\x18\x03 \x03(\x0b\x32\x19.aisecops.v1.PolicyChange\x12\x18\n\x10\x63hanges_left_out\x18\x04 \x01(\x03\x12\x0f\n\x07problem\x18\x05 \x01(\t\x12*\n\x05\x66iles\x18\x06 \x03(\x0b\x32\x1b.aisecops.v1.FileDifference\x12\x16\n\x0e\x66iles_left_out\x18\x07 \x01(\x03\",\n\x0e\x46ileDifference\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04\x64iff\x18\x02 \x01(\t\"\x12\n\x10GetStatusRequest\">\n\x11GetStatusResponse\x12)\n\x06status\x18\x01 \x01(\x0b\x32\x19.aisecops.v1.BundleStatus\"3\n\x0f\x41\x63tivateRequest\x12\x10\n\x08revision\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"=\n\x10\x41\x63tivateResponse\x12)\n\x06status\x18\x01 \x01(\x0b\x32\x19.aisecops.v1.BundleStatus\"!\n\x0fRollbackRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\"=\n\x10RollbackResponse\x12)\n\x06status\x18\x01 \x01(\x0b\x32\x19.aisecops.v1.BundleStatus\"\r\n\x0bSyncRequest\"9\n\x0cSyncResponse\x12)\n\x06status\x18\x01 \x01(\x0b\x32\x19.aisecops.v1.BundleStatus2\x84\x05\n\rBundleService\x12V\n\rListRevisions\x12!.aisecops.v1.ListRevisionsRequest\x1a\".aisecops.v1.ListRevisionsResponse\x12P\n\x0bGetRevision\x12\x1f.aisecops.v1.GetRevisionRequest\x1a .aisecops.v1.GetRevisionResponse\x12V\n\rGetPolicyFile\x12!.aisecops.v1.GetPolicyFileRequest\x1a\".aisecops.v1.GetPolicyFileResponse\x12V\n\rDiffRevisions\x12!.aisecops.v1.DiffRevisionsRequest\x1a\".aisecops.v1.DiffRevisionsResponse\x12J\n\tGetStatus\x12\x1d.aisecops.v1.GetStatusRequest\x1a\x1e.aisecops.v1.GetStatusResponse\x12G\n\x08\x41\x63tivate\x12\x1c.aisecops.v1.ActivateRequest\x1a\x1d.aisecops.v1.ActivateResponse\x12G\n\x08Rollback\x12\x1c.aisecops.v1.RollbackRequest\x1a\x1d.aisecops.v1.RollbackResponse\x12;\n\x04Sync\x12\x18.aisecops.v1.SyncRequest\x1a\x19.aisecops.v1.SyncResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'aisecops.v1.bundle_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LISTREVISIONSREQUEST']._serialized_start=75
-  _globals['_LISTREVISIONSREQUEST']._serialized_end=136
-  _globals['_LISTREVISIONSRESPONSE']._serialized_start=138
-  _globals['_LISTREVISIONSRESPONSE']._serialized_end=228
-  _globals['_GETREVISIONREQUEST']._serialized_start=230
-  _globals['_GETREVISIONREQUEST']._serialized_end=268
-  _globals['_GETREVISIONRESPONSE']._serialized_start=270
-  _globals['_GETREVISIONRESPONSE']._serialized_end=369
-  _globals['_GETPOLICYFILEREQUEST']._serialized_start=371
-  _globals['_GETPOLICYFILEREQUEST']._serialized_end=425
-  _globals['_GETPOLICYFILERESPONSE']._serialized_start=427
-  _globals['_GETPOLICYFILERESPONSE']._serialized_end=497
-  _globals['_GETSTATUSREQUEST']._serialized_start=499
-  _globals['_GETSTATUSREQUEST']._serialized_end=517
-  _globals['_GETSTATUSRESPONSE']._serialized_start=519
-  _globals['_GETSTATUSRESPONSE']._serialized_end=581
-  _globals['_ACTIVATEREQUEST']._serialized_start=583
-  _globals['_ACTIVATEREQUEST']._serialized_end=634
-  _globals['_ACTIVATERESPONSE']._serialized_start=636
-  _globals['_ACTIVATERESPONSE']._serialized_end=697
-  _globals['_ROLLBACKREQUEST']._serialized_start=699
-  _globals['_ROLLBACKREQUEST']._serialized_end=732
-  _globals['_ROLLBACKRESPONSE']._serialized_start=734
-  _globals['_ROLLBACKRESPONSE']._serialized_end=795
-  _globals['_SYNCREQUEST']._serialized_start=797
-  _globals['_SYNCREQUEST']._serialized_end=810
-  _globals['_SYNCRESPONSE']._serialized_start=812
-  _globals['_SYNCRESPONSE']._serialized_end=869
-  _globals['_BUNDLESERVICE']._serialized_start=872
-  _globals['_BUNDLESERVICE']._serialized_end=1428
+  _globals['_LISTREVISIONSREQUEST']._serialized_start=101
+  _globals['_LISTREVISIONSREQUEST']._serialized_end=162
+  _globals['_LISTREVISIONSRESPONSE']._serialized_start=164
+  _globals['_LISTREVISIONSRESPONSE']._serialized_end=254
+  _globals['_GETREVISIONREQUEST']._serialized_start=256
+  _globals['_GETREVISIONREQUEST']._serialized_end=294
+  _globals['_GETREVISIONRESPONSE']._serialized_start=296
+  _globals['_GETREVISIONRESPONSE']._serialized_end=395
+  _globals['_GETPOLICYFILEREQUEST']._serialized_start=397
+  _globals['_GETPOLICYFILEREQUEST']._serialized_end=451
+  _globals['_GETPOLICYFILERESPONSE']._serialized_start=453
+  _globals['_GETPOLICYFILERESPONSE']._serialized_end=523
+  _globals['_DIFFREVISIONSREQUEST']._serialized_start=525
+  _globals['_DIFFREVISIONSREQUEST']._serialized_end=578
+  _globals['_DIFFREVISIONSRESPONSE']._serialized_start=581
+  _globals['_DIFFREVISIONSRESPONSE']._serialized_end=804
+  _globals['_FILEDIFFERENCE']._serialized_start=806
+  _globals['_FILEDIFFERENCE']._serialized_end=850
+  _globals['_GETSTATUSREQUEST']._serialized_start=852
+  _globals['_GETSTATUSREQUEST']._serialized_end=870
+  _globals['_GETSTATUSRESPONSE']._serialized_start=872
+  _globals['_GETSTATUSRESPONSE']._serialized_end=934
+  _globals['_ACTIVATEREQUEST']._serialized_start=936
+  _globals['_ACTIVATEREQUEST']._serialized_end=987
+  _globals['_ACTIVATERESPONSE']._serialized_start=989
+  _globals['_ACTIVATERESPONSE']._serialized_end=1050
+  _globals['_ROLLBACKREQUEST']._serialized_start=1052
+  _globals['_ROLLBACKREQUEST']._serialized_end=1085
+  _globals['_ROLLBACKRESPONSE']._serialized_start=1087
+  _globals['_ROLLBACKRESPONSE']._serialized_end=1148
+  _globals['_SYNCREQUEST']._serialized_start=1150
+  _globals['_SYNCREQUEST']._serialized_end=1163
+  _globals['_SYNCRESPONSE']._serialized_start=1165
+  _globals['_SYNCRESPONSE']._serialized_end=1222
+  _globals['_BUNDLESERVICE']._serialized_start=1225
+  _globals['_BUNDLESERVICE']._serialized_end=1869
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from aisecops.v1 import bundle_pb2 as _bundle_pb2
+from aisecops.v1 import replay_pb2 as _replay_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -180,6 +181,108 @@ class GetPolicyFileResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetPolicyFileResponse: _TypeAlias = GetPolicyFileResponse  # noqa: Y015
+
+@_typing.final
+class DiffRevisionsRequest(_message.Message):
+    """DiffRevisionsRequest names two revisions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    before: _builtins.str
+    """Before is a commit id, a branch or a tag."""
+    after: _builtins.str
+    """After is another one."""
+    def __init__(
+        self,
+        *,
+        before: _builtins.str = ...,
+        after: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiffRevisionsRequest: _TypeAlias = DiffRevisionsRequest  # noqa: Y015
+
+@_typing.final
+class DiffRevisionsResponse(_message.Message):
+    """DiffRevisionsResponse is the difference of two revisions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEFORE_COMMIT_FIELD_NUMBER: _builtins.int
+    AFTER_COMMIT_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    CHANGES_LEFT_OUT_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    FILES_LEFT_OUT_FIELD_NUMBER: _builtins.int
+    before_commit: _builtins.str
+    """Before_commit is the commit that before names."""
+    after_commit: _builtins.str
+    """After_commit is the commit that after names."""
+    changes_left_out: _builtins.int
+    """Changes_left_out counts differences beyond those."""
+    problem: _builtins.str
+    """Problem says why the meaning is not told; empty when it is."""
+    files_left_out: _builtins.int
+    """Files_left_out counts files beyond those."""
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[_replay_pb2.PolicyChange]:
+        """Changes are the differences in meaning, rules first; none when both decide alike on every document."""
+
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileDifference]:
+        """Files are those whose text differs, by path."""
+
+    def __init__(
+        self,
+        *,
+        before_commit: _builtins.str = ...,
+        after_commit: _builtins.str = ...,
+        changes: _abc.Iterable[_replay_pb2.PolicyChange] | None = ...,
+        changes_left_out: _builtins.int = ...,
+        problem: _builtins.str = ...,
+        files: _abc.Iterable[Global___FileDifference] | None = ...,
+        files_left_out: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_commit", b"after_commit", "before_commit", b"before_commit", "changes", b"changes", "changes_left_out", b"changes_left_out", "files", b"files", "files_left_out", b"files_left_out", "problem", b"problem"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiffRevisionsResponse: _TypeAlias = DiffRevisionsResponse  # noqa: Y015
+
+@_typing.final
+class FileDifference(_message.Message):
+    """FileDifference is a file whose text differs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    DIFF_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Path is its path in the repository."""
+    diff: _builtins.str
+    """Diff is a unified diff."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        diff: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["diff", b"diff", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FileDifference: _TypeAlias = FileDifference  # noqa: Y015
 
 @_typing.final
 class GetStatusRequest(_message.Message):

@@ -50,6 +50,11 @@ class BundleServiceStub(object):
                 request_serializer=aisecops_dot_v1_dot_bundle__service__pb2.GetPolicyFileRequest.SerializeToString,
                 response_deserializer=aisecops_dot_v1_dot_bundle__service__pb2.GetPolicyFileResponse.FromString,
                 _registered_method=True)
+        self.DiffRevisions = channel.unary_unary(
+                '/aisecops.v1.BundleService/DiffRevisions',
+                request_serializer=aisecops_dot_v1_dot_bundle__service__pb2.DiffRevisionsRequest.SerializeToString,
+                response_deserializer=aisecops_dot_v1_dot_bundle__service__pb2.DiffRevisionsResponse.FromString,
+                _registered_method=True)
         self.GetStatus = channel.unary_unary(
                 '/aisecops.v1.BundleService/GetStatus',
                 request_serializer=aisecops_dot_v1_dot_bundle__service__pb2.GetStatusRequest.SerializeToString,
@@ -92,6 +97,13 @@ class BundleServiceServicer(object):
 
     def GetPolicyFile(self, request, context):
         """GetPolicyFile shows one file of the policy as it stands in a revision.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DiffRevisions(self, request, context):
+        """DiffRevisions says what differs between two revisions, in meaning and as text.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -142,6 +154,11 @@ def add_BundleServiceServicer_to_server(servicer, server):
                     servicer.GetPolicyFile,
                     request_deserializer=aisecops_dot_v1_dot_bundle__service__pb2.GetPolicyFileRequest.FromString,
                     response_serializer=aisecops_dot_v1_dot_bundle__service__pb2.GetPolicyFileResponse.SerializeToString,
+            ),
+            'DiffRevisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiffRevisions,
+                    request_deserializer=aisecops_dot_v1_dot_bundle__service__pb2.DiffRevisionsRequest.FromString,
+                    response_serializer=aisecops_dot_v1_dot_bundle__service__pb2.DiffRevisionsResponse.SerializeToString,
             ),
             'GetStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetStatus,
@@ -246,6 +263,33 @@ class BundleService(object):
             '/aisecops.v1.BundleService/GetPolicyFile',
             aisecops_dot_v1_dot_bundle__service__pb2.GetPolicyFileRequest.SerializeToString,
             aisecops_dot_v1_dot_bundle__service__pb2.GetPolicyFileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiffRevisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aisecops.v1.BundleService/DiffRevisions',
+            aisecops_dot_v1_dot_bundle__service__pb2.DiffRevisionsRequest.SerializeToString,
+            aisecops_dot_v1_dot_bundle__service__pb2.DiffRevisionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,8 @@ class BundleServiceStub:
     """GetRevision shows one revision and its rules."""
     GetPolicyFile: _grpc.UnaryUnaryMultiCallable[_bundle_service_pb2.GetPolicyFileRequest, _bundle_service_pb2.GetPolicyFileResponse]
     """GetPolicyFile shows one file of the policy as it stands in a revision."""
+    DiffRevisions: _grpc.UnaryUnaryMultiCallable[_bundle_service_pb2.DiffRevisionsRequest, _bundle_service_pb2.DiffRevisionsResponse]
+    """DiffRevisions says what differs between two revisions, in meaning and as text."""
     GetStatus: _grpc.UnaryUnaryMultiCallable[_bundle_service_pb2.GetStatusRequest, _bundle_service_pb2.GetStatusResponse]
     """GetStatus says what is live and what went wrong last."""
     Activate: _grpc.UnaryUnaryMultiCallable[_bundle_service_pb2.ActivateRequest, _bundle_service_pb2.ActivateResponse]
@@ -59,6 +61,8 @@ class BundleServiceAsyncStub(BundleServiceStub):
     """GetRevision shows one revision and its rules."""
     GetPolicyFile: _aio.UnaryUnaryMultiCallable[_bundle_service_pb2.GetPolicyFileRequest, _bundle_service_pb2.GetPolicyFileResponse]  # type: ignore[assignment]
     """GetPolicyFile shows one file of the policy as it stands in a revision."""
+    DiffRevisions: _aio.UnaryUnaryMultiCallable[_bundle_service_pb2.DiffRevisionsRequest, _bundle_service_pb2.DiffRevisionsResponse]  # type: ignore[assignment]
+    """DiffRevisions says what differs between two revisions, in meaning and as text."""
     GetStatus: _aio.UnaryUnaryMultiCallable[_bundle_service_pb2.GetStatusRequest, _bundle_service_pb2.GetStatusResponse]  # type: ignore[assignment]
     """GetStatus says what is live and what went wrong last."""
     Activate: _aio.UnaryUnaryMultiCallable[_bundle_service_pb2.ActivateRequest, _bundle_service_pb2.ActivateResponse]  # type: ignore[assignment]
@@ -94,6 +98,14 @@ class BundleServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_bundle_service_pb2.GetPolicyFileResponse, _abc.Awaitable[_bundle_service_pb2.GetPolicyFileResponse]]:
         """GetPolicyFile shows one file of the policy as it stands in a revision."""
+
+    @_abc_1.abstractmethod
+    def DiffRevisions(
+        self,
+        request: _bundle_service_pb2.DiffRevisionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_bundle_service_pb2.DiffRevisionsResponse, _abc.Awaitable[_bundle_service_pb2.DiffRevisionsResponse]]:
+        """DiffRevisions says what differs between two revisions, in meaning and as text."""
 
     @_abc_1.abstractmethod
     def GetStatus(

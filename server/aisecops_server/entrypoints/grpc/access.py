@@ -37,6 +37,7 @@ ROLES_OF_CALL: Mapping[str, frozenset[Role]] = {
     "/aisecops.v1.BundleService/ListRevisions": _READERS,
     "/aisecops.v1.BundleService/GetRevision": _READERS,
     "/aisecops.v1.BundleService/GetPolicyFile": _READERS,
+    "/aisecops.v1.BundleService/DiffRevisions": _READERS,
     "/aisecops.v1.BundleService/GetStatus": _READERS,
     "/aisecops.v1.BundleService/Activate": _CHANGERS,
     "/aisecops.v1.BundleService/Rollback": _CHANGERS,

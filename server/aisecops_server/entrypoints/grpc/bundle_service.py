@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from aisecops.v1 import bundle_pb2
+from aisecops.v1 import bundle_pb2, replay_pb2
 from aisecops.v1 import bundle_service_pb2 as api
+from google.protobuf.json_format import ParseDict
 
 from aisecops_server.domain.bundle import CommitId, Revision, RuleDoc
 from aisecops_server.domain.bundle_status import BundleStatus
@@ -18,6 +19,7 @@ from aisecops_server.entrypoints.grpc.decision_codec import timestamp
 from aisecops_server.entrypoints.grpc.methods import Caller, read_message
 from aisecops_server.entrypoints.grpc.paging import page_size
 from aisecops_server.usecases.activate import ActivateCommand, Order
+from aisecops_server.usecases.compare_policies import Difference
 from aisecops_server.usecases.list_revisions import RevisionPage
 
 _STATES = {name.removeprefix("REVISION_STATE_"): number for name, number in bundle_pb2.RevisionState.items()}
@@ -28,6 +30,7 @@ _REASON_CHARACTERS = 1000
 _NAME_CHARACTERS = 200
 _COMMIT_CHARACTERS = 40
 _PATH_CHARACTERS = 400
+_MOST_CHANGES, _DIFF_CHARACTERS = 500, 512 * 1024
 
 
 class ListRevisionsUseCase(Protocol):
@@ -49,6 +52,7 @@ class PolicyUseCases:
     show_revision: Callable[[str], Awaitable[tuple[Revision, tuple[RuleDoc, ...]]]]
     status: Callable[[], BundleStatus]
     read_file: Callable[[str, str], Awaitable[tuple[CommitId, bytes]]]
+    tell_difference: Callable[[str, str], Awaitable[Difference]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,25 @@ class BundleService:
         commit, content = await self.policy.read_file(revision_name(asked.revision), asked.path)
         return api.GetPolicyFileResponse(commit=commit, path=asked.path, content=content)
 
+    async def diff(self, request: bytes, _caller: Caller) -> api.DiffRevisionsResponse:
+        """Answer DiffRevisions."""
+        asked = read_message(api.DiffRevisionsRequest, request)
+        found = await self.policy.tell_difference(
+            revision_name(asked.before, "before"), revision_name(asked.after, "after")
+        )
+        files = _within(found.texts, _DIFF_CHARACTERS)
+        return api.DiffRevisionsResponse(
+            before_commit=found.before,
+            after_commit=found.after,
+            changes=[
+                ParseDict(change.as_json(), replay_pb2.PolicyChange()) for change in found.meaning[:_MOST_CHANGES]
+            ],
+            changes_left_out=max(0, len(found.meaning) - _MOST_CHANGES),
+            problem=found.problem,
+            files=files,
+            files_left_out=len(found.texts) - len(files),
+        )
+
     async def status(self, request: bytes, caller: Caller) -> api.GetStatusResponse:
         """Answer GetStatus."""
         read_message(api.GetStatusRequest, request)
@@ -104,6 +127,17 @@ class BundleService:
         """Answer Sync."""
         read_message(api.SyncRequest, request)
         return api.SyncResponse(status=status_message(await self.policy.sync(), caller.tenant))
+
+
+def _within(texts: Mapping[str, str], room: int) -> list[api.FileDifference]:
+    """Return differences of files, in order, as long as there is room for them."""
+    found = []
+    for path, diff in texts.items():
+        room -= len(diff)
+        if room < 0:
+            break
+        found.append(api.FileDifference(path=path, diff=diff))
+    return found
 
 
 def revision_message(revision: Revision) -> bundle_pb2.Revision:
@@ -157,15 +191,15 @@ def _rule_message(rule: RuleDoc) -> bundle_pb2.RuleDoc:
     )
 
 
-def revision_name(text: str) -> str:
-    """Return the name of a revision.
+def revision_name(text: str, field: str = "revision") -> str:
+    """Return the name of a revision, which stands in ``field`` of a request.
 
     Raises:
         InvalidRequestError: it is none.
     """
     # A name that began with a dash could be read as an option by what looks it up.
     if not 0 < len(text) <= _NAME_CHARACTERS or text.startswith("-") or not text.isprintable() or " " in text:
-        raise InvalidRequestError("revision: not a commit id, branch or tag", field="revision")
+        raise InvalidRequestError(f"{field}: not a commit id, branch or tag", field=field)
     return text
 
 

@@ -236,6 +236,7 @@ def _bundle_methods(served: Served, gate: Gate) -> Methods:
         "ListRevisions": gate.unary(f"{place}/ListRevisions", service.list_revisions, Patience.WORK),
         "GetRevision": gate.unary(f"{place}/GetRevision", service.revision, Patience.WORK),
         "GetPolicyFile": gate.unary(f"{place}/GetPolicyFile", service.policy_file, Patience.WORK),
+        "DiffRevisions": gate.unary(f"{place}/DiffRevisions", service.diff, Patience.WORK),
         "GetStatus": gate.unary(f"{place}/GetStatus", service.status, Patience.WORK),
         "Activate": gate.unary(f"{place}/Activate", service.activate, Patience.WORK),
         "Rollback": gate.unary(f"{place}/Rollback", service.rollback, Patience.WORK),

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from aisecops.v1 import bundle_pb2
 from aisecops.v1 import bundle_service_pb2 as api
 
 from aisecops_server.domain.words import bare
 from aisecops_server.entrypoints.web.addresses import address
+from aisecops_server.entrypoints.web.replay_report import clause_word
 from aisecops_server.entrypoints.web.visitor import Page, Visitor
 
 PAGE = 50
+# How a line of a unified diff looks, by its first character.
+_TONES = {"+": "new", "-": "gone", "@": "else"}
 
 
 async def revisions(visitor: Visitor) -> Page:
@@ -33,10 +39,39 @@ async def revision(visitor: Visitor) -> Page:
     request = api.GetRevisionRequest(revision=visitor.path("revision"))
     found = await visitor.ask("BundleService/GetRevision", request, api.GetRevisionResponse)
     rules = sorted(found.rules, key=lambda rule: rule.rule)
-    view = {"revision": found.revision, "rules": rules, "state": _state(found.revision)}
+    status = (await visitor.ask("BundleService/GetStatus", api.GetStatusRequest(), api.GetStatusResponse)).status
+    live = status.live.commit if status.HasField("live") else ""
+    view = {"revision": found.revision, "rules": rules, "state": _state(found.revision), "live": live}
     commit = found.revision.commit
     data, command = {"revision": found}, ("bundle", "show", commit)
     return Page("revision.html", f"Policy {commit[:8]}", view, data, "Policy", command=command)
+
+
+async def difference(visitor: Visitor) -> Page:
+    """Show what differs between two revisions: what it means first, and its text below."""
+    request = api.DiffRevisionsRequest(before=visitor.path("before"), after=visitor.path("after"))
+    found = await visitor.ask("BundleService/DiffRevisions", request, api.DiffRevisionsResponse)
+    files = [
+        _TextDifference(
+            file.path,
+            any(file.path in (change.before.file, change.after.file) for change in found.changes),
+            [(_TONES.get(line[:1], ""), line) for line in file.diff.splitlines()[2:]],
+        )
+        for file in found.files
+    ]
+    title = f"{found.before_commit[:8]} to {found.after_commit[:8]}"
+    view = {"found": found, "files": files, "word": clause_word}
+    command = ("bundle", "diff", found.before_commit, found.after_commit)
+    return Page("difference.html", title, view, {"difference": found}, "Policy", command=command)
+
+
+@dataclass(frozen=True, slots=True)
+class _TextDifference:
+    """A file whose text differs, by its lines without the heading of the diff; ``means`` when something in it does."""
+
+    path: str
+    means: bool
+    lines: Sequence[tuple[str, str]]
 
 
 async def policy_file(visitor: Visitor) -> Page:

@@ -13,7 +13,7 @@ from aisecops_server.entrypoints.web import people_pages as people
 from aisecops_server.entrypoints.web import policy_pages as policy
 from aisecops_server.entrypoints.web import replay_pages as replays
 from aisecops_server.entrypoints.web import rollout_page as rollouts
-from aisecops_server.entrypoints.web.app import Screens, sections
+from aisecops_server.entrypoints.web.app import Do, Give, Screens, Show, sections
 from aisecops_server.entrypoints.web.event_page import event_page
 from aisecops_server.entrypoints.web.evidence_page import evidence_page, export
 from aisecops_server.entrypoints.web.graph_page import graph_file, graph_page
@@ -25,53 +25,56 @@ from aisecops_server.entrypoints.web.visitor import Visitor
 _MOST_COUNTED = 100
 
 
+# Of two addresses that both fit, the earlier answers.
+_PAGES: Mapping[str, Show] = {
+    "/": overview.home,
+    "/traces": trace_list,
+    "/traces/{trace}": trace_page,
+    "/traces/{trace}/rows": trace_rows,
+    "/traces/{trace}/graph": graph_page,
+    "/traces/{trace}/events/{event}": event_page,
+    "/replays": replays.replay_list,
+    "/replays/new": replays.new_replay,
+    "/replays/{replay}": replays.replay_page,
+    "/revisions": policy.revisions,
+    "/revisions/{before}..{after}": policy.difference,
+    "/revisions/{revision}": policy.revision,
+    "/revisions/{revision}/files/{file:path}": policy.policy_file,
+    "/rollouts": rollouts.rollouts,
+    "/evidence": evidence_page,
+    "/agents": people.agents,
+    "/agents/{agent:path}": people.agent,
+    "/budgets": people.budgets,
+    "/metrics": overview.metrics,
+    "/system": overview.system,
+    "/approvals": approvals.inbox,
+    "/approvals/{approval}": approvals.request_page,
+}
+_FILES: Mapping[str, Give] = {
+    "/traces/{trace}/graph.svg": graph_file,
+    "/replays/{replay}/report.md": replays.replay_markdown,
+    "/replays/{replay}/report.junit.xml": replays.replay_junit,
+    "/replays/{replay}/accepted-flips.yaml": replays.replay_entries,
+}
+_ACTIONS: Mapping[str, Do] = {
+    "/traces/{trace}/evidence": evidence,
+    "/evidence/export": export,
+    "/replays/start": replays.start_replay,
+    "/replays/{replay}/cancel": replays.cancel_replay,
+    "/replays/{replay}/judge": judge,
+    "/rollouts/start": rollouts.start,
+    "/rollouts/canary": rollouts.canary,
+    "/rollouts/promote": rollouts.promote,
+    "/rollouts/rollback": rollouts.roll_back,
+    "/rollouts/abort": rollouts.abort,
+    "/approvals/{approval}/vote": approvals.vote,
+    "/approvals/{approval}/withdraw": approvals.withdraw,
+}
+
+
 def screens() -> Screens:
-    """Return all pages, files and forms. Of two addresses that both fit, the earlier answers."""
-    return Screens(
-        pages={
-            "/": overview.home,
-            "/traces": trace_list,
-            "/traces/{trace}": trace_page,
-            "/traces/{trace}/rows": trace_rows,
-            "/traces/{trace}/graph": graph_page,
-            "/traces/{trace}/events/{event}": event_page,
-            "/replays": replays.replay_list,
-            "/replays/new": replays.new_replay,
-            "/replays/{replay}": replays.replay_page,
-            "/revisions": policy.revisions,
-            "/revisions/{revision}": policy.revision,
-            "/revisions/{revision}/files/{file:path}": policy.policy_file,
-            "/rollouts": rollouts.rollouts,
-            "/evidence": evidence_page,
-            "/agents": people.agents,
-            "/agents/{agent:path}": people.agent,
-            "/budgets": people.budgets,
-            "/metrics": overview.metrics,
-            "/system": overview.system,
-            "/approvals": approvals.inbox,
-            "/approvals/{approval}": approvals.request_page,
-        },
-        files={
-            "/traces/{trace}/graph.svg": graph_file,
-            "/replays/{replay}/report.md": replays.replay_markdown,
-            "/replays/{replay}/report.junit.xml": replays.replay_junit,
-            "/replays/{replay}/accepted-flips.yaml": replays.replay_entries,
-        },
-        actions={
-            "/traces/{trace}/evidence": evidence,
-            "/evidence/export": export,
-            "/replays/start": replays.start_replay,
-            "/replays/{replay}/cancel": replays.cancel_replay,
-            "/replays/{replay}/judge": judge,
-            "/rollouts/start": rollouts.start,
-            "/rollouts/canary": rollouts.canary,
-            "/rollouts/promote": rollouts.promote,
-            "/rollouts/rollback": rollouts.roll_back,
-            "/rollouts/abort": rollouts.abort,
-            "/approvals/{approval}/vote": approvals.vote,
-            "/approvals/{approval}/withdraw": approvals.withdraw,
-        },
-    )
+    """Return all pages, files and forms."""
+    return Screens(pages=_PAGES, files=_FILES, actions=_ACTIONS)
 
 
 def bar(problems: Mapping[str, Callable[[], str]]) -> Callable[[Visitor], Awaitable[Mapping[str, Any]]]:
