@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from aisecops_client.plan import PlanBuilder
 from aisecops_server.domain.identity import Role
 from playwright.sync_api import Browser, expect
 
-from tests.browser.visits import visiting
+from tests.browser.visits import Visit, visiting
 from tests.integration.api.real import AGENT
 from tests.ui_scene import Scene, ui_scene
 
@@ -35,6 +36,12 @@ async def _filled(scene: Scene) -> int:
     return events
 
 
+def columns(visit: Visit) -> dict[str, list[Any]]:
+    """Return what the page holds of all rows."""
+    found: dict[str, list[Any]] = json.loads(visit.page.locator("table").get_attribute("data-columns") or "")
+    return found
+
+
 @pytest.fixture(scope="module")
 def scene() -> Iterator[Scene]:
     with ui_scene(populated=False) as served:
@@ -44,10 +51,10 @@ def scene() -> Iterator[Scene]:
 @pytest.mark.slow
 def test_ten_thousand_events_are_light_and_all_reachable(browser: Browser, scene: Scene) -> None:
     scene.run(_filled(scene), seconds=400)
-    rows = len(json.loads(scene.get(f"/traces/{TRACE}/rows.json")[2])["at"])
     with visiting(browser, scene) as visit:
         visit.forget_everything()
         visit.go(f"/traces/{TRACE}")
+        rows = len(columns(visit)["at"])
         expect(visit.page.locator("table[data-ready]")).to_be_attached()
         assert visit.kilobytes <= KILOBYTES
         # Until the rows are drawn, a key scrolls to the end of what was there before them.
@@ -63,6 +70,21 @@ def test_ten_thousand_events_are_light_and_all_reachable(browser: Browser, scene
         expect(visit.page.locator(f"#s{rows // 2}.at")).to_be_visible()
         visit.shoot("long-trace")
         assert visit.complaints == []
+
+
+def test_what_is_drawn_from_columns_says_what_the_rows_of_the_page_say(browser: Browser, scene: Scene) -> None:
+    scene.run(_filled(scene), seconds=400)
+    with visiting(browser, scene, java_script_enabled=False) as visit:
+        visit.go(f"/traces/{TRACE}?start=80")
+        plain = visit.page.locator("tbody tr").all_inner_texts()
+        held = columns(visit)
+    assert len(plain) == 40 < len(held["at"])
+    with visiting(browser, scene) as visit:
+        visit.go(f"/traces/{TRACE}#s80")
+        expect(visit.page.locator("table[data-ready]")).to_be_attached()
+        drawn = [visit.page.locator(f"#s{at}").inner_text() for at in range(80, 84)]
+    assert drawn == plain[:4]
+    assert [held["step"][80], held["tools"][held["tool"][80]]] == plain[0].split("\t")[1:3]
 
 
 def test_without_scripts_it_comes_in_pages(browser: Browser, scene: Scene) -> None:

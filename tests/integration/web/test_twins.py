@@ -51,17 +51,6 @@ def test_a_query_that_cannot_be_read_shows_nothing_and_names_the_word(scene: Sce
     assert "outcom:blocked" in scene.get("/traces?q=outcom:blocked")[2].decode()
 
 
-def test_the_columns_of_a_trace_say_what_its_rows_say(scene: Scene) -> None:
-    trace_id = scene.traces["ticket-asks-for-customers"]
-    data = json.loads(scene.get(f"/traces/{trace_id}/rows.json")[2])
-    page = scene.get(f"/traces/{trace_id}")[2].decode()
-    assert data["step"]
-    for step, tool, strip in zip(data["step"], data["tool"], data["strip"], strict=True):
-        assert step in page
-        assert data["tools"][tool] in page
-        assert data["words"][strip].replace("'", "&#39;") in page
-
-
 def test_a_trace_that_is_not_there_is_not_found(scene: Scene) -> None:
     missing = "0" * 32
     assert scene.get(f"/traces/{missing}")[0] == 404

@@ -12,7 +12,7 @@ from aisecops_server.entrypoints.web.evidence_page import selection_words
 from aisecops_server.entrypoints.web.graph_page import graph_file, graph_page
 from aisecops_server.entrypoints.web.policy_pages import policy_file
 from aisecops_server.entrypoints.web.trace_list import trace_list
-from aisecops_server.entrypoints.web.trace_page import trace_page, trace_rows
+from aisecops_server.entrypoints.web.trace_page import trace_page
 from aisecops_server.entrypoints.web.visitor import Page, Visitor
 
 
@@ -46,7 +46,6 @@ def package_screens(package: OpenedPackage) -> Screens:
             "/": package.page,
             "/traces": trace_list,
             "/traces/{trace}": trace_page,
-            "/traces/{trace}/rows": trace_rows,
             "/traces/{trace}/graph": graph_page,
             "/traces/{trace}/events/{event}": event_page,
             "/revisions/{revision}/files/{file:path}": policy_file,

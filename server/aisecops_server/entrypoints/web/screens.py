@@ -19,7 +19,7 @@ from aisecops_server.entrypoints.web.evidence_page import evidence_page, export
 from aisecops_server.entrypoints.web.graph_page import graph_file, graph_page
 from aisecops_server.entrypoints.web.replay_review import judge
 from aisecops_server.entrypoints.web.trace_list import trace_list
-from aisecops_server.entrypoints.web.trace_page import evidence, trace_page, trace_rows
+from aisecops_server.entrypoints.web.trace_page import evidence, trace_page
 from aisecops_server.entrypoints.web.visitor import Visitor
 
 _MOST_COUNTED = 100
@@ -30,7 +30,6 @@ _PAGES: Mapping[str, Show] = {
     "/": overview.home,
     "/traces": trace_list,
     "/traces/{trace}": trace_page,
-    "/traces/{trace}/rows": trace_rows,
     "/traces/{trace}/graph": graph_page,
     "/traces/{trace}/events/{event}": event_page,
     "/replays": replays.replay_list,

@@ -65,22 +65,20 @@ async def trace_page(visitor: Visitor) -> Page:
         "counts": _counts(rows),
         "event": _event(trace, visitor.query("event")),
         "event_tab": visitor.query("tab") if visitor.query("tab") in EVENT_TABS else "",
-        "data_address": shown.to(trace_id, at="/rows.json", view="", start=0),
+        # All of them, where the page shows some: whoever scrolls asks for nothing more.
+        "columns": _columns(kept) if len(kept) > PAGE and shown.view == "steps" else None,
     }
     data = {"trace": trace, "explanation": explained}
     return Page("trace.html", f"Trace {trace_id[:12]}…", view, data, "Traces", command=("trace", "show", trace_id))
 
 
-async def trace_rows(visitor: Visitor) -> Page:
-    """Give the rows of a trace as columns, for the list that draws only what is on the screen."""
-    rows = step_rows(await read_trace(visitor, visitor.path("trace")))
-    shown = _Shown.of(visitor)
-    kept = [row for row in rows if _keeps(row, shown.only) and (not shown.find or row.holds(shown.find.lower()))]
+def _columns(kept: Sequence[StepRow]) -> Mapping[str, Any]:
+    """Return rows as columns, for the list that draws only what is on the screen."""
     tools = list(dict.fromkeys(row.tool for row in kept))
     strips = list(dict.fromkeys(row.codes for row in kept))
     trusts = list(dict.fromkeys(row.trust for row in kept))
     signs = list(dict.fromkeys(row.sign for row in kept))
-    data = {
+    return {
         "signs": [[tone(sign), sign.glyph, sign.word] for sign in signs],
         "sign": [signs.index(row.sign) for row in kept],
         "words": list({row.codes: row.words() for row in kept}.values()),
@@ -98,7 +96,6 @@ async def trace_rows(visitor: Visitor) -> Page:
         "when": [row.when for row in kept],
         "ms": [round(row.milliseconds, 1) for row in kept],
     }
-    return Page("rows.html", "Rows", {"kept": len(kept)}, data, "Traces")
 
 
 async def evidence(visitor: Visitor) -> Response:
@@ -141,11 +138,11 @@ class _Shown:
             raise InvalidRequestError(f"view is one of {', '.join(VIEWS)}", field="view")
         return cls(view, only, visitor.query("find"), visitor.number("start"))
 
-    def to(self, trace_id: str, *, at: str = "", **changes: Any) -> str:
+    def to(self, trace_id: str, **changes: Any) -> str:
         """Return the address of the page with some of its state changed."""
         state = {"view": self.view, "only": self.only, "find": self.find, "start": 0, **changes}
         state["view"] = "" if state["view"] == "steps" else state["view"]
-        return address(f"/traces/{trace_id}{at}", **state)
+        return address(f"/traces/{trace_id}", **state)
 
 
 async def _explained(

@@ -1,16 +1,13 @@
-// Draws only the rows of a trace that are on the screen. The first of them came with the page; the rest are columns.
+// Draws only the rows of a trace that are on the screen. Some come with the page as rows, and all of them as columns.
 import { rowing } from "./ui.js";
 
 const table = document.querySelector("table[data-columns]");
 const SPARE = 8;
 let HEIGHT = height();
 
-if (table && Number(table.dataset.kept) > table.tBodies[0].rows.length) start(table).catch(() => {});
+if (table) start(table, JSON.parse(table.dataset.columns));
 
-async function start(table) {
-  const answer = await fetch(table.dataset.columns);
-  if (!answer.ok) return;
-  const data = await answer.json();
+function start(table, data) {
   const body = table.tBodies[0];
   const pattern = body.rows[0].cloneNode(true);
   const [above, below] = [spacer(), spacer()];
