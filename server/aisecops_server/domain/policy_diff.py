@@ -7,29 +7,29 @@ import difflib
 from aisecops_server.domain.bundle import PolicyTree
 
 CONTEXT_LINES = 3
+_NOTHING = "/dev/null"
 
 
-def policy_diff(before: PolicyTree, after: PolicyTree) -> dict[str, str]:
-    """Return a unified diff for each file that differs, by path."""
-    paths = sorted(before.files.keys() | after.files.keys())
-    return {
-        path: _file_diff(path, before.files.get(path), after.files.get(path))
-        for path in paths
-        if before.files.get(path) != after.files.get(path)
-    }
+def policy_diff(before: PolicyTree, after: PolicyTree, *, most_lines: int = 0) -> dict[str, str]:
+    """Return a unified diff for each file that differs, by path.
 
-
-def _file_diff(path: str, before: bytes | None, after: bytes | None) -> str:
-    return "\n".join(
-        difflib.unified_diff(
-            _lines(before),
-            _lines(after),
-            fromfile=f"a/{path}" if before is not None else "/dev/null",
-            tofile=f"b/{path}" if after is not None else "/dev/null",
-            n=CONTEXT_LINES,
-            lineterm="",
-        )
-    )
+    With ``most_lines`` it is empty for a file that has more, because the time it takes grows with their square, and for
+    those that come when five times as many were compared.
+    """
+    found, room = {}, 5 * most_lines
+    for path in sorted(before.files.keys() | after.files.keys()):
+        old, new = before.files.get(path), after.files.get(path)
+        if old == new:
+            continue
+        sides = _lines(old), _lines(new)
+        longest = max(map(len, sides))
+        if most_lines and longest > min(most_lines, room):
+            found[path] = ""
+            continue
+        room -= longest
+        names = (f"a/{path}" if old is not None else _NOTHING, f"b/{path}" if new is not None else _NOTHING)
+        found[path] = "\n".join(difflib.unified_diff(*sides, *names, n=CONTEXT_LINES, lineterm=""))
+    return found
 
 
 def _lines(content: bytes | None) -> list[str]:

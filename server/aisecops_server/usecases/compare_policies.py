@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from aisecops_server.domain.bundle import CommitId, PolicyTree
 from aisecops_server.domain.canonical import JsonValue
@@ -16,6 +17,8 @@ from aisecops_server.ports import PolicyRepository
 from aisecops_server.ports.replay import PolicyReader
 
 _REMEMBERED = 64
+# Whoever may read policy may ask, so a comparison takes a second at most.
+_MOST_LINES = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,10 @@ class CompareMeanings:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What differs between two commits: in meaning, or the ``problem`` why that is not told, and as text by path."""
+    """What differs between two commits: in meaning, or the ``problem`` why that is not told, and as text by path.
+
+    The text of a file that is too long to be compared is empty.
+    """
 
     before: CommitId
     after: CommitId
@@ -107,7 +113,8 @@ class TellDifference:
             meaning = await self.meanings(*trees)
         except BundleRejectedError as error:
             problem = error.message
-        return Difference(*commits, meaning, problem, await asyncio.to_thread(policy_diff, *trees))
+        texts = await asyncio.to_thread(partial(policy_diff, *trees, most_lines=_MOST_LINES))
+        return Difference(*commits, meaning, problem, texts)
 
 
 def _compiled(tables: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:

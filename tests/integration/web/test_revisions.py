@@ -52,6 +52,7 @@ def versions(root: Path) -> dict[str, dict[str, str]]:
         "spelled": {LIMITS: f"# <b>Another</b> comment.\n{raised}"},
         "stricter": {RULE: stricter},
         "broken": {RULE: "package broken\n\nx := {\n"},
+        "long": {LIMITS: raised + "# And so on.\n" * 2_001},
     }
 
 
@@ -110,6 +111,12 @@ def test_what_cannot_be_read_as_policy_is_told_with_its_text(history: History) -
     assert [file["path"] for file in found["files"]] == [RULE]
     status, page = history.read("stricter", "broken")
     assert (status, "What it means cannot be told" in page) == (200, True)
+
+
+def test_a_file_that_is_too_long_to_be_compared_is_named(history: History) -> None:
+    [file] = history.data("broken", "long")["files"]
+    assert (file["path"], file.get("diff", "")) == (LIMITS, "")
+    assert "It is too long to be compared here" in history.read("broken", "long")[1]
 
 
 @pytest.mark.parametrize("name", ["0" * 40, "nothing", "-x", "a b"])

@@ -269,7 +269,7 @@ class FileDifference(_message.Message):
     path: _builtins.str
     """Path is its path in the repository."""
     diff: _builtins.str
-    """Diff is a unified diff."""
+    """Diff is a unified diff; empty when the file is too long to be compared."""
     def __init__(
         self,
         *,
