@@ -406,7 +406,7 @@ async def test_a_compiler_that_does_not_end_is_killed(tmp_path):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
-async def test_a_compiler_runs_with_an_empty_environment_and_a_limit_on_memory(tmp_path):
+async def test_a_compiler_runs_with_nothing_of_our_environment_and_a_limit_on_memory(tmp_path):
     curious = tmp_path / "curious"
     curious.write_text(f"#!/bin/sh\n{{ ulimit -d; /usr/bin/env; }} > {tmp_path}/seen\nexit 1\n")
     curious.chmod(0o755)
@@ -416,7 +416,10 @@ async def test_a_compiler_runs_with_an_empty_environment_and_a_limit_on_memory(t
         await watched.build(tree())
     limit, *environment = (tmp_path / "seen").read_text().splitlines()
     assert int(limit) == 1024 * 1024
-    assert {line.partition("=")[0] for line in environment} <= {"PWD", "_", "SHLVL", "OLDPWD"}
+    given = dict(line.split("=", 1) for line in environment)
+    assert given.keys() - {"PWD", "_", "SHLVL", "OLDPWD"} == {"GOGC", "GOMEMLIMIT"}
+    # Its collector works hard before the limit on memory ends it.
+    assert int(given["GOMEMLIMIT"]) < int(limit) * 1024
 
 
 async def test_a_store_that_cannot_be_written_is_an_error_and_serves_nothing(tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 
 from aisecops_server.domain.bundle import CommitId, PolicyTree
 from aisecops_server.domain.canonical import JsonValue
@@ -113,7 +112,7 @@ class TellDifference:
             meaning = await self.meanings(*trees)
         except BundleRejectedError as error:
             problem = error.message
-        texts = await asyncio.to_thread(partial(policy_diff, *trees, most_lines=_MOST_LINES))
+        texts = await asyncio.to_thread(policy_diff, *trees, most_lines=_MOST_LINES)
         return Difference(*commits, meaning, problem, texts)
 
 

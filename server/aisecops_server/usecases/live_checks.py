@@ -38,7 +38,7 @@ LIVE_CHECKS: Mapping[str, str] = {
 PROVED_EVENTS = 64
 SAMPLE = 50
 _COMPLETE = ("decision_id", "trace_id", "plan_id", "bundle_revision", "bundle_digest", "engine_version", "explanation")
-_READING = ("Get", "List", "Plan", "Stream", "Watch", "Prove", "Export", "Explain", "Wait", "Check")
+_READING = ("Get", "List", "Diff", "Plan", "Stream", "Watch", "Prove", "Export", "Explain", "Wait", "Check")
 # A replay acts on nothing.
 _REPLAYING = ("StartReplay", "CancelReplay", "CompareRevisions", "BisectDecisions")
 _CHANGING = (

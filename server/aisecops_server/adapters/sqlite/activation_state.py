@@ -6,6 +6,7 @@ Beside it stands, a row for each channel, which announcement counted last; its n
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,8 @@ class ActivationState:
             IntegrityError: the file is damaged.
             LogUnavailableError: it cannot be opened, or a newer version wrote it.
         """
+        # Each is asked in a thread of its own, and a connection is for one at a time.
+        self._turn = threading.Lock()
         self._connection = open_for_writing(path)
         migrate(self._connection, _MIGRATIONS, application_id=_APPLICATION_ID)
 
@@ -92,11 +95,11 @@ class ActivationState:
 
     def close(self) -> None:
         """Close the database."""
-        with translated("closing it"):
+        with self._turn, translated("closing it"):
             self._connection.close()
 
     def _load(self) -> tuple[Activated, Activated | None] | None:
-        with translated("reading what is live"):
+        with self._turn, translated("reading what is live"):
             row = self._connection.execute(
                 "SELECT live_revision, live_digest, previous_revision, previous_digest FROM activation"
             ).get
@@ -106,22 +109,22 @@ class ActivationState:
 
     def _save(self, live: Activated, previous: Activated | None) -> None:
         before: tuple[str | None, str | None] = (previous.revision, previous.digest) if previous else (None, None)
-        with translated("storing what is live"):
+        with self._turn, translated("storing what is live"):
             self._connection.execute(
                 "INSERT OR REPLACE INTO activation VALUES (1, ?, ?, ?, ?)", (live.revision, live.digest, *before)
             )
 
     def _announced(self, channel: str) -> Announced | None:
-        with translated("reading what was announced"):
+        with self._turn, translated("reading what was announced"):
             row = self._connection.execute(f"{ANNOUNCED} WHERE channel = ?", (channel,)).get
         return None if row is None else announced_of(row)
 
     def _every_announced(self) -> list[Announced]:
-        with translated("reading what was announced"):
+        with self._turn, translated("reading what was announced"):
             return [announced_of(row) for row in self._connection.execute(ANNOUNCED).fetchall()]
 
     def _advance(self, announced: Announced) -> bool:
-        with translated("storing what was announced"):
+        with self._turn, translated("storing what was announced"):
             return self._connection.execute(ADVANCE, row_of(announced)).get is not None
 
 

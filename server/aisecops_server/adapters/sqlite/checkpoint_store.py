@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 from aisecops_server.adapters.sqlite.database import migrate, open_for_reading, open_for_writing, translated
@@ -47,6 +48,8 @@ class SqliteCheckpointStore:
             IntegrityError: the file is damaged.
             LogUnavailableError: it cannot be opened, or a newer version wrote it.
         """
+        # Each is asked in a thread of its own, and a connection is for one at a time.
+        self._turn = threading.Lock()
         self._connection = open_for_writing(path)
         migrate(self._connection, _MIGRATIONS, application_id=_APPLICATION_ID)
 
@@ -61,14 +64,14 @@ class SqliteCheckpointStore:
 
     def close(self) -> None:
         """Close the database."""
-        with translated("closing it"):
+        with self._turn, translated("closing it"):
             self._connection.close()
 
     def _latest(self) -> str | None:
-        with translated("reading the latest checkpoint"):
+        with self._turn, translated("reading the latest checkpoint"):
             found = self._connection.execute("SELECT note FROM checkpoint").get
         return None if found is None else str(found)
 
     def _save(self, written: str) -> None:
-        with translated("storing a checkpoint"):
+        with self._turn, translated("storing a checkpoint"):
             self._connection.execute("INSERT OR REPLACE INTO checkpoint VALUES (1, ?)", (written,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,6 +41,8 @@ class SqliteRolloutStore:
             IntegrityError: the file is damaged.
             LogUnavailableError: it cannot be opened, or a newer version wrote it.
         """
+        # Each is asked in a thread of its own, and a connection is for one at a time.
+        self._turn = threading.Lock()
         self._connection = open_for_writing(path)
         migrate(self._connection, _MIGRATIONS, application_id=_APPLICATION_ID)
 
@@ -68,11 +71,11 @@ class SqliteRolloutStore:
 
     def close(self) -> None:
         """Close the database."""
-        with translated("closing it"):
+        with self._turn, translated("closing it"):
             self._connection.close()
 
     def _recent(self, limit: int) -> list[tuple[Rollout, Tally]]:
-        with translated("reading rollouts"):
+        with self._turn, translated("reading rollouts"):
             query = "SELECT CAST(body AS TEXT) FROM rollout ORDER BY number DESC LIMIT ?"
             rows = self._connection.execute(query, (limit,)).fetchall()
         try:
@@ -85,7 +88,7 @@ class SqliteRolloutStore:
             ) from error
 
     def _proposal(self, subject: str) -> Proposal | None:
-        with translated("reading who asked"):
+        with self._turn, translated("reading who asked"):
             row = self._connection.execute("SELECT base, voices FROM proposal WHERE subject = ?", (subject,)).get
         if row is None:
             return None
@@ -93,7 +96,7 @@ class SqliteRolloutStore:
 
     def _propose(self, proposal: Proposal) -> None:
         voices = orjson.dumps([[voice.principal, voice.reason, voice.at_ns] for voice in proposal.voices]).decode()
-        with translated("storing who asked"), self._connection:
+        with self._turn, translated("storing who asked"), self._connection:
             # What was asked of another base is over.
             over = (proposal.base, proposal.subject)
             self._connection.execute("DELETE FROM proposal WHERE base <> ? OR subject = ?", over)
@@ -102,5 +105,5 @@ class SqliteRolloutStore:
                 self._connection.execute("INSERT INTO proposal VALUES (?, ?, ?)", row)
 
     def _save(self, rollout_id: str, body: bytes) -> None:
-        with translated("storing a rollout"):
+        with self._turn, translated("storing a rollout"):
             self._connection.execute(_SAVE, (rollout_id, body))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,6 +51,8 @@ class SqliteWitnessStore:
             IntegrityError: the file is damaged.
             LogUnavailableError: it cannot be opened, or a newer version wrote it.
         """
+        # Each is asked in a thread of its own, and a connection is for one at a time.
+        self._turn = threading.Lock()
         self._connection = open_for_writing(path)
         migrate(self._connection, _MIGRATIONS, application_id=_APPLICATION_ID)
 
@@ -75,32 +78,30 @@ class SqliteWitnessStore:
 
     def close(self) -> None:
         """Close the database."""
-        with translated("closing it"):
+        with self._turn, translated("closing it"):
             self._connection.close()
 
     def _key_of(self, given: NoteKey) -> NoteKey:
-        with translated("reading by which key a log is known"):
+        with self._turn, translated("reading by which key a log is known"):
             found = self._connection.execute("SELECT current FROM log_key WHERE given = ?", (given.text(),)).get
         return read_key(str(found)) if found else given
 
     def _follow(self, given: str, current: str) -> None:
-        # Each is durable by itself: another thread may store a head on this connection meanwhile, and must not do so
-        # within a transaction of ours. A key that is still the current one does no harm among the earlier ones.
-        with translated("storing by which key a log is known"):
+        with self._turn, translated("storing by which key a log is known"), self._connection:
             self._connection.execute(_RETIRE, {"given": given})
             self._connection.execute("INSERT OR REPLACE INTO log_key VALUES (?, ?)", (given, current))
 
     def _keys_before(self, given: str) -> list[NoteKey]:
-        with translated("reading by which keys a log was known"):
+        with self._turn, translated("reading by which keys a log was known"):
             found = self._connection.execute("SELECT key FROM earlier_log_key WHERE given = ?", (given,)).fetchall()
         return [read_key(str(key)) for (key,) in found]
 
     def _latest(self, origin: str) -> LogHead | None:
-        with translated("reading what was signed"):
+        with self._turn, translated("reading what was signed"):
             row = self._connection.execute("SELECT size, root FROM cosigned WHERE origin = ?", (origin,)).get
         return None if row is None else LogHead(*row)
 
     def _advance(self, origin: str, head: LogHead, after: int) -> bool:
         bound = {"origin": origin, "size": head.size, "root": head.root, "after": after}
-        with translated("storing what is signed"):
+        with self._turn, translated("storing what is signed"):
             return self._connection.execute(_ADVANCE, bound).get is not None
