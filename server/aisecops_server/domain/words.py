@@ -7,6 +7,7 @@ that the API's JSON uses.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -115,6 +116,7 @@ _PREFIXES = (
 )
 
 
+@functools.lru_cache(512)
 def bare(name: str) -> str:
     """Return an enum name of the API without its type prefix: ``OUTCOME_DENY`` becomes ``DENY``."""
     for prefix in _PREFIXES:

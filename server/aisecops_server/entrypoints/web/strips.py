@@ -41,6 +41,7 @@ STAGES: Mapping[str, str] = {
     "execution": "execution",
     "outcome": "outcome",
 }
+_STAGE_WORD = {number: bare(name).lower() for name, number in Stage.items()}
 _COLUMN_OF_STAGE = {stage: column for column, stage in STAGES.items()}
 GRANTED = replace(DRY_RUN, word="granted")
 FAILED = replace(BLOCKED, word="failed")
@@ -85,9 +86,8 @@ class StepRow:
     trust: str
     milliseconds: float
     rules: tuple[str, ...]
-    seconds: float
-    since: float = 0.0
-    idle: float = 0.0
+    since: float
+    idle: float
 
     @property
     def codes(self) -> str:
@@ -139,17 +139,30 @@ def step_rows(trace: GetTraceResponse) -> list[StepRow]:
     for event in trace.events:
         by_decision.setdefault(event.decision_id, []).append(event)
     rows: list[StepRow] = []
+    first = before = _seconds(trace.decisions[0]) if trace.decisions else 0.0
     for plan, decision in enumerate(trace.decisions, start=1):
-        rows.extend(_rows(decision, by_decision.get(decision.decision_id, ()), plan=plan, at=len(rows)))
-    first = rows[0].seconds if rows else 0.0
-    return [
-        replace(row, since=row.seconds - first, idle=row.seconds - before.seconds)
-        for before, row in zip([*rows[:1], *rows], rows, strict=False)
-    ]
+        place = _Place(plan, len(rows), since=_seconds(decision) - first, idle=_seconds(decision) - before)
+        rows.extend(_rows(decision, by_decision.get(decision.decision_id, ()), place))
+        before = _seconds(decision)
+    return rows
 
 
-def _rows(decision: decision_pb2.Decision, events: Sequence[Event], *, plan: int, at: int) -> Iterator[StepRow]:
-    reached = {bare(Stage.Name(event.stage)).lower() for event in events}
+def _seconds(decision: decision_pb2.Decision) -> float:
+    return decision.decided_at.seconds + decision.decided_at.nanos / 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the rows of a decision stand: it is the ``plan``-th, they begin at row ``at``. When, as of ``StepRow``."""
+
+    plan: int
+    at: int
+    since: float
+    idle: float
+
+
+def _rows(decision: decision_pb2.Decision, events: Sequence[Event], place: _Place) -> Iterator[StepRow]:
+    reached = {_STAGE_WORD.get(event.stage, "") for event in events}
     tools = _tools(events)
     ran = _executions(events)
     concluded = next((event.event_id for event in events if event.type == "decision.concluded"), "")
@@ -160,8 +173,8 @@ def _rows(decision: decision_pb2.Decision, events: Sequence[Event], *, plan: int
         findings = [finding for finding in decision.findings if finding.step_id in ("", step.step_id)]
         cells = _cells(step, findings, reached=reached, ran=ran.get(step.step_id, NOT_REACHED))
         yield StepRow(
-            at=at + number,
-            plan=plan,
+            at=place.at + number,
+            plan=place.plan,
             decision_id=decision.decision_id,
             event_id=concluded,
             step_id=step.step_id or "texts",
@@ -171,7 +184,9 @@ def _rows(decision: decision_pb2.Decision, events: Sequence[Event], *, plan: int
             trust=trust,
             milliseconds=(decision.evaluation.seconds * 1e9 + decision.evaluation.nanos) / 1e6,
             rules=tuple(dict.fromkeys(finding.rule for finding in findings)),
-            seconds=decision.decided_at.seconds + decision.decided_at.nanos / 1e9,
+            since=place.since,
+            # Steps of one plan are decided together.
+            idle=0.0 if number else place.idle,
         )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from aisecops.v1 import audit_service_pb2 as api
 from aisecops.v1 import decision_pb2, decision_service_pb2, evidence_service_pb2
@@ -32,6 +32,7 @@ SIEVES: Mapping[str, str] = {
     "ran": "ran",
     "incident": "incident",
 }
+_V = TypeVar("_V")
 _UNTRUSTED = ("external", "unverified")
 
 
@@ -74,28 +75,34 @@ async def trace_page(visitor: Visitor) -> Page:
 
 def _columns(kept: Sequence[StepRow]) -> Mapping[str, Any]:
     """Return rows as columns, for the list that draws only what is on the screen."""
-    tools = list(dict.fromkeys(row.tool for row in kept))
-    strips = list(dict.fromkeys(row.codes for row in kept))
-    trusts = list(dict.fromkeys(row.trust for row in kept))
-    signs = list(dict.fromkeys(row.sign for row in kept))
+    tools = _numbered(row.tool for row in kept)
+    # Many rows have one strip, so one of them says how it looks.
+    strips, strip = {row.cells: row for row in kept}, _numbered(row.cells for row in kept)
+    trusts = _numbered(row.trust for row in kept)
+    signs = _numbered(row.sign for row in kept)
     return {
         "signs": [[tone(sign), sign.glyph, sign.word] for sign in signs],
-        "sign": [signs.index(row.sign) for row in kept],
-        "words": list({row.codes: row.words() for row in kept}.values()),
+        "sign": [signs[row.sign] for row in kept],
+        "words": [strips[cells].words() for cells in strip],
         # The list that draws them writes text as it comes.
         "tools": [visible(tool) for tool in tools],
-        "strips": strips,
-        "trusts": trusts,
+        "strips": [strips[cells].codes for cells in strip],
+        "trusts": list(trusts),
         "at": [row.at for row in kept],
         "plan": [row.plan for row in kept],
         "step": [visible(row.step_id) for row in kept],
         "event": [row.event_id for row in kept],
-        "tool": [tools.index(row.tool) for row in kept],
-        "strip": [strips.index(row.codes) for row in kept],
-        "trust": [trusts.index(row.trust) for row in kept],
+        "tool": [tools[row.tool] for row in kept],
+        "strip": [strip[row.cells] for row in kept],
+        "trust": [trusts[row.trust] for row in kept],
         "when": [row.when for row in kept],
         "ms": [round(row.milliseconds, 1) for row in kept],
     }
+
+
+def _numbered(values: Iterable[_V]) -> dict[_V, int]:
+    """Return each value once, with its number."""
+    return {value: number for number, value in enumerate(dict.fromkeys(values))}
 
 
 async def evidence(visitor: Visitor) -> Response:
@@ -157,7 +164,7 @@ async def _explained(
 
 def _event(trace: api.GetTraceResponse, event_id: str) -> str:
     """Return the event that a link shows beside the list, as far as it is one of the trace."""
-    return event_id if any(event.event_id == event_id for event in trace.events) else ""
+    return event_id if event_id and any(event.event_id == event_id for event in trace.events) else ""
 
 
 def _keeps(row: StepRow, only: str) -> bool:
@@ -177,7 +184,7 @@ def _keeps(row: StepRow, only: str) -> bool:
 def _sieves(shown: _Shown, trace_id: str, rows: Sequence[StepRow]) -> list[tuple[str, str, int, bool]]:
     """Return the pills: word, address, how many rows it keeps, whether it is chosen."""
     return [
-        (word, shown.to(trace_id, only=name), sum(1 for row in rows if _keeps(row, name)), name == shown.only)
+        (word, shown.to(trace_id, only=name), sum(_keeps(row, name) for row in rows), name == shown.only)
         for name, word in SIEVES.items()
     ]
 

@@ -2,7 +2,7 @@
 import { rowing } from "./ui.js";
 
 const table = document.querySelector("table[data-columns]");
-const SPARE = 8;
+const SPARE = 6;
 let HEIGHT = height();
 
 if (table) start(table, JSON.parse(table.dataset.columns));
@@ -40,7 +40,7 @@ function start(table, data) {
     const cells = row.cells;
     const strip = data.strips[data.strip[at]];
     row.id = `s${data.at[at]}`;
-    row.dataset.index = at;
+    row.index = at;
     row.classList.toggle("at", row.id === location.hash.slice(1));
     row.toggleAttribute("data-stopped", /[be]/.test(strip));
     write(cells[0], data.plan[at]);
@@ -67,7 +67,7 @@ function start(table, data) {
   }
 
   rowing.move = (row, by, stopped) => {
-    let at = row?.isConnected ? Number(row.dataset.index) : by > 0 ? first - 1 : first + 1;
+    let at = row?.isConnected ? row.index : by > 0 ? first - 1 : first + 1;
     do at += by; while (stopped && at >= 0 && at < count && !/[be]/.test(data.strips[data.strip[at]]));
     return at < 0 || at >= count ? null : show(at);
   };
@@ -76,7 +76,7 @@ function start(table, data) {
     const place = body.getBoundingClientRect().top + scrollY + at * HEIGHT;
     if (place < scrollY || place > scrollY + innerHeight - 2 * HEIGHT) scrollTo(0, place - innerHeight / 2);
     draw();
-    return pool.find((row) => Number(row.dataset.index) === at);
+    return pool.find((row) => row.index === at);
   }
 
   document.querySelector(".minimap")?.addEventListener("click", (event) => {
