@@ -131,6 +131,8 @@ class FakeRepository:
     remote: str = ""
     failure: AisecopsError | None = None
     fetches: int = 0
+    # Whoever reads the head waits here.
+    gate: asyncio.Event | None = None
 
     def push(self, number: int, *, parent: int | None = None) -> CommitId:
         """Add a commit at the remote; by default on top of its head."""
@@ -146,6 +148,8 @@ class FakeRepository:
         self.branch = self.remote
 
     async def head(self) -> CommitId:
+        if self.gate is not None:
+            await self.gate.wait()
         return self._known(CommitId(self.branch))
 
     async def resolve(self, name: str) -> CommitId:

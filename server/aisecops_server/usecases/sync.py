@@ -121,6 +121,8 @@ class Sync:
         self._switch = switch
         self._activate = activate
         self._resume = resume
+        # What was read last is what is told: one that began before must not tell after it.
+        self._reading = asyncio.Lock()
         self._reported: tuple[CommitId, CommitId] | None = None
         self._rewritten: BundleRejectedError | None = None
 
@@ -148,6 +150,10 @@ class Sync:
         return await self._activate(ActivateCommand(head, FOLLOWER))
 
     async def _head(self) -> CommitId:
+        async with self._reading:
+            return await self._read_head()
+
+    async def _read_head(self) -> CommitId:
         live, repository, channel = self._switch.live, self._switch.repository, self._switch.channel
         try:
             await repository.fetch()

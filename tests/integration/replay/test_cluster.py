@@ -22,6 +22,7 @@ from aisecops_server.usecases.resolve_policy import WantedPolicy
 from aisecops_server.usecases.run_replays import ReplayCommand
 
 from tests.clusters import Cluster, cluster_of
+from tests.engines import until
 from tests.replays import Recorded, copy_of, open_replaying, record, replayed
 
 pytestmark = pytest.mark.skipif(
@@ -102,6 +103,31 @@ async def test_a_connection_that_cannot_come_back_is_replaced_and_fails_nobody(
             await (await parts.client()).rpc.close()
             await cluster.kill("scheduler")
     assert [(record.state, record.problem) for record in found] == [(ReplayState.DONE, "")] * 2
+
+
+@pytest.mark.asyncio
+async def test_what_a_lost_scheduler_cancelled_is_asked_again_under_another_name(
+    tmp_path: Path, recorded: Recorded
+) -> None:
+    from aisecops_server.adapters.cluster.dask_parts import DaskParts  # noqa: PLC0415
+
+    async with cluster_of(tmp_path / "c", recorded) as cluster:
+        await cluster.scheduler()
+        settings = cluster.settings(recorded.settings)
+        async with parts_of(settings) as parts, replaying(settings, part_decisions=2, cluster=parts) as made:
+            assert isinstance(parts, DaskParts)
+            started = await made.runs.start(ReplayCommand(Selection(), MAIN, "tester"))
+            client = await parts.client()
+            await until(lambda: bool(client.futures))
+            asked = dict(client.futures)
+            for state in asked.values():
+                state.cancel()
+            await until(lambda: bool(client.futures) and not client.futures.keys() & asked.keys())
+            await cluster.worker("worker-1")
+            async for _ in made.runs.watch(started.id):
+                pass
+            done = await made.reads.one(started.id)
+    assert (done.state, done.problem) == (ReplayState.DONE, "")
 
 
 async def restart_scheduler(cluster: Cluster) -> None:

@@ -15,6 +15,7 @@ from aisecops_server.domain.errors import (
 )
 from aisecops_server.usecases.sync import Poller
 
+from tests.engines import until
 from tests.fakes.policies import answer, commit_id
 from tests.unit.usecases.control import ORDER, Control
 
@@ -54,6 +55,20 @@ async def test_an_unreachable_remote_is_told_and_keeps_the_last_good_revision(co
     control.repository.failure = None
     await control.sync()
     assert control.live.status().problem == ""
+
+
+async def test_a_sync_that_began_earlier_does_not_tell_after_a_later_one(control):
+    control.repository.gate = asyncio.Event()
+    slow = asyncio.create_task(control.sync())
+    await until(lambda: control.repository.fetches == 3)
+    control.repository.failure = RepositoryUnavailableError("away")
+    later = asyncio.create_task(control.sync())
+    # It gets as far as it can.
+    for _ in range(100):
+        await asyncio.sleep(0)
+    control.repository.gate.set()
+    await asyncio.gather(slow, later, return_exceptions=True)
+    assert control.live.status().problem == "away"
 
 
 async def test_a_broken_head_is_told_once_in_the_log_and_in_every_status(control):

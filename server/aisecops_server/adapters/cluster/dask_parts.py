@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -27,6 +28,7 @@ Judge = Callable[[bytes], Awaitable[bytes]]
 _IN_FLIGHT = 32
 _RETRIES = 3
 _CONNECT_SECONDS = 5
+_PAUSE_SECONDS = 0.2
 _LOST = (FutureCancelledError, FuturesCancelledError, CommClosedError, OSError, TimeoutError)
 _SOUND = "running"
 _logger = logging.getLogger(__name__)
@@ -86,6 +88,7 @@ class DaskParts:
         self._patience = patience_seconds
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
+        self._asked = itertools.count()
 
     async def judge(self, asked: PartAsked) -> PartFound:
         """Return what the cluster says of one part.
@@ -107,6 +110,7 @@ class DaskParts:
                 if loop.time() - gone_since > self._patience:
                     raise _failed(f"the cluster at {self._address} does not answer", error) from error
                 _logger.warning("a part of a replay is asked again: %s", error)
+                await asyncio.sleep(_PAUSE_SECONDS)
         return _read(answer)
 
     async def close(self) -> None:
@@ -130,7 +134,10 @@ class DaskParts:
 
     async def _ask(self, key: str, content: bytes) -> bytes:
         client = await self.client()
-        future = client.submit(self._judge, content, key=f"aisecops-part-{key}", retries=_RETRIES, pure=False)
+        # Each asking has a name of its own: Dask answers a name that it has not yet let go of with what became of it,
+        # so what was cancelled once would stay cancelled.
+        name = f"aisecops-part-{key}-{next(self._asked)}"
+        future = client.submit(self._judge, content, key=name, retries=_RETRIES, pure=False)
         try:
             answer: bytes = await future
             return answer
