@@ -26,7 +26,7 @@ SHAPES: Mapping[str, tuple[str, ...]] = {
     "trace show": ("summary", "decisions", "events"),
     "trace list": ("traces", "nextPageToken"),
     "approvals list": ("approvals", "nextPageToken"),
-    "approvals show": ("approval", "statementJson", "decision", "caller"),
+    "approvals show": ("approval", "statementJson", "decision", "caller", "pastAnswers"),
     "approvals approve": ("approval",),
     "approvals deny": ("approval",),
     "approvals withdraw": ("approval",),

@@ -125,6 +125,14 @@ FORGERIES = {
     ),
     "let somebody else have voted": ("UPDATE vote SET approver = 'mallory' WHERE approver = 'bob'", "votes"),
     "lose a vote": ("DELETE FROM vote WHERE approver = 'bob'", "votes"),
+    "hide what was answered before": (
+        "UPDATE past_answer SET tool = 'bank/read' WHERE approver = 'ada'",
+        "past answers",
+    ),
+    "invent an answer of before": (
+        "INSERT INTO past_answer SELECT agent_id, 'bank/x', at, approval_id, approver FROM past_answer LIMIT 1",
+        "kept as past_answer, the log tells of",
+    ),
     "move the version": ("UPDATE approval SET version = version + 1 WHERE state = 'WITHDRAWN'", "version"),
     "blame somebody": ("UPDATE approval SET closed_by = 'mallory' WHERE state = 'WITHDRAWN'", "end"),
     "lose a request": ("DELETE FROM approval WHERE state = 'REJECTED'", "approval .* is missing"),

@@ -289,7 +289,9 @@ def _draw(target: Console, shown: approval_service_pb2.GetApprovalResponse) -> N
     from aisecops_server.cli.connection import to_json  # noqa: PLC0415
     from aisecops_server.terminal.approvals import approval_block  # noqa: PLC0415
 
-    target.print(approval_block(target, to_json(shown.approval), _statement(shown), now=_now(), when=when))
+    past = to_json(shown)["pastAnswers"]
+    block = approval_block(target, to_json(shown.approval), _statement(shown), now=_now(), when=when, past=past)
+    target.print(block)
 
 
 def _statement(shown: approval_service_pb2.GetApprovalResponse) -> Mapping[str, Any]:

@@ -245,6 +245,15 @@ class GrantedApproval:
 
 
 @dataclass(frozen=True, slots=True)
+class PastAnswer:
+    """What a person answered to an earlier request of the same agent, for one of the same ``tools`` at least."""
+
+    approval: Approval
+    vote: Vote
+    tools: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ApprovalFilter:
     """Narrows a list of approvals; an empty field does not narrow. States are those at the time of asking."""
 

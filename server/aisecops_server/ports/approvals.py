@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from aisecops_server.domain.approval import Approval, ApprovalFilter, ApprovalPage
+from aisecops_server.domain.approval import Approval, ApprovalFilter, ApprovalPage, ApprovalRequest, PastAnswer
 from aisecops_server.domain.people import PublicKey, RetiredKey
 
 
@@ -53,6 +53,10 @@ class ApprovalStore(Protocol):
 
     async def next_end(self) -> int | None:
         """Return when the first of the open ones ends, in Unix seconds."""
+        ...
+
+    async def past_answers(self, request: ApprovalRequest, *, limit: int) -> list[PastAnswer]:
+        """Return the last answers to other requests of its agent for one of its tools, the newest first."""
         ...
 
     def watching(self, approval_id: str) -> AbstractContextManager[asyncio.Event]:

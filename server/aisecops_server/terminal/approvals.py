@@ -56,8 +56,13 @@ def one_line(console: Console, approval: Json, now: float) -> Group:
     return Group(*parts)
 
 
-def approval_block(console: Console, approval: Json, statement: Json, *, now: float, when: When) -> Group:
-    """Return one request with exactly what would run, who said what, and who may still."""
+def approval_block(
+    console: Console, approval: Json, statement: Json, *, now: float, when: When, past: Sequence[Json] = ()
+) -> Group:
+    """Return one request with exactly what would run, who said what, and who may still.
+
+    ``past`` are answers to earlier requests for the same.
+    """
     parts: list[RenderableType] = [
         Text("  ").join([_state(console, approval), *_times(approval, now)]),
         Text(str(approval["approvalId"]), style=FAINT),
@@ -74,6 +79,8 @@ def approval_block(console: Console, approval: Json, statement: Json, *, now: fl
     parts += [Text(""), Text("why people are asked", style=STRONG), *_findings(console, statement)]
     if statement["sources"] and statement["steps"]:
         parts += [Text(""), Text("what it listened to", style=STRONG), _sources(statement)]
+    if past:
+        parts += [Text(""), Text("what was answered before", style=STRONG), *_past(console, past, when)]
     parts += [Text(""), Text("who agrees", style=STRONG), *_people(console, approval, when)]
     parts += [Text(""), *_proof(statement, approval)]
     return Group(*parts)
@@ -189,6 +196,19 @@ def _sources(statement: Json) -> Table:
             Text(str(source["name"] or source["origin_uri"])),
         )
     return table
+
+
+def _past(console: Console, past: Sequence[Json], when: When) -> Iterator[RenderableType]:
+    for answer in past:
+        vote = answer["vote"]
+        yield Text.assemble(
+            "  ",
+            signed(console, choice_sign(str(vote["choice"]))),
+            f"  {vote['approver']}",
+            (f"  {when(str(vote['votedAt']))}  {', '.join(answer['tools'])}  {answer['approvalId']}", FAINT),
+        )
+        if vote["note"]:
+            yield indented(Text(f"“{vote['note']}”", style="italic"), (0, 0, 0, 4))
 
 
 def _people(console: Console, approval: Json, when: When) -> Iterator[RenderableType]:

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 
-from aisecops_server.domain.approval import Approval, ApprovalFilter, ApprovalPage, ApprovalState
+from aisecops_server.domain.approval import Approval, ApprovalFilter, ApprovalPage, ApprovalState, PastAnswer
 from aisecops_server.domain.approval_changes import CloseApproval
 from aisecops_server.domain.approval_events import closed_event
 from aisecops_server.domain.errors import ContendedError, NotFoundError
@@ -20,15 +20,18 @@ from aisecops_server.ports.approvals import ApprovalStore
 MOST_ATTEMPTS = 16
 # Who waits hears at least this often that nothing happened, so that a credential that ended ends the wait.
 WAIT_SECONDS = 30.0
+# So many earlier answers are read at a glance.
+PAST_ANSWERS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class ShownApproval:
-    """An approval with exactly what people are asked, and the decision that asked."""
+    """An approval with exactly what people are asked, the decision that asked, and what was answered before."""
 
     approval: Approval
     statement: bytes
     decision: StoredDecision
+    past: tuple[PastAnswer, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,10 @@ class ReadApprovals:
         """
         approval = await self._own(approval_id, only_of)
         statement = await self.store.statement(approval_id)
-        return ShownApproval(approval, statement, await self.log.decision(approval.request.decision_id))
+        decision = await self.log.decision(approval.request.decision_id)
+        past = await self.store.past_answers(approval.request, limit=PAST_ANSWERS)
+        now = self._now_seconds()
+        return ShownApproval(approval, statement, decision, tuple(_past_at(answer, now) for answer in past))
 
     async def page(
         self, narrow: ApprovalFilter, *, only_of: str | None, page_size: int, page_token: str
@@ -135,6 +141,10 @@ def withdrawal(approval: Approval, *, by: Principal, note: str, now_ns: int, id:
         at_seconds=now_ns // 1_000_000_000,
     )
     return ChangeRecord((closed_event(approval, change, id=id, now_ns=now_ns),), (change,))
+
+
+def _past_at(answer: PastAnswer, now_seconds: int) -> PastAnswer:
+    return replace(answer, approval=_at(answer.approval, now_seconds))
 
 
 def _at(approval: Approval, now_seconds: int) -> Approval:

@@ -131,6 +131,13 @@ async def test_a_denial_ends_the_wait_and_the_next_vote_comes_too_late(settings:
         await answered(ada, answer.approval_id, DENY, "no ticket for this")
         decided = await agent.wait_for_approval(answer)
         assert (decided.state, decided.votes[0].note) == (REJECTED, "no ticket for this")
+        [past] = (await bob.approvals.show((await agent.decide(refund(309))).approval_id)).past_answers[:1]
+        assert (past.approval_id, past.state, past.tools) == (answer.approval_id, REJECTED, ["crm/issue_refund"])
+        assert (past.vote.approver, past.vote.note, past.intent) == (
+            ADA,
+            "no ticket for this",
+            refund(301).build().intent,
+        )
         with pytest.raises(ApprovalNotUsableError) as late:
             await answered(bob, answer.approval_id)
         assert late.value.metadata["why"] == "rejected"

@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aisecops_server.adapters.postgres.connection import PostgresConnection
 from aisecops_server.adapters.postgres.event_log import PostgresEventLog, open_log, open_log_read_only
+from aisecops_server.adapters.postgres.server import migrate
 from aisecops_server.domain.budget import Budget, Counter
 from aisecops_server.domain.decision import Outcome
 from aisecops_server.domain.errors import ApprovalNotUsableError, IdempotencyConflictError
@@ -151,3 +153,28 @@ async def test_an_auditor_reads_and_verifies_and_cannot_write(postgres: Postgres
         assert reading.sealed
     finally:
         await reading.close()
+
+
+async def test_what_was_answered_before_is_found_by_every_replica_also_from_before_it_was_kept(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    name = await asyncio.to_thread(postgres.database)
+    url = postgres.url(name)
+    async with replicas(url, 2) as logs:
+        here, there = (ApprovalScene(tmp_path, log) for log in logs)
+        answered = [await here.granted(arguments=b'{"amount": %d}' % amount) for amount in range(2)]
+        asked = await there.asked(arguments=b'{"amount": 9}')
+        shown = await there.read.show(asked, only_of=None)
+        assert {one.approval.id for one in shown.past} == set(answered)
+        assert (await there.log.verify()).problem == ""
+    for statement in ("DROP TABLE aisecops.past_answer", "DELETE FROM aisecops.migration WHERE version >= 3"):
+        await asyncio.to_thread(postgres.run, statement, name)
+    await asyncio.to_thread(migrated, postgres.url(name, "administrator"))
+    async with replicas(url, 1) as [log]:
+        assert (await ApprovalScene(tmp_path, log).read.show(asked, only_of=None)).past == shown.past
+        assert (await log.verify()).problem == ""
+
+
+def migrated(url: str) -> None:
+    with contextlib.closing(PostgresConnection(url)) as connection:
+        migrate(connection)

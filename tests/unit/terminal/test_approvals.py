@@ -88,6 +88,19 @@ def test_a_request_shows_every_argument_and_hides_no_character(width: int) -> No
     assert "not those who answer for the agent: clerks" in joined
 
 
+def test_what_was_answered_before_stands_beside_it_with_who_and_why() -> None:
+    vote = {"choice": "CHOICE_DENY", "approver": "bob", "note": "no \x1b[2J invoice", "votedAt": "2027-01-14T08:00:00Z"}
+    past = [{"approvalId": "apr-0", "vote": vote, "tools": ["bank/pay"], "intent": "pay"}]
+    text = drawn(
+        lambda console: approval_block(console, APPROVAL, STATEMENT, now=NOW, when=lambda stamp: stamp, past=past)
+    )
+    assert "bob  2027-01-14T08:00:00Z  bank/pay  apr-0" in text
+    assert ("\x1b" in text, "invoice”" in text) == (False, True)
+    assert "answered before" not in drawn(
+        lambda console: approval_block(console, APPROVAL, STATEMENT, now=NOW, when=lambda stamp: stamp)
+    )
+
+
 def test_the_question_names_what_a_yes_does() -> None:
     assert (
         effect(STATEMENT)

@@ -175,6 +175,48 @@ class Vote(_message.Message):
 Global___Vote: _TypeAlias = Vote  # noqa: Y015
 
 @_typing.final
+class PastAnswer(_message.Message):
+    """PastAnswer is what a person said to an earlier request of the same agent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPROVAL_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    VOTE_FIELD_NUMBER: _builtins.int
+    TOOLS_FIELD_NUMBER: _builtins.int
+    INTENT_FIELD_NUMBER: _builtins.int
+    approval_id: _builtins.str
+    """Approval_id is that request."""
+    state: Global___ApprovalState.ValueType
+    """State is what it is now."""
+    intent: _builtins.str
+    """Intent is what the agent said then. It is the agent's own text."""
+    @_builtins.property
+    def vote(self) -> Global___Vote:
+        """Vote is the answer."""
+
+    @_builtins.property
+    def tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Tools are those that both requests would call."""
+
+    def __init__(
+        self,
+        *,
+        approval_id: _builtins.str = ...,
+        state: Global___ApprovalState.ValueType = ...,
+        vote: Global___Vote | None = ...,
+        tools: _abc.Iterable[_builtins.str] | None = ...,
+        intent: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["vote", b"vote"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "intent", b"intent", "state", b"state", "tools", b"tools", "vote", b"vote"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PastAnswer: _TypeAlias = PastAnswer  # noqa: Y015
+
+@_typing.final
 class ApprovalFinding(_message.Message):
     """ApprovalFinding is one rule that asked for people."""
 

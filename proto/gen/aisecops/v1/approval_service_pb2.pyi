@@ -117,6 +117,7 @@ class GetApprovalResponse(_message.Message):
     STATEMENT_JSON_FIELD_NUMBER: _builtins.int
     DECISION_FIELD_NUMBER: _builtins.int
     CALLER_FIELD_NUMBER: _builtins.int
+    PAST_ANSWERS_FIELD_NUMBER: _builtins.int
     statement_json: _builtins.bytes
     """Statement_json is exactly what people are asked to agree to: steps with their arguments, sources, findings. It is
     canonical JSON in which every character that steers a screen or hides from the eye stands as its escape.
@@ -131,6 +132,12 @@ class GetApprovalResponse(_message.Message):
     def decision(self) -> _decision_pb2.Decision:
         """Decision is the decision that asked."""
 
+    @_builtins.property
+    def past_answers(self) -> _containers.RepeatedCompositeFieldContainer[_approval_pb2.PastAnswer]:
+        """Past_answers are the last five answers to other requests of the same agent for one of the same tools at least, the
+        newest first.
+        """
+
     def __init__(
         self,
         *,
@@ -138,10 +145,11 @@ class GetApprovalResponse(_message.Message):
         statement_json: _builtins.bytes = ...,
         decision: _decision_pb2.Decision | None = ...,
         caller: _builtins.str = ...,
+        past_answers: _abc.Iterable[_approval_pb2.PastAnswer] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "decision", b"decision"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "caller", b"caller", "decision", b"decision", "statement_json", b"statement_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "caller", b"caller", "decision", b"decision", "past_answers", b"past_answers", "statement_json", b"statement_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

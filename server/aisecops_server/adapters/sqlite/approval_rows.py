@@ -24,7 +24,9 @@ from aisecops_server.domain.approval import (
     Approval,
     ApprovalFilter,
     ApprovalPage,
+    ApprovalRequest,
     ApprovalState,
+    PastAnswer,
     Vote,
 )
 from aisecops_server.domain.approval_record import request_of, vote_of
@@ -35,6 +37,10 @@ from aisecops_server.domain.notice import NoticeCounts, NoticePage, StoredNotice
 _COLUMNS = "approval_id, statement_digest, request, state, version, changed_at, closed_by, closed_note, consumed_by"
 _SELECT = f"SELECT {_COLUMNS} FROM approval WHERE"  # noqa: S608 - constant columns
 _VOTES = "SELECT details FROM vote WHERE approval_id = ? ORDER BY number"
+
+_ANSWERS = """
+    SELECT at, approval_id, approver FROM past_answer WHERE agent_id = :agent AND tool = :tool AND approval_id <> :id
+    ORDER BY at DESC, approval_id DESC, approver DESC LIMIT :limit"""
 
 _IS_OPEN = "state IN ('REQUESTED', 'GRANTED')"
 _IN_TIME = f"(changed_at - {LEEWAY_SECONDS} <= :now AND :now < expires_at)"
@@ -102,6 +108,10 @@ class SqliteApprovals:
         """Return when the first of the open ones ends, in Unix seconds."""
         return await self._readers.run(_next_end)
 
+    async def past_answers(self, request: ApprovalRequest, *, limit: int) -> list[PastAnswer]:
+        """Return the last answers to other requests of its agent for one of its tools, the newest first."""
+        return await self._readers.run(partial(_past_answers, request=request, limit=limit))
+
     def watching(self, approval_id: str) -> AbstractContextManager[asyncio.Event]:
         """Give an event that is set after every change of one approval, or, for an empty id, of any."""
         return self._table.watching(approval_id)
@@ -149,6 +159,27 @@ def _statement(connection: apsw.Connection, approval_id: str) -> bytes:
     if not isinstance(statement, bytes) or digest(statement) != statement_digest:
         raise _altered(f"what approval {approval_id} shows is not what was asked")
     return statement
+
+
+def _past_answers(connection: apsw.Connection, *, request: ApprovalRequest, limit: int) -> list[PastAnswer]:
+    found: dict[Row, list[str]] = {}
+    for tool in sorted(request.tool_digests):
+        facts = {"agent": request.agent_id, "tool": tool, "id": request.id, "limit": limit}
+        for row in connection.execute(_ANSWERS, facts).fetchall():
+            found.setdefault(row, []).append(tool)
+    newest = sorted(found, reverse=True)[:limit]
+    return [
+        _answer(connection, approval_id, approver, found[at, approval_id, approver])
+        for at, approval_id, approver in newest
+    ]
+
+
+def _answer(connection: apsw.Connection, approval_id: str, approver: str, tools: list[str]) -> PastAnswer:
+    approval = _approval(connection, approval_id)
+    for vote in approval.votes:
+        if vote.approver == approver:
+            return PastAnswer(approval, vote, tuple(tools))
+    raise _altered(f"approval {approval_id} has no vote of somebody who is said to have answered it")
 
 
 def _open_count(connection: apsw.Connection, facts: dict[str, Value]) -> int:

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 from functools import singledispatchmethod
 
 import apsw
+import orjson
 
 from aisecops_server.adapters.sqlite.notice_table import insert_notices
-from aisecops_server.domain.approval import LEEWAY_SECONDS, not_usable
+from aisecops_server.domain.approval import LEEWAY_SECONDS, Vote, not_usable
 from aisecops_server.domain.approval_changes import CastVote, CloseApproval, ConsumeApproval, OpenApproval
-from aisecops_server.domain.approval_record import request_details, vote_details
+from aisecops_server.domain.approval_record import request_details, request_of, vote_details
 from aisecops_server.domain.canonical import canonical_bytes, digest
 from aisecops_server.domain.change import Change
 from aisecops_server.domain.errors import AisecopsError, ContendedError, IntegrityError
@@ -47,6 +48,10 @@ _CONSUME = """
 _KEEP_VOTE = """
     INSERT INTO vote (approval_id, approver, number, token_id, details) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT DO NOTHING RETURNING number"""
+
+_REQUEST = "SELECT request FROM approval WHERE approval_id = ?"
+
+_KEEP_ANSWER = "INSERT INTO past_answer (agent_id, tool, at, approval_id, approver) VALUES (?, ?, ?, ?, ?)"
 
 # Under this name everybody is woken by every change.
 ANY = ""
@@ -144,6 +149,7 @@ class ApprovalTable:
         row = (change.approval_id, vote.approver, version, vote.token_id, canonical_bytes(vote_details(vote)))
         if connection.execute(_KEEP_VOTE, row).get is None:
             return not_usable(change.approval_id, "voted", "this very vote was cast before")
+        _keep_answer(connection, change.approval_id, vote)
         self._changed.add(change.approval_id)
         return None
 
@@ -176,6 +182,13 @@ class ApprovalTable:
             return _contended(change.approval_id, "the approval was used or taken back meanwhile")
         self._changed.add(change.approval_id)
         return None
+
+
+def _keep_answer(connection: apsw.Connection, approval_id: str, vote: Vote) -> None:
+    """Keep where a vote is found by the agent that asked and each tool that it would have called."""
+    asked = request_of(orjson.loads(connection.execute(_REQUEST, (approval_id,)).get))
+    for tool in asked.tool_digests:
+        connection.execute(_KEEP_ANSWER, (asked.agent_id, tool, vote.at_seconds, approval_id, vote.approver))
 
 
 def _contended(approval_id: str, why: str) -> ContendedError:

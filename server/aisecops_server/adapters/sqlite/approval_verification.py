@@ -37,6 +37,8 @@ _ROW = """
         changed_at, closed_by, closed_note, consumed_by
     FROM approval WHERE approval_id = ?"""
 _VOTES = "SELECT approver, number, token_id, details FROM vote WHERE approval_id = ? ORDER BY number"
+_ANSWER = """
+    SELECT count(*) FROM past_answer WHERE agent_id = ? AND tool = ? AND at = ? AND approval_id = ? AND approver = ?"""
 _NOTICE = """
     SELECT approval_id, trace_id, plan_id, decision_id, endpoint, body, state, created_at, attempts, problem
     FROM notice WHERE notice_id = ?"""
@@ -56,6 +58,7 @@ class _Expected:
     closed_note: str = ""
     consumed_by: str = ""
     votes: list[tuple[str, int, str, bytes]] = field(default_factory=list)
+    answers: list[tuple[str, str, int, str, str]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -77,6 +80,7 @@ class _Recounted:
     notices: dict[str, _Notice] = field(default_factory=dict)
     requests: int = 0
     votes: int = 0
+    answers: int = 0
     used: str = ""
 
 
@@ -95,7 +99,12 @@ def check_approvals(connection: apsw.Connection, index: int = 0) -> None:
             _compare(connection, name, expected)
         for name, notice in found.notices.items():
             _compare_notice(connection, name, notice)
-        told_of = {"approval": found.requests, "vote": found.votes, "notice": len(found.notices)}
+        told_of = {
+            "approval": found.requests,
+            "vote": found.votes,
+            "past_answer": found.answers,
+            "notice": len(found.notices),
+        }
         for table, count in told_of.items():
             if (held := connection.execute(f"SELECT count(*) FROM {table}").get) != count:  # noqa: S608 - a constant name
                 raise Fault(None, f"{held} rows are kept as {table}, the log tells of {count}")
@@ -153,6 +162,11 @@ def _change(found: _Recounted, name: str, event: Told) -> None:
     if event.type == _VOTED:
         expected.changed_at = max(expected.changed_at, details["at_seconds"])
         vote = vote_of(details)
+        expected.answers += [
+            (expected.request["agent_id"], tool, vote.at_seconds, name, vote.approver)
+            for tool in expected.request["tool_digests"]
+        ]
+        found.answers += len(expected.request["tool_digests"])
         expected.votes.append((vote.approver, expected.version, vote.token_id, canonical_bytes(vote_details(vote))))
         found.votes += 1
         return
@@ -181,6 +195,7 @@ def _compare(connection: apsw.Connection, name: str, expected: _Expected) -> Non
         != (said["requested_at_seconds"], said["expires_at_seconds"], expected.changed_at),
         "end": ends != [expected.closed_by, expected.closed_note, expected.consumed_by],
         "votes": connection.execute(_VOTES, (name,)).fetchall() != expected.votes,
+        "past answers": not all(connection.execute(_ANSWER, answer).get for answer in expected.answers),
     }
     if any(differing.values()):
         named = ", ".join(part for part, differs in differing.items() if differs)

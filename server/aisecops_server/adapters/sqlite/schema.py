@@ -269,4 +269,19 @@ MIGRATIONS: tuple[str, ...] = (
     """
     CREATE INDEX event_of_reviews ON event (idx) WHERE type = 'replay.judged';
     """,
+    # What people answered to an agent's requests, by the tools that these would have called.
+    """
+    CREATE TABLE past_answer (
+        agent_id    TEXT NOT NULL,
+        tool        TEXT NOT NULL,
+        at          INTEGER NOT NULL,
+        approval_id TEXT NOT NULL,
+        approver    TEXT NOT NULL,
+        PRIMARY KEY (agent_id, tool, at, approval_id, approver)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO past_answer (agent_id, tool, at, approval_id, approver)
+    SELECT a.agent_id, tool.key, CAST(v.details AS TEXT) ->> '$.at_seconds', v.approval_id, v.approver
+    FROM vote AS v JOIN approval AS a ON a.approval_id = v.approval_id
+    JOIN json_each(CAST(a.request AS TEXT), '$.tool_digests') AS tool;
+    """,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aisecops.v1 import approval_pb2
 
-from aisecops_server.domain.approval import Approval, ApprovalState, Choice, SignedBy, Vote
+from aisecops_server.domain.approval import Approval, ApprovalState, Choice, PastAnswer, SignedBy, Vote
 from aisecops_server.entrypoints.grpc.decision_codec import timestamp
 
 STATES = {state: approval_pb2.ApprovalState.Value(f"APPROVAL_STATE_{state.name}") for state in ApprovalState}
@@ -40,6 +40,18 @@ def approval_message(approval: Approval) -> approval_pb2.Approval:
         closed_by=approval.closed_by,
         closed_note=approval.closed_note,
         consumed_by=approval.consumed_by,
+    )
+
+
+def past_answer_message(answer: PastAnswer) -> approval_pb2.PastAnswer:
+    """Return an earlier answer as the API shows it."""
+    request = answer.approval.request
+    return approval_pb2.PastAnswer(
+        approval_id=request.id,
+        state=STATES[answer.approval.state],
+        vote=_vote(answer.vote),
+        tools=answer.tools,
+        intent=request.intent,
     )
 
 

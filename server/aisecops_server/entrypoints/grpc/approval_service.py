@@ -14,7 +14,7 @@ from aisecops_server.domain.identifiers import is_agent_id, is_identifier
 from aisecops_server.domain.notice import NoticeState, StoredNotice
 from aisecops_server.entrypoints.grpc import access
 from aisecops_server.entrypoints.grpc.admission import Admission
-from aisecops_server.entrypoints.grpc.approval_codec import CHOICES, STATES, approval_message
+from aisecops_server.entrypoints.grpc.approval_codec import CHOICES, STATES, approval_message, past_answer_message
 from aisecops_server.entrypoints.grpc.decision_codec import decision_message, timestamp
 from aisecops_server.entrypoints.grpc.methods import Caller, Gate, read_message
 from aisecops_server.entrypoints.grpc.paging import page_size
@@ -71,6 +71,7 @@ class ApprovalService:
             statement_json=shown.statement,
             decision=decision_message(shown.decision.details),
             caller=caller.principal.id,
+            past_answers=map(past_answer_message, shown.past),
         )
 
     async def vote(self, request: bytes, caller: Caller) -> api.VoteResponse:

@@ -71,6 +71,7 @@ async def request_page(visitor: Visitor) -> Page:
         ],
         "sign": approval_sign(approval_pb2.ApprovalState.Name(found.approval.state)),
         "votes": [(vote, choice_sign(approval_pb2.Choice.Name(vote.choice))) for vote in found.approval.votes],
+        "past": [(one, choice_sign(approval_pb2.Choice.Name(one.vote.choice))) for one in found.past_answers],
         "caller": found.caller,
         "waits": waits,
         "agreed": sum(1 for vote in found.approval.votes if vote.choice == approval_pb2.CHOICE_APPROVE),
