@@ -434,7 +434,7 @@ class EventLogContract:
     @pytest.mark.asyncio
     async def test_every_combination_of_filters_finds_exactly_what_a_scan_finds(self, log: EventLog) -> None:
         make = Records()
-        records = [_varied(make, number) for number in range(120)]
+        records = [varied(make, number) for number in range(120)]
         await log.append_many(records)
         everything = await listed(log, page_size=50)
         values: dict[str, tuple[str | int, ...]] = {
@@ -457,7 +457,7 @@ class EventLogContract:
     @pytest.mark.asyncio
     async def test_a_page_that_leaves_out_goes_on_only_with_the_same_filter(self, log: EventLog) -> None:
         make = Records()
-        await log.append_many([_varied(make, number) for number in range(30)])
+        await log.append_many([varied(make, number) for number in range(30)])
         narrow = TraceFilter(without=(("agent_id", "agent-1"), ("agent_id", "agent-nobody")))
         first = await log.traces(narrow, page_size=5, page_token="")
         assert {trace.agent_id for trace in first.traces} == {"agent-0", "agent-2"}
@@ -465,8 +465,10 @@ class EventLogContract:
             await log.traces(TraceFilter(), page_size=5, page_token=first.next_token)
 
 
-def _varied(make: Records, number: int) -> DecisionRecord:
+def varied(make: Records, number: int, *, trace_id: str = "") -> DecisionRecord:
+    """Make one of decisions that differ in everything by which a list is narrowed."""
     return make.record(
+        trace_id=trace_id,
         agent=f"agent-{number % 3}",
         outcome=list(Outcome)[number % 3],
         mode=list(Mode)[number % 2],

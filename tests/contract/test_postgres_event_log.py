@@ -10,12 +10,13 @@ from aisecops_server.ports import EventLog
 
 from tests.contract.changes import ChangesContract
 from tests.contract.event_log import EventLogContract
+from tests.contract.narrowing import NarrowingContract
 from tests.contract.proofs import ProvenLogContract
 from tests.contract.traces import TracesContract
 from tests.postgres_servers import PostgresServer
 
 
-class TestPostgresEventLog(EventLogContract, TracesContract, ChangesContract, ProvenLogContract):
+class TestPostgresEventLog(EventLogContract, NarrowingContract, TracesContract, ChangesContract, ProvenLogContract):
     """One database per test."""
 
     @pytest.fixture(autouse=True)

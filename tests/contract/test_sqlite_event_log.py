@@ -10,11 +10,12 @@ from aisecops_server.ports import EventLog
 
 from tests.contract.changes import ChangesContract
 from tests.contract.event_log import EventLogContract
+from tests.contract.narrowing import NarrowingContract
 from tests.contract.proofs import ProvenLogContract
 from tests.contract.traces import TracesContract
 
 
-class TestSqliteEventLog(EventLogContract, TracesContract, ChangesContract, ProvenLogContract):
+class TestSqliteEventLog(EventLogContract, NarrowingContract, TracesContract, ChangesContract, ProvenLogContract):
     """One file per test."""
 
     @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ from aisecops_server.domain.change import Change
 from aisecops_server.domain.decision import Decision, DecisionId
 from aisecops_server.domain.errors import IdempotencyConflictError, NotFoundError
 from aisecops_server.domain.event import Event, EventId, StoredEvent
+from aisecops_server.domain.trace_match import NumberMatch, WordMatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,8 @@ def no_such_event(event_id: str) -> NotFoundError:
 class TraceFilter:
     """Narrows a list of traces; an empty field does not narrow. Times are Unix nanoseconds, 0 for open.
 
-    ``without`` are fields of this with a value each: whatever has one of them is left out.
+    ``without`` are fields of this with a value each: whatever has one of them is left out. ``words`` and ``numbers``
+    are what more a trace must fit.
     """
 
     agent_id: str = ""
@@ -171,6 +173,8 @@ class TraceFilter:
     from_ns: int = 0
     to_ns: int = 0
     without: tuple[tuple[str, str], ...] = ()
+    words: tuple[WordMatch, ...] = ()
+    numbers: tuple[NumberMatch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

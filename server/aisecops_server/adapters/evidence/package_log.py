@@ -39,6 +39,7 @@ from aisecops_server.domain.record import (
 )
 from aisecops_server.domain.rule_text import rule_doc
 from aisecops_server.domain.signed_note import read_note
+from aisecops_server.domain.trace_match import LASTED, PLANS
 from aisecops_server.domain.trace_summary import joined, proven
 
 _LAST_NS = 1 << 63
@@ -292,10 +293,17 @@ def _fits(summary: TraceSummary, narrow: TraceFilter) -> bool:
         "revision": (summary.bundle_revision,),
         "mode": (summary.mode,),
     }
+    numbers = {PLANS: summary.decisions, LASTED: summary.last_at_ns - summary.started_at_ns}
     asked = ((getattr(narrow, name), values) for name, values in held.items())
     in_time = narrow.from_ns <= summary.started_at_ns < (narrow.to_ns or _LAST_NS)
     left_out = any(value in held[name] for name, value in narrow.without)
-    return in_time and not left_out and all(not wanted or wanted in values for wanted, values in asked)
+    return (
+        in_time
+        and not left_out
+        and all(not wanted or wanted in values for wanted, values in asked)
+        and all(match.fits(held[match.field]) for match in narrow.words)
+        and all(match.fits(numbers[match.field]) for match in narrow.numbers)
+    )
 
 
 def _refuse() -> NoReturn:

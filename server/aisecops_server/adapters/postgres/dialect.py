@@ -31,7 +31,7 @@ _REPLACED = (
     (re.compile(r"CAST\(([\w.]+) AS TEXT\)"), r"convert_from(\1, 'UTF8')"),
     (re.compile(r"(convert_from\([\w.]+, 'UTF8'\)|\brequest) (->>?) '\$\.([\w.]+)'"), "JSON"),
     (
-        re.compile(r"\b((?:d\.trace|d\.outcome_idx|number)(?: NOT)? IN) \(SELECT value FROM json_each\("),
+        re.compile(r"\b((?:d\.trace|d\.outcome_idx|number|term)(?: NOT)? IN) \(SELECT value FROM json_each\("),
         r"\1 (SELECT value::bigint FROM listed(",
     ),
     (re.compile(r"\bjson_each\("), "listed("),

@@ -1,8 +1,8 @@
 """Pages of traces, newest first, for any combination of filters.
 
 Filters are answered block by block from the newest on: the bit strings of all wanted terms are ANDed, those of the
-unwanted taken away, and reading stops when the page is full. What nothing matches costs one look per block, never one
-per trace.
+unwanted taken away, and reading stops when the page is full. What nothing matches costs one look per block; only a
+number is looked at trace by trace, and only where the terms leave any.
 """
 
 from __future__ import annotations
@@ -11,30 +11,20 @@ import base64
 import binascii
 import hashlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import apsw
 import orjson
 
 from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES
-from aisecops_server.adapters.sqlite.trace_index import SUMMARY_COLUMNS, Term, bits_of, summary_of
+from aisecops_server.adapters.sqlite.trace_index import SUMMARY_COLUMNS, bits_of, summary_of
+from aisecops_server.adapters.sqlite.trace_terms import ALL, Wanted, bits_of_any, bits_of_numbers, wanted_of
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.record import TraceFilter, TracePage
 
 MOST_TRACES = 1000
 
 _FOREVER = 2**63 - 1
-_ALL = (1 << BLOCK_TRACES) - 1
-# What the terms of each field are called in the index.
-_KINDS = {
-    "agent_id": "agent",
-    "outcome": "outcome",
-    "tool": "tool",
-    "rule": "rule",
-    "trust": "trust",
-    "revision": "revision",
-    "mode": "mode",
-}
 _TOKEN = struct.Struct(">Q16s")
 
 
@@ -61,46 +51,38 @@ def _first(numbers: Iterator[int], count: int) -> list[int]:
 
 
 def _matching(connection: apsw.Connection, narrow: TraceFilter, below: int) -> Iterator[int]:
-    terms = _term_ids(connection, narrow)
-    if terms is None:
+    wanted = wanted_of(connection, narrow)
+    if wanted is None:
         return
-    earliest, latest = narrow.from_ns, (narrow.to_ns or _FOREVER + 1) - 1
-    unwanted = [found for term in narrow.without if (found := _term_id(connection, (_KINDS[term[0]], term[1])))]
-    for block, first, last, *postings in _blocks(connection, terms, (below - 1) // BLOCK_TRACES, (earliest, latest)):
-        bits = _ALL & ~_any(connection, block, unwanted)
-        for posting in postings:
-            bits &= bits_of(posting)
-        if not postings or first < earliest or last > latest:
-            bits &= _within(connection, block, earliest, latest)
-        if below < (block + 1) * BLOCK_TRACES:
-            bits &= (1 << below - block * BLOCK_TRACES) - 1
+    for block, bits in matching_blocks(connection, wanted, narrow, below):
         yield from _descending(block, bits)
 
 
-def _term_ids(connection: apsw.Connection, narrow: TraceFilter) -> list[int] | None:
-    """Return the ids of all terms that are asked for; ``None`` when one of them was never seen."""
-    asked: list[Term] = [(kind, getattr(narrow, field)) for field, kind in _KINDS.items()]
-    ids = [_term_id(connection, term) for term in asked if term[1]]
-    return None if None in ids else [found for found in ids if found is not None]
-
-
-def _term_id(connection: apsw.Connection, term: Term) -> int | None:
-    found: int | None = connection.execute("SELECT id FROM term WHERE kind = ? AND value = ?", term).get
-    return found
-
-
-def _any(connection: apsw.Connection, block: int, terms: list[int]) -> int:
-    """Return the bits of the traces of a block that have one of the terms."""
-    found = 0
-    for term in terms:
-        query = "SELECT bits FROM trace_posting WHERE block = ? AND term = ?"
-        for (posting,) in connection.execute(query, (block, term)):
-            found |= bits_of(posting)
-    return found
+def matching_blocks(
+    connection: apsw.Connection, wanted: Wanted, narrow: TraceFilter, below: int = _FOREVER
+) -> Iterator[tuple[int, int]]:
+    """Yield the blocks, newest first, with the bits of the traces that match, where any may; ``below`` a number."""
+    earliest, latest = narrow.from_ns, (narrow.to_ns or _FOREVER + 1) - 1
+    newest = (below - 1) // BLOCK_TRACES
+    for block, first, last, *postings in _blocks(connection, wanted.every, newest, (earliest, latest)):
+        bits = ALL
+        for posting in postings:
+            bits &= bits_of(posting)
+        bits &= ~bits_of_any(connection, block, wanted.unwanted, bits)
+        for terms in wanted.any_of:
+            bits = bits_of_any(connection, block, terms, bits) if bits else 0
+        if below < (block + 1) * BLOCK_TRACES:
+            bits &= (1 << below - block * BLOCK_TRACES) - 1
+        if bits and (not (postings or wanted.any_of) or first < earliest or last > latest):
+            bits &= _within(connection, block, earliest, latest)
+        if bits and wanted.numbers:
+            bits &= bits_of_numbers(connection, block, wanted.numbers)
+        if bits:
+            yield block, bits
 
 
 def _blocks(
-    connection: apsw.Connection, terms: list[int], newest: int, times: tuple[int, int]
+    connection: apsw.Connection, terms: Sequence[int], newest: int, times: tuple[int, int]
 ) -> Iterator[tuple[int, int, int, *tuple[bytes, ...]]]:
     """Yield the blocks, newest first, that have every term and some trace in the time range."""
     columns = "".join(f", p{at}.bits" for at in range(len(terms)))

@@ -1,0 +1,161 @@
+"""What a filter asks of the trace index: the numbers of terms, and the bits of the traces of a block.
+
+A name's beginning is a range of the index of terms, so that no sign of it can be a pattern. Numbers of traces are no
+terms: they are compared row by row, in the blocks where a trace is still wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import apsw
+import orjson
+
+from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES
+from aisecops_server.adapters.sqlite.trace_index import Term, bits_of
+from aisecops_server.domain.errors import InvalidRequestError
+from aisecops_server.domain.record import TraceFilter
+from aisecops_server.domain.trace_match import (
+    LASTED,
+    PLANS,
+    NumberMatch,
+    Relation,
+    WordMatch,
+    prefix_range,
+    words_of,
+)
+
+ALL = (1 << BLOCK_TRACES) - 1
+# What the terms of each field are called in the index.
+KINDS = {
+    "agent_id": "agent",
+    "outcome": "outcome",
+    "tool": "tool",
+    "rule": "rule",
+    "trust": "trust",
+    "revision": "revision",
+    "mode": "mode",
+}
+MOST_NAMES = 10_000
+# Above it all terms of a block are read, which are never many more.
+_SOUGHT = 500
+_FROM = "SELECT id FROM term WHERE kind = ? AND value >= ? LIMIT ?"
+_BEGINS = "SELECT id FROM term WHERE kind = ? AND value >= ? AND value < ? LIMIT ?"
+_NUMBERS = {PLANS: "decisions", LASTED: "last_at - started_at"}
+_COMPARED = {
+    Relation.EQUAL: "=",
+    Relation.LESS: "<",
+    Relation.AT_MOST: "<=",
+    Relation.MORE: ">",
+    Relation.AT_LEAST: ">=",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a filter asks for, in terms of the index.
+
+    A trace has every term of ``every``, of each list of ``any_of`` at least one and of ``unwanted`` none, and fits
+    ``numbers``.
+    """
+
+    every: tuple[int, ...]
+    any_of: tuple[tuple[int, ...], ...]
+    unwanted: tuple[int, ...]
+    numbers: tuple[NumberMatch, ...]
+
+
+def wanted_of(connection: apsw.Connection, narrow: TraceFilter) -> Wanted | None:
+    """Return what a filter asks for; ``None`` when no trace ever had what it wants.
+
+    Raises:
+        InvalidRequestError: the beginning of a name stands for too many names.
+    """
+    every: list[int] = []
+    unwanted = {found for name, value in narrow.without for found in _ids_of(connection, (KINDS[name], value))}
+    any_of: list[tuple[int, ...]] = []
+    for found in _wanted_names(connection, narrow):
+        if not found:
+            return None
+        if len(found) == 1:
+            every += found
+        else:
+            any_of.append(found)
+    for match in narrow.words:
+        if match.leaves_out:
+            unwanted |= {*matching_terms(connection, match)}
+    any_of.sort(key=len)
+    return Wanted(tuple(every), tuple(any_of), tuple(sorted(unwanted)), narrow.numbers)
+
+
+def matching_terms(connection: apsw.Connection, match: WordMatch) -> tuple[int, ...]:
+    """Return the terms that a match stands for, whether it wants them or not.
+
+    Raises:
+        InvalidRequestError: the beginning of a name stands for too many names.
+    """
+    kind = KINDS[match.field]
+    if match.relation is not Relation.BEGINS:
+        return tuple(found for word in words_of(match) for found in _ids_of(connection, (kind, word)))
+    first, behind = prefix_range(match.word)
+    # No text stands behind the last: that of a beginning without an end is all of its kind.
+    query, bindings = (_BEGINS, (kind, first, behind)) if behind else (_FROM, (kind, first))
+    found = tuple(term for (term,) in connection.execute(query, (*bindings, MOST_NAMES + 1)))
+    if len(found) > MOST_NAMES:
+        raise InvalidRequestError(
+            f"'{kind}:{match.word}*' stands for more than {MOST_NAMES:,} names",
+            hint="Write more of the name",
+            field=match.field,
+        )
+    return found
+
+
+def bits_of_any(connection: apsw.Connection, block: int, terms: Sequence[int], among: int = ALL) -> int:
+    """Return which traces of a block, of those ``among``, have one of the terms."""
+    found = 0
+    for posting in _postings(connection, block, terms):
+        found |= bits_of(posting)
+        if not among & ~found:
+            break
+    return found & among
+
+
+def bits_of_numbers(connection: apsw.Connection, block: int, numbers: Sequence[NumberMatch]) -> int:
+    """Return which traces of a block have such numbers."""
+    if not numbers:
+        return ALL
+    condition = " AND ".join(map(_condition, numbers))
+    first = block * BLOCK_TRACES
+    query = f"SELECT number FROM trace WHERE number >= ? AND number < ? AND {condition}"  # noqa: S608 - constant parts
+    rows = connection.execute(query, (first, first + BLOCK_TRACES, *(match.amount for match in numbers)))
+    return sum(1 << number - first for (number,) in rows)
+
+
+def _condition(match: NumberMatch) -> str:
+    return f"{'NOT ' if match.leaves_out else ''}{_NUMBERS[match.field]} {_COMPARED[match.relation]} ?"
+
+
+def _wanted_names(connection: apsw.Connection, narrow: TraceFilter) -> Iterator[tuple[int, ...]]:
+    """Yield, for each thing that is wanted, the terms of which a trace has one; none where none was ever seen."""
+    for field, kind in KINDS.items():
+        if value := getattr(narrow, field):
+            yield _ids_of(connection, (kind, value))
+    for match in narrow.words:
+        if not match.leaves_out:
+            yield matching_terms(connection, match)
+
+
+def _ids_of(connection: apsw.Connection, term: Term) -> tuple[int, ...]:
+    return tuple(found for (found,) in connection.execute("SELECT id FROM term WHERE kind = ? AND value = ?", term))
+
+
+def _postings(connection: apsw.Connection, block: int, terms: Sequence[int]) -> Iterator[bytes]:
+    if len(terms) > _SOUGHT:
+        sought = frozenset(terms)
+        rows = connection.execute("SELECT term, bits FROM trace_posting WHERE block = ?", (block,))
+        yield from (bits for term, bits in rows if term in sought)
+    elif terms:
+        query = "SELECT bits FROM trace_posting WHERE block = ? AND term IN (SELECT value FROM json_each(?))"
+        for (bits,) in connection.execute(query, (block, orjson.dumps(terms).decode())):
+            yield bits

@@ -1,0 +1,100 @@
+"""What every log finds for the terms of the query language that ask for more than a word."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from aisecops_server.domain.record import TraceSummary
+from aisecops_server.domain.trace_match import Relation
+from aisecops_server.domain.trace_query import Term, TraceQuery, read_query
+from aisecops_server.ports import EventLog
+
+from tests.contract.event_log import listed, varied
+from tests.records import Records
+
+SIGNS = ("", "<", "<=", ">", ">=")
+
+
+class NarrowingContract:
+    """Asks what a fixture ``log`` lists."""
+
+    @pytest.mark.asyncio
+    async def test_beginnings_comparisons_and_numbers_find_exactly_what_a_scan_finds(self, log: EventLog) -> None:
+        make = Records()
+        traces = [f"{number:032x}" for number in range(40)]
+        records = [varied(make, number, trace_id=traces[min(number % 40, number * 3 % 25)]) for number in range(200)]
+        await log.append_many(records)
+        everything = await listed(log, page_size=50)
+        assert len({trace.decisions for trace in everything}) > 3
+        names = [f"agent:{begin}*" for begin in ("", "agent-", "agent-1", "agent-2x", "b", "agent_1", "agent-%")]
+        names += ["tool:t/*", "tool:t/3*", "rule:r.*", "rule:*", "revision:1*"]
+        compared = [f"trust:{sign}{level}" for sign in SIGNS for level in ("internal", "external")]
+        compared += [f"plans:{sign}{count}" for sign in SIGNS for count in (5, 10, 20)]
+        compared += [f"lasted:{sign}{seconds}" for sign in SIGNS[1:] for seconds in (0, 0.16, 0.18, 3600)]
+        pairs = itertools.product(names, ["trust:<internal", "plans:>5", "lasted:>0.16", "-tool:t/4", "-rule:r.1*"])
+        several = [*pairs, ("plans:>5", "plans:<=10"), ("-plans:>5", "-agent:agent-1*", "-tool:t/3*")]
+        found = 0
+        for terms in [*((one,) for one in names + compared), *((f"-{one}",) for one in names + compared), *several]:
+            narrow = read_query(" ".join(terms)).narrow
+            expected = [summary for summary in everything if all(fits(term, summary) for term in terms)]
+            assert await listed(log, narrow, page_size=7) == expected, terms
+            found += 0 < len(expected) < len(everything)
+        assert found > len(names)
+
+    @pytest.mark.asyncio
+    async def test_no_sign_of_a_value_is_a_pattern(self, log: EventLog) -> None:
+        make = Records()
+        names = [
+            "a",
+            "ab",
+            "a*",
+            "a**",
+            "a%",
+            "a_",
+            "a?",
+            "a[b]",
+            "a\\",
+            "a\\*",
+            "a'",
+            "A",
+            "*",
+            "%",
+            "a\U0010ffff",
+            "a\ud7ff",
+        ]
+        await log.append_many([make.record(tools=(name,)) for name in names])
+        for name in names:
+            exact = read_query(TraceQuery().with_term("tool", name).written()).narrow
+            assert [trace.tools for trace in await listed(log, exact)] == [(name,)], name
+            begins = TraceQuery((Term("tool", name, relation=Relation.BEGINS),)).written()
+            expected = {other for other in names if other.startswith(name)}
+            assert {trace.tools[0] for trace in await listed(log, read_query(begins).narrow)} == expected, begins
+            left = {trace.tools[0] for trace in await listed(log, read_query(f"-{begins}").narrow)}
+            assert left == {*names} - expected
+
+
+def fits(text: str, summary: TraceSummary) -> bool:
+    """Say in Python of one summary what a term of the language asks."""
+    held = {
+        "agent": summary.agents,
+        "outcome": (summary.outcome,),
+        "tool": summary.tools,
+        "rule": summary.rules,
+        "revision": (summary.bundle_revision,),
+    }
+    if text.startswith("-"):
+        return not fits(text[1:], summary)
+    field, _, asked = text.partition(":")
+    if field in held:
+        return any(value.startswith(asked[:-1]) if asked.endswith("*") else value == asked for value in held[field])
+    numbers = {"plans": summary.decisions, "lasted": (summary.last_at_ns - summary.started_at_ns) / 10**9}
+    order = ["unverified", "external", "internal", "trusted"]
+    than = asked.lstrip("<=>")
+    has, wanted = (
+        (float(order.index(summary.lowest_trust)), float(order.index(than)))
+        if field == "trust"
+        else (float(numbers[field]), float(than))
+    )
+    compared = {"": has == wanted, "<": has < wanted, "<=": has <= wanted, ">": has > wanted, ">=": has >= wanted}
+    return compared[asked.removesuffix(than)]
