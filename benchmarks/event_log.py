@@ -24,6 +24,7 @@ from aisecops_server.adapters.sqlite.event_log import SqliteEventLog, open_log
 from aisecops_server.domain.canonical import canonical_bytes
 from aisecops_server.domain.decision import Mode, Outcome
 from aisecops_server.domain.record import DecisionRecord, TraceFilter
+from aisecops_server.domain.trace_query import read_query
 from rich.console import Console
 from rich.table import Table
 
@@ -51,6 +52,15 @@ FILTERS: dict[str, TraceFilter] = {
     "time window in the middle": TraceFilter(from_ns=START_NS + 40 * 10**9, to_ns=START_NS + 41 * 10**9),
     "empty time window": TraceFilter(from_ns=1, to_ns=2),
     "old revision": TraceFilter(revision=REVISIONS[0]),
+    "beginning of rare names (no match)": read_query("tool:odd/* trust:trusted").narrow,
+    "beginning of every agent": read_query("agent:spiffe://example/*").narrow,
+    "beginning of every agent, no tool (no match)": read_query("agent:spiffe://example/* -tool:*").narrow,
+    "beginnings that never meet (no match)": read_query(
+        "agent:spiffe://example/* tool:server-1* mode:dry-run -rule:* plans:>1"
+    ).narrow,
+    "less trust, no rule": read_query("trust:<internal -rule:*").narrow,
+    "a number that none has (no match)": read_query("plans:>1").narrow,
+    "a number, a beginning, less trust (no match)": read_query("plans:>1 tool:server-1* trust:<internal").narrow,
     "all filters": TraceFilter(
         agent_id=AGENTS[5],
         outcome="ALLOW",

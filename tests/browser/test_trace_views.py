@@ -181,14 +181,18 @@ def test_escape_returns_to_the_same_row_of_the_list(browser: Browser, scene: Sce
         expect(page.locator("tr.at")).to_have_id(row or "")
 
 
-def test_a_replay_is_not_begun_with_a_query_that_leaves_something_out(scene: Scene) -> None:
+def test_a_replay_is_not_begun_with_a_query_of_numbers_which_decisions_do_not_have(scene: Scene) -> None:
     cookie = {"Cookie": scene.cookie()}
     page = scene.ask("GET", "/replays/new", headers=cookie)[2].decode()
     key = re.search(r'name="key" value="([0-9a-f]+)"', page)
     assert key
-    form = {"key": key[1], "q": "-outcome:allowed", "changes": "approvals.tools.crm/issue_refund.amount_over=50"}
+    form = {
+        "key": key[1],
+        "q": "-outcome:allowed plans:>1",
+        "changes": "approvals.tools.crm/issue_refund.amount_over=50",
+    }
     status, _, body = scene.ask("POST", "/replays/start", headers=cookie, form=form)
-    assert (status, "a replay cannot leave anything out" in body.decode()) == (400, True)
+    assert (status, "is asked of traces, and a replay chooses decisions" in body.decode()) == (400, True)
 
 
 def test_terms_are_completed_one_by_one_from_what_there_is(browser: Browser, scene: Scene) -> None:
@@ -198,8 +202,11 @@ def test_terms_are_completed_one_by_one_from_what_there_is(browser: Browser, sce
         field = page.locator("#q")
         field.fill("outcome:blocked -tool:ema")
         offered = page.locator("#terms option")
-        expect(offered).to_have_count(1)
-        expect(offered).to_have_attribute("value", "outcome:blocked -tool:email/send")
+        expect(offered).to_have_count(2)
+        expect(offered.nth(0)).to_have_attribute("value", "outcome:blocked -tool:email/*")
+        expect(offered.nth(1)).to_have_attribute("value", "outcome:blocked -tool:email/send")
+        field.fill("-trust:<")
+        expect(offered).to_have_attribute("value", "-trust:<internal")
         field.fill("outcome:blocked tr")
         values = [option.get_attribute("value") for option in offered.all()]
         assert values[:2] == ["outcome:blocked trust:", "outcome:blocked trust:trusted"]
@@ -232,10 +239,13 @@ def test_a_list_leads_to_a_replay_and_to_evidence_of_just_these(browser: Browser
         visit.go("/traces?q=outcome:blocked")
         page.get_by_role("link", name="Replay these").click()
         expect(page.locator("input[name=q]")).to_have_value("outcome:blocked")
-        visit.go("/traces?q=outcome:blocked+-tool:email/send")
+        visit.go("/traces?q=outcome:blocked+-tool:email/*")
+        page.get_by_role("link", name="Replay these").click()
+        expect(page.locator("input[name=q]")).to_have_value("outcome:blocked -tool:email/*")
+        visit.go("/traces?q=outcome:blocked+plans:>0")
         expect(page.get_by_role("link", name="Replay these")).to_have_count(0)
         page.get_by_role("link", name="Evidence of these").click()
-        expect(page.locator("input[name=q]")).to_have_value("outcome:blocked -tool:email/send")
+        expect(page.locator("input[name=q]")).to_have_value("outcome:blocked plans:>0")
 
 
 def test_the_command_of_a_page_is_copied_by_a_key(browser: Browser, scene: Scene) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from aisecops.v1.audit_service_pb2 import TraceFilter
+    from aisecops.v1.replay_pb2 import ReplaySelection
+
+    from aisecops_server.domain.trace_query import TraceQuery
 
 OUTCOMES = {"allowed": "ALLOW", "blocked": "DENY", "escalated": "REQUIRE_APPROVAL"}
 MODES = {"enforce": "ENFORCE", "dry-run": "DRY_RUN"}
@@ -16,7 +19,7 @@ _TRUST = ("trusted", "internal", "external", "unverified")
 _NAMES = ("where", "agent", "outcome", "tool", "rule", "trust", "revision", "mode", "since", "until")
 # What a term of a query calls what an option asks for.
 _FIELDS = {"since": "from", "until": "to"}
-WHERE = "A query as the UI takes it, such as 'outcome:blocked -tool:email/send': '-' leaves out."
+WHERE = "A query as the UI takes it, such as 'outcome:blocked trust:<internal -tool:kb/*'."
 
 _OPTIONS = (
     click.option("--where", metavar="QUERY", default="", help=WHERE),
@@ -44,23 +47,40 @@ def is_narrowed(asked: Mapping[str, Any]) -> bool:
     return bool(asked["where"].strip()) or any(asked[name] for name in _NAMES[1:])
 
 
-def filter_of(asked: Mapping[str, Any], *, only_narrows: bool = False) -> TraceFilter:
-    """Return the API's filter of the options and of the query; ``only_narrows`` where nothing can be left out.
+def filter_of(asked: Mapping[str, Any]) -> TraceFilter:
+    """Return the API's filter of the options and of the query.
 
     Raises:
         UsageError: both ask for the same field.
-        InvalidRequestError: the query cannot be read, or leaves out what cannot be.
+        InvalidRequestError: the query cannot be read.
     """
-    from aisecops_server.domain.trace_query import read_query  # noqa: PLC0415
     from aisecops_server.entrypoints import trace_terms  # noqa: PLC0415
 
-    query = read_query(asked["where"])
-    narrow = trace_terms.filter_of(trace_terms.refuse_left_out(query) if only_narrows else query)
-    given = {_FIELDS.get(name, name): asked[name] for name in _NAMES[1:] if asked[name]}
-    if twice := sorted(field for field in given if query.value(field)):
-        raise click.UsageError(f"--{twice[0]} stands in --where too; ask for it once")
+    narrow = trace_terms.filter_of(_query(asked))
     narrow.MergeFrom(_of_options(asked))
     return narrow
+
+
+def selection_of(asked: Mapping[str, Any], *, traces: Sequence[str]) -> ReplaySelection:
+    """Return what a replay chooses by the options and the query, of those ``traces`` alone if any are named.
+
+    Raises:
+        UsageError: both ask for the same field.
+        InvalidRequestError: the query cannot be read.
+    """
+    from aisecops_server.entrypoints import trace_terms  # noqa: PLC0415
+
+    return trace_terms.selection_of(_query(asked), options=_of_options(asked), traces=traces)
+
+
+def _query(asked: Mapping[str, Any]) -> TraceQuery:
+    from aisecops_server.domain.trace_query import read_query  # noqa: PLC0415
+
+    query = read_query(asked["where"], place="--where")
+    given = {_FIELDS.get(name, name): asked[name] for name in _NAMES[1:] if asked[name]}
+    if twice := sorted(field for field in given if query.asks(field)):
+        raise click.UsageError(f"--{twice[0]} stands in --where too; ask for it once")
+    return query
 
 
 def _of_options(asked: Mapping[str, Any]) -> TraceFilter:

@@ -12,7 +12,7 @@ import click
 
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.invocation import command, current
-from aisecops_server.cli.narrowing import filter_of, narrowing
+from aisecops_server.cli.narrowing import narrowing, selection_of
 from aisecops_server.cli.output import say, show, show_lines, show_list, when
 from aisecops_server.cli.progress import progress
 from aisecops_server.cli.replay_partitions import indexed, partitioned
@@ -227,9 +227,7 @@ def place_of(*, local: bool, engine: str = "") -> Place:
 def _request(asked: Mapping[str, Any]) -> api.StartReplayRequest:
     from aisecops.v1 import replay_pb2, replay_service_pb2  # noqa: PLC0415
 
-    from aisecops_server.entrypoints.trace_terms import selection_of  # noqa: PLC0415
-
-    selection = selection_of(filter_of(asked, only_narrows=True), traces=asked["traces"])
+    selection = selection_of(asked, traces=asked["traces"])
     engine = "" if "/" in asked["engine"] else asked["engine"]
     candidate = replay_pb2.ReplayPolicy(changes=asked["changes"], engine=engine)
     if asked["against"]:

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, NewType
 
 from aisecops_server.domain.canonical import JsonValue, canonical_bytes, digest
 from aisecops_server.domain.provenance import TrustLevel
-from aisecops_server.domain.record import LogHead
+from aisecops_server.domain.record import LogHead, TraceFilter
 from aisecops_server.domain.recorded_decision import Doubt, RecordedDecision
+from aisecops_server.domain.trace_query import read_query
 
 ReplayId = NewType("ReplayId", str)
 
@@ -56,7 +58,8 @@ class ReplayState(StrEnum):
 class Selection:
     """Which recorded decisions; an empty field does not narrow. Times are Unix microseconds, 0 for open.
 
-    ``from_micros`` is inclusive and ``to_micros`` exclusive; both are about when the decision was made.
+    ``from_micros`` is inclusive and ``to_micros`` exclusive; both are about when the decision was made. ``query`` are
+    terms of the query language beside them, which were read before: what they leave out, compare, or begin with.
     """
 
     agent_id: str = ""
@@ -69,6 +72,12 @@ class Selection:
     from_micros: int = 0
     to_micros: int = 0
     trace_ids: tuple[str, ...] = ()
+    query: str = ""
+
+    @property
+    def beyond(self) -> TraceFilter:
+        """Return what ``query`` asks for."""
+        return _read(self.query)
 
     def holds(self, decision: RecordedDecision) -> bool:
         """Return whether a recorded decision is one of those that are meant, or may be: its record was changed."""
@@ -85,6 +94,7 @@ class Selection:
             and (not self.trust or self.trust == _lowest_trust(decision))
             and self.from_micros <= at < (self.to_micros or at + 1)
             and (not self.trace_ids or decision.text("trace_id") in self.trace_ids)
+            and (not self.query or _fits(decision, self.beyond))
         )
 
 
@@ -155,7 +165,8 @@ class Question:
         """Return the question as JSON."""
         return {
             "answer_version": ANSWER_VERSION,
-            "selection": _as_json(self.selection),
+            # Without a query as it was before there were any, so that the same question has the same id.
+            "selection": {name: value for name, value in _as_json(self.selection).items() if value or name != "query"},
             "baseline": _as_json(self.baseline) if self.baseline else None,
             "candidate": _as_json(self.candidate),
             "log_size": self.head.size,
@@ -201,6 +212,26 @@ class ReplayRecord:
     report: Mapping[str, JsonValue] | None = None
     reason: str = ""
     problem: str = ""
+
+
+@lru_cache(maxsize=64)
+def _read(query: str) -> TraceFilter:
+    return read_query(query).narrow
+
+
+def _fits(decision: RecordedDecision, narrow: TraceFilter) -> bool:
+    held: dict[str, tuple[str, ...]] = {
+        "agent_id": (decision.agent_id,),
+        "outcome": (decision.text("outcome"),),
+        "revision": (decision.text("bundle_revision"),),
+        "mode": (decision.text("mode"),),
+        "tool": decision.tools,
+        "rule": decision.rules,
+        "trust": (_lowest_trust(decision),),
+    }
+    return not any(value in held[name] for name, value in narrow.without) and all(
+        match.fits(held[match.field]) for match in narrow.words
+    )
 
 
 def _lowest_trust(decision: RecordedDecision) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.record import TraceFilter
@@ -40,7 +41,12 @@ _UNITS: Mapping[str, Mapping[str, int]] = {
     PLANS: {"": 1},
     LASTED: {"": _NS, "ms": _NS // 1000, "s": _NS, "m": 60 * _NS, "h": 3600 * _NS},
 }
+_WHOLE: Mapping[str, str] = {PLANS: "", LASTED: "s"}
 _EXAMPLES: Mapping[str, str] = {
+    "agent": "agent:spiffe://corp.example/*",
+    "tool": "tool:crm/*",
+    "rule": "rule:provenance.*",
+    "revision": "revision:3f2a*",
     PLANS: "plans:>3, plans:<=10 or plans:1",
     LASTED: "lasted:>90s, lasted:<=5m or lasted:>1h",
 }
@@ -86,14 +92,19 @@ class TraceQuery:
         return narrow
 
     @property
-    def plain(self) -> TraceQuery:
-        """Return the query of those terms that ask for a word, or leave one out."""
-        return TraceQuery(tuple(term for term in self.terms if _is_plain(term)))
-
-    @property
     def compared(self) -> TraceQuery:
         """Return the query of those terms that ask for more than a word: a beginning, a comparison, a number."""
         return TraceQuery(tuple(term for term in self.terms if not _is_plain(term)))
+
+    @property
+    def wanted(self) -> TraceQuery:
+        """Return the query of those terms that ask for a word or a time."""
+        return TraceQuery(tuple(term for term in self.terms if _is_plain(term) and not term.leaves_out))
+
+    @property
+    def beyond(self) -> TraceQuery:
+        """Return the query of what ``wanted`` does not have."""
+        return TraceQuery(tuple(term for term in self.terms if not _is_plain(term) or term.leaves_out))
 
     def value(self, field: str) -> str:
         """Return the very word that is wanted of a field, or an empty string."""
@@ -143,6 +154,31 @@ def read_query(text: str, *, place: str = "q") -> TraceQuery:
         raise InvalidRequestError(wrong.what, hint=hint, field=place) from wrong
 
 
+def of_decisions(query: TraceQuery) -> TraceQuery:
+    """Return a query that is asked of decisions, which have no numbers.
+
+    Raises:
+        InvalidRequestError: a term of it asks for one.
+    """
+    for term in query.terms:
+        if term.field in NUMBERS:
+            raise InvalidRequestError(
+                f"'{term.written()}' is asked of traces, and a replay chooses decisions",
+                hint="Take it out, or name the traces that 'aisecops trace list' finds",
+                field="query",
+            )
+    return query
+
+
+def written_matches(narrow: TraceFilter) -> list[str]:
+    """Return what a filter asks for beside words, term by term as it is written."""
+    words = [Term(_shown(one.field), one.word, one.leaves_out, one.relation).written() for one in narrow.words]
+    for one in narrow.numbers:
+        amount = Decimal(one.amount) / _UNITS[one.field][_WHOLE[one.field]]
+        words.append(Term(one.field, f"{amount:f}{_WHOLE[one.field]}", one.leaves_out, one.relation).written())
+    return words
+
+
 def can_be_turned(term: Term) -> bool:
     """Return whether the contrary of a term can be asked for: of a time it cannot."""
     return term.field not in _TIMES
@@ -170,9 +206,7 @@ def _read(text: str) -> TraceQuery:
     for word in words:
         term = _term(word)
         if not term.leaves_out and (twice := _stands_twice(term, terms)):
-            raise _WrongError(
-                twice, f"Ask for one {term.field}" if term.field not in NUMBERS else "Keep one of the two"
-            )
+            raise _WrongError(twice, "Keep one of the two")
         terms.append(term)
     if sum(term.leaves_out for term in terms) > MOST_LEFT_OUT:
         raise _WrongError(f"more than {MOST_LEFT_OUT} terms leave something out", "A * leaves out all that begin alike")
@@ -296,6 +330,10 @@ def _example(field: str) -> str:
     return _EXAMPLES.get(field) or f"{field}:{next(iter(words)) if words else '2026-01-31'}"
 
 
+def _shown(name: str) -> str:
+    return "agent" if name == "agent_id" else name
+
+
 def _is_plain(term: Term) -> bool:
     return term.field not in NUMBERS and term.relation is Relation.EQUAL
 
@@ -306,8 +344,8 @@ def _narrowed(narrow: TraceFilter, term: Term) -> TraceFilter:
         number = NumberMatch(term.field, term.relation, _amount(term.field, term.value), term.leaves_out)
         return replace(narrow, numbers=(*narrow.numbers, number))
     if term.field in _TIMES:
-        name = {"from": "from_ns", "to": "to_ns"}[term.field]
-        return replace(narrow, **{name: _moment(term.field, term.value)})
+        at = _moment(term.field, term.value)
+        return replace(narrow, from_ns=at) if term.field == "from" else replace(narrow, to_ns=at)
     name = {"agent": "agent_id"}.get(term.field, term.field)
     if term.relation is not Relation.EQUAL:
         match = WordMatch(name, term.relation, term.value, term.leaves_out)
@@ -315,7 +353,8 @@ def _narrowed(narrow: TraceFilter, term: Term) -> TraceFilter:
     value = _WORDS.get(term.field, {}).get(term.value, term.value)
     if term.leaves_out:
         return replace(narrow, without=(*narrow.without, (name, value)))
-    return replace(narrow, **{name: value})
+    word: dict[str, Any] = {name: value}
+    return replace(narrow, **word)
 
 
 _WORDS: Mapping[str, Mapping[str, str]] = {
@@ -338,14 +377,5 @@ _READERS: Mapping[str, Callable[[str, str], Term]] = {
     "to": _time,
 }
 FIELDS = tuple(_READERS)
-# What can be written of a field beside a word of it, for who is to be shown what there is.
-FORMS = (
-    "tool:crm/*",
-    "-tool:kb/*",
-    "agent:spiffe://*",
-    "rule:provenance.*",
-    "-rule:*",
-    "trust:<internal",
-    "plans:>1",
-    "lasted:>1m",
-)
+# Comparisons, for who is to be shown what can be written.
+FORMS = ("trust:<internal", "trust:>=internal", "plans:>1", "plans:<=10", "lasted:>1m", "lasted:<=1h")

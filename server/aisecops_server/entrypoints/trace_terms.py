@@ -8,7 +8,6 @@ from aisecops.v1 import audit_service_pb2 as api
 from aisecops.v1.replay_pb2 import ReplaySelection
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.trace_query import TraceQuery
 
 _NS = 1_000_000_000
@@ -26,6 +25,8 @@ def filter_of(query: TraceQuery) -> api.TraceFilter:
         revision=narrow.revision,
         mode=narrow.mode,
     )
+    if query.compared.terms:
+        found.query = query.compared.written()
     found.without.extend(api.TraceTerm(field=field, value=value) for field, value in narrow.without)
     # `from` is a word of Python, so the field is reached by name.
     for stamp, moment in ((getattr(found, "from"), narrow.from_ns), (found.to, narrow.to_ns)):
@@ -34,25 +35,14 @@ def filter_of(query: TraceQuery) -> api.TraceFilter:
     return found
 
 
-def selection_of(narrow: api.TraceFilter, *, traces: Sequence[str]) -> ReplaySelection:
-    """Return what a filter that leaves nothing out selects, of those ``traces`` alone if any are named."""
-    found = ReplaySelection(trace_ids=traces)
+def selection_of(
+    query: TraceQuery, *, options: api.TraceFilter | None = None, traces: Sequence[str]
+) -> ReplaySelection:
+    """Return what a query and ``options`` beside it select, of those ``traces`` alone if any are named."""
+    narrow = filter_of(query.wanted)
+    narrow.MergeFrom(options or api.TraceFilter())
+    found = ReplaySelection(trace_ids=traces, query=query.beyond.written())
     for field, value in narrow.ListFields():
         target = getattr(found, field.name)
         target.CopyFrom(value) if field.message_type else setattr(found, field.name, value)
     return found
-
-
-def refuse_left_out(query: TraceQuery) -> TraceQuery:
-    """Return a query for what can only be narrowed.
-
-    Raises:
-        InvalidRequestError: a term of it leaves something out, which would be asked for all the same.
-    """
-    if query.narrow.without:
-        raise InvalidRequestError(
-            "a replay cannot leave anything out",
-            hint="Take the terms that begin with '-' out of the query",
-            field="q",
-        )
-    return query

@@ -30,6 +30,7 @@ from aisecops_server.domain.evidence_summary import markdown, page
 from aisecops_server.domain.evidence_views import Story
 from aisecops_server.domain.identity import Principal
 from aisecops_server.domain.record import Receipt, StoredTrace, TraceFilter
+from aisecops_server.domain.trace_query import written_matches
 from aisecops_server.ports import BundleBuilder, Clock, EventLog, Ids, Signer
 from aisecops_server.usecases.checkpoint import PublishCheckpoint
 from aisecops_server.usecases.investigate import Investigate
@@ -211,6 +212,7 @@ def _selection(request: EvidenceRequest) -> dict[str, JsonValue]:
         "from_micros": chosen.from_ns // 1000,
         "to_micros": chosen.to_ns // 1000,
         **({"without": [f"{name}:{value}" for name, value in chosen.without]} if chosen.without else {}),
+        **({"query": [*beyond]} if (beyond := written_matches(chosen)) else {}),
     }
 
 

@@ -233,11 +233,30 @@ async def test_another_revision_can_be_the_baseline(history: Recorded) -> None:
         (lambda _: Selection(trust="external"), lambda _: True),
         (lambda _: Selection(mode="ENFORCE"), lambda _: True),
         (lambda details: Selection(revision=details["bundle_revision"]), lambda _: True),
+        (lambda _: Selection(query="tool:crm/*"), lambda _: True),
+        (
+            lambda _: Selection(query="trust:<internal -outcome:allowed -rule:budget.*"),
+            lambda result: result["outcome"] != "ALLOW" and {"external", "unverified"} & {*result["trust"].values()},
+        ),
         (lambda details: Selection(trace_ids=(details["trace_id"],)), lambda _: True),
         (lambda details: Selection(from_micros=details["decided_at_micros"]), lambda _: True),
         (lambda details: Selection(to_micros=details["decided_at_micros"] + 1), lambda _: True),
     ],
-    ids=["agent", "outcome", "allowed", "tool", "rule", "trust", "mode", "revision", "trace", "from", "to"],
+    ids=[
+        "agent",
+        "outcome",
+        "allowed",
+        "tool",
+        "rule",
+        "trust",
+        "mode",
+        "revision",
+        "begins",
+        "query",
+        "trace",
+        "from",
+        "to",
+    ],
 )
 async def test_a_selection_narrows_to_exactly_what_it_says(
     history: Recorded, narrow: Callable[..., Selection], holds: Callable[..., bool]

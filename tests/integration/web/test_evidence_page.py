@@ -57,6 +57,14 @@ def test_a_package_names_what_its_query_left_out(scene: Scene) -> None:
     assert "without outcome:ALLOW tool:email/send" in page
 
 
+def test_a_package_names_the_beginnings_and_comparisons_that_chose_it(scene: Scene) -> None:
+    status, _, package = send(scene, Role.AUDITOR, q="tool:email/* trust:<internal plans:>=1")
+    assert status == 200
+    selection = json.loads(aisecops_verify.read_package(package)["manifest.json"])["selection"]
+    assert selection["query"] == ["tool:email/*", "trust:<internal", "plans:>=1"]
+    assert made(scene)[0]["selection"] == selection
+
+
 @pytest.mark.parametrize(
     ("form", "status"),
     [

@@ -7,7 +7,8 @@ from typing import Any
 import click
 import pytest
 from aisecops.v1.audit_service_pb2 import TraceFilter, TraceTerm
-from aisecops_server.cli.narrowing import filter_of, is_narrowed, narrowing
+from aisecops.v1.replay_pb2 import ReplaySelection
+from aisecops_server.cli.narrowing import filter_of, is_narrowed, narrowing, selection_of
 from aisecops_server.domain.errors import InvalidRequestError
 
 
@@ -47,10 +48,20 @@ def test_a_word_that_is_no_term_is_named() -> None:
         filter_of(asked("--where", "outcom:blocked"))
 
 
-def test_what_only_narrows_leaves_nothing_out() -> None:
-    assert filter_of(asked("--where", "tool:a/b"), only_narrows=True) == TraceFilter(tool="a/b")
-    with pytest.raises(InvalidRequestError, match="cannot leave anything out"):
-        filter_of(asked("--where", "tool:a/b -outcome:allowed"), only_narrows=True)
+def test_what_asks_for_more_than_a_word_travels_as_it_is_written() -> None:
+    found = filter_of(asked("--where", "tool:crm/* outcome:blocked plans:>3 -trust:<internal -rule:a.b"))
+    without = [TraceTerm(field="rule", value="a.b")]
+    assert found == TraceFilter(outcome="DENY", query="tool:crm/* plans:>3 -trust:<internal", without=without)
+    with pytest.raises(click.UsageError, match="--tool stands in --where too"):
+        filter_of(asked("--where", "tool:crm/*", "--tool", "a/b"))
+
+
+def test_a_replay_is_chosen_by_the_same_words() -> None:
+    found = selection_of(asked("--where", "tool:crm/* outcome:blocked -rule:a.b", "--mode", "enforce"), traces=["t"])
+    assert found == ReplaySelection(outcome="DENY", mode="ENFORCE", query="tool:crm/* -rule:a.b", trace_ids=["t"])
+    assert selection_of(asked("--from", "2026-01-31"), traces=()) == selection_of(
+        asked("--where", "from:2026-01-31"), traces=()
+    )
 
 
 def test_a_query_alone_narrows() -> None:

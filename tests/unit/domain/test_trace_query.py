@@ -3,7 +3,15 @@ from __future__ import annotations
 import pytest
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.record import TraceFilter
-from aisecops_server.domain.trace_query import LONGEST, read_query
+from aisecops_server.domain.trace_match import NumberMatch, Relation, WordMatch, prefix_range, words_of
+from aisecops_server.domain.trace_query import (
+    LONGEST,
+    Term,
+    TraceQuery,
+    of_decisions,
+    read_query,
+    written_matches,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,12 +54,114 @@ def test_times_are_utc_and_days_begin_at_midnight() -> None:
         ("--tool:a", "'--tool:a'"),
         (" ".join(f"-tool:{number}" for number in range(17)), "more than 16"),
         ("x" * (LONGEST + 1), "characters"),
+        (" ".join(f"-tool:{number}" for number in range(33)), "more than 32"),
+        ("tool:*/send", "'tool:*/send': a * stands only at the end"),
+        ("tool:kb*x*", "only at the end"),
+        ("tool:" + "x" * 257, "256 characters"),
+        ("outcome:block*", "outcome is one of allowed"),
+        ("trust:<high", "trust is one of trusted"),
+        ("trust:>", "trust is one of"),
+        ("plans:many", "'plans:many' is no number of plans"),
+        ("plans:>1.5", "no number of plans"),
+        ("plans:>-1", "no number"),
+        ("plans:>\u0661", "no number"),
+        ("plans:>" + "9" * 13, "no number"),
+        ("lasted:>3d", "no number of seconds"),
+        ("lasted:5s", "very nanosecond"),
+        ("plans:>1 plans:>=2", "'plans' stands twice on the same side"),
+        ("plans:>1 plans:2", "'plans' stands twice"),
+        ("tool:a/* tool:b/c", "'tool' stands twice"),
+        ("steps:>3", "'steps:>3' is no field"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_name(text: str, named: str) -> None:
     with pytest.raises(InvalidRequestError) as refused:
         read_query(text)
     assert named in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "instead"),
+    [
+        ("blocked", "Write outcome:blocked"),
+        ("-external", "Write trust:external"),
+        ("outcom:blocked", "Write outcome:blocked"),
+        ("tools:crm/*", "Write tool:crm/*"),
+        ("tool:*/send", "Write tool:crm/*"),
+        ("plans:many", "plans:>3"),
+        ("lasted:5s", "lasted:>90s"),
+        ("trust:<high", "trust:<internal"),
+        ("what", "fields are agent, outcome, tool, rule, trust, revision, mode, plans, lasted, from, to"),
+    ],
+)
+def test_what_is_refused_says_what_to_write_instead(text: str, instead: str) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        read_query(text)
+    assert instead in refused.value.hint
+
+
+def test_beginnings_comparisons_and_numbers_are_what_more_a_trace_must_fit() -> None:
+    query = read_query("tool:crm/* -tool:kb/* trust:<internal plans:>3 plans:<=10 -lasted:>1.5m -rule:*")
+    assert query.narrow == TraceFilter(
+        words=(
+            WordMatch("tool", Relation.BEGINS, "crm/"),
+            WordMatch("tool", Relation.BEGINS, "kb/", leaves_out=True),
+            WordMatch("trust", Relation.LESS, "internal"),
+            WordMatch("rule", Relation.BEGINS, "", leaves_out=True),
+        ),
+        numbers=(
+            NumberMatch("plans", Relation.MORE, 3),
+            NumberMatch("plans", Relation.AT_MOST, 10),
+            NumberMatch("lasted", Relation.MORE, 90 * 10**9, leaves_out=True),
+        ),
+    )
+    assert query.written() == "tool:crm/* -tool:kb/* trust:<internal plans:>3 plans:<=10 -lasted:>1.5m -rule:*"
+    assert read_query("lasted:>999999999999h").narrow.numbers[0].amount == 2**63 - 1
+
+
+def test_less_trust_is_what_deserves_less_of_it() -> None:
+    texts = ("<internal", ">=internal", "<=trusted")
+    asked = {text: words_of(read_query(f"trust:{text}").narrow.words[0]) for text in texts}
+    assert asked == {
+        "<internal": ("external", "unverified"),
+        ">=internal": ("trusted", "internal"),
+        "<=trusted": ("trusted", "internal", "external", "unverified"),
+    }
+    assert words_of(read_query("trust:<unverified").narrow.words[0]) == ()
+
+
+@given(st.text(min_size=1, max_size=9), st.text(max_size=9))
+def test_exactly_what_begins_so_stands_in_the_range_of_a_beginning(prefix: str, rest: str) -> None:
+    first, behind = prefix_range(prefix)
+    for text in (prefix + rest, rest, prefix[:-1] + rest):
+        raw = text.encode("utf-8", "surrogatepass")
+        inside = first.encode() <= raw and (not behind or raw < behind.encode())
+        assert inside == text.startswith(prefix)
+
+
+def test_a_term_is_turned_into_its_contrary_and_back() -> None:
+    query = read_query("tool:crm/* plans:>3 outcome:blocked")
+    once = query.turned(query.terms[0])
+    assert once.written() == "plans:>3 outcome:blocked -tool:crm/*"
+    assert once.turned(once.terms[-1]).written() == "plans:>3 outcome:blocked tool:crm/*"
+    both = read_query("tool:a -tool:b/*")
+    assert both.turned(both.terms[1]).written() == "tool:b/*"
+
+
+def test_what_a_filter_asks_for_beside_words_is_written_as_it_was_read() -> None:
+    text = "agent:spiffe://* -trust:<=external plans:>3 -lasted:<0.25s"
+    assert " ".join(written_matches(read_query(text).narrow)) == text
+
+
+def test_numbers_are_not_asked_of_decisions() -> None:
+    with pytest.raises(InvalidRequestError, match="'-plans:>3' is asked of traces"):
+        of_decisions(read_query("tool:a/* -plans:>3"))
+
+
+@given(st.text(alphabet="ab*\\' ", min_size=0, max_size=8))
+def test_a_beginning_is_read_as_it_was_written(word: str) -> None:
+    terms = (Term("tool", word, relation=Relation.BEGINS), Term("rule", word, True, Relation.BEGINS))
+    assert read_query(TraceQuery(terms).written()).terms == terms
 
 
 def test_a_term_takes_the_place_of_the_one_before_and_goes_with_an_empty_value() -> None:

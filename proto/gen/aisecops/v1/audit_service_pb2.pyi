@@ -191,6 +191,7 @@ class TraceFilter(_message.Message):
     FROM_FIELD_NUMBER: _builtins.int
     TO_FIELD_NUMBER: _builtins.int
     WITHOUT_FIELD_NUMBER: _builtins.int
+    QUERY_FIELD_NUMBER: _builtins.int
     agent_id: _builtins.str
     """Agent_id matches the agent exactly."""
     outcome: _builtins.str
@@ -205,6 +206,10 @@ class TraceFilter(_message.Message):
     """Revision matches the deciding commit."""
     mode: _builtins.str
     """Mode is `ENFORCE` or `DRY_RUN`."""
+    query: _builtins.str
+    """Query narrows further, in the language of the UI: `tool:crm/* trust:<internal plans:>3 -rule:a.b`. A field that it
+    asks for may not be set beside it.
+    """
     @_builtins.property
     def to(self) -> _timestamp_pb2.Timestamp:
         """To keeps traces whose first decision is before it."""
@@ -225,10 +230,11 @@ class TraceFilter(_message.Message):
         mode: _builtins.str = ...,
         to: _timestamp_pb2.Timestamp | None = ...,
         without: _abc.Iterable[Global___TraceTerm] | None = ...,
+        query: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["from", b"from", "to", b"to"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "from", b"from", "mode", b"mode", "outcome", b"outcome", "revision", b"revision", "rule", b"rule", "to", b"to", "tool", b"tool", "trust", b"trust", "without", b"without"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "from", b"from", "mode", b"mode", "outcome", b"outcome", "query", b"query", "revision", b"revision", "rule", b"rule", "to", b"to", "tool", b"tool", "trust", b"trust", "without", b"without"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -137,6 +137,7 @@ class ReplaySelection(_message.Message):
     FROM_FIELD_NUMBER: _builtins.int
     TO_FIELD_NUMBER: _builtins.int
     TRACE_IDS_FIELD_NUMBER: _builtins.int
+    QUERY_FIELD_NUMBER: _builtins.int
     agent_id: _builtins.str
     """Agent_id matches the agent exactly."""
     outcome: _builtins.str
@@ -151,6 +152,10 @@ class ReplaySelection(_message.Message):
     """Revision matches the deciding commit."""
     mode: _builtins.str
     """Mode is `ENFORCE`, `DRY_RUN` or `SHADOW`."""
+    query: _builtins.str
+    """Query narrows further, in the language of the UI, asked of each decision: `tool:crm/* trust:<internal -rule:a.b`. It
+    holds no number, which only a trace has, and no field that is set beside it.
+    """
     @_builtins.property
     def to(self) -> _timestamp_pb2.Timestamp:
         """To keeps decisions that were made before it."""
@@ -171,10 +176,11 @@ class ReplaySelection(_message.Message):
         mode: _builtins.str = ...,
         to: _timestamp_pb2.Timestamp | None = ...,
         trace_ids: _abc.Iterable[_builtins.str] | None = ...,
+        query: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["from", b"from", "to", b"to"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "from", b"from", "mode", b"mode", "outcome", b"outcome", "revision", b"revision", "rule", b"rule", "to", b"to", "tool", b"tool", "trace_ids", b"trace_ids", "trust", b"trust"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "from", b"from", "mode", b"mode", "outcome", b"outcome", "query", b"query", "revision", b"revision", "rule", b"rule", "to", b"to", "tool", b"tool", "trace_ids", b"trace_ids", "trust", b"trust"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

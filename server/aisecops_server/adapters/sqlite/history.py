@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from aisecops_server.adapters.sqlite.append import load_frontier
 from aisecops_server.adapters.sqlite.readers import Readers
 from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES
 from aisecops_server.adapters.sqlite.statements import Row
-from aisecops_server.adapters.sqlite.trace_index import Term, bits_of
+from aisecops_server.adapters.sqlite.trace_index import Term
+from aisecops_server.adapters.sqlite.trace_terms import ALL, bits_of_any, matching_terms
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.compliance_state import Sighting
 from aisecops_server.domain.decision import Outcome
@@ -33,8 +35,8 @@ from aisecops_server.domain.provenance import TrustLevel
 from aisecops_server.domain.record import LogHead
 from aisecops_server.domain.recorded_decision import Doubt, Place, RecordedDecision
 from aisecops_server.domain.replay import Selection
+from aisecops_server.domain.trace_match import Relation, WordMatch, words_of
 
-_ALL = (1 << BLOCK_TRACES) - 1
 _FOREVER = 2**63 - 1
 _START = Place(-1, -1, b"")
 _RESTRICTION = (Outcome.DENY, Outcome.REQUIRE_APPROVAL, Outcome.ALLOW)
@@ -242,7 +244,7 @@ def _traces(
         if block < first:
             continue
         bits = _bits(connection, block, wanted) & _in_time(connection, block, selection)
-        if bits == _ALL:
+        if bits == ALL:
             yield block, _WHOLE, (block * BLOCK_TRACES, (block + 1) * BLOCK_TRACES)
         elif bits:
             listed = [block * BLOCK_TRACES + at for at in range(BLOCK_TRACES) if bits >> at & 1]
@@ -264,23 +266,31 @@ def _wanted(connection: apsw.Connection, selection: Selection) -> list[list[int]
         rank = TrustLevel(selection.trust).rank
         asked.append([("trust", level.value) for level in TrustLevel if level.rank >= rank])
     query = "SELECT id FROM term WHERE kind = ? AND value = ?"
-    return [[term for (term,) in (row for each in terms for row in connection.execute(query, each))] for terms in asked]
+    found = [[term for each in terms for (term,) in connection.execute(query, each)] for terms in asked]
+    return found + [[*matching_terms(connection, match)] for match in map(_loosened, selection.beyond.words) if match]
 
 
 def _bits(connection: apsw.Connection, block: int, wanted: Sequence[Sequence[int]]) -> int:
-    bits = _ALL
+    bits = ALL
     for terms in wanted:
-        any_of = 0
-        for term in terms:
-            query = "SELECT bits FROM trace_posting WHERE block = ? AND term = ?"
-            any_of |= bits_of(connection.execute(query, (block, term)).get or b"")
-        bits &= any_of
+        bits = bits_of_any(connection, block, terms, bits)
     return bits
+
+
+def _loosened(match: WordMatch) -> WordMatch | None:
+    """Return what a trace fits of which a decision fits ``match``; ``None`` where that says nothing of the trace."""
+    if match.leaves_out or match.field not in ("agent_id", "tool", "rule", "trust"):
+        return None
+    if match.field == "trust":
+        # A trace has the worst trust of its decisions.
+        best = min(words_of(match), key=lambda word: TrustLevel(word).rank, default="")
+        return replace(match, relation=Relation.AT_MOST, word=best) if best else match
+    return match
 
 
 def _in_time(connection: apsw.Connection, block: int, selection: Selection) -> int:
     if not selection.from_micros and not selection.to_micros:
-        return _ALL
+        return ALL
     first = block * BLOCK_TRACES
     query = "SELECT number FROM trace WHERE number >= ? AND number < ? AND last_at >= ? AND started_at < ?"
     until = selection.to_micros * 1000 or _FOREVER

@@ -68,17 +68,23 @@ def matching_blocks(
         bits = ALL
         for posting in postings:
             bits &= bits_of(posting)
-        bits &= ~bits_of_any(connection, block, wanted.unwanted, bits)
-        for terms in wanted.any_of:
-            bits = bits_of_any(connection, block, terms, bits) if bits else 0
         if below < (block + 1) * BLOCK_TRACES:
             bits &= (1 << below - block * BLOCK_TRACES) - 1
-        if bits and (not (postings or wanted.any_of) or first < earliest or last > latest):
-            bits &= _within(connection, block, earliest, latest)
-        if bits and wanted.numbers:
-            bits &= bits_of_numbers(connection, block, wanted.numbers)
+        for terms, is_wanted in wanted.few:
+            bits &= _having(connection, block, terms, bits, is_wanted=is_wanted)
+        # Without a term there may be bits that no trace has yet.
+        if bits and (wanted.numbers or not (postings or wanted.has_any) or first < earliest or last > latest):
+            bits &= bits_of_numbers(connection, block, wanted.numbers, (earliest, latest))
+        for terms, is_wanted in wanted.many:
+            bits &= _having(connection, block, terms, bits, is_wanted=is_wanted)
         if bits:
             yield block, bits
+
+
+def _having(connection: apsw.Connection, block: int, terms: Sequence[int], among: int, *, is_wanted: bool) -> int:
+    """Return which traces of a block, of those ``among``, have one of the terms, or none of them."""
+    found = bits_of_any(connection, block, terms, among) if among else 0
+    return found if is_wanted else among & ~found
 
 
 def _blocks(
@@ -94,13 +100,6 @@ def _blocks(
         " WHERE b.number <= ? AND b.latest >= ? AND b.earliest <= ? ORDER BY b.number DESC"
     )
     return iter(connection.execute(query, (*terms, newest, *times)))
-
-
-def _within(connection: apsw.Connection, block: int, earliest: int, latest: int) -> int:
-    first = block * BLOCK_TRACES
-    query = "SELECT number FROM trace WHERE number >= ? AND number < ? AND started_at BETWEEN ? AND ?"
-    rows = connection.execute(query, (first, first + BLOCK_TRACES, earliest, latest))
-    return sum(1 << number - first for (number,) in rows)
 
 
 def _descending(block: int, bits: int) -> Iterator[int]:

@@ -40,6 +40,8 @@ KINDS = {
 MOST_NAMES = 10_000
 # Above it all terms of a block are read, which are never many more.
 _SOUGHT = 500
+# To look up so many terms of a block takes as long as to compare the numbers of its traces.
+_FEW = 100
 _FROM = "SELECT id FROM term WHERE kind = ? AND value >= ? LIMIT ?"
 _BEGINS = "SELECT id FROM term WHERE kind = ? AND value >= ? AND value < ? LIMIT ?"
 _NUMBERS = {PLANS: "decisions", LASTED: "last_at - started_at"}
@@ -52,18 +54,27 @@ _COMPARED = {
 }
 
 
+# Terms of which one is wanted, or none is.
+Choice = tuple[tuple[int, ...], bool]
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What a filter asks for, in terms of the index.
 
-    A trace has every term of ``every``, of each list of ``any_of`` at least one and of ``unwanted`` none, and fits
-    ``numbers``.
+    A trace has every term of ``every``, of each choice at least one or none, and fits ``numbers``. ``few`` are choices
+    that are sooner looked up than numbers are compared, ``many`` the others, each from the smallest on.
     """
 
     every: tuple[int, ...]
-    any_of: tuple[tuple[int, ...], ...]
-    unwanted: tuple[int, ...]
+    few: tuple[Choice, ...]
+    many: tuple[Choice, ...]
     numbers: tuple[NumberMatch, ...]
+
+    @property
+    def has_any(self) -> bool:
+        """Return whether a trace must have some term of a choice."""
+        return any(is_wanted for _, is_wanted in (*self.few, *self.many))
 
 
 def wanted_of(connection: apsw.Connection, narrow: TraceFilter) -> Wanted | None:
@@ -74,19 +85,20 @@ def wanted_of(connection: apsw.Connection, narrow: TraceFilter) -> Wanted | None
     """
     every: list[int] = []
     unwanted = {found for name, value in narrow.without for found in _ids_of(connection, (KINDS[name], value))}
-    any_of: list[tuple[int, ...]] = []
+    for match in narrow.words:
+        if match.leaves_out:
+            unwanted |= {*matching_terms(connection, match)}
+    choices: list[Choice] = [(tuple(sorted(unwanted)), False)] if unwanted else []
     for found in _wanted_names(connection, narrow):
         if not found:
             return None
         if len(found) == 1:
             every += found
         else:
-            any_of.append(found)
-    for match in narrow.words:
-        if match.leaves_out:
-            unwanted |= {*matching_terms(connection, match)}
-    any_of.sort(key=len)
-    return Wanted(tuple(every), tuple(any_of), tuple(sorted(unwanted)), narrow.numbers)
+            choices.append((found, True))
+    choices.sort(key=lambda choice: len(choice[0]))
+    few, many = (tuple(one for one in choices if (len(one[0]) > _FEW) == is_many) for is_many in (False, True))
+    return Wanted(tuple(every), few, many, narrow.numbers)
 
 
 def matching_terms(connection: apsw.Connection, match: WordMatch) -> tuple[int, ...]:
@@ -121,19 +133,19 @@ def bits_of_any(connection: apsw.Connection, block: int, terms: Sequence[int], a
     return found & among
 
 
-def bits_of_numbers(connection: apsw.Connection, block: int, numbers: Sequence[NumberMatch]) -> int:
-    """Return which traces of a block have such numbers."""
-    if not numbers:
-        return ALL
-    condition = " AND ".join(map(_condition, numbers))
+def bits_of_numbers(
+    connection: apsw.Connection, block: int, numbers: Sequence[NumberMatch], times: tuple[int, int]
+) -> int:
+    """Return which traces of a block have such numbers, and began between two ``times``."""
+    condition = "".join(map(_condition, numbers))
     first = block * BLOCK_TRACES
-    query = f"SELECT number FROM trace WHERE number >= ? AND number < ? AND {condition}"  # noqa: S608 - constant parts
-    rows = connection.execute(query, (first, first + BLOCK_TRACES, *(match.amount for match in numbers)))
+    query = f"SELECT number FROM trace WHERE number >= ? AND number < ? AND started_at BETWEEN ? AND ?{condition}"  # noqa: S608 - constant parts
+    rows = connection.execute(query, (first, first + BLOCK_TRACES, *times, *(match.amount for match in numbers)))
     return sum(1 << number - first for (number,) in rows)
 
 
 def _condition(match: NumberMatch) -> str:
-    return f"{'NOT ' if match.leaves_out else ''}{_NUMBERS[match.field]} {_COMPARED[match.relation]} ?"
+    return f" AND {'NOT ' if match.leaves_out else ''}{_NUMBERS[match.field]} {_COMPARED[match.relation]} ?"
 
 
 def _wanted_names(connection: apsw.Connection, narrow: TraceFilter) -> Iterator[tuple[int, ...]]:

@@ -17,6 +17,7 @@ from aisecops_server.domain.event import Stage, StoredEvent
 from aisecops_server.domain.identifiers import is_trace_id
 from aisecops_server.domain.provenance import TrustLevel
 from aisecops_server.domain.record import TraceFilter, TraceSummary
+from aisecops_server.domain.trace_query import read_query
 from aisecops_server.entrypoints.grpc.decision_codec import decision_message, timestamp
 from aisecops_server.entrypoints.grpc.methods import Caller, Gate, read_message
 from aisecops_server.entrypoints.grpc.paging import page_size
@@ -139,14 +140,39 @@ def trace_filter(asked: api.TraceFilter) -> TraceFilter:
     Raises:
         InvalidRequestError: a field is not one that could match.
     """
-    texts = {name: filter_text(name, getattr(asked, name)) for name in _TEXTS}
+    texts: dict[str, Any] = {name: filter_text(name, getattr(asked, name)) for name in _TEXTS}
     # `from` is a keyword of the language, so the field has no attribute.
     begins: Timestamp = getattr(asked, "from")
-    return TraceFilter(
+    typed = TraceFilter(
         **texts,
         from_ns=filter_time(begins, "filter.from"),
         to_ns=filter_time(asked.to, "filter.to"),
         without=_without(asked.without),
+    )
+    return both(typed, read_query(asked.query, place="filter.query").narrow, place="filter")
+
+
+def both(typed: TraceFilter, asked: TraceFilter, *, place: str) -> TraceFilter:
+    """Return the filter of fields and of the query beside them.
+
+    Raises:
+        InvalidRequestError: both ask for a field.
+    """
+    single = (*_TEXTS, "from_ns", "to_ns")
+    wanted = {match.field for match in asked.words if not match.leaves_out}
+    if twice := [name for name in single if getattr(typed, name) and (getattr(asked, name) or name in wanted)]:
+        name = twice[0].removesuffix("_ns")
+        raise InvalidRequestError(
+            f"{place}.query: asks for {name.removesuffix('_id')}, which is set beside it",
+            hint="Ask for it once",
+            field=f"{place}.query",
+        )
+    joined: dict[str, Any] = {name: getattr(typed, name) or getattr(asked, name) for name in single}
+    return TraceFilter(
+        **joined,
+        without=typed.without + asked.without,
+        words=asked.words,
+        numbers=asked.numbers,
     )
 
 

@@ -17,8 +17,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.identifiers import is_trace_id
+from aisecops_server.domain.record import TraceFilter
 from aisecops_server.domain.replay import Direction, ReplayRecord, ReplayState, Selection, VerdictClass
-from aisecops_server.entrypoints.grpc.audit_service import filter_text, filter_time
+from aisecops_server.domain.trace_query import of_decisions, read_query
+from aisecops_server.entrypoints.grpc.audit_service import both, filter_text, filter_time
 from aisecops_server.entrypoints.grpc.decision_codec import timestamp
 from aisecops_server.usecases.bisect_decisions import Bisected
 from aisecops_server.usecases.compare_revisions import Matrix
@@ -50,14 +52,20 @@ def selection_of(asked: replay_pb2.ReplaySelection) -> Selection:
     if len(asked.trace_ids) > MOST_TRACES:
         raise InvalidRequestError(f"selection.trace_ids: more than {MOST_TRACES}", field="selection.trace_ids")
     require_trace_ids(asked.trace_ids, "selection.trace_ids")
-    texts = {name: filter_text(name, getattr(asked, name), place="selection") for name in _TEXTS}
+    texts: dict[str, Any] = {name: filter_text(name, getattr(asked, name), place="selection") for name in _TEXTS}
     # `from` is a keyword of the language, so the field has no attribute.
     begins: Timestamp = getattr(asked, "from")
+    typed = TraceFilter(
+        **texts, from_ns=filter_time(begins, "selection.from"), to_ns=filter_time(asked.to, "selection.to")
+    )
+    query = of_decisions(read_query(asked.query, place="selection.query"))
+    narrow = both(typed, query.wanted.narrow, place="selection")
     return Selection(
-        **texts,
-        from_micros=filter_time(begins, "selection.from") // 1000,
-        to_micros=-(-filter_time(asked.to, "selection.to") // 1000),
+        **{name: getattr(narrow, name) for name in _TEXTS},
+        from_micros=narrow.from_ns // 1000,
+        to_micros=-(-narrow.to_ns // 1000),
         trace_ids=tuple(sorted(set(asked.trace_ids))),
+        query=query.beyond.written(),
     )
 
 
@@ -252,7 +260,7 @@ def _smallest(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _selection(fields: Mapping[str, Any]) -> replay_pb2.ReplaySelection:
     texts = {name: fields[name] for name in _TEXTS}
-    made = replay_pb2.ReplaySelection(**texts, trace_ids=fields["trace_ids"])
+    made = replay_pb2.ReplaySelection(**texts, trace_ids=fields["trace_ids"], query=fields.get("query", ""))
     for name, micros in (("from", fields["from_micros"]), ("to", fields["to_micros"])):
         if micros:
             getattr(made, name).CopyFrom(timestamp(micros * 1000))

@@ -17,7 +17,7 @@ from aisecops_server.domain.flip_reports import ReviewedGroup, accepted_entries,
 from aisecops_server.domain.impact import flips_of
 from aisecops_server.domain.trace_query import read_query
 from aisecops_server.domain.words import bare, outcome_sign
-from aisecops_server.entrypoints.trace_terms import filter_of, refuse_left_out, selection_of
+from aisecops_server.entrypoints.trace_terms import selection_of
 from aisecops_server.entrypoints.web.addresses import address
 from aisecops_server.entrypoints.web.replay_report import clause_place, clause_word, markdown
 from aisecops_server.entrypoints.web.replay_review import judgement_tone, judgement_word, said_of
@@ -238,7 +238,7 @@ async def _why(
 
 def _selection(form: Mapping[str, str]) -> replay_pb2.ReplaySelection:
     trace = form.get("trace", "").strip()
-    return selection_of(filter_of(refuse_left_out(read_query(form.get("q", "")))), traces=[trace] if trace else [])
+    return selection_of(read_query(form.get("q", "")), traces=[trace] if trace else [])
 
 
 def _policy(revision: str, changes: str) -> replay_pb2.ReplayPolicy:

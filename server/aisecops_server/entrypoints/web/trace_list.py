@@ -11,7 +11,18 @@ from aisecops.v1 import audit_service_pb2 as api
 from aisecops.v1 import event_pb2
 
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.trace_query import FIELDS, MODES, OUTCOMES, TRUSTS, Term, TraceQuery, read_query
+from aisecops_server.domain.trace_match import Relation
+from aisecops_server.domain.trace_query import (
+    FIELDS,
+    FORMS,
+    MODES,
+    OUTCOMES,
+    TRUSTS,
+    Term,
+    TraceQuery,
+    can_be_turned,
+    read_query,
+)
 from aisecops_server.entrypoints.trace_terms import filter_of
 from aisecops_server.entrypoints.web.addresses import address
 from aisecops_server.entrypoints.web.markup import hidden_count
@@ -21,8 +32,9 @@ PAGE = 50
 _FACETS: Mapping[str, tuple[str, ...]] = {"outcome": tuple(OUTCOMES), "trust": TRUSTS, "mode": tuple(MODES)}
 _MOST_OFFERED = 120
 _OFFERED_CHARACTERS = 120
+# What names of one kind begin alike up to.
+_PARTED_BY: Mapping[str, str] = {"agent": "/", "tool": "/", "rule": "."}
 COLUMNS = ("started", "outcome", "intent", "agent", "trust", "rule", "tools", "plans", "policy")
-_TURNED = ("agent", "outcome", "tool", "rule", "trust", "revision", "mode")
 # What leads to the trace; without it a row would lead nowhere.
 _ALWAYS = "intent"
 
@@ -56,8 +68,8 @@ async def trace_list(visitor: Visitor) -> Page:
         "terms": _terms(found.traces),
         "newest": address("/traces.json", q=text),
         "view": address("/traces", q=text, cols=cols),
-        # A replay can only narrow, and a package is made of what was chosen.
-        "replay_to": "" if query.narrow.without else address("/replays/new", q=text),
+        # A replay chooses decisions, which have no numbers, and a package is made of what was chosen.
+        "replay_to": "" if query.narrow.numbers else address("/replays/new", q=text),
         "evidence_to": address("/evidence", q=text) if text else "",
     }
     return Page(
@@ -74,8 +86,8 @@ async def trace_list(visitor: Visitor) -> Page:
 def _terms(traces: Sequence[event_pb2.TraceSummary]) -> list[str]:
     """Return the terms that are offered: every word of a fixed field, and what the traces of the page hold."""
     fixed = {f"{field}:{value}": None for field, values in _FACETS.items() for value in values}
-    held = {
-        Term(field, value).written(): None
+    held = dict.fromkeys(
+        (field, value)
         for trace in traces
         for field, values in (
             ("tool", trace.tools),
@@ -86,9 +98,15 @@ def _terms(traces: Sequence[event_pb2.TraceSummary]) -> list[str]:
         for value in values
         # What is offered has to show what it is.
         if value and len(value) <= _OFFERED_CHARACTERS and value.isprintable() and not hidden_count(value)
-    }
+    )
+    beginnings = dict.fromkeys(
+        Term(field, value[: value.rindex(sign) + 1], relation=Relation.BEGINS).written()
+        for field, value in held
+        if (sign := _PARTED_BY.get(field, "")) and sign in value
+    )
+    words = [Term(field, value).written() for field, value in held]
     fields = dict.fromkeys(f"{field}:" for field in FIELDS)
-    return [*fields, *fixed, *held][:_MOST_OFFERED]
+    return [*fields, *fixed, *FORMS, *beginnings, *words][:_MOST_OFFERED]
 
 
 def _columns(text: str) -> tuple[str, ...]:
@@ -136,11 +154,7 @@ def _narrowed(query: TraceQuery, cols: str) -> list[tuple[str, str, str]]:
     found = []
     for term in query.terms:
         dropped = query.without(term)
-        turned = ""
-        if term.leaves_out:
-            turned = dropped.with_term(term.field, term.value).written()
-        elif term.field in _TURNED:
-            turned = dropped.leaving_out(term.field, term.value).written()
+        turned = query.turned(term).written() if can_be_turned(term) else ""
         other = address("/traces", q=turned, cols=cols) if turned else ""
         found.append((term.written(), address("/traces", q=dropped.written(), cols=cols), other))
     return found

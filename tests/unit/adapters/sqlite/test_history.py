@@ -20,6 +20,17 @@ from tests.records import START_NS, Records
 pytestmark = pytest.mark.asyncio
 
 ALL = Selection()
+QUERIES = (
+    "agent:agent-*",
+    "agent:agent-2* tool:mail/*",
+    "rule:rule.*",
+    "tool:nothing/*",
+    "revision:2*",
+    *(f"trust:{sign}{level}" for sign in ("<", "<=", ">", ">=") for level in ("trusted", "internal", "unverified")),
+    "-agent:agent-1 -rule:rule.r1 -trust:<internal",
+    "-tool:mail/* -outcome:blocked",
+    "-rule:*",
+)
 ALTERED = "UPDATE event SET body = CAST(replace(CAST(body AS TEXT), 'agent-3', 'agent-1') AS BLOB)"
 
 
@@ -113,6 +124,7 @@ async def test_what_came_later_is_not_seen(history: SqliteHistory) -> None:
         Selection(to_micros=START_NS // 1000 + 30_000),
         Selection(from_micros=START_NS // 1000 + 30_000, to_micros=START_NS // 1000 + 60_000, agent_id="agent-1"),
         Selection(agent_id="nobody"),
+        *(Selection(query=query) for query in QUERIES),
         Selection(rule="no.rule"),
     ],
     ids=str,
@@ -122,6 +134,18 @@ async def test_the_index_never_hides_a_decision_that_is_selected(history: Sqlite
     found = await everything(history, selection)
     assert await held(history, selection, found) == await held(history, selection, everywhere)
     assert len(found) == await history.count(selection, until=(await history.head()).size)
+
+
+async def test_what_leaves_out_and_what_wants_the_same_are_all_decisions(history: SqliteHistory) -> None:
+    everywhere = await everything(history)
+    whole = await held(history, ALL, everywhere)
+    parted = 0
+    for query in (query for query in QUERIES if " " not in query and not query.startswith("-")):
+        wanted = await held(history, Selection(query=query), everywhere)
+        rest = await held(history, Selection(query=f"-{query}"), everywhere)
+        assert sorted(wanted + rest) == whole
+        parted += bool(wanted and rest)
+    assert parted > 5
 
 
 async def test_traces_are_found_by_their_ids(history: SqliteHistory) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import pytest
 from aisecops_server.adapters.sqlite.database import migrate, open_for_writing
 from aisecops_server.adapters.sqlite.schema import APPLICATION_ID, BLOCK_TRACES, MIGRATIONS
 from aisecops_server.adapters.sqlite.trace_index import TraceIndex, bits_of, stored_bits
 from aisecops_server.adapters.sqlite.trace_list import trace_page
+from aisecops_server.adapters.sqlite.trace_terms import MOST_NAMES
 from aisecops_server.domain.decision import Outcome
+from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.record import DecisionRecord, TraceFilter, TraceSummary
+from aisecops_server.domain.trace_query import read_query
 from aisecops_server.domain.trace_summary import joined, opened
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -78,6 +82,51 @@ def test_a_page_crosses_blocks_and_older_blocks_change(tmp_path: Path) -> None:
             break
     assert rare == [records[number].decision.trace_id for number in (1403, 703, 3)]
     assert pages == 3
+    connection.close()
+
+
+def test_no_statement_of_a_list_scans_a_table(tmp_path: Path) -> None:
+    make = Records()
+    connection = open_for_writing(tmp_path / "audit.db")
+    migrate(connection, MIGRATIONS, application_id=APPLICATION_ID)
+    records = [make.record(agent=f"agent-{number}", tools=(f"t/{number}",), rules=("r.a",)) for number in range(700)]
+    TraceIndex(connection).add(records)
+    said: list[str] = []
+    for query in (
+        "agent:agent-1* plans:<5 lasted:<1h trust:<external",
+        "agent:agent-* tool:t/2* -rule:b* trust:<=internal plans:>0",
+        "-agent:agent-* from:2026-01-01",
+        "tool:* agent:\U0010ffff*",
+    ):
+        asked: list[str] = []
+        connection.exec_trace = lambda _, statement, __, asked=asked: asked.append(statement) or True
+        trace_page(connection, read_query(query).narrow, page_size=10, page_token="")
+        connection.exec_trace = None
+        assert asked
+        for statement in asked:
+            plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", (0,) * statement.count("?"))
+            said += [line for *_, line in plan]
+    # The head is one row, and a list of numbers is what was asked for.
+    assert {line for line in said if line.startswith("SCAN")} <= {
+        "SCAN log_head",
+        "SCAN json_each VIRTUAL TABLE INDEX 1:",
+    }
+    assert any("term USING COVERING INDEX" in line and "(kind=? AND value>? AND value<?)" in line for line in said)
+    assert any("SEARCH trace USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)" in line for line in said)
+    connection.close()
+
+
+def test_a_beginning_that_stands_for_too_many_names_is_refused(tmp_path: Path) -> None:
+    connection = open_for_writing(tmp_path / "audit.db")
+    migrate(connection, MIGRATIONS, application_id=APPLICATION_ID)
+    names = [("tool", f"t/{number}") for number in range(MOST_NAMES)]
+    with connection:
+        connection.executemany("INSERT INTO term (kind, value) VALUES (?, ?)", names)
+    assert trace_page(connection, read_query("tool:t/*").narrow, page_size=1, page_token="").traces == ()
+    connection.execute("INSERT INTO term (kind, value) VALUES ('tool', 't/')")
+    for query in ("tool:t/*", "-tool:t/*"):
+        with pytest.raises(InvalidRequestError, match=r"'tool:t/\*' stands for more than 10,000 names"):
+            trace_page(connection, read_query(query).narrow, page_size=1, page_token="")
     connection.close()
 
 
