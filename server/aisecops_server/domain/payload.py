@@ -79,8 +79,8 @@ def divided(type: str, details: Mapping[str, JsonValue]) -> tuple[Mapping[str, J
     return public, NO_SALT + canonical_bytes(private) if private else b""
 
 
-def joined(details: Mapping[str, Any], payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the details as they were before they were divided."""
+def joined(details: dict[str, Any], payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the details as they were before they were divided; ``details`` and what is in them are used up."""
     whole: dict[str, Any] = _joined(details, payload)
     return whole
 
@@ -130,8 +130,10 @@ def _joined(public: Any, private: Any) -> Any:
         return private
     if isinstance(private, list) and isinstance(public, list) and len(private) == len(public):
         return [_joined(one, other) for one, other in zip(public, private, strict=True)]
-    if isinstance(private, Mapping) and isinstance(public, Mapping):
-        return {**public, **{name: _joined(public.get(name), value) for name, value in private.items()}}
+    if isinstance(private, dict) and isinstance(public, dict):
+        for name, value in private.items():
+            public[name] = value if isinstance(value, str) else _joined(public.get(name), value)
+        return public
     return private
 
 

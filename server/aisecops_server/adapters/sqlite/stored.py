@@ -35,6 +35,11 @@ _DECISION = """
     LEFT JOIN payload AS y ON y.idx = d.outcome_idx
     LEFT JOIN document AS t ON t.digest = d.document_digest
     WHERE"""
+# Of a trace, whose events are read anyway.
+_DECIDED = """
+    SELECT d.outcome_idx, d.decision_id, d.request_digest, d.document_digest, t.bytes
+    FROM decision AS d LEFT JOIN document AS t ON t.digest = d.document_digest
+    WHERE d.trace = ? ORDER BY d.outcome_idx"""
 _ONE_EVENT = f"SELECT {_EVENT} FROM event AS e {_WITH_PAYLOAD}"  # noqa: S608 - constant parts
 _BEFORE = """
     SELECT event_id FROM event WHERE trace_id = ? AND trace_id <> '' AND idx < ? ORDER BY idx DESC LIMIT 1"""
@@ -85,8 +90,10 @@ def trace_of(connection: apsw.Connection, trace_id: str) -> StoredTrace:
     row = connection.execute(f"SELECT number, {SUMMARY_COLUMNS} FROM trace WHERE trace_id = ?", (trace_id,)).get  # noqa: S608 - constant parts
     if row is None:
         return StoredTrace(_undecided(trace_id, events), (), tuple(events))
-    decisions = connection.execute(f"{_DECISION} d.trace = ? ORDER BY d.outcome_idx", (row[0],)).fetchall()
-    read = (_stored_decision(connection, decision) for decision in decisions)
+    decisions = connection.execute(_DECIDED, (row[0],)).fetchall()
+    ends = {decision[0] for decision in decisions}
+    concluded: Mapping[object, StoredEvent] = {event.index: event for event in events if event.index in ends}
+    read = (_concluded_by(connection, decision, concluded.get(decision[0])) for decision in decisions)
     return StoredTrace(summary_of(row[1:]), tuple(read), tuple(events))
 
 
@@ -190,9 +197,24 @@ def _stored_event(row: Row) -> StoredEvent:
 
 
 def _stored_decision(connection: apsw.Connection, row: Row) -> StoredDecision:
-    index, decision_id, request_digest, document_digest, event_id, leaf, body, payload, document = row
+    index, _, _, _, _, leaf, body, payload, _ = row
     require_leaf(index, leaf, body)
     require_payload(index, body, payload)
+    return _checked_decision(connection, row)
+
+
+def _concluded_by(connection: apsw.Connection, row: Row, end: StoredEvent | None) -> StoredDecision:
+    """Return a decision of a trace by its row and the event that concluded it, which was checked when it was read."""
+    index, decision_id, request_digest, document_digest, document = row
+    if end is None:
+        raise _damaged(index, "it concludes no decision of its trace")
+    event = end.event
+    told = (event.id, end.leaf_hash, event.body, event.payload)
+    return _checked_decision(connection, (index, decision_id, request_digest, document_digest, *told, document))
+
+
+def _checked_decision(connection: apsw.Connection, row: Row) -> StoredDecision:
+    index, decision_id, request_digest, document_digest, event_id, leaf, body, payload, document = row
     if document is None and not connection.execute(_ERASED, (index,)).get:
         raise _damaged(index, "its document is missing or altered")
     if document is not None and hashlib.sha256(document).digest() != document_digest:

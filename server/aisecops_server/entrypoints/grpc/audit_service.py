@@ -51,7 +51,7 @@ class AuditService:
         )
         # Made where they are to stand: a long trace has a hundred thousand, which would else be copied.
         for event in trace.events:
-            found.events.add(**_fields(event))
+            _write(event, found.events.add())
         return found
 
     async def event(self, request: bytes, _caller: Caller) -> api.GetEventResponse:
@@ -95,25 +95,25 @@ class AuditService:
 
 def event_message(stored: StoredEvent) -> event_pb2.Event:
     """Return a stored event as the API shows it, body byte for byte."""
-    return event_pb2.Event(**_fields(stored))
+    made = event_pb2.Event()
+    _write(stored, made)
+    return made
 
 
-def _fields(stored: StoredEvent) -> dict[str, Any]:
-    event = stored.event
-    return {
-        "event_id": event.id,
-        "log_index": stored.index,
-        "trace_id": event.trace_id,
-        "plan_id": event.plan_id,
-        "decision_id": event.decision_id,
-        "stage": _STAGES[event.stage],
-        "type": event.type,
-        "occurred_at": timestamp(event.occurred_at_ns),
-        "leaf_hash": stored.leaf_hash.hex(),
-        "body_json": event.body,
-        "payload": event.payload,
-        "erased": event.is_erased,
-    }
+def _write(stored: StoredEvent, made: event_pb2.Event) -> None:
+    event, occurred_at = stored.event, made.occurred_at
+    made.event_id = event.id
+    made.log_index = stored.index
+    made.trace_id = event.trace_id
+    made.plan_id = event.plan_id
+    made.decision_id = event.decision_id
+    made.stage = _STAGES[event.stage]
+    made.type = event.type
+    occurred_at.seconds, occurred_at.nanos = divmod(event.occurred_at_ns, 1_000_000_000)
+    made.leaf_hash = stored.leaf_hash.hex()
+    made.body_json = event.body
+    made.payload = event.payload
+    made.erased = event.is_erased
 
 
 def _summary(trace: TraceSummary) -> event_pb2.TraceSummary:

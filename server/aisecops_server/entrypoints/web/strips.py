@@ -141,14 +141,16 @@ def step_rows(trace: GetTraceResponse) -> list[StepRow]:
     rows: list[StepRow] = []
     first = before = _seconds(trace.decisions[0]) if trace.decisions else 0.0
     for plan, decision in enumerate(trace.decisions, start=1):
-        place = _Place(plan, len(rows), since=_seconds(decision) - first, idle=_seconds(decision) - before)
+        now = _seconds(decision)
+        place = _Place(plan, len(rows), since=now - first, idle=now - before)
         rows.extend(_rows(decision, by_decision.get(decision.decision_id, ()), place))
-        before = _seconds(decision)
+        before = now
     return rows
 
 
 def _seconds(decision: decision_pb2.Decision) -> float:
-    return decision.decided_at.seconds + decision.decided_at.nanos / 1e9
+    at = decision.decided_at
+    return at.seconds + at.nanos / 1e9
 
 
 @dataclass(frozen=True, slots=True)
