@@ -93,10 +93,10 @@ class Scene:
         assert status == 303
         return headers["set-cookie"].partition(";")[0]
 
-    def replayed(self, *changes: str) -> str:
-        """Replay everything with values of tables changed, and return the replay's id when it is done."""
+    def replayed(self, *changes: str, revision: str = "") -> str:
+        """Replay everything on ``revision`` with values of tables changed; return the replay's id when it is done."""
 
-        asked = StartReplayRequest(candidate=ReplayPolicy(changes=changes))
+        asked = StartReplayRequest(candidate=ReplayPolicy(revision=revision, changes=changes))
         with Client.connect(self.socket, self.token()) as client:
             client.timeout_seconds = 60.0
             replays = Replays(client)

@@ -81,6 +81,7 @@ class HostileScene:
             Look(f"/revisions/{commit}", [seen(words[0]), seen(words[1])]),
             Look(f"/revisions/{commit}/files/data/agents.yaml", lines),
             Look(f"/revisions/{commit}/files/{RULE}"),
+            Look(f"/revisions/{commit}~1..{commit}", lines),
         ]
 
     async def _synced(self) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -17,6 +18,8 @@ from aisecops_server.terminal.gates import gate_strip, legend
 from aisecops_server.terminal.lists import agent_word
 
 Json = Mapping[str, Any]
+# Two that are alike are read sooner than a number is.
+LEAST = 3
 
 
 def trace_block(
@@ -39,10 +42,40 @@ def trace_block(
         ),
     ]
     parts += [Text(told, style="bold") for told in _erasures(found)]
-    for decision in found.get("decisions", []):
+    events = _by_decision(found)
+    for loop in _loops(found.get("decisions", []), events):
+        first, *others = loop
         parts.append(Text(""))
-        parts.append(_decision(console, found, _placed(decision, places)))
+        parts.append(_decision(console, events.get(_id(first), []), _placed(first, places)))
+        if others:
+            said = f"and {counted(len(others), 'more plan')} with the same steps and decision, up to {_id(others[-1])}"
+            parts.append(Text(said, style=FAINT))
     return Group(*parts, Text(""), legend(console))
+
+
+def _id(decision: Json) -> str:
+    return str(decision.get("decisionId", ""))
+
+
+def _by_decision(found: Json) -> dict[str, list[Json]]:
+    events: dict[str, list[Json]] = {}
+    for event in found.get("events", []):
+        events.setdefault(str(event.get("decisionId", "")), []).append(event)
+    return events
+
+
+def _loops(decisions: Sequence[Json], events: Mapping[str, list[Json]]) -> Iterator[list[Json]]:
+    """Yield decisions in a row that are alike, where there are enough of them, and else each by itself."""
+    for _, alike in itertools.groupby(decisions, key=lambda decision: _look(decision, events.get(_id(decision), []))):
+        loop = list(alike)
+        yield from [loop] if len(loop) >= LEAST else ([decision] for decision in loop)
+
+
+def _look(decision: Json, events: Sequence[Json]) -> tuple[object, ...]:
+    """Return what of a decision is shown and does not differ from one turn of a loop to the next."""
+    kinds = [(event.get("type"), event.get("stage")) for event in events]
+    parts = (decision.get(name) for name in ("outcome", "mode", "steps", "findings", "sources", "bundleRevision"))
+    return (*parts, tools_of_events(events), kinds)
 
 
 def _no_intent(found: Json) -> str:
@@ -62,8 +95,7 @@ def _tombstones(found: Json) -> Iterator[Json]:
     return (event for event in found.get("events", []) if event.get("type") == "payload.erased")
 
 
-def _decision(console: Console, found: Json, decision: Json) -> Group:
-    own = [event for event in found.get("events", []) if event.get("decisionId") == decision.get("decisionId")]
+def _decision(console: Console, own: Sequence[Json], decision: Json) -> Group:
     reached = {bare(str(event.get("stage", ""))).lower() for event in own}
     tools = tools_of_events(own)
     parts: list[RenderableType] = [
@@ -89,7 +121,7 @@ def _placed(decision: Json, places: Mapping[tuple[str, str], str]) -> Json:
     }
 
 
-def tools_of_events(events: list[Json]) -> dict[str, str]:
+def tools_of_events(events: Sequence[Json]) -> dict[str, str]:
     """Return the tool of each step, as the log's own plan event has it."""
     for event in events:
         if event.get("type") == "plan.received":

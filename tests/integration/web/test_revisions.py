@@ -128,3 +128,34 @@ def test_lists_lead_there_and_agents_do_not(history: History) -> None:
     _, _, listed = history.scene.get("/revisions", Role.AUDITOR)
     assert f'href="{history.page("first", "looser")}"' in listed.decode()
     assert history.read("first", "looser", Role.AGENT)[0] == 403
+
+
+def test_a_flip_leads_to_all_that_differs_between_its_policies() -> None:
+    with ui_scene() as scene:
+        assert scene.plane is not None
+        root, before = Path(scene.settings.repository), scene.plane.live.current().bundle.revision
+        lowered = (root / LIMITS).read_text("utf-8").replace("amount_over: 100\n", "amount_over: 50\n")
+        after = commit_files(root, {LIMITS: lowered.encode()}, message="lower", at_seconds=1_790_000_000)
+        replay = scene.replayed(revision=after)
+        page = scene.get(f"/replays/{replay}", Role.AUDITOR)[2].decode()
+        to = f"/revisions/{before}..{after}"
+        assert f'<a href="{to}">All that differs between them</a>' in page
+        assert scene.get(to, Role.AUDITOR)[0] == 200
+        drafted = scene.replayed("approvals.tools.crm/issue_refund.amount_over=50")
+        assert "All that differs" not in scene.get(f"/replays/{drafted}", Role.AUDITOR)[2].decode()
+
+
+def test_the_oldest_of_a_page_leads_to_what_it_changed_too() -> None:
+    with ui_scene(populated=False) as scene:
+        assert scene.plane is not None
+        root = Path(scene.settings.repository)
+        lowered = (root / LIMITS).read_text("utf-8").replace("amount_over: 100\n", "amount_over: 50\n")
+        made = [
+            commit_files(root, {"README.md": f"{at}".encode(), LIMITS: lowered.encode()}, message="", at_seconds=at)
+            for at in range(1_790_000_000, 1_790_000_050)
+        ]
+        scene.run(scene.plane.policy.sync())
+        to = f"/revisions/{made[0]}~1..{made[0]}"
+        assert f'<a href="{to}">changes</a>' in scene.get("/revisions", Role.AUDITOR)[2].decode()
+        [change] = json.loads(scene.get(f"{to}.json", Role.AUDITOR)[2])["difference"]["changes"]
+        assert change["kind"] == "ROW_CHANGED"

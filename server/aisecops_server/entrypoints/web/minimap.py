@@ -1,4 +1,4 @@
-"""The whole of a trace on one strip: where something was not allowed, by severity, and which rows are shown."""
+"""All rows of a list on one strip: where something was not allowed, by severity, and which rows are on the screen."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def minimap(rows: Sequence[StepRow], *, first: int, count: int) -> Markup:
     box = f'viewBox="0 0 {WIDTH} {height}" preserveAspectRatio="none"'
     parts = [f'<svg class="minimap" {box} role="img" aria-label="{_said(rows)}">']
     for lane, signs in enumerate(_LANES):
-        places = sorted({row.at * WIDTH // total for row in rows if row.sign in signs})
+        places = sorted({place * WIDTH // total for place, row in enumerate(rows) if row.sign in signs})
         top = lane * _LANE + 1
         path = "".join(f"M{x} {top}h{cell}v{_LANE - 2}h-{cell}z" for x in places)
         if path:

@@ -72,7 +72,8 @@ _WEIGHT = {NOT_REACHED: 0, ALLOWED: 1, WARNED: 2, ESCALATED: 3, BLOCKED: 4}
 class StepRow:
     """One step of one decision; ``event_id`` is the event that concluded it, ``plan`` counts decisions from 1.
 
-    ``since`` is how many seconds after the first row it was decided, ``idle`` how many after the row before.
+    ``since`` is how many seconds after the first row it was decided, ``idle`` how many after the row before; ``times``
+    is how many plans in a row it stands for.
     """
 
     at: int
@@ -88,6 +89,7 @@ class StepRow:
     rules: tuple[str, ...]
     since: float
     idle: float
+    times: int = 1
 
     @property
     def codes(self) -> str:

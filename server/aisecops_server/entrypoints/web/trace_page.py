@@ -15,6 +15,7 @@ from aisecops_server.domain.visible_text import visible
 from aisecops_server.domain.words import ALLOWED, BLOCKED, ESCALATED, NOT_REACHED, counted
 from aisecops_server.entrypoints.web.addresses import address
 from aisecops_server.entrypoints.web.evidence_page import package_of
+from aisecops_server.entrypoints.web.loops import folded
 from aisecops_server.entrypoints.web.minimap import minimap
 from aisecops_server.entrypoints.web.questions import answers
 from aisecops_server.entrypoints.web.rendering import tone
@@ -42,7 +43,10 @@ async def trace_page(visitor: Visitor) -> Page:
     trace = await read_trace(visitor, trace_id)
     shown = _Shown.of(visitor)
     rows = step_rows(trace)
-    kept = [row for row in rows if _keeps(row, shown.only) and (not shown.find or row.holds(shown.find.lower()))]
+    loops = folded(rows)
+    # Who searches is shown everything that is found.
+    every = rows if shown.find or not shown.fold else loops
+    listed = [row for row in every if _keeps(row, shown.only) and (not shown.find or row.holds(shown.find.lower()))]
     decision = deciding(trace)
     explained = await _explained(visitor, decision)
     view = {
@@ -53,21 +57,22 @@ async def trace_page(visitor: Visitor) -> Page:
         "stages": STAGES,
         "signs": SIGNS,
         "not_reached": NOT_REACHED,
-        "rows": kept[shown.start : shown.start + PAGE],
+        "rows": listed[shown.start : shown.start + PAGE],
         "all_rows": len(rows),
-        "kept": len(kept),
-        "map": minimap(rows, first=min(shown.start, max(0, len(rows) - 1)), count=PAGE),
+        "folds": _folds(shown, trace_id, len(rows) - len(loops)),
+        "each": shown.to(trace_id, fold="0"),
+        "map": minimap(listed, first=min(shown.start, max(0, len(listed) - 1)), count=PAGE),
         "sieves": _sieves(shown, trace_id, rows),
         "views": [(name, shown.to(trace_id, view=name)) for name in VIEWS],
         "events": trace.events[shown.start : shown.start + PAGE] if shown.view == "events" else (),
         "story": story(trace)[shown.start : shown.start + PAGE] if shown.view == "story" else (),
-        "pages": _pages(shown, trace_id, len(trace.decisions if shown.view == "story" else _items(shown, trace, kept))),
+        "pages": _pages(shown, trace_id, len(_items(shown, trace, listed))),
         "answers": await answers(visitor, trace, decision, explained),
         "counts": _counts(rows),
         "event": _event(trace, visitor.query("event")),
         "event_tab": visitor.query("tab") if visitor.query("tab") in EVENT_TABS else "",
         # All of them, where the page shows some: whoever scrolls asks for nothing more.
-        "columns": _columns(kept) if len(kept) > PAGE and shown.view == "steps" else None,
+        "columns": _columns(listed) if len(listed) > PAGE and shown.view == "steps" else None,
     }
     data = {"trace": trace, "explanation": explained}
     return Page("trace.html", f"Trace {trace_id[:12]}…", view, data, "Traces", command=("trace", "show", trace_id))
@@ -97,6 +102,8 @@ def _columns(kept: Sequence[StepRow]) -> Mapping[str, Any]:
         "trust": [trusts[row.trust] for row in kept],
         "when": [row.when for row in kept],
         "ms": [round(row.milliseconds, 1) for row in kept],
+        # Few of them, if any.
+        "times": {row.at: row.times for row in kept if row.times > 1},
     }
 
 
@@ -137,17 +144,19 @@ class _Shown:
     only: str
     find: str
     start: int
+    fold: bool
 
     @classmethod
     def of(cls, visitor: Visitor) -> _Shown:
         view, only = visitor.query("view") or "steps", visitor.query("only")
         if view not in VIEWS or only not in SIEVES:
             raise InvalidRequestError(f"view is one of {', '.join(VIEWS)}", field="view")
-        return cls(view, only, visitor.query("find"), visitor.number("start"))
+        return cls(view, only, visitor.query("find"), visitor.number("start"), visitor.query("fold") != "0")
 
     def to(self, trace_id: str, **changes: Any) -> str:
         """Return the address of the page with some of its state changed."""
         state = {"view": self.view, "only": self.only, "find": self.find, "start": 0, **changes}
+        state.setdefault("fold", "" if self.fold else "0")
         state["view"] = "" if state["view"] == "steps" else state["view"]
         return address(f"/traces/{trace_id}", **state)
 
@@ -189,8 +198,23 @@ def _sieves(shown: _Shown, trace_id: str, rows: Sequence[StepRow]) -> list[tuple
     ]
 
 
+def _folds(shown: _Shown, trace_id: str, repeated: int) -> tuple[str, str] | None:
+    """Return what is said of loops, and where it is otherwise; nothing where there are none."""
+    if not repeated or shown.find:
+        return None
+    if shown.fold:
+        return f"{counted(repeated, 'repeated step')} folded: show each", shown.to(trace_id, fold="0")
+    return "fold loops", shown.to(trace_id, fold="")
+
+
 def _items(shown: _Shown, trace: api.GetTraceResponse, kept: Sequence[StepRow]) -> Sequence[object]:
-    return trace.events if shown.view == "events" else kept
+    match shown.view:
+        case "events":
+            return trace.events
+        case "story":
+            return trace.decisions
+        case _:
+            return kept
 
 
 def _pages(shown: _Shown, trace_id: str, count: int) -> dict[str, Any]:

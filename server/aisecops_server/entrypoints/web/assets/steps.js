@@ -47,6 +47,7 @@ function start(table, data) {
     const open = cells[1].firstElementChild;
     write(open, data.step[at]);
     open.href = `/traces/${table.dataset.trace}/events/${encodeURIComponent(data.event[at])}`;
+    loop(open, data.at[at]);
     write(cells[2], data.tools[data.tool[at]]);
     write(cells[6], data.when[at]);
     write(cells[7], data.ms[at].toFixed(1));
@@ -64,6 +65,20 @@ function start(table, data) {
     const trust = data.trusts[data.trust[at]];
     cells[5].firstElementChild.className = `trust t-${trust}`;
     write(cells[5].firstElementChild, trust);
+  }
+
+  function loop(open, at) {
+    const times = data.times[at];
+    let link = open.parentElement.querySelector(".times");
+    if (!times) return link?.remove();
+    if (!link) {
+      link = document.createElement("a");
+      link.className = "times";
+      link.title = "So many plans in a row have the same steps and the same decision: show each";
+      open.after(" ", link);
+    }
+    link.href = `${table.dataset.each}#s${at}`;
+    link.textContent = `×${times}`;
   }
 
   rowing.move = (row, by, stopped) => {
@@ -86,7 +101,8 @@ function start(table, data) {
   addEventListener("scroll", () => requestAnimationFrame(draw), { passive: true });
   addEventListener("resize", () => { HEIGHT = height(); first = -1; requestAnimationFrame(draw); });
   draw();
-  const at = wanted >= 0 ? data.at.indexOf(wanted) : -1;
+  // A step in a loop, or one that is left out, stands behind the row before it.
+  const at = wanted >= 0 ? data.at.findLastIndex((one) => one <= wanted) : -1;
   if (at >= 0) show(at)?.classList.add("at");
   table.dataset.ready = "";
 }
