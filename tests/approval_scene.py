@@ -25,6 +25,7 @@ from aisecops_server.usecases.expire_approvals import ExpireApprovals
 from aisecops_server.usecases.lifetimes import Lifetimes
 from aisecops_server.usecases.vote import CastVotes, VoteCommand
 from aisecops_server.usecases.vote_proofs import VoteProofs
+from aisecops_server.usecases.vote_together import VoteTogether
 
 from tests.fakes.clock import FakeClock
 from tests.fakes.policy_engine import FakeEngine, fake_bundle
@@ -68,6 +69,7 @@ class ApprovalScene:
         self.votes = CastVotes(
             self.log, self.store, lambda: self.engine.bundle.tables, self.proofs, self.clock, self.ids
         )
+        self.together = VoteTogether(self.store, self.votes, self.votes.refuse, self.clock)
         self.read = ReadApprovals(self.log, self.store, self.clock)
         self.withdraw = WithdrawApprovals(self.log, self.store, self.clock, self.ids)
         self.expire = ExpireApprovals(self.log, self.store, self.clock, self.ids)
@@ -92,8 +94,11 @@ class ApprovalScene:
         key: str = "",
         mode: Mode = Mode.ENFORCE,
         trace: str = "",
+        step: str = "s1",
+        **parts: Any,
     ) -> DecideCommand:
-        draft = PlanDraft(steps=(StepDraft("s1", tool, arguments),), intent="pay the invoice", trace_id=trace)
+        steps = (StepDraft(step, tool, arguments),)
+        draft = PlanDraft(**{"steps": steps, "intent": "pay the invoice", "trace_id": trace, **parts})
         plan = build_plan(draft, Fresh(self.ids.trace_id(), self.ids.plan_id()))
         return DecideCommand(principal(agent, Role.AGENT), plan, mode, key, f"digest {approval}", approval_id=approval)
 

@@ -14,7 +14,7 @@ from aisecops.v1.approval_service_pb2_grpc import ApprovalServiceStub
 
 from aisecops_client.approvals import AGAIN_SECONDS, WAIT_SECONDS, require_passing
 from aisecops_client.errors import from_rpc_error
-from aisecops_client.votes import VoteSigner, vote_request
+from aisecops_client.votes import VoteSigner, together_request, vote_request
 
 if TYPE_CHECKING:
     from aisecops.v1.approval_service_pb2_grpc import ApprovalServiceAsyncStub
@@ -74,6 +74,26 @@ class AsyncApprovals:
         request = vote_request(shown, choice, note=note, signer=signer, at_seconds=at_seconds, token_id=token_id)
         response = await self._call(self._stub.Vote, request)
         return response.approval
+
+    async def vote_together(
+        self,
+        shown: Sequence[api.GetApprovalResponse],
+        choice: approval_pb2.Choice.ValueType,
+        *,
+        note: str = "",
+        signer: VoteSigner | None = None,
+        at_seconds: int = 0,
+        token_ids: Sequence[str] = (),
+    ) -> api.VoteTogetherResponse:
+        """Give one answer to requests that are identical, and return what became of each, in their order.
+
+        Raises:
+            RequestRefusedError: they are not identical; nothing was answered.
+            AisecopsClientError: nothing was answered, or it is not known what was.
+            ValueError: what was shown is not what is asked, or there are too few ids of votes.
+        """
+        request = together_request(shown, choice, note=note, signer=signer, at_seconds=at_seconds, token_ids=token_ids)
+        return await self._call(self._stub.VoteTogether, request)
 
     async def withdraw(self, approval_id: str, *, note: str = "") -> approval_pb2.Approval:
         """Take a request back, and return what it is then.

@@ -15,7 +15,7 @@ from aisecops.v1.plan_pb2 import ExecutionPlan
 
 from aisecops_client.answers import Answer
 from aisecops_client.errors import RetryLaterError, from_rpc_error
-from aisecops_client.votes import VoteSigner, vote_request
+from aisecops_client.votes import VoteSigner, together_request, vote_request
 
 GRANTED = approval_pb2.APPROVAL_STATE_GRANTED
 WAIT_SECONDS = 900.0
@@ -92,6 +92,26 @@ class Approvals:
         """
         request = vote_request(shown, choice, note=note, signer=signer, at_seconds=at_seconds, token_id=token_id)
         return self._call(self._stub.Vote, request).approval
+
+    def vote_together(
+        self,
+        shown: Sequence[api.GetApprovalResponse],
+        choice: approval_pb2.Choice.ValueType,
+        *,
+        note: str = "",
+        signer: VoteSigner | None = None,
+        at_seconds: int = 0,
+        token_ids: Sequence[str] = (),
+    ) -> api.VoteTogetherResponse:
+        """Give one answer to requests that are identical, and return what became of each, in their order.
+
+        Raises:
+            RequestRefusedError: they are not identical; nothing was answered.
+            AisecopsClientError: nothing was answered, or it is not known what was.
+            ValueError: what was shown is not what is asked, or there are too few ids of votes.
+        """
+        request = together_request(shown, choice, note=note, signer=signer, at_seconds=at_seconds, token_ids=token_ids)
+        return self._call(self._stub.VoteTogether, request)
 
     def withdraw(self, approval_id: str, *, note: str = "") -> approval_pb2.Approval:
         """Take a request back, and return what it is then.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from aisecops.v1 import approval_pb2, approval_service_pb2
@@ -73,6 +73,33 @@ def vote_request(
         }
         request.signature = _signed(signer, claims)
     return request
+
+
+def together_request(
+    shown: Sequence[approval_service_pb2.GetApprovalResponse],
+    choice: approval_pb2.Choice.ValueType,
+    *,
+    note: str = "",
+    signer: VoteSigner | None = None,
+    at_seconds: int = 0,
+    token_ids: Sequence[str] = (),
+) -> approval_service_pb2.VoteTogetherRequest:
+    """Return one answer to all that was ``shown``; with a ``signer`` also the time now and an id for each vote.
+
+    Raises:
+        ValueError: what was shown is not what is asked, or there are too few ids.
+    """
+    votes = [
+        vote_request(one, choice, note=note, signer=signer, at_seconds=at_seconds, token_id=token_id)
+        for one, token_id in zip(shown, token_ids if signer else [""] * len(shown), strict=True)
+    ]
+    seen = [
+        approval_service_pb2.SeenApproval(
+            approval_id=vote.approval_id, statement_digest=vote.statement_digest, signature=vote.signature
+        )
+        for vote in votes
+    ]
+    return approval_service_pb2.VoteTogetherRequest(choice=choice, note=note, seen=seen)
 
 
 def _signed(signer: VoteSigner, claims: Mapping[str, object]) -> str:

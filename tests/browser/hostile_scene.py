@@ -16,6 +16,7 @@ from aisecops_server.domain.identity import Role
 from tests.browser.hostile_texts import HostileText, hostile_texts, parcels, seen
 from tests.git_remotes import Remote
 from tests.integration.api.real import AGENT
+from tests.requests import asked
 from tests.ui_scene import Scene
 
 RELEASER = "spiffe://corp.example/agent/operations-assistant"
@@ -135,6 +136,17 @@ class HostileScene:
             self._send(f"{path}/vote", cookie, form)
             self.looks.append(Look(path, [seen(intent), seen(note)]))
         self.looks.append(Look("/approvals?state=all"))
+        self._identical(intents)
+
+    def _identical(self, intents: Sequence[str]) -> None:
+        """Ask for the very same again and again, each time in other hostile words."""
+        name = self.texts[0].text
+        same = [
+            self.scene.run(asked(self.scene, version="0.0.1", step=f"again-{number}", intent=intent, name=name))
+            for number, intent in enumerate(intents)
+        ]
+        self.looks += [Look(f"/approvals/{one}", [seen(intent)]) for one, intent in zip(same, intents, strict=True)]
+        self.looks.append(Look("/approvals"))
 
     async def _asked(self, intents: Sequence[str], count: int) -> dict[str, str]:
         found = {}

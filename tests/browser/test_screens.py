@@ -17,6 +17,7 @@ from playwright.sync_api import Browser
 
 from tests.browser.visits import visiting
 from tests.git_remotes import Remote
+from tests.requests import asked
 from tests.ui_scene import PERSON, Scene
 
 # Many pages in one test, on a machine that may be busy with others.
@@ -51,6 +52,11 @@ def _live(scene: Scene) -> str:
 @functools.cache
 def _request(scene: Scene) -> str:
     return json.loads(scene.get("/approvals.json?state=all")[2])["page"]["approvals"][0]["approvalId"]
+
+
+@functools.cache
+def identical(scene: Scene) -> list[str]:
+    return [scene.run(asked(scene, version="3.3.1", step=step)) for step in ("a", "b", "c")]
 
 
 @functools.cache
@@ -109,6 +115,8 @@ SCREENS: Mapping[str, Callable[[Scene], str]] = {
     "agent": lambda _: f"/agents/{quote(AGENT, safe='')}",
     "budgets": lambda _: "/budgets",
     "approvals": lambda _: "/approvals",
+    "approval-identical": lambda scene: f"/approvals/{identical(scene)[0]}",
+    "approvals-grouped": lambda scene: identical(scene) and "/approvals",
     "approval": lambda scene: f"/approvals/{_request(scene)}",
     "replays": lambda _: "/replays",
     "replay-new": lambda _: "/replays/new",

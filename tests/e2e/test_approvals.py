@@ -20,14 +20,14 @@ pytestmark = pytest.mark.slow
 SUPPORT = "spiffe://corp.example/agent/support-assistant"
 
 
-def plan(amount: int) -> str:
+def plan(amount: int, step: str = "refund") -> str:
     arguments = {"order_id": "48213", "customer_id": "C-20417", "amount": amount, "reason": "Parcel lost"}
     return json.dumps(
         {
             "intent": "Refund order 48213",
             "environment": "production",
             "steps": [
-                {"step_id": "refund", "tool": "crm/issue_refund", "arguments": arguments, "influenced_by": ["request"]}
+                {"step_id": step, "tool": "crm/issue_refund", "arguments": arguments, "influenced_by": ["request"]}
             ],
             "sources": [
                 {
@@ -61,8 +61,8 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
         process.communicate(timeout=SECONDS)
 
 
-def asked(terminal: Terminal, amount: int) -> str:
-    done = terminal.run("decide", "-f", "-", "--agent", SUPPORT, "-o", "json", stdin=plan(amount))
+def asked(terminal: Terminal, amount: int, step: str = "refund") -> str:
+    done = terminal.run("decide", "-f", "-", "--agent", SUPPORT, "-o", "json", stdin=plan(amount, step))
     assert done.code == 4, done.err
     assert f"aisecops approvals show {done.json['approvalId']}" in done.err
     return str(done.json["approvalId"])
@@ -124,7 +124,7 @@ def test_who_says_no_to_the_question_has_not_voted(terminal: Terminal) -> None:
 def test_each_command_prints_its_message_and_ends_with_the_answer(terminal: Terminal) -> None:
     granted, rejected, withdrawn = (asked(terminal, amount) for amount in (166, 167, 168))
     shown = terminal.run("approvals", "show", granted, "-o", "json").json
-    assert set(shown) == {"approval", "statementJson", "decision", "caller"}
+    assert set(shown) == {"approval", "statementJson", "decision", "caller", "pastAnswers", "identical"}
     statement = terminal.run("approvals", "show", granted, "--statement").out
     assert json.loads(statement)["approval_id"] == granted
     assert terminal.run("approvals", "wait", granted, "--seconds", "0.2").code == 4
@@ -138,7 +138,8 @@ def test_each_command_prints_its_message_and_ends_with_the_answer(terminal: Term
     }
     for line, (state, code) in lines.items():
         done = terminal.run("approvals", *line, "-o", "json")
-        assert (set(done.json), done.json["approval"]["state"], done.code) == ({"approval"}, state, code)
+        fields = {"approval", "answered"} if line[0] in {"approve", "deny"} else {"approval"}
+        assert (set(done.json), done.json["approval"]["state"], done.code) == (fields, state, code)
     late = terminal.run("approvals", "deny", rejected, "-o", "json")
     assert (late.code, late.json["error"]["reason"], late.json["error"]["metadata"]["why"]) == (
         3,
@@ -149,6 +150,29 @@ def test_each_command_prints_its_message_and_ends_with_the_answer(terminal: Term
     assert {line["approvalId"] for line in states} == {rejected, withdrawn}
     used = terminal.run("decide", "-f", "-", "--agent", SUPPORT, "--approval", granted, stdin=plan(166))
     assert (used.code, "people agreed" in used.err) == (0, True)
+
+
+def test_requests_for_the_very_same_stand_together_and_are_answered_together(terminal: Terminal) -> None:
+    first, second, third = (asked(terminal, 170, step) for step in ("once", "again", "and-again"))
+    other = asked(terminal, 171)
+    listed = terminal.run("approvals", "list").out
+    assert f"×3 identical  {second}, {third}" in " ".join(listed.split()).replace("identical apr", "identical  apr")
+    assert f"aisecops approvals approve {first} --identical" in " ".join(listed.split())
+    assert terminal.run("approvals", "deny", second, "--note", "not this one", "-o", "json").code == 0
+    code, shown = typed(terminal, "y", "approvals", "approve", first, "--identical", "--note", "one parcel, two losses")
+    assert (code, "run 2 times, once for each request: crm/issue_refund" in " ".join(shown.split())) == (0, True)
+    states = {one["approvalId"]: one for one in terminal.run("approvals", "list", "--all", "-o", "ndjson").lines}
+    assert [states[name]["state"].removeprefix("APPROVAL_STATE_") for name in (first, second, third, other)] == [
+        "GRANTED",
+        "REJECTED",
+        "GRANTED",
+        "REQUESTED",
+    ]
+    assert [states[name]["votes"][0]["note"] for name in (first, third)] == ["one parcel, two losses"] * 2
+    more = [asked(terminal, 172, step) for step in ("once", "again")]
+    denied = terminal.run("approvals", "deny", more[1], "--identical", "-o", "json")
+    assert (denied.code, {one["approval"]["approvalId"] for one in denied.json["answered"]}) == (0, set(more))
+    assert {one["reason"] for one in denied.json["answered"]} == {""}
 
 
 def test_a_person_makes_a_key_has_it_registered_and_signs_with_it(terminal: Terminal) -> None:

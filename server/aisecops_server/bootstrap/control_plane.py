@@ -71,6 +71,7 @@ from aisecops_server.usecases.screen import Screen
 from aisecops_server.usecases.send_notices import SendNotices
 from aisecops_server.usecases.sync import Poller, Resume
 from aisecops_server.usecases.vote import CastVotes
+from aisecops_server.usecases.vote_together import VoteTogether
 
 EVIDENCE_KEY = "evidence"
 _logger = logging.getLogger(__name__)
@@ -151,6 +152,7 @@ async def compose(
         closed = channel.closed if channel else _open
         couriers = _couriers(settings)
         proofs = vote_proofs(state / "keys")
+        votes = CastVotes(log, log.approvals, lambda: live.current().bundle.tables, proofs, clock, ids)
         approvals = ApprovalControl(log.approvals, proofs, ids, Lifetimes(clock), tuple(couriers))
         following = source.follow(switch, live)
         yield ControlPlane(
@@ -206,7 +208,8 @@ async def compose(
             ),
             agents=ReadAgents(lambda: live.current().bundle, log.agents, clock),
             approvals=ApprovalUseCases(
-                vote=CastVotes(log, log.approvals, lambda: live.current().bundle.tables, proofs, clock, ids),
+                vote=votes,
+                together=VoteTogether(log.approvals, votes, votes.refuse, clock),
                 read=ReadApprovals(log, log.approvals, clock),
                 withdraw=WithdrawApprovals(log, log.approvals, clock, ids),
                 notices=ResendNotices(log, log.approvals, clock, ids),

@@ -142,7 +142,7 @@ async def compose_edge(
         redeem = replace(plane.grants.redeem, held=lambda: _stale(feed, plane.live))
         here = replace(
             plane,
-            approvals=replace(plane.approvals, vote=refuse_vote),
+            approvals=replace(plane.approvals, vote=refuse_vote, together=refuse_vote),
             grants=replace(plane.grants, redeem=redeem),
         )
         yield EdgePlane(here, feed, forward)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ STATES = ("requested", "granted", "rejected", "withdrawn", "expired", "consumed"
 _ID = "An approval's whole id, as 'approvals list' prints it."
 _NOTE = "Kept with it in the audit log."
 _KEY = f"PEM file of your own private key, to sign with. Default: {KEY_VARIABLE}."
+_IDENTICAL = "Also answer the requests that wait and are identical to it, each by a vote of its own."
 _NOBODY_WAITS = "nothing waits for you; 'aisecops approvals list --all' shows what was"
 
 
@@ -100,39 +101,53 @@ def show_approval(*, approval: str, statement: bool) -> ExitCode:
     aisecops approvals approve apr-0199f2c4a1b7
     aisecops approvals approve apr-0199f2c4a1b7 --note "checked with the carrier"
     aisecops approvals approve apr-0199f2c4a1b7 --key ~/.keys/ada.pem   signed by you, not only on your behalf
+    aisecops approvals approve apr-0199f2c4a1b7 --identical             and all that ask for the very same
     aisecops approvals approve apr-0199f2c4a1b7 --yes -o json           no question; for scripts that asked already
     """,
 )
 @click.argument("approval", help=_ID)
+@click.option("--identical", is_flag=True, help=_IDENTICAL)
 @click.option("--note", default="", help=_NOTE)
 @click.option("--key", envvar=KEY_VARIABLE, type=click.Path(dir_okay=False), help=_KEY)
 @click.option("--yes", is_flag=True, help="Do not ask; you have seen what would run.")
-def approve(*, approval: str, note: str, key: str | None, yes: bool) -> ExitCode:
+def approve(*, approval: str, identical: bool, note: str, key: str | None, yes: bool) -> ExitCode:
     """Agree to one plan, once.
 
     Shows what would run and asks. Who votes is who your credential proves: not the one who asks, not one who answers
     for the agent, and nobody twice. Exit code: 0 when it is granted, 4 when more people must agree.
+
+    With --identical the same answer is given to every request that waits and asks for the very same; those that come
+    in meanwhile are not among them. Exit code then: 3 when one of the votes does not count.
     """
     from aisecops_server.cli.connection import connect  # noqa: PLC0415
 
     with connect() as client:
-        shown = client.approvals.show(approval)
+        shown = _shown(client, approval, identical=identical)
         if not yes:
             _require_consent(shown)
-        return _voted(_vote(client, shown, "APPROVE", note=note, key=key))
+        return _answered(client, shown, "APPROVE", note=note, key=key)
 
 
-@command("deny", examples='aisecops approvals deny apr-0199f2c4a1b7 --note "no ticket for this refund"')
+@command(
+    "deny",
+    examples="""
+    aisecops approvals deny apr-0199f2c4a1b7 --note "no ticket for this refund"
+    aisecops approvals deny apr-0199f2c4a1b7 --identical --note "stop asking"   and all that ask for the very same
+    """,
+)
 @click.argument("approval", help=_ID)
+@click.option("--identical", is_flag=True, help=_IDENTICAL)
 @click.option("--note", default="", help=_NOTE)
 @click.option("--key", envvar=KEY_VARIABLE, type=click.Path(dir_okay=False), help=_KEY)
-def deny(*, approval: str, note: str, key: str | None) -> ExitCode:
-    """Reject a request; one denial ends it, and the agent is told your note."""
+def deny(*, approval: str, identical: bool, note: str, key: str | None) -> ExitCode:
+    """Reject a request; one denial ends it, and the agent is told your note.
+
+    Exit code with --identical: 3 when one of the votes does not count.
+    """
     from aisecops_server.cli.connection import connect  # noqa: PLC0415
 
     with connect() as client:
-        _voted(_vote(client, client.approvals.show(approval), "DENY", note=note, key=key))
-    return ExitCode.OK
+        return _answered(client, _shown(client, approval, identical=identical), "DENY", note=note, key=key)
 
 
 @command("withdraw", examples='aisecops approvals withdraw apr-0199f2c4a1b7 --note "the agent is misbehaving"')
@@ -221,21 +236,48 @@ def rotate_key(*, reason: str) -> ExitCode:
     return ExitCode.OK
 
 
-def _vote(
-    client: Client, shown: approval_service_pb2.GetApprovalResponse, choice: str, *, note: str, key: str | None
-) -> approval_pb2.Approval:
+def _shown(client: Client, approval: str, *, identical: bool) -> list[approval_service_pb2.GetApprovalResponse]:
+    """Return a request and, if that is wished, all that wait and are identical to it now."""
+    first = client.approvals.show(approval)
+    others = first.identical if identical else []
+    return [first, *(client.approvals.show(other.approval_id) for other in others)]
+
+
+def _answered(
+    client: Client,
+    shown: Sequence[approval_service_pb2.GetApprovalResponse],
+    choice: str,
+    *,
+    note: str,
+    key: str | None,
+) -> ExitCode:
     from aisecops.v1 import approval_pb2  # noqa: PLC0415
 
     from aisecops_server.adapters.system import RandomIds  # noqa: PLC0415
+    from aisecops_server.cli.connection import to_json  # noqa: PLC0415
 
-    return client.approvals.vote(
-        shown,
-        approval_pb2.Choice.Value(f"CHOICE_{choice}"),
-        note=note,
-        signer=_signer(key),
-        at_seconds=int(_now()),
-        token_id=RandomIds().nonce(),
-    )
+    answered: Sequence[Mapping[str, Any]]
+    given, ids, signer, now = approval_pb2.Choice.Value(f"CHOICE_{choice}"), RandomIds(), _signer(key), int(_now())
+    if len(shown) == 1:
+        approval = client.approvals.vote(
+            shown[0], given, note=note, signer=signer, at_seconds=now, token_id=ids.nonce()
+        )
+        answered = [{"approval": to_json(approval), "reason": "", "message": ""}]
+    else:
+        tokens = [ids.nonce() for _ in shown]
+        told = client.approvals.vote_together(shown, given, note=note, signer=signer, at_seconds=now, token_ids=tokens)
+        answered = to_json(told)["answered"]
+
+    def draw(target: Console) -> None:
+        from aisecops_server.terminal.approvals import answers  # noqa: PLC0415
+
+        target.print(answers(target, answered, _now()))
+
+    show({"approval": answered[0]["approval"], "answered": answered}, draw)
+    if any(one["reason"] for one in answered):
+        return ExitCode.DENIED
+    waits = any(one["approval"]["state"] == "APPROVAL_STATE_REQUESTED" for one in answered)
+    return ExitCode.ESCALATED if waits else ExitCode.OK
 
 
 def _signer(key: str | None) -> VoteSigner | None:
@@ -249,20 +291,18 @@ def _signer(key: str | None) -> VoteSigner | None:
     return VoteSigner(own.algorithm, own.key_id, own.sign)
 
 
-def _require_consent(shown: approval_service_pb2.GetApprovalResponse) -> None:
+def _require_consent(shown: Sequence[approval_service_pb2.GetApprovalResponse]) -> None:
     """Show what would run and ask; whoever cannot be asked has not agreed."""
-    from aisecops_server.terminal.approvals import effect  # noqa: PLC0415
+    from aisecops_server.terminal.approvals import also, effect  # noqa: PLC0415
 
     if not sys.stdin.isatty():
         raise click.UsageError("nobody can be asked here: look with 'approvals show', then give --yes")
-    _draw(talk_console(), shown)
-    if not click.confirm(effect(_statement(shown)), default=False, err=True):
+    first, *others = shown
+    _draw(talk_console(), first)
+    if others:
+        talk_console().print(also([_statement(other) for other in others]))
+    if not click.confirm(effect(_statement(first), times=len(shown)), default=False, err=True):
         raise click.Abort
-
-
-def _voted(approval: approval_pb2.Approval) -> ExitCode:
-    _told(approval)
-    return _code(approval)
 
 
 def _told(approval: approval_pb2.Approval) -> None:

@@ -77,6 +77,8 @@ class ApprovalRequest:
 
     ``delegation`` are the agents above the one that asks, and ``findings`` the rules that asked, each with its step.
     ``counted`` is what models took before the plan: counted when people were asked, and not again when it is used.
+    ``hash_class`` is the same for all requests that are identical (``domain.approval_class``), and empty for one
+    that is like no other.
     """
 
     id: ApprovalId
@@ -98,6 +100,11 @@ class ApprovalRequest:
     requested_at_seconds: int
     expires_at_seconds: int
     counted: tuple[ModelUsage, ...] = ()
+    hash_class: str = ""
+
+    def is_identical(self, other: ApprovalRequest) -> bool:
+        """Return whether one answer may be given to both: they are of one agent and of one hash class."""
+        return bool(self.hash_class) and (self.agent_id, self.hash_class) == (other.agent_id, other.hash_class)
 
 
 @dataclass(frozen=True, slots=True)

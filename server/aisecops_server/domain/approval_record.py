@@ -43,6 +43,7 @@ def request_details(request: ApprovalRequest) -> dict[str, JsonValue]:
             {"model": used.model, "input_tokens": used.input_tokens, "output_tokens": used.output_tokens}
             for used in request.counted
         ],
+        "hash_class": request.hash_class,
     }
 
 
@@ -112,6 +113,7 @@ def _request(fields: JsonFields) -> ApprovalRequest:
         expires_at_seconds=fields.integer("expires_at_seconds"),
         # Requests of earlier versions say nothing of it.
         counted=tuple(map(_counted, fields.objects("counted_model_usage", ()))),
+        hash_class=fields.text("hash_class", ""),
     )
 
 

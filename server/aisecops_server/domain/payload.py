@@ -33,7 +33,7 @@ PAYLOAD_OF: Mapping[str, tuple[str, ...]] = {
     "text.received": ("plan_hash", "parts/*/digest"),
     "text.rejected": ("message", "metadata{}"),
     "approval.required": ("plan_hash",),
-    "approval.requested": ("intent", "explanation", "plan_hash", "nonce"),
+    "approval.requested": ("intent", "explanation", "plan_hash", "nonce", "hash_class"),
     "approval.consumed": ("plan_hash",),
     "decision.concluded": (
         "plan_hash",

@@ -55,6 +55,10 @@ class ApprovalStore(Protocol):
         """Return when the first of the open ones ends, in Unix seconds."""
         ...
 
+    async def identical(self, request: ApprovalRequest, *, now_seconds: int, limit: int) -> list[Approval]:
+        """Return other requests that wait now and are identical to this one, the soonest to expire first."""
+        ...
+
     async def past_answers(self, request: ApprovalRequest, *, limit: int) -> list[PastAnswer]:
         """Return the last answers to other requests of its agent for one of its tools, the newest first."""
         ...

@@ -41,8 +41,14 @@ _SHORT_VALUE = 60
 
 
 def inbox(console: Console, approvals: Sequence[Json], now: float) -> Group:
-    """Return requests, three lines each: how long still, what it wants, why people are asked."""
-    return Group(*(part for approval in approvals for part in _item(console, approval, now)))
+    """Return requests, three lines each: how long still, what it wants, why people are asked.
+
+    Those that wait and are identical stand together, where the first of them does.
+    """
+    groups: dict[tuple[str, str], list[Json]] = {}
+    for approval in approvals:
+        groups.setdefault(group_of(approval), []).append(approval)
+    return Group(*(part for group in groups.values() for part in _group(console, group, now)))
 
 
 def one_line(console: Console, approval: Json, now: float) -> Group:
@@ -86,14 +92,34 @@ def approval_block(
     return Group(*parts)
 
 
-def effect(statement: Json) -> str:
-    """Return the question that names what a yes does."""
+def answers(console: Console, answered: Sequence[Json], now: float) -> Group:
+    """Return what became of each request that was answered, and why a vote on it does not count."""
+    parts: list[RenderableType] = []
+    for one in answered:
+        parts.append(one_line(console, one["approval"], now))
+        if one["message"]:
+            parts.append(indented(Text(f"your vote does not count: {one['message']}", style=STRONG)))
+    return Group(*parts)
+
+
+def also(statements: Sequence[Json]) -> Group:
+    """Return the requests that are identical to the one above: in each, only the agent's own words are others."""
+    lines = (
+        Text.assemble("  ", str(statement["approval_id"]), (f"  “{statement['intent']}”", "italic"))
+        for statement in statements
+    )
+    return Group(Text(""), Text("identical to it, and answered with it", style=STRONG), *lines)
+
+
+def effect(statement: Json, *, times: int = 1) -> str:
+    """Return the question that names what a yes does to so many identical requests."""
+    once = "once" if times == 1 else f"{times} times, once for each request"
     if not statement["steps"]:
         texts = ", ".join(_text(source) for source in statement["sources"])
         return f"Let {agent_word(str(statement['agent_id']))} use once: {texts}?"
     calls = [f"{step['tool']} with {_in_short(step['arguments'])}" for step in statement["steps"]]
     shown = "; ".join(calls[:3]) + (f"; and {counted(len(calls) - 3, 'more call')}" if len(calls) > 3 else "")  # noqa: PLR2004 - three read at a glance
-    return f"Let {agent_word(str(statement['agent_id']))} run once: {shown}?"
+    return f"Let {agent_word(str(statement['agent_id']))} run {once}: {shown}?"
 
 
 def duration(seconds: float) -> str:
@@ -106,6 +132,23 @@ def duration(seconds: float) -> str:
     if whole < _DAY:
         return f"{whole // _HOUR}h {whole % _HOUR // _MINUTE:02d}m"
     return f"{whole // _DAY}d {whole % _DAY // _HOUR:02d}h"
+
+
+def group_of(approval: Json) -> tuple[str, str]:
+    """Return what requests have in common that stand together: agent and hash class, or nothing but themselves."""
+    waits = bare(str(approval["state"])) == "REQUESTED"
+    hash_class = str(approval.get("hashClass", "")) if waits else ""
+    return (str(approval["agentId"]), hash_class) if hash_class else ("", str(approval["approvalId"]))
+
+
+def _group(console: Console, group: Sequence[Json], now: float) -> Iterator[RenderableType]:
+    first, *others = group
+    yield from _item(console, first, now)
+    if others:
+        named = ", ".join(str(other["approvalId"]) for other in others)
+        yield indented(Text.assemble((f"×{len(group)} identical", STRONG), (f"  {named}", FAINT)), (0, 0, 0, 2))
+        told = f"one answer to all: aisecops approvals approve {first['approvalId']} --identical"
+        yield indented(Text(told, style=FAINT), (0, 0, 0, 2))
 
 
 def _item(console: Console, approval: Json, now: float) -> Iterator[RenderableType]:

@@ -20,6 +20,7 @@ from aisecops_server.domain.approval import (
     tool_digests,
 )
 from aisecops_server.domain.approval_changes import CloseApproval, ConsumeApproval, OpenApproval
+from aisecops_server.domain.approval_class import hash_class
 from aisecops_server.domain.approval_events import closed_event, consumed_events, requested_event
 from aisecops_server.domain.approval_notice import notice_body
 from aisecops_server.domain.approval_statement import statement
@@ -116,7 +117,9 @@ class ApprovalControl:
         if not in_time:
             await self._require_room(request.agent_id, now)
         closing, told = self._superseded(earlier, request, asked.now_ns)
-        shown = statement(request, asked.plan, decision_details(decision, asked.plan))
+        details = decision_details(decision, asked.plan)
+        request = replace(request, hash_class=hash_class(request, asked.plan, details))
+        shown = statement(request, asked.plan, details)
         opening = OpenApproval(request, shown, tuple(self._notice(endpoint, request) for endpoint in self.endpoints))
         event = requested_event(opening, id=self.ids.event_id(), now_ns=asked.now_ns)
         self.lifetimes.begin(request.id, given_at_ns=now * _SECOND, ends_at_ns=request.expires_at_seconds * _SECOND)

@@ -16,6 +16,7 @@ from aisecops_server.domain.identity import Principal
 from aisecops_server.domain.record import ChangeRecord, StoredDecision
 from aisecops_server.ports import Clock, EventLog, Ids
 from aisecops_server.ports.approvals import ApprovalStore
+from aisecops_server.usecases.vote_together import MOST_TOGETHER
 
 MOST_ATTEMPTS = 16
 # Who waits hears at least this often that nothing happened, so that a credential that ended ends the wait.
@@ -26,12 +27,16 @@ PAST_ANSWERS = 5
 
 @dataclass(frozen=True, slots=True)
 class ShownApproval:
-    """An approval with exactly what people are asked, the decision that asked, and what was answered before."""
+    """An approval with exactly what people are asked, the decision that asked, and what is beside it.
+
+    ``past`` was answered before; ``identical`` are other requests that wait, to which one may give the same answer.
+    """
 
     approval: Approval
     statement: bytes
     decision: StoredDecision
     past: tuple[PastAnswer, ...]
+    identical: tuple[Approval, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,10 @@ class ReadApprovals:
         decision = await self.log.decision(approval.request.decision_id)
         past = await self.store.past_answers(approval.request, limit=PAST_ANSWERS)
         now = self._now_seconds()
-        return ShownApproval(approval, statement, decision, tuple(_past_at(answer, now) for answer in past))
+        identical = await self.store.identical(approval.request, now_seconds=now, limit=MOST_TOGETHER - 1)
+        return ShownApproval(
+            approval, statement, decision, tuple(_past_at(answer, now) for answer in past), tuple(identical)
+        )
 
     async def page(
         self, narrow: ApprovalFilter, *, only_of: str | None, page_size: int, page_token: str

@@ -7,8 +7,8 @@ counts is changed at the centre: people cannot activate, roll back or vote at an
 from __future__ import annotations
 
 import contextlib
+from typing import Never
 
-from aisecops_server.domain.approval import Approval
 from aisecops_server.domain.bundle_status import BundleStatus
 from aisecops_server.domain.errors import AisecopsError, BundleRejectedError, NotPermittedError
 from aisecops_server.ports.edges import FeedStore
@@ -16,7 +16,6 @@ from aisecops_server.usecases.activate import ActivateCommand, Order, PolicySwit
 from aisecops_server.usecases.edge_feed import EdgeFeed
 from aisecops_server.usecases.live_policy import Served
 from aisecops_server.usecases.sync import Resume
-from aisecops_server.usecases.vote import VoteCommand
 
 ABOUT = "policy"
 _FOLLOWER = Order(principal="edge", reason="released by the centre")
@@ -113,7 +112,7 @@ async def refuse_rollback(_order: Order) -> BundleStatus:
     raise _at_the_centre("which policy counts is settled")
 
 
-async def refuse_vote(_command: VoteCommand) -> Approval:
+async def refuse_vote(_command: object) -> Never:
     """Refuse a vote at an edge.
 
     Raises:

@@ -81,6 +81,16 @@ class CastVotes:
             return await self.store.approval(command.approval_id)
         raise ContendedError("others vote on the request all the time", hint="Vote again")
 
+    async def refuse(self, command: VoteCommand, error: AisecopsError) -> None:
+        """Record that a vote does not count, for a reason that is not its own.
+
+        Raises:
+            NotFoundError: there is no such approval.
+            LogUnavailableError: it could not be recorded.
+        """
+        approval = await self.store.approval(command.approval_id)
+        await self._record_refusal(approval, command, error, self.clock.now_ns())
+
     def _cast(self, approval: Approval, command: VoteCommand, now_seconds: int) -> CastVote:
         tables = self.tables()
         voter = command.voter

@@ -58,6 +58,7 @@ from aisecops_server.usecases.rotate_log_key import RotateLogKey
 from aisecops_server.usecases.screen import Screen
 from aisecops_server.usecases.vote import CastVotes
 from aisecops_server.usecases.vote_proofs import VoteProofs
+from aisecops_server.usecases.vote_together import VoteTogether
 
 from tests.fakes.adoption import FixedPlaces, FixedRecords
 from tests.fakes.approvals import NoApprovals
@@ -207,7 +208,8 @@ def served_by(
         maturity=ReadMaturity(lambda: engine.bundle, FixedRecords(), FixedPlaces(), publish, no_replays().reads, clock),
         agents=ReadAgents(lambda: engine.bundle, NoActivity(), clock),
         approvals=ApprovalUseCases(
-            vote=CastVotes(log, none, lambda: engine.bundle.tables, proofs, clock, ids),
+            vote=(votes := CastVotes(log, none, lambda: engine.bundle.tables, proofs, clock, ids)),
+            together=VoteTogether(none, votes, votes.refuse, clock),
             read=ReadApprovals(log, none, clock),
             withdraw=WithdrawApprovals(log, none, clock, ids),
             notices=ResendNotices(log, none, clock, ids),

@@ -94,6 +94,7 @@ EXPECTED = {
     "ApprovalService/GetApproval": {Role.AGENT} | READERS,
     "ApprovalService/Wait": {Role.AGENT} | READERS,
     "ApprovalService/ListNotices": READERS,
+    "ApprovalService/VoteTogether": {Role.SECOPS, Role.SECURITY},
     "ApprovalService/ResendNotice": {Role.SECOPS, Role.SECURITY, Role.PLATFORM},
     "ApprovalService/Vote": {Role.SECOPS, Role.SECURITY},
     "ApprovalService/Withdraw": {Role.AGENT, Role.SECOPS, Role.SECURITY},

@@ -43,13 +43,13 @@ GRANTED, REJECTED, CONSUMED = (
 ADA, BOB = "ada@corp.example", "bob@corp.example"
 
 
-def refund(amount: int = 164, reason: str = "Parcel lost") -> PlanBuilder:
+def refund(amount: int = 164, reason: str = "Parcel lost", step: str = "refund") -> PlanBuilder:
     """Return a plan that the shipped policy escalates: more money than the agent may give back alone."""
     plan = PlanBuilder(intent=f"Refund {amount} for order 48213", environment="production")
     asked = f"Refund order 48213 of customer C-20417, {amount} EUR. {reason}"
     prompt = plan.source("user_prompt", asked, id="request")
     arguments = {"order_id": "48213", "customer_id": "C-20417", "amount": amount, "reason": reason}
-    plan.step("crm/issue_refund", arguments, id="refund", influenced_by=[prompt])
+    plan.step("crm/issue_refund", arguments, id=step, influenced_by=[prompt])
     return plan
 
 
@@ -192,6 +192,34 @@ async def test_what_is_shown_is_all_that_would_run_and_nothing_hides_in_it(setti
             await ada.approvals.vote(shown, APPROVE)
 
 
+async def test_identical_requests_are_answered_together_by_either_client(settings: Settings) -> None:
+    async with running(settings) as (plane, agent), people(settings, plane, ADA) as [ada]:
+        first, second, third, fourth = [
+            (await agent.decide(refund(330, step=f"refund-{number}"))).approval_id for number in range(4)
+        ]
+        other = (await agent.decide(refund(331))).approval_id
+        shown = [await ada.approvals.show(name) for name in (first, second)]
+        assert [one.approval_id for one in shown[0].identical] == [second, third, fourth]
+        assert {one.hash_class for one in shown[0].identical} == {shown[0].approval.hash_class}
+        told = (await ada.approvals.vote_together(shown, APPROVE, note="twice")).answered
+        assert [(one.approval.approval_id, one.approval.state, one.reason) for one in told] == [
+            (first, GRANTED, ""),
+            (second, GRANTED, ""),
+        ]
+        with pytest.raises(RequestRefusedError) as mixed:
+            await ada.approvals.vote_together([await ada.approvals.show(name) for name in (third, other)], DENY)
+        assert mixed.value.metadata["field"] == "seen"
+
+        def denied() -> list[tuple[int, str]]:
+            with Client.connect(f"unix:{plane.settings.socket}", ada.token) as client:
+                both = [client.approvals.show(name) for name in (second, third, fourth)]
+                answered = client.approvals.vote_together(both, DENY).answered
+                return [(one.approval.state, one.reason) for one in answered]
+
+        assert await asyncio.to_thread(denied) == [(GRANTED, "APPROVAL_NOT_USABLE"), (REJECTED, ""), (REJECTED, "")]
+        assert (await agent.decide(refund(330, step="refund-0"), approval_id=first)).allowed
+
+
 async def test_asking_wrongly_is_told_by_field(settings: Settings) -> None:
     async with running(settings) as (plane, agent), people(settings, plane, ADA) as [ada]:
         answer = await agent.decide(refund(304))
@@ -279,6 +307,13 @@ async def test_a_person_with_a_certificate_signs_with_its_key(tmp_path: Path) ->
             granted = await ada.approvals.vote(
                 shown, APPROVE, signer=signer, at_seconds=plane.clock.now_ns() // 10**9, token_id="vote-1"
             )
+            again = [
+                await ada.approvals.show((await agent.decide(refund(step=step))).approval_id) for step in ("b", "c")
+            ]
+            together = await ada.approvals.vote_together(
+                again, APPROVE, signer=signer, at_seconds=plane.clock.now_ns() // 10**9, token_ids=("vote-2", "vote-3")
+            )
+            assert {one.approval.votes[0].signed_by for one in together.answered} == {approval_pb2.SIGNED_BY_VOTER}
         [vote] = granted.votes
         assert (vote.signed_by, vote.key_id, vote.authenticated_by) == (
             approval_pb2.SIGNED_BY_VOTER,

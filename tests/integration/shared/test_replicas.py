@@ -155,6 +155,16 @@ async def test_an_auditor_reads_and_verifies_and_cannot_write(postgres: Postgres
         await reading.close()
 
 
+async def test_identical_requests_are_found_by_every_replica(postgres: PostgresServer, tmp_path: Path) -> None:
+    url = await asyncio.to_thread(own_url, postgres)
+    async with replicas(url, 2) as logs:
+        here, there = (ApprovalScene(tmp_path, log) for log in logs)
+        [first, *others] = [await here.asked(step=f"s{number}") for number in range(3)]
+        await here.asked(arguments=b"{}")
+        shown = await there.read.show(first, only_of=None)
+        assert [one.id for one in shown.identical] == others
+
+
 async def test_what_was_answered_before_is_found_by_every_replica_also_from_before_it_was_kept(
     postgres: PostgresServer, tmp_path: Path
 ) -> None:

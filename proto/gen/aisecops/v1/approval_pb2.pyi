@@ -271,6 +271,7 @@ class Approval(_message.Message):
     CLOSED_BY_FIELD_NUMBER: _builtins.int
     CLOSED_NOTE_FIELD_NUMBER: _builtins.int
     CONSUMED_BY_FIELD_NUMBER: _builtins.int
+    HASH_CLASS_FIELD_NUMBER: _builtins.int
     approval_id: _builtins.str
     """Approval_id identifies it."""
     state: Global___ApprovalState.ValueType
@@ -301,6 +302,10 @@ class Approval(_message.Message):
     """Closed_note is what they said to it."""
     consumed_by: _builtins.str
     """Consumed_by is the decision that used it."""
+    hash_class: _builtins.str
+    """Hash_class is the same for requests that are identical: the SHA-256 of everything that an answer depends on. It is
+    empty for one that is like no other.
+    """
     @_builtins.property
     def delegation(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Delegation are the agents above it, outermost first."""
@@ -359,10 +364,11 @@ class Approval(_message.Message):
         closed_by: _builtins.str = ...,
         closed_note: _builtins.str = ...,
         consumed_by: _builtins.str = ...,
+        hash_class: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "requested_at", b"requested_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "approval_id", b"approval_id", "approvers_required", b"approvers_required", "bundle_revision", b"bundle_revision", "closed_by", b"closed_by", "closed_note", b"closed_note", "consumed_by", b"consumed_by", "decision_id", b"decision_id", "delegation", b"delegation", "document_digest", b"document_digest", "excluded", b"excluded", "expires_at", b"expires_at", "explanation", b"explanation", "findings", b"findings", "groups", b"groups", "intent", b"intent", "plan_hash", b"plan_hash", "requested_at", b"requested_at", "state", b"state", "statement_digest", b"statement_digest", "tools", b"tools", "trace_id", b"trace_id", "votes", b"votes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "approval_id", b"approval_id", "approvers_required", b"approvers_required", "bundle_revision", b"bundle_revision", "closed_by", b"closed_by", "closed_note", b"closed_note", "consumed_by", b"consumed_by", "decision_id", b"decision_id", "delegation", b"delegation", "document_digest", b"document_digest", "excluded", b"excluded", "expires_at", b"expires_at", "explanation", b"explanation", "findings", b"findings", "groups", b"groups", "hash_class", b"hash_class", "intent", b"intent", "plan_hash", b"plan_hash", "requested_at", b"requested_at", "state", b"state", "statement_digest", b"statement_digest", "tools", b"tools", "trace_id", b"trace_id", "votes", b"votes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -27,7 +27,7 @@ from aisecops.v1 import decision_pb2 as aisecops_dot_v1_dot_decision__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"aisecops/v1/approval_service.proto\x12\x0b\x61isecops.v1\x1a\x1a\x61isecops/v1/approval.proto\x1a\x1a\x61isecops/v1/decision.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"{\n\x14ListApprovalsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12*\n\x06states\x18\x03 \x03(\x0e\x32\x1a.aisecops.v1.ApprovalState\x12\x10\n\x08\x61gent_id\x18\x04 \x01(\t\"Z\n\x15ListApprovalsResponse\x12(\n\tapprovals\x18\x01 \x03(\x0b\x32\x15.aisecops.v1.Approval\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\")\n\x12GetApprovalRequest\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\"\xbe\x01\n\x13GetApprovalResponse\x12\'\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x15.aisecops.v1.Approval\x12\x16\n\x0estatement_json\x18\x02 \x01(\x0c\x12\'\n\x08\x64\x65\x63ision\x18\x03 \x01(\x0b\x32\x15.aisecops.v1.Decision\x12\x0e\n\x06\x63\x61ller\x18\x04 \x01(\t\x12-\n\x0cpast_answers\x18\x05 \x03(\x0b\x32\x17.aisecops.v1.PastAnswer\"\x82\x01\n\x0bVoteRequest\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\x12#\n\x06\x63hoice\x18\x02 \x01(\x0e\x32\x13.aisecops.v1.Choice\x12\x0c\n\x04note\x18\x03 \x01(\t\x12\x18\n\x10statement_digest\x18\x04 \x01(\t\x12\x11\n\tsignature\x18\x05 \x01(\t\"7\n\x0cVoteResponse\x12\'\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x15.aisecops.v1.Approval\"4\n\x0fWithdrawRequest\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\x12\x0c\n\x04note\x18\x02 \x01(\t\";\n\x10WithdrawResponse\x12\'\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x15.aisecops.v1.Approval\"\"\n\x0bWaitRequest\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\"7\n\x0cWaitResponse\x12\'\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x15.aisecops.v1.Approval\"\xa4\x01\n\x06Notice\x12\x11\n\tnotice_id\x18\x01 \x01(\t\x12\x13\n\x0b\x61pproval_id\x18\x02 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x61ttempts\x18\x06 \x01(\x03\x12\x0f\n\x07problem\x18\x07 \x01(\t\"J\n\x12ListNoticesRequest\x12\r\n\x05state\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"T\n\x13ListNoticesResponse\x12$\n\x07notices\x18\x01 \x03(\x0b\x32\x13.aisecops.v1.Notice\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x13ResendNoticeRequest\x12\x11\n\tnotice_id\x18\x01 \x01(\t\";\n\x14ResendNoticeResponse\x12#\n\x06notice\x18\x01 \x01(\x0b\x32\x13.aisecops.v1.Notice2\xa7\x04\n\x0f\x41pprovalService\x12V\n\rListApprovals\x12!.aisecops.v1.ListApprovalsRequest\x1a\".aisecops.v1.ListApprovalsResponse\x12P\n\x0bGetApproval\x12\x1f.aisecops.v1.GetApprovalRequest\x1a .aisecops.v1.GetApprovalResponse\x12;\n\x04Vote\x12\x18.aisecops.v1.VoteRequest\x1a\x19.aisecops.v1.VoteResponse\x12G\n\x08Withdraw\x12\x1c.aisecops.v1.WithdrawRequest\x1a\x1d.aisecops.v1.WithdrawResponse\x12=\n\x04Wait\x12\x18.aisecops.v1.WaitRequest\x1a\x19.aisecops.v1.WaitResponse0\x01\x12P\n\x0bListNotices\x12\x1f.aisecops.v1.ListNoticesRequest\x1a .aisecops.v1.ListNoticesResponse\x12S\n\x0cResendNotice\x12 .aisecops.v1.ResendNoticeRequest\x1a!.aisecops.v1.ResendNoticeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"aisecops/v1/approval_service.proto\x12\x0b\x61isecops.v1\x1a\x1a\x61isecops/v1/approval.proto\x1a\x1a\x61isecops/v1/decision.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"{\n\x14ListApprovalsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12*\n\x06states\x18\x03 \x03(\x0e\x32\x1a.aisecops.v1.ApprovalState\x12\x10\n\x08\x61gent_id\x18\x04 \x01(\t\"Z\n\x15ListApprovalsResponse\x12(\n\tapprovals\x18\x01 \x03(\x0b\x32\x15.aisecops.v1.Approval\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\")\n\x12GetApprovalRequest\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\"\xe8\x01\n\x13GetApprovalResponse\x12\'\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x15.aisecops.v1.Approval\x12\x16\n\x0estatement_json\x18\x02 \x01(\x0c\x12\'\n\x08\x64\x65\x63ision\x18\x03 \x01(\x0b\x32\x15.aisecops.v1.Decision\x12\x0e\n\x06\x63\x61ller\x18\x04 \x01(\t\x12-\n\x0cpast_answers\x18\x05 \x03(\x0b\x32\x17.aisecops.v1.PastAnswer\x12(\n\tidentical\x18\x06 \x03(\x0b\x32\x15.aisecops.v1.Approval\"\x82\x01\n\x0bVoteRequest\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\x12#\n\x06\x63hoice\x18\x02 \x01(\x0e\x32\x13.aisecops.v1.Choice\x12\x0c\n\x04note\x18\x03 \x01(\t\x12\x18\n\x10statement_digest\x18\x04 \x01(\t\x12\x11\n\tsignature\x18\x05 \x01(\t\"7\n\x0cVoteResponse\x12\'\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x15.aisecops.v1.Approval\"P\n\x0cSeenApproval\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\x12\x18\n\x10statement_digest\x18\x02 \x01(\t\x12\x11\n\tsignature\x18\x03 \x01(\t\"q\n\x13VoteTogetherRequest\x12#\n\x06\x63hoice\x18\x01 \x01(\x0e\x32\x13.aisecops.v1.Choice\x12\x0c\n\x04note\x18\x02 \x01(\t\x12\'\n\x04seen\x18\x03 \x03(\x0b\x32\x19.aisecops.v1.SeenApproval\"G\n\x14VoteTogetherResponse\x12/\n\x08\x61nswered\x18\x01 \x03(\x0b\x32\x1d.aisecops.v1.AnsweredApproval\"\\\n\x10\x41nsweredApproval\x12\'\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x15.aisecops.v1.Approval\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"4\n\x0fWithdrawRequest\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\x12\x0c\n\x04note\x18\x02 \x01(\t\";\n\x10WithdrawResponse\x12\'\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x15.aisecops.v1.Approval\"\"\n\x0bWaitRequest\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\"7\n\x0cWaitResponse\x12\'\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x15.aisecops.v1.Approval\"\xa4\x01\n\x06Notice\x12\x11\n\tnotice_id\x18\x01 \x01(\t\x12\x13\n\x0b\x61pproval_id\x18\x02 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x61ttempts\x18\x06 \x01(\x03\x12\x0f\n\x07problem\x18\x07 \x01(\t\"J\n\x12ListNoticesRequest\x12\r\n\x05state\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"T\n\x13ListNoticesResponse\x12$\n\x07notices\x18\x01 \x03(\x0b\x32\x13.aisecops.v1.Notice\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x13ResendNoticeRequest\x12\x11\n\tnotice_id\x18\x01 \x01(\t\";\n\x14ResendNoticeResponse\x12#\n\x06notice\x18\x01 \x01(\x0b\x32\x13.aisecops.v1.Notice2\xfc\x04\n\x0f\x41pprovalService\x12V\n\rListApprovals\x12!.aisecops.v1.ListApprovalsRequest\x1a\".aisecops.v1.ListApprovalsResponse\x12P\n\x0bGetApproval\x12\x1f.aisecops.v1.GetApprovalRequest\x1a .aisecops.v1.GetApprovalResponse\x12;\n\x04Vote\x12\x18.aisecops.v1.VoteRequest\x1a\x19.aisecops.v1.VoteResponse\x12S\n\x0cVoteTogether\x12 .aisecops.v1.VoteTogetherRequest\x1a!.aisecops.v1.VoteTogetherResponse\x12G\n\x08Withdraw\x12\x1c.aisecops.v1.WithdrawRequest\x1a\x1d.aisecops.v1.WithdrawResponse\x12=\n\x04Wait\x12\x18.aisecops.v1.WaitRequest\x1a\x19.aisecops.v1.WaitResponse0\x01\x12P\n\x0bListNotices\x12\x1f.aisecops.v1.ListNoticesRequest\x1a .aisecops.v1.ListNoticesResponse\x12S\n\x0cResendNotice\x12 .aisecops.v1.ResendNoticeRequest\x1a!.aisecops.v1.ResendNoticeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,29 +41,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETAPPROVALREQUEST']._serialized_start=357
   _globals['_GETAPPROVALREQUEST']._serialized_end=398
   _globals['_GETAPPROVALRESPONSE']._serialized_start=401
-  _globals['_GETAPPROVALRESPONSE']._serialized_end=591
-  _globals['_VOTEREQUEST']._serialized_start=594
-  _globals['_VOTEREQUEST']._serialized_end=724
-  _globals['_VOTERESPONSE']._serialized_start=726
-  _globals['_VOTERESPONSE']._serialized_end=781
-  _globals['_WITHDRAWREQUEST']._serialized_start=783
-  _globals['_WITHDRAWREQUEST']._serialized_end=835
-  _globals['_WITHDRAWRESPONSE']._serialized_start=837
-  _globals['_WITHDRAWRESPONSE']._serialized_end=896
-  _globals['_WAITREQUEST']._serialized_start=898
-  _globals['_WAITREQUEST']._serialized_end=932
-  _globals['_WAITRESPONSE']._serialized_start=934
-  _globals['_WAITRESPONSE']._serialized_end=989
-  _globals['_NOTICE']._serialized_start=992
-  _globals['_NOTICE']._serialized_end=1156
-  _globals['_LISTNOTICESREQUEST']._serialized_start=1158
-  _globals['_LISTNOTICESREQUEST']._serialized_end=1232
-  _globals['_LISTNOTICESRESPONSE']._serialized_start=1234
-  _globals['_LISTNOTICESRESPONSE']._serialized_end=1318
-  _globals['_RESENDNOTICEREQUEST']._serialized_start=1320
-  _globals['_RESENDNOTICEREQUEST']._serialized_end=1360
-  _globals['_RESENDNOTICERESPONSE']._serialized_start=1362
-  _globals['_RESENDNOTICERESPONSE']._serialized_end=1421
-  _globals['_APPROVALSERVICE']._serialized_start=1424
-  _globals['_APPROVALSERVICE']._serialized_end=1975
+  _globals['_GETAPPROVALRESPONSE']._serialized_end=633
+  _globals['_VOTEREQUEST']._serialized_start=636
+  _globals['_VOTEREQUEST']._serialized_end=766
+  _globals['_VOTERESPONSE']._serialized_start=768
+  _globals['_VOTERESPONSE']._serialized_end=823
+  _globals['_SEENAPPROVAL']._serialized_start=825
+  _globals['_SEENAPPROVAL']._serialized_end=905
+  _globals['_VOTETOGETHERREQUEST']._serialized_start=907
+  _globals['_VOTETOGETHERREQUEST']._serialized_end=1020
+  _globals['_VOTETOGETHERRESPONSE']._serialized_start=1022
+  _globals['_VOTETOGETHERRESPONSE']._serialized_end=1093
+  _globals['_ANSWEREDAPPROVAL']._serialized_start=1095
+  _globals['_ANSWEREDAPPROVAL']._serialized_end=1187
+  _globals['_WITHDRAWREQUEST']._serialized_start=1189
+  _globals['_WITHDRAWREQUEST']._serialized_end=1241
+  _globals['_WITHDRAWRESPONSE']._serialized_start=1243
+  _globals['_WITHDRAWRESPONSE']._serialized_end=1302
+  _globals['_WAITREQUEST']._serialized_start=1304
+  _globals['_WAITREQUEST']._serialized_end=1338
+  _globals['_WAITRESPONSE']._serialized_start=1340
+  _globals['_WAITRESPONSE']._serialized_end=1395
+  _globals['_NOTICE']._serialized_start=1398
+  _globals['_NOTICE']._serialized_end=1562
+  _globals['_LISTNOTICESREQUEST']._serialized_start=1564
+  _globals['_LISTNOTICESREQUEST']._serialized_end=1638
+  _globals['_LISTNOTICESRESPONSE']._serialized_start=1640
+  _globals['_LISTNOTICESRESPONSE']._serialized_end=1724
+  _globals['_RESENDNOTICEREQUEST']._serialized_start=1726
+  _globals['_RESENDNOTICEREQUEST']._serialized_end=1766
+  _globals['_RESENDNOTICERESPONSE']._serialized_start=1768
+  _globals['_RESENDNOTICERESPONSE']._serialized_end=1827
+  _globals['_APPROVALSERVICE']._serialized_start=1830
+  _globals['_APPROVALSERVICE']._serialized_end=2466
 # @@protoc_insertion_point(module_scope)

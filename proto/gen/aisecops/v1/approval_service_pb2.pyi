@@ -118,6 +118,7 @@ class GetApprovalResponse(_message.Message):
     DECISION_FIELD_NUMBER: _builtins.int
     CALLER_FIELD_NUMBER: _builtins.int
     PAST_ANSWERS_FIELD_NUMBER: _builtins.int
+    IDENTICAL_FIELD_NUMBER: _builtins.int
     statement_json: _builtins.bytes
     """Statement_json is exactly what people are asked to agree to: steps with their arguments, sources, findings. It is
     canonical JSON in which every character that steers a screen or hides from the eye stands as its escape.
@@ -138,6 +139,12 @@ class GetApprovalResponse(_message.Message):
         newest first.
         """
 
+    @_builtins.property
+    def identical(self) -> _containers.RepeatedCompositeFieldContainer[_approval_pb2.Approval]:
+        """Identical are other requests of the same `hash_class` that wait, at most 49, the soonest to expire first. VoteTogether
+        answers them with this one.
+        """
+
     def __init__(
         self,
         *,
@@ -146,10 +153,11 @@ class GetApprovalResponse(_message.Message):
         decision: _decision_pb2.Decision | None = ...,
         caller: _builtins.str = ...,
         past_answers: _abc.Iterable[_approval_pb2.PastAnswer] | None = ...,
+        identical: _abc.Iterable[_approval_pb2.Approval] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "decision", b"decision"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "caller", b"caller", "decision", b"decision", "past_answers", b"past_answers", "statement_json", b"statement_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "caller", b"caller", "decision", b"decision", "identical", b"identical", "past_answers", b"past_answers", "statement_json", b"statement_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -220,6 +228,124 @@ class VoteResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___VoteResponse: _TypeAlias = VoteResponse  # noqa: Y015
+
+@_typing.final
+class SeenApproval(_message.Message):
+    """SeenApproval is a request as it was on somebody's screen."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPROVAL_ID_FIELD_NUMBER: _builtins.int
+    STATEMENT_DIGEST_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    approval_id: _builtins.str
+    """Approval_id names it."""
+    statement_digest: _builtins.str
+    """Statement_digest is the SHA-256 of its statement. Another one is refused."""
+    signature: _builtins.str
+    """Signature is the voter's own compact JWS of the vote on it, as in VoteRequest."""
+    def __init__(
+        self,
+        *,
+        approval_id: _builtins.str = ...,
+        statement_digest: _builtins.str = ...,
+        signature: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "signature", b"signature", "statement_digest", b"statement_digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SeenApproval: _TypeAlias = SeenApproval  # noqa: Y015
+
+@_typing.final
+class VoteTogetherRequest(_message.Message):
+    """VoteTogetherRequest is one person's answer to several requests."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHOICE_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    SEEN_FIELD_NUMBER: _builtins.int
+    choice: _approval_pb2.Choice.ValueType
+    """Choice is the answer."""
+    note: _builtins.str
+    """Note is kept with each vote; at most 1,000 characters."""
+    @_builtins.property
+    def seen(self) -> _containers.RepeatedCompositeFieldContainer[Global___SeenApproval]:
+        """Seen are the requests that are answered: from 1 to 50, each once, of one agent and one `hash_class`."""
+
+    def __init__(
+        self,
+        *,
+        choice: _approval_pb2.Choice.ValueType = ...,
+        note: _builtins.str = ...,
+        seen: _abc.Iterable[Global___SeenApproval] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["choice", b"choice", "note", b"note", "seen", b"seen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VoteTogetherRequest: _TypeAlias = VoteTogetherRequest  # noqa: Y015
+
+@_typing.final
+class VoteTogetherResponse(_message.Message):
+    """VoteTogetherResponse is what became of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWERED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def answered(self) -> _containers.RepeatedCompositeFieldContainer[Global___AnsweredApproval]:
+        """Answered stand in the order of the question."""
+
+    def __init__(
+        self,
+        *,
+        answered: _abc.Iterable[Global___AnsweredApproval] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VoteTogetherResponse: _TypeAlias = VoteTogetherResponse  # noqa: Y015
+
+@_typing.final
+class AnsweredApproval(_message.Message):
+    """AnsweredApproval is what became of one request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPROVAL_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Reason says why the vote on it does not count, as the word of an ErrorInfo; empty when it counts."""
+    message: _builtins.str
+    """Message says the same in a sentence."""
+    @_builtins.property
+    def approval(self) -> _approval_pb2.Approval:
+        """Approval is the request as it is now."""
+
+    def __init__(
+        self,
+        *,
+        approval: _approval_pb2.Approval | None = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "message", b"message", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnsweredApproval: _TypeAlias = AnsweredApproval  # noqa: Y015
 
 @_typing.final
 class WithdrawRequest(_message.Message):

@@ -50,6 +50,11 @@ class ApprovalServiceStub(object):
                 request_serializer=aisecops_dot_v1_dot_approval__service__pb2.VoteRequest.SerializeToString,
                 response_deserializer=aisecops_dot_v1_dot_approval__service__pb2.VoteResponse.FromString,
                 _registered_method=True)
+        self.VoteTogether = channel.unary_unary(
+                '/aisecops.v1.ApprovalService/VoteTogether',
+                request_serializer=aisecops_dot_v1_dot_approval__service__pb2.VoteTogetherRequest.SerializeToString,
+                response_deserializer=aisecops_dot_v1_dot_approval__service__pb2.VoteTogetherResponse.FromString,
+                _registered_method=True)
         self.Withdraw = channel.unary_unary(
                 '/aisecops.v1.ApprovalService/Withdraw',
                 request_serializer=aisecops_dot_v1_dot_approval__service__pb2.WithdrawRequest.SerializeToString,
@@ -92,6 +97,13 @@ class ApprovalServiceServicer(object):
 
     def Vote(self, request, context):
         """Vote answers a request. Who asks, and who answers for the agent, has no vote; nobody has two.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VoteTogether(self, request, context):
+        """VoteTogether gives one answer to several requests that are identical: by a vote on each, or on none if they are not.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -142,6 +154,11 @@ def add_ApprovalServiceServicer_to_server(servicer, server):
                     servicer.Vote,
                     request_deserializer=aisecops_dot_v1_dot_approval__service__pb2.VoteRequest.FromString,
                     response_serializer=aisecops_dot_v1_dot_approval__service__pb2.VoteResponse.SerializeToString,
+            ),
+            'VoteTogether': grpc.unary_unary_rpc_method_handler(
+                    servicer.VoteTogether,
+                    request_deserializer=aisecops_dot_v1_dot_approval__service__pb2.VoteTogetherRequest.FromString,
+                    response_serializer=aisecops_dot_v1_dot_approval__service__pb2.VoteTogetherResponse.SerializeToString,
             ),
             'Withdraw': grpc.unary_unary_rpc_method_handler(
                     servicer.Withdraw,
@@ -246,6 +263,33 @@ class ApprovalService(object):
             '/aisecops.v1.ApprovalService/Vote',
             aisecops_dot_v1_dot_approval__service__pb2.VoteRequest.SerializeToString,
             aisecops_dot_v1_dot_approval__service__pb2.VoteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VoteTogether(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aisecops.v1.ApprovalService/VoteTogether',
+            aisecops_dot_v1_dot_approval__service__pb2.VoteTogetherRequest.SerializeToString,
+            aisecops_dot_v1_dot_approval__service__pb2.VoteTogetherResponse.FromString,
             options,
             channel_credentials,
             insecure,

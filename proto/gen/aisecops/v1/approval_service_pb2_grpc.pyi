@@ -39,6 +39,8 @@ class ApprovalServiceStub:
     """GetApproval shows one request with exactly what would run."""
     Vote: _grpc.UnaryUnaryMultiCallable[_approval_service_pb2.VoteRequest, _approval_service_pb2.VoteResponse]
     """Vote answers a request. Who asks, and who answers for the agent, has no vote; nobody has two."""
+    VoteTogether: _grpc.UnaryUnaryMultiCallable[_approval_service_pb2.VoteTogetherRequest, _approval_service_pb2.VoteTogetherResponse]
+    """VoteTogether gives one answer to several requests that are identical: by a vote on each, or on none if they are not."""
     Withdraw: _grpc.UnaryUnaryMultiCallable[_approval_service_pb2.WithdrawRequest, _approval_service_pb2.WithdrawResponse]
     """Withdraw takes a request back, also a granted one that was not used; an agent takes back its own."""
     Wait: _grpc.UnaryStreamMultiCallable[_approval_service_pb2.WaitRequest, _approval_service_pb2.WaitResponse]
@@ -59,6 +61,8 @@ class ApprovalServiceAsyncStub(ApprovalServiceStub):
     """GetApproval shows one request with exactly what would run."""
     Vote: _aio.UnaryUnaryMultiCallable[_approval_service_pb2.VoteRequest, _approval_service_pb2.VoteResponse]  # type: ignore[assignment]
     """Vote answers a request. Who asks, and who answers for the agent, has no vote; nobody has two."""
+    VoteTogether: _aio.UnaryUnaryMultiCallable[_approval_service_pb2.VoteTogetherRequest, _approval_service_pb2.VoteTogetherResponse]  # type: ignore[assignment]
+    """VoteTogether gives one answer to several requests that are identical: by a vote on each, or on none if they are not."""
     Withdraw: _aio.UnaryUnaryMultiCallable[_approval_service_pb2.WithdrawRequest, _approval_service_pb2.WithdrawResponse]  # type: ignore[assignment]
     """Withdraw takes a request back, also a granted one that was not used; an agent takes back its own."""
     Wait: _aio.UnaryStreamMultiCallable[_approval_service_pb2.WaitRequest, _approval_service_pb2.WaitResponse]  # type: ignore[assignment]
@@ -94,6 +98,14 @@ class ApprovalServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_approval_service_pb2.VoteResponse, _abc.Awaitable[_approval_service_pb2.VoteResponse]]:
         """Vote answers a request. Who asks, and who answers for the agent, has no vote; nobody has two."""
+
+    @_abc_1.abstractmethod
+    def VoteTogether(
+        self,
+        request: _approval_service_pb2.VoteTogetherRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_approval_service_pb2.VoteTogetherResponse, _abc.Awaitable[_approval_service_pb2.VoteTogetherResponse]]:
+        """VoteTogether gives one answer to several requests that are identical: by a vote on each, or on none if they are not."""
 
     @_abc_1.abstractmethod
     def Withdraw(

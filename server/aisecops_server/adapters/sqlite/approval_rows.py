@@ -50,6 +50,11 @@ _IS = {
     for state in ApprovalState
 }
 _IS[ApprovalState.EXPIRED] = f"(state = 'EXPIRED' OR ({_IS_OPEN} AND NOT {_IN_TIME}))"
+# Of one agent few are open at a time, and they have an index.
+_IDENTICAL = f"""
+    agent_id = :agent AND {_IS_OPEN} AND {_IS[ApprovalState.REQUESTED]} AND approval_id <> :id
+    AND CAST(request AS TEXT) ->> '$.hash_class' = :class
+    ORDER BY expires_at, approval_id LIMIT :limit"""
 
 
 def state_at(parameter: str) -> str:
@@ -107,6 +112,19 @@ class SqliteApprovals:
     async def next_end(self) -> int | None:
         """Return when the first of the open ones ends, in Unix seconds."""
         return await self._readers.run(_next_end)
+
+    async def identical(self, request: ApprovalRequest, *, now_seconds: int, limit: int) -> list[Approval]:
+        """Return other requests that wait now and are identical to this one, the soonest to expire first."""
+        if not request.hash_class:
+            return []
+        facts: dict[str, Value] = {
+            "agent": request.agent_id,
+            "class": request.hash_class,
+            "id": request.id,
+            "now": now_seconds,
+            "limit": limit,
+        }
+        return await self._readers.run(partial(_all, where=_IDENTICAL, facts=facts))
 
     async def past_answers(self, request: ApprovalRequest, *, limit: int) -> list[PastAnswer]:
         """Return the last answers to other requests of its agent for one of its tools, the newest first."""

@@ -27,6 +27,7 @@ from aisecops_server.domain.errors import (
     NotFoundError,
 )
 from aisecops_server.domain.keeping import ChangeHold, ErasePayloads, Hold, hold_of
+from aisecops_server.domain.payload import blanked
 
 _TRACE = "SELECT number, agents FROM trace WHERE trace_id = ?"
 _EVENTS = "SELECT idx FROM event WHERE trace_id = :trace AND trace_id <> '' AND idx <= :through"
@@ -161,7 +162,7 @@ def _blank_intent(connection: apsw.Connection, number: int) -> AisecopsError | N
 
 
 def _blank_approval(connection: apsw.Connection, approval_id: str, request: Mapping[str, Any]) -> None:
-    left = {**request, **dict.fromkeys(("intent", "explanation", "plan_hash", "nonce"), "")}
+    left = blanked("approval.requested", request)
     connection.execute(
         "UPDATE approval SET statement = x'', plan_hash = '', request = ? WHERE approval_id = ?",
         (canonical_bytes(left), approval_id),

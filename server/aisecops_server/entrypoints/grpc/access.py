@@ -103,6 +103,7 @@ ROLES_OF_CALL: Mapping[str, frozenset[Role]] = {
     "/aisecops.v1.ApprovalService/ListNotices": _READERS,
     "/aisecops.v1.ApprovalService/ResendNotice": _REVOKERS,
     "/aisecops.v1.ApprovalService/Vote": _VOTERS,
+    "/aisecops.v1.ApprovalService/VoteTogether": _VOTERS,
     "/aisecops.v1.ApprovalService/Withdraw": _VOTERS | {Role.AGENT},
     "/aisecops.v1.RolloutService/StartRollout": _CHANGERS,
     "/aisecops.v1.RolloutService/SetCanary": _CHANGERS,

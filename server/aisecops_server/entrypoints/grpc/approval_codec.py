@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from aisecops.v1 import approval_pb2
+from aisecops.v1 import approval_service_pb2 as api
 
 from aisecops_server.domain.approval import Approval, ApprovalState, Choice, PastAnswer, SignedBy, Vote
 from aisecops_server.entrypoints.grpc.decision_codec import timestamp
+from aisecops_server.usecases.vote_together import Answered
 
 STATES = {state: approval_pb2.ApprovalState.Value(f"APPROVAL_STATE_{state.name}") for state in ApprovalState}
 CHOICES = {choice: approval_pb2.Choice.Value(f"CHOICE_{choice.name}") for choice in Choice}
@@ -40,6 +42,17 @@ def approval_message(approval: Approval) -> approval_pb2.Approval:
         closed_by=approval.closed_by,
         closed_note=approval.closed_note,
         consumed_by=approval.consumed_by,
+        hash_class=request.hash_class,
+    )
+
+
+def answered_message(answered: Answered) -> api.AnsweredApproval:
+    """Return what became of one request of several as the API shows it."""
+    refused = answered.refused
+    return api.AnsweredApproval(
+        approval=approval_message(answered.approval),
+        reason=refused.reason if refused else "",
+        message=refused.message if refused else "",
     )
 
 

@@ -14,13 +14,20 @@ from aisecops_server.domain.identifiers import is_agent_id, is_identifier
 from aisecops_server.domain.notice import NoticeState, StoredNotice
 from aisecops_server.entrypoints.grpc import access
 from aisecops_server.entrypoints.grpc.admission import Admission
-from aisecops_server.entrypoints.grpc.approval_codec import CHOICES, STATES, approval_message, past_answer_message
+from aisecops_server.entrypoints.grpc.approval_codec import (
+    CHOICES,
+    STATES,
+    answered_message,
+    approval_message,
+    past_answer_message,
+)
 from aisecops_server.entrypoints.grpc.decision_codec import decision_message, timestamp
 from aisecops_server.entrypoints.grpc.methods import Caller, Gate, read_message
 from aisecops_server.entrypoints.grpc.paging import page_size
 from aisecops_server.usecases.approvals import ReadApprovals, WithdrawApprovals
 from aisecops_server.usecases.resend_notices import ResendNotices
 from aisecops_server.usecases.vote import VoteCommand
+from aisecops_server.usecases.vote_together import Answered, Seen, TogetherCommand
 
 MAX_WAITS = 4096
 _MAX_PAGE = 500
@@ -34,6 +41,7 @@ class ApprovalUseCases:
     """What reads, answers and takes back requests."""
 
     vote: Callable[[VoteCommand], Awaitable[Approval]]
+    together: Callable[[TogetherCommand], Awaitable[tuple[Answered, ...]]]
     read: ReadApprovals
     withdraw: WithdrawApprovals
     notices: ResendNotices
@@ -72,23 +80,34 @@ class ApprovalService:
             decision=decision_message(shown.decision.details),
             caller=caller.principal.id,
             past_answers=map(past_answer_message, shown.past),
+            identical=map(approval_message, shown.identical),
         )
 
     async def vote(self, request: bytes, caller: Caller) -> api.VoteResponse:
         """Answer Vote."""
         asked = read_message(api.VoteRequest, request)
-        if asked.choice not in _CHOICE_OF:
-            raise InvalidRequestError("choice: must be approve or deny", field="choice")
         command = VoteCommand(
             voter=caller.principal,
             approval_id=_id(asked.approval_id),
-            choice=_CHOICE_OF[asked.choice],
+            choice=_choice(asked.choice),
             note=_note(asked.note),
             statement_digest=asked.statement_digest,
             signature=asked.signature,
             certificate=caller.presented.certificate,
         )
         return api.VoteResponse(approval=approval_message(await self.approvals.vote(command)))
+
+    async def vote_together(self, request: bytes, caller: Caller) -> api.VoteTogetherResponse:
+        """Answer VoteTogether."""
+        asked = read_message(api.VoteTogetherRequest, request)
+        command = TogetherCommand(
+            voter=caller.principal,
+            choice=_choice(asked.choice),
+            note=_note(asked.note),
+            seen=tuple(Seen(_id(one.approval_id), one.statement_digest, one.signature) for one in asked.seen),
+            certificate=caller.presented.certificate,
+        )
+        return api.VoteTogetherResponse(answered=map(answered_message, await self.approvals.together(command)))
 
     async def withdraw(self, request: bytes, caller: Caller) -> api.WithdrawResponse:
         """Answer Withdraw."""
@@ -147,6 +166,12 @@ def _states(numbers: Iterable[int]) -> frozenset[ApprovalState]:
     if not asked <= _STATE_OF.keys():
         raise InvalidRequestError("states: there is no such state", field="states")
     return frozenset(_STATE_OF[number] for number in asked)
+
+
+def _choice(number: int) -> Choice:
+    if number not in _CHOICE_OF:
+        raise InvalidRequestError("choice: must be approve or deny", field="choice")
+    return _CHOICE_OF[number]
 
 
 def _id(text: str) -> str:

@@ -322,6 +322,7 @@ def _approval_methods(served: Served, gate: Gate) -> Methods:
         "ListApprovals": gate.unary(f"{place}/ListApprovals", service.list_approvals, Patience.WORK),
         "GetApproval": gate.unary(f"{place}/GetApproval", service.approval, Patience.WORK),
         "Vote": gate.unary(f"{place}/Vote", service.vote, Patience.WORK),
+        "VoteTogether": gate.unary(f"{place}/VoteTogether", service.vote_together, Patience.WORK),
         "Withdraw": gate.unary(f"{place}/Withdraw", service.withdraw, Patience.WORK),
         "Wait": gate.stream(f"{place}/Wait", service.wait),
         "ListNotices": gate.unary(f"{place}/ListNotices", service.list_notices, Patience.WORK),

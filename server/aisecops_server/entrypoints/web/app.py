@@ -41,7 +41,7 @@ from aisecops_server.entrypoints.web.visitor import Away, Page, Visitor
 
 Show = Callable[[Visitor], Awaitable[Page]]
 Give = Callable[[Visitor], Awaitable[Response]]
-Do = Callable[[Visitor], Awaitable[Away | Response]]
+Do = Callable[[Visitor], Awaitable[Away | Page | Response]]
 FORM_BYTES = 64 * 1024
 _FORM_FIELDS = 64
 _COMPRESSED_FROM = 1024
@@ -163,13 +163,15 @@ class _Doors:
         return answer
 
     def action(self, do: Do) -> Callable[[Request], Awaitable[Response]]:
-        """Return what answers a form: it is done, and the browser is sent to where its effect is seen."""
+        """Return what answers a form: it is done, and the browser is sent to where its effect is seen, or shown it."""
 
         async def answer(request: Request) -> Response:
             try:
                 visitor = self._visitor(request, await self._form(request))
                 self._require_own_form(visitor)
                 done = await do(visitor)
+                if isinstance(done, Page):
+                    return await self._rendered(visitor, done)
             except Exception as error:  # noqa: BLE001 - every error becomes a page here
                 return await self._failed(request, status.as_known(error), as_json=False)
             return RedirectResponse(_local(done.to), 303) if isinstance(done, Away) else done
@@ -264,7 +266,7 @@ class _Doors:
     async def _rendered(self, visitor: Visitor, page: Page) -> Response:
         context = {
             **page.view,
-            **_looks(visitor.request),
+            **_looks(visitor.request, page.at),
             "title": page.title,
             "section": page.section,
             "who": visitor.principal,
@@ -290,17 +292,12 @@ class _Doors:
         return self._bare(request, "error.html", {"error": error, "code": code, "title": "Not shown"}, code)
 
 
-def _looks(request: Request) -> dict[str, Any]:
+def _looks(request: Request, at: str = "") -> dict[str, Any]:
     looks = {
         name: value if (value := request.cookies.get(name, "")) in values else "" for name, values in _LOOKS.items()
     }
-    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    return {**looks, "here": here, "twin": _twin_of(request)}
-
-
-def _twin_of(request: Request) -> str:
-    path = "/index" if request.url.path == "/" else request.url.path
-    return f"{path}.json" + (f"?{request.url.query}" if request.url.query else "")
+    path, query = (at, "") if at else (request.url.path, f"?{request.url.query}" if request.url.query else "")
+    return {**looks, "here": path + query, "twin": f"{'/index' if path == '/' else path}.json{query}"}
 
 
 def _html(text: str, code: int) -> Response:

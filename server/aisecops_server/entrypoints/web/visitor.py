@@ -83,7 +83,8 @@ class Visitor:
 class Page:
     """An answer for people and for programs: a template with its view, and the data of the ``.json`` twin.
 
-    ``command`` are the words that show the same on a command line, behind the program's name.
+    ``command`` are the words that show the same on a command line, behind the program's name. ``at`` is where to look
+    again, of a page that is the answer to a form and has no address of its own.
     """
 
     template: str
@@ -93,6 +94,7 @@ class Page:
     section: str = ""
     status: int = 200
     command: Sequence[str] = ()
+    at: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,8 +59,7 @@ const keys = {
   "?": () => document.querySelector("#keys")?.showModal(),
   c: () => copy(location.href),
   y: () => (document.querySelector(".pane [data-command]") ?? document.querySelector("[data-command]"))?.click(),
-  A: () => document.querySelector("#approve")?.focus(),
-  D: () => document.querySelector("#deny")?.focus(),
+  A: () => turn("approve"), D: () => turn("deny"),
   J: () => document.querySelector(".groups ol li.at + li a")?.click(),
   K: () => document.querySelector(".groups ol li:has(+ li.at) a")?.click(),
   v: () => document.querySelector(".words button[value=seen]")?.click(),
@@ -69,6 +68,12 @@ const keys = {
   d: () => density(),
   Escape: () => { if (chosen.leave?.()) return; const up = document.querySelector("[data-up]"); if (up) back(up); },
 };
+
+// To the button of that name, and from it to the one that answers all.
+function turn(name) {
+  const buttons = [...document.querySelectorAll(`#${name}, #${name}-all`)];
+  buttons[(buttons.indexOf(document.activeElement) + 1) % buttons.length]?.focus();
+}
 
 function back(up) {
   const came = document.referrer && new URL(document.referrer);
