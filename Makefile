@@ -81,9 +81,9 @@ frameworks: setup ## the agent frameworks that there are adapters for; where the
 	  echo "The agent frameworks cannot be installed here: the tests of their adapters will be skipped"
 
 .PHONY: peers
-peers: setup ## what others wrote for MCP, and a Node for it; where it cannot be installed, the tests that run it are skipped
+peers: setup ## what others wrote for MCP and OpenID Connect, and a Node for it; where it cannot be installed, the tests that run it are skipped
 	@$(BIN)/python -m tests.mcp_packages || \
-	  echo "MCP programs from npm cannot be installed here: the tests that run them will be skipped"
+	  echo "Programs from npm cannot be installed here: the tests that run them will be skipped"
 
 # Built from source, whose hash Go's checksum database knows; where there is no Go, OPA runs the same conditions.
 CONFTEST_VERSION = v0.71.1

@@ -22,6 +22,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = ROOT / "tests/mcp_peers"
+# An OpenID provider, which comes from npm as well; see ``tests/openid_provider.py``.
+OPENID = ROOT / "tests/oidc_peer"
 PYPI = {"mcp-server-fetch": "2026.10.24", "mcp-server-git": "2026.10.19", "mcp-server-time": "2026.10.19"}
 # The oldest Node on which everything of it runs.
 NODE = (24, 16)
@@ -59,15 +61,24 @@ def install_peers() -> Peers:
     Raises:
         NotInstalledError: Node or the registry is missing.
     """
+    return Peers(install_locked(PEERS))
+
+
+def install_locked(folder: Path) -> Path:
+    """Install what the lock file in a folder names, unless it is there; return the Node for it.
+
+    Raises:
+        NotInstalledError: Node or the registry is missing.
+    """
     with alone(_PLACE / "mcp-npm"):
         node, npm = node_and_npm()
-        lock = hashlib.sha256((PEERS / "package-lock.json").read_bytes()).hexdigest()
-        marker = PEERS / "node_modules" / f".whole-{lock[:16]}"
+        lock = hashlib.sha256((folder / "package-lock.json").read_bytes()).hexdigest()
+        marker = folder / "node_modules" / f".whole-{lock[:16]}"
         if not marker.exists():
             # Nothing that a package brings is run to install it.
-            run_installer(str(node), *npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(PEERS))
+            run_installer(str(node), *npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(folder))
             marker.touch()
-    return Peers(node)
+    return node
 
 
 def npm_server(name: str) -> tuple[str, ...]:
@@ -133,5 +144,6 @@ def alone(place: Path) -> Iterator[None]:
 if __name__ == "__main__":
     try:
         install_peers()
+        install_locked(OPENID)
     except NotInstalledError as error:
         sys.exit(f"{error}")

@@ -6,7 +6,7 @@ import asyncio
 import http.client
 import tempfile
 import threading
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,10 +120,13 @@ class Scene:
 
 
 @contextmanager
-def ui_scene(*, populated: bool = True, **changes: Any) -> Iterator[Scene]:
-    """Serve a control plane with its UI while the block runs."""
+def ui_scene(
+    *, populated: bool = True, prepare: Callable[[Settings], Settings] = lambda made: made, **changes: Any
+) -> Iterator[Scene]:
+    """Serve a control plane with its UI while the block runs; ``prepare`` returns the settings that it gets."""
     with tempfile.TemporaryDirectory(prefix="ui-", ignore_cleanup_errors=True) as folder:
-        settings = settings_in(Path(folder)).model_copy(update={"ui_address": "127.0.0.1:0", **changes})
+        made = settings_in(Path(folder)).model_copy(update={"ui_address": "127.0.0.1:0", **changes})
+        settings = prepare(made)
         loop, ready, over = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
         scene, failed = Scene(settings, loop), []
 

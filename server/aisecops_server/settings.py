@@ -287,6 +287,23 @@ class Settings(BaseModel):
         description="With `tenants_file`: the token's claim that names the tenant, or lists tenants; as above.",
     )
 
+    oidc_client_id: str = Field(
+        default="",
+        pattern=r"^[\x21-\x7e]{0,200}$",
+        description="What the UI is called at the identity provider that `token_issuer` names, so that people sign in "
+        "by a redirect; empty for none. Needs `token_keys`. They come back to `/sign-in/callback`.",
+    )
+    oidc_client_secret_file: Path | None = Field(
+        default=None,
+        description="A file, its owner's alone, with the secret that the provider gave the UI (`client_secret_basic`). "
+        "Without one it is a public client. Read at every sign-in.",
+    )
+    oidc_scopes: str = Field(
+        default="openid",
+        pattern=r"^openid(?: [\x21\x23-\x5b\x5d-\x7e]{1,100}){0,20}$",
+        description="The scopes that the UI asks for, `openid` first; some providers give roles for one of their own.",
+    )
+
     @field_validator("database_url")
     @classmethod
     def _without_password(cls, value: str) -> str:

@@ -168,6 +168,15 @@ def test_the_mcp_programs_that_are_said_to_be_tested_are_those_of_the_lock() -> 
     assert {name: locked[f"node_modules/{name}"]["version"] for name in locked[""]["dependencies"]} == said
 
 
+def test_the_identity_provider_that_is_said_to_be_tested_is_that_of_the_lock() -> None:
+    said = re.search(
+        r"^\| oidc-provider, from npm \| (\d\S*) \|", tree.text("docs/reference/integrations.md"), re.MULTILINE
+    )
+    locked = json.loads(tree.text("tests/oidc_peer/package-lock.json"))["packages"]
+    assert said is not None
+    assert locked["node_modules/oidc-provider"]["version"] == said[1]
+
+
 def _target(page: str, link: str) -> str:
     base = (tree.ROOT / page).parent
     return Path(os.path.normpath(base / link)).relative_to(tree.ROOT).as_posix() if link else page

@@ -20,7 +20,9 @@ from aisecops_server.adapters.identity.issuer import KEY_SET_FILE, TokenIssuer, 
 from aisecops_server.adapters.identity.key_fetch import KeyAddress, fetch_keys
 from aisecops_server.adapters.identity.key_schedule import KeySchedule
 from aisecops_server.adapters.identity.key_set import KeySet, KeySource, parsed_keys, read_keys
+from aisecops_server.adapters.identity.provider_http import allowed_parts
 from aisecops_server.adapters.identity.published_keys import PublishedKeys
+from aisecops_server.adapters.identity.sign_in_provider import ProviderClient, fetch_discovery
 from aisecops_server.adapters.identity.tls_files import certificate_life, tls_files
 from aisecops_server.adapters.identity.tokens import TokenAuthenticator, TokenRules
 from aisecops_server.adapters.identity.watched_file import WatchedFile
@@ -61,9 +63,43 @@ def authenticating(
             settings.token_issuer,
             settings.token_roles_claim,
             "" if callers is None else settings.token_tenant_claim,
+            settings.oidc_client_id,
         )
+        provider_client(settings)
         tokens = TokenAuthenticator(_keys(settings, clock, closing), clock, rules, identities)
         yield CallerAuthenticator(tokens, certificates, identities)
+
+
+def provider_client(settings: Settings) -> ProviderClient | None:
+    """Return what the UI is to the identity provider that people sign in with; ``None`` where there is none.
+
+    Raises:
+        InvalidRequestError: a setting does not fit.
+    """
+    if not settings.oidc_client_id:
+        return None
+    if not settings.token_keys or allowed_parts(settings.token_issuer) is None:
+        raise InvalidRequestError(
+            "oidc_client_id is set, and not which identity provider that is",
+            hint="Set token_issuer to its https address and token_keys to its JWKS",
+            field="token_issuer",
+        )
+    client = ProviderClient(
+        settings.token_issuer,
+        settings.oidc_client_id,
+        settings.oidc_scopes,
+        settings.oidc_client_secret_file,
+        settings.token_keys_ca,
+    )
+    try:
+        client.authorization()
+    except ValueError as error:
+        raise InvalidRequestError(
+            f"the secret of the UI at the identity provider cannot be used: {error}",
+            hint="Write it into a file of mode 600; a public client has none",
+            field="oidc_client_secret_file",
+        ) from error
+    return client
 
 
 def listeners(settings: Settings, clock: Clock) -> Listening:
@@ -94,14 +130,18 @@ def listeners(settings: Settings, clock: Clock) -> Listening:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What a look at the settings of authentication found. ``keys`` are those of tokens that can be verified."""
+    """What a look at the settings of authentication found.
+
+    ``keys`` are those of tokens that can be verified; ``provider`` is the issuer that people sign in with, if any.
+    """
 
     life: Life | None
     keys: int
+    provider: str = ""
 
 
 def examined(settings: Settings, clock: Clock) -> Examined:
-    """Look at everything that authentication needs, fetching the provider's keys once.
+    """Look at everything that authentication needs, asking the provider once for its keys and for what it is.
 
     Raises:
         InvalidRequestError: something is missing, does not fit, or cannot be fetched.
@@ -111,7 +151,28 @@ def examined(settings: Settings, clock: Clock) -> Examined:
             listening.tls.material()
     _certificates(settings, clock, open_identities(settings.identities_file, read_yaml=parse_yaml, clock=clock))
     life = certificate_life(settings.tls_certificate) if settings.tls_certificate else None
-    return Examined(life, _count_keys(settings))
+    return Examined(life, _count_keys(settings), _asked_provider(settings))
+
+
+def _asked_provider(settings: Settings) -> str:
+    client = provider_client(settings)
+    if client is None:
+        return ""
+    try:
+        found = fetch_discovery(client)
+    except (OSError, ValueError) as error:
+        raise InvalidRequestError(
+            f"nobody can sign in with {client.issuer}: {error}",
+            hint="Is token_issuer spelled as the provider spells it, to the last slash, and reached from here?",
+            field="token_issuer",
+        ) from error
+    if "://" in settings.token_keys and found.keys and found.keys != settings.token_keys:
+        raise InvalidRequestError(
+            f"the provider publishes its keys at {found.keys}, and token_keys is {settings.token_keys}",
+            hint="Set token_keys to where it publishes them",
+            field="token_keys",
+        )
+    return client.issuer
 
 
 def _count_keys(settings: Settings) -> int:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import stat
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from aisecops_server.adapters.identity.secret_file import secret_in
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.push_notice import PushNotices
 from aisecops_server.domain.refusal import Refusal
 from aisecops_server.entrypoints.hooks.app import Bell, listening
 from aisecops_server.settings import Settings
 
-_OTHERS = 0o077
-_LEAST, _MOST = 16, 4096
+_LEAST = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +55,9 @@ def _secret(file: Path | None) -> bytes:
     if file is None:
         raise _unusable("none is set")
     try:
-        with file.open("rb") as stream:
-            status = os.fstat(stream.fileno())
-            content = stream.read(_MOST + 1).strip()
-    except OSError as error:
-        raise _unusable(f"{file} cannot be read") from error
-    if status.st_mode & _OTHERS or not stat.S_ISREG(status.st_mode):
-        raise _unusable(f"{file} can be read by others than its owner")
-    if not _LEAST <= len(content) <= _MOST:
-        raise _unusable(f"{file} holds no secret of at least {_LEAST} characters")
-    return content
+        return secret_in(file, least=_LEAST)
+    except ValueError as error:
+        raise _unusable(str(error)) from error
 
 
 def _unusable(why: str) -> InvalidRequestError:

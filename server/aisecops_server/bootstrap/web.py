@@ -7,17 +7,26 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aisecops_server.adapters.identity.sign_in_links import SignInLinks
+from aisecops_server.adapters.identity.sign_in_provider import OpenIdProvider
 from aisecops_server.adapters.system import RandomIds, SystemClock
+from aisecops_server.bootstrap.authentication import provider_client
 from aisecops_server.bootstrap.control_plane import ControlPlane
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.entrypoints.grpc.server import RunningServer, is_loopback
 from aisecops_server.settings import Settings
 
+if TYPE_CHECKING:
+    from aisecops_server.entrypoints.web.redirects import ProviderDoor
+
 ADDRESS_FILE = "ui.address"
+_WORKERS = 4
 _NEEDED = ("jinja2", "starlette", "uvicorn")
 
 
@@ -89,24 +98,52 @@ async def web(settings: Settings, planes: Mapping[str, ControlPlane], running: R
         settings.tls_key if beyond else None,
         fallback="ui_address" not in settings.model_fields_set,
     )
-    ui = Ui(
-        calls=running.calls,
-        sessions=Sessions(RandomIds()),
-        take_link=links_of(settings).take,
-        bar=bar({tenant: plane.problem for tenant, plane in planes.items()}),
-        screens=screens(),
-        hosts=_hosts(settings),
-        secure=beyond or settings.ui_origin.startswith("https:"),
-    )
     path = _address_file(settings)
-    async with listening(application(ui), where) as address:
-        path.write_text(address, encoding="ascii")
-        try:
-            yield address
-        finally:
-            # On a disk that can only be read it stays, and misleads nobody: nothing listens there.
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
+    with _door(settings) as door:
+        ui = Ui(
+            calls=running.calls,
+            sessions=Sessions(RandomIds()),
+            take_link=links_of(settings).take,
+            bar=bar({tenant: plane.problem for tenant, plane in planes.items()}),
+            screens=screens(),
+            hosts=_hosts(settings),
+            secure=beyond or settings.ui_origin.startswith("https:"),
+            door=door,
+        )
+        async with listening(application(ui), where) as address:
+            path.write_text(address, encoding="ascii")
+            try:
+                yield address
+            finally:
+                # On a disk that can only be read it stays, and misleads nobody: nothing listens there.
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _door(settings: Settings) -> Iterator[ProviderDoor | None]:
+    """Give the way in by an identity provider, where the settings name one."""
+    from aisecops_server.entrypoints.web.redirects import ProviderDoor, SignIns  # noqa: PLC0415
+
+    client = provider_client(settings)
+    if client is None:
+        yield None
+        return
+    if not settings.ui_origin and settings.ui_address.rpartition(":")[0] in ("0.0.0.0", "[::]"):  # noqa: S104
+        raise InvalidRequestError(
+            f"{settings.ui_address} is no address that an identity provider can send people back to",
+            hint="Set ui_origin to where people open the UI",
+            field="ui_origin",
+        )
+    clock = SystemClock()
+    workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="sign-in")
+    try:
+        yield ProviderDoor(
+            OpenIdProvider(client, clock), SignIns(RandomIds(), clock), partial(origin_of, settings), workers
+        )
+    finally:
+        # Whoever waits for the provider does so no longer than the provider may take.
+        workers.shutdown(wait=False, cancel_futures=True)
 
 
 def _require_credentials(settings: Settings) -> None:

@@ -202,6 +202,8 @@ def callers_check(settings: Settings) -> Check:
     if settings.token_keys and not found.keys:
         return Check(name, FAIL, f"no key in {settings.token_keys} can verify a token", "ES256, EdDSA or RS256 can")
     told = [f"keys of tokens: {found.keys}{'' if settings.token_keys else ', of the local issuer'}"]
+    if found.provider:
+        told.append(f"people sign in with {found.provider}")
     if found.life:
         ends = time.strftime("%Y-%m-%d %H:%MZ", time.gmtime(found.life.expires))
         told.append(f"certificate valid until {ends}")

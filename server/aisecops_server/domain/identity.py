@@ -32,13 +32,16 @@ class Presented:
     """What a caller presents to prove who it is: a token, the certificate of its connection, or both.
 
     ``certificate`` is PEM, as the transport verified it; ``intermediates`` are the authorities that came with it.
-    ``tenant`` proves nothing: it is which one is meant by somebody whose credential is of several.
+    ``tenant`` proves nothing: it is which one is meant by somebody whose credential is of several. ``nonce`` is that
+    of the sign-in which the token came from, an ID token then, that counts with it alone; nothing that comes over a
+    wire has one.
     """
 
     token: str = field(default="", repr=False)
     certificate: bytes = b""
     intermediates: bytes = b""
     tenant: str = ""
+    nonce: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

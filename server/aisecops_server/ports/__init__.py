@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aisecops_server.ports.identity import Authenticator, TlsSource
+from aisecops_server.ports.identity import Authenticator, SignInProvider, TlsSource
 from aisecops_server.ports.log import EventLog, ProvenLog
 from aisecops_server.ports.policy import (
     ActivationStore,
@@ -30,6 +30,7 @@ __all__ = [
     "PolicyRepository",
     "ProvenLog",
     "RecordedTraces",
+    "SignInProvider",
     "Signer",
     "TlsSource",
     "Witness",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from aisecops_server.domain.identity import Presented, Principal
+from aisecops_server.domain.sign_in import SignIn, SignInAnswer
 from aisecops_server.domain.tls_material import TlsMaterial
 
 
@@ -17,6 +18,35 @@ class Authenticator(Protocol):
         Raises:
             UnauthenticatedError: it proves nobody.
         """
+        ...
+
+
+class SignInProvider(Protocol):
+    """Signs people in elsewhere. Each call may wait for the provider, some seconds at most."""
+
+    @property
+    def name(self) -> str:
+        """Return what people know it by."""
+        ...
+
+    def address(self, begun: SignIn) -> str:
+        """Return where to send somebody who signs in.
+
+        Raises:
+            UnauthenticatedError: the provider cannot be asked, or is not the one that it should be.
+        """
+        ...
+
+    def token(self, begun: SignIn, answer: SignInAnswer) -> str:
+        """Return the ID token for what came back; it is not verified yet.
+
+        Raises:
+            UnauthenticatedError: the provider gives none.
+        """
+        ...
+
+    def leaving(self) -> str:
+        """Return where people sign out of the provider itself; empty if it does not say."""
         ...
 
 

@@ -40,11 +40,11 @@ class CallerAuthenticator:
 
     def _principal(self, presented: Presented) -> Principal:
         if not presented.certificate:
-            return self._of_token(presented.token)
+            return self._of_token(presented.token, presented.nonce)
         if self.certificates is None:
             raise UnauthenticatedError("no certificate is accepted here", hint="Send a token", why="certificate")
         principal = self.certificates.authenticate(presented.certificate, presented.intermediates)
-        named = self._of_token(presented.token) if presented.token else principal
+        named = self._of_token(presented.token, presented.nonce) if presented.token else principal
         if named.id != principal.id or named.tenants - principal.tenants:
             raise UnauthenticatedError(
                 "the token names somebody else than the connection's certificate",
@@ -55,14 +55,14 @@ class CallerAuthenticator:
             )
         return principal
 
-    def _of_token(self, token: str) -> Principal:
+    def _of_token(self, token: str, nonce: str) -> Principal:
         if not token:
             raise UnauthenticatedError(
                 "the call carries no credential",
                 hint="Send the metadata 'authorization: Bearer <token>', or connect with a client certificate",
                 why="none",
             )
-        return self.tokens.authenticate(token)
+        return self.tokens.authenticate(token, nonce)
 
     def _forget(self) -> None:
         self.tokens.forget()

@@ -19,7 +19,7 @@ from aisecops_server.domain.identity import Presented, Principal
 from aisecops_server.domain.trace_parent import NOWHERE, TraceParent
 from aisecops_server.entrypoints.grpc import access, status
 from aisecops_server.entrypoints.grpc.doors import Doors
-from aisecops_server.entrypoints.grpc.methods import Caller, Gate, Patience
+from aisecops_server.entrypoints.grpc.methods import Caller, Gate, Patience, noting
 
 _PACKAGE = "/aisecops.v1."
 _M = TypeVar("_M", bound=Message)
@@ -40,6 +40,10 @@ class LocalCalls:
         """
         self.doors.gate(presented)
         return self.doors.authenticator.authenticate(presented)
+
+    def noted(self, call: str, peer: str) -> contextlib.AbstractContextManager[None]:
+        """Tell of whoever is turned away in the block, as of those whom a call turns away."""
+        return noting(self.doors.note, call, peer)
 
     def tenant(self, presented: Presented) -> str:
         """Return whose everything is that ``presented`` gets to see; errors as of ``whoever``."""

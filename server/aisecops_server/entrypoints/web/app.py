@@ -29,12 +29,14 @@ from aisecops_server.domain.errors import (
     UnauthenticatedError,
 )
 from aisecops_server.domain.identity import Presented
+from aisecops_server.domain.sign_in import SignIn
 from aisecops_server.domain.tenant import HEADER
 from aisecops_server.entrypoints.grpc import status
 from aisecops_server.entrypoints.grpc.local_calls import LocalCalls
 from aisecops_server.entrypoints.grpc.tls import named_tenant
 from aisecops_server.entrypoints.web import gateway
 from aisecops_server.entrypoints.web.headers import Guarded, require_own_origin
+from aisecops_server.entrypoints.web.redirects import BACK, SECONDS, ProviderDoor, for_people, one
 from aisecops_server.entrypoints.web.rendering import Assets, command_line, environment, twin
 from aisecops_server.entrypoints.web.sessions import Session, Sessions
 from aisecops_server.entrypoints.web.visitor import Away, Page, Visitor
@@ -76,7 +78,10 @@ class Screens:
 
 @dataclass(frozen=True)
 class Ui:
-    """What every request needs. ``take_link`` gives the token of a one-time link; ``bar`` what the top bar says."""
+    """What every request needs. ``take_link`` gives the token of a one-time link; ``bar`` what the top bar says.
+
+    ``door`` is the way in by an identity provider, where there is one.
+    """
 
     calls: LocalCalls
     sessions: Sessions
@@ -85,12 +90,18 @@ class Ui:
     screens: Screens
     hosts: Collection[str] = ()
     secure: bool = False
+    door: ProviderDoor | None = None
     assets: Assets = field(default_factory=Assets)
 
     @property
     def cookie(self) -> str:
         """Return the name of the session's cookie; over TLS one that only this host can have set."""
         return "__Host-aisecops" if self.secure else "aisecops"
+
+    @property
+    def sign_in_cookie(self) -> str:
+        """Return the name of the cookie of a sign-in that is under way."""
+        return f"{self.cookie}-sign-in"
 
 
 def application(ui: Ui) -> ASGIApp:
@@ -102,6 +113,8 @@ def application(ui: Ui) -> ASGIApp:
         Route("/assets/{build}/{name}", doors.asset),
         Route("/sign-in", doors.sign_in_page, methods=["GET"]),
         Route("/sign-in", doors.sign_in, methods=["POST"]),
+        Route("/sign-in/provider", doors.to_provider, methods=["POST"]),
+        Route(BACK, doors.from_provider, methods=["GET"]),
         Route("/sign-out", doors.sign_out, methods=["POST"]),
         Route("/preferences", doors.preferences, methods=["POST"]),
     ]
@@ -180,38 +193,114 @@ class _Doors:
 
     async def sign_in_page(self, request: Request) -> Response:
         """Show how to sign in; a link's code is used up only by the button, which no preview presses."""
+        door = self.ui.door
+        leaving = await door.leaving() if door and request.query_params.get("left") else ""
         view = {"code": request.query_params.get("code", ""), "next": _local(request.query_params.get("next", "/"))}
-        return self._bare(request, "sign_in.html", {**view, "problem": ""})
+        return self._sign_in_page(request, view | {"leaving": leaving})
 
     async def sign_in(self, request: Request) -> Response:
         """Begin a session for whoever brings a link's code or a token."""
         try:
             require_own_origin(request)
             form = await self._form(request)
-            token = self.ui.take_link(form["code"]) if form.get("code") else form.get("token", "").strip()
-            if not token:
-                raise UnauthenticatedError(
-                    "this link was used already, or its time is over", hint="Make another: aisecops ui link"
-                )
-            presented = Presented(token=token, tenant=form.get("tenant", "").strip())
-            self.ui.calls.whoever(presented)
+            with self.ui.calls.noted("/sign-in", _peer(request)):
+                token = self.ui.take_link(form["code"]) if form.get("code") else form.get("token", "").strip()
+                if not token:
+                    raise UnauthenticatedError(
+                        "this link was used already, or its time is over",
+                        hint="Make another: aisecops ui link",
+                        why="link",
+                    )
+                presented = Presented(token=token, tenant=form.get("tenant", "").strip())
+                self.ui.calls.whoever(presented)
         except AisecopsError as error:
-            view = {"code": "", "next": "/", "problem": error.diagnostics()}
-            return self._bare(request, "sign_in.html", view, _STATUS.get(status.code_of(error), 500))
-        session = self.ui.sessions.begin(presented)
-        answer = RedirectResponse(_local(form.get("next", "/")), 303)
-        answer.set_cookie(self.ui.cookie, session.id, httponly=True, samesite="strict", secure=self.ui.secure)
+            return self._not_signed_in(request, error)
+        return self._signed_in(RedirectResponse(_local(form.get("next", "/")), 303), presented)
+
+    async def to_provider(self, request: Request) -> Response:
+        """Send somebody to the identity provider.
+
+        By a page and not at once, because the answer to a form may lead to nobody else (``form-action``).
+        """
+        try:
+            require_own_origin(request)
+            form = await self._form(request)
+            door, to, tenant = self._door, _local(form.get("next", "/")), form.get("tenant", "").strip()
+            with self.ui.calls.noted(request.url.path, _peer(request)):
+                address, cookie = await door.begin(request, to=to, tenant=tenant)
+        except Exception as error:  # noqa: BLE001 - every error becomes a page here
+            return self._not_signed_in(request, status.as_known(error))
+        answer = self._bare(request, "sign_in_hop.html", {"to": address, "name": door.provider.name})
+        # Sent along by the page of the provider that leads back here, which SameSite=Strict would not be.
+        answer.set_cookie(
+            self.ui.sign_in_cookie, cookie, max_age=SECONDS, httponly=True, samesite="lax", secure=self.ui.secure
+        )
         return answer
+
+    async def from_provider(self, request: Request) -> Response:
+        """Begin a session for whoever comes back from the identity provider.
+
+        What is answered is a page of ours that leads on: a redirect would still be the provider's, and without the
+        session's cookie (``SameSite=Strict``).
+        """
+        begun: SignIn | None = None
+        try:
+            with self.ui.calls.noted(request.url.path, _peer(request)):
+                door, cookie = self._door, request.cookies.get(self.ui.sign_in_cookie, "")
+                begun = door.sign_ins.take(cookie, one(request, "state"))
+                presented = await door.end(begun, request)
+                try:
+                    self.ui.calls.whoever(presented)
+                except UnauthenticatedError as error:
+                    raise for_people(error) from error
+        except Exception as error:  # noqa: BLE001 - every error becomes a page here
+            refused = self._not_signed_in(request, status.as_known(error), begun.next if begun else "/")
+            # That of another sign-in stays: an answer that somebody made up must not end it.
+            return self._without_sign_in(refused) if begun else refused
+        hop = self._bare(request, "sign_in_hop.html", {"to": _local(begun.next), "name": ""})
+        return self._signed_in(self._without_sign_in(hop), presented)
 
     async def sign_out(self, request: Request) -> Response:
         """End the session."""
         try:
-            self._require_own_form(self._visitor(request, await self._form(request)))
+            self._require_own_form(visitor := self._visitor(request, await self._form(request)))
         except AisecopsError as error:
             return await self._failed(request, error, as_json=False)
         self.ui.sessions.end(request.cookies.get(self.ui.cookie, ""))
-        answer = RedirectResponse("/sign-in", 303)
+        answer = RedirectResponse("/sign-in?left=1" if visitor.presented.nonce else "/sign-in", 303)
         answer.delete_cookie(self.ui.cookie, httponly=True, samesite="strict", secure=self.ui.secure)
+        return answer
+
+    @property
+    def _door(self) -> ProviderDoor:
+        if self.ui.door is None:
+            raise NotFoundError("nobody signs in by an identity provider here", hint="Set oidc_client_id")
+        return self.ui.door
+
+    def _sign_in_page(self, request: Request, view: Mapping[str, object], code: int = 200) -> Response:
+        told = {
+            "code": "",
+            "next": "/",
+            "problem": "",
+            "leaving": "",
+            "provider": self.ui.door.provider.name if self.ui.door else "",
+            "tenants": len(self.ui.calls.doors.gates) > 1,
+        }
+        return self._bare(request, "sign_in.html", told | dict(view), code)
+
+    def _not_signed_in(self, request: Request, error: AisecopsError, to: str = "/") -> Response:
+        code = _STATUS.get(status.code_of(error), 500)
+        if error.metadata().get("why") == "provider_away":
+            code = _STATUS[grpc.StatusCode.UNAVAILABLE]
+        return self._sign_in_page(request, {"problem": error.diagnostics(), "next": _local(to)}, code)
+
+    def _signed_in(self, answer: Response, presented: Presented) -> Response:
+        session = self.ui.sessions.begin(presented)
+        answer.set_cookie(self.ui.cookie, session.id, httponly=True, samesite="strict", secure=self.ui.secure)
+        return answer
+
+    def _without_sign_in(self, answer: Response) -> Response:
+        answer.delete_cookie(self.ui.sign_in_cookie, httponly=True, samesite="lax", secure=self.ui.secure)
         return answer
 
     async def preferences(self, request: Request) -> Response:
@@ -309,6 +398,10 @@ def _borne(request: Request) -> Presented | None:
     if kind.lower() != "bearer" or not token.strip():
         return None
     return Presented(token=token.strip(), tenant=named_tenant(request.headers.getlist(HEADER)))
+
+
+def _peer(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 def _local(address: str) -> str:
