@@ -397,6 +397,26 @@ class AsyncClient:
         request = execution_service_pb2.GetGrantKeysRequest()
         return (await self._call(self._executions.GetGrantKeys, request, self.work_seconds)).jwks_json
 
+    async def grant_key_state(self) -> execution_service_pb2.GetGrantKeysResponse:
+        """Return the public keys that verify grants, and why none are signed, where that is so.
+
+        Raises:
+            AisecopsClientError: they cannot be told.
+        """
+        request = execution_service_pb2.GetGrantKeysRequest()
+        return await self._call(self._executions.GetGrantKeys, request, self.work_seconds)
+
+    async def rotate_grant_key(
+        self, *, reason: str, revoke: bool = False
+    ) -> execution_service_pb2.RotateGrantKeyResponse:
+        """Have another key sign grants; with ``revoke`` refuse at once what any earlier key signed.
+
+        Raises:
+            AisecopsClientError: it was not rotated.
+        """
+        request = execution_service_pb2.RotateGrantKeyRequest(reason=reason, revoke=revoke)
+        return await self._call(self._executions.RotateGrantKey, request, self.work_seconds)
+
     async def incidents(
         self, narrow: execution_service_pb2.ListIncidentsRequest | None = None
     ) -> execution_service_pb2.ListIncidentsResponse:

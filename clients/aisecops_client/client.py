@@ -371,6 +371,24 @@ class Client:
         request = execution_service_pb2.GetGrantKeysRequest()
         return (self._call(self._executions.GetGrantKeys, request, self.work_seconds)).jwks_json
 
+    def grant_key_state(self) -> execution_service_pb2.GetGrantKeysResponse:
+        """Return the public keys that verify grants, and why none are signed, where that is so.
+
+        Raises:
+            AisecopsClientError: they cannot be told.
+        """
+        request = execution_service_pb2.GetGrantKeysRequest()
+        return self._call(self._executions.GetGrantKeys, request, self.work_seconds)
+
+    def rotate_grant_key(self, *, reason: str, revoke: bool = False) -> execution_service_pb2.RotateGrantKeyResponse:
+        """Have another key sign grants; with ``revoke`` refuse at once what any earlier key signed.
+
+        Raises:
+            AisecopsClientError: it was not rotated.
+        """
+        request = execution_service_pb2.RotateGrantKeyRequest(reason=reason, revoke=revoke)
+        return self._call(self._executions.RotateGrantKey, request, self.work_seconds)
+
     def incidents(
         self, narrow: execution_service_pb2.ListIncidentsRequest | None = None
     ) -> execution_service_pb2.ListIncidentsResponse:

@@ -11,12 +11,13 @@ import base64
 import hashlib
 import heapq
 import json
+import logging
 import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -24,22 +25,39 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from aisecops_grant.arguments import arguments_sha256
 from aisecops_grant.token import GrantClaims, GrantRefusedError, claims_of, take_apart
 
+_logger = logging.getLogger(__name__)
+
 # A control plane lets nothing live longer; a token that says so is none of its.
 LONGEST_SECONDS = 300
 _MOST_SKEW_SECONDS = 60
+# How much later than its end a key that was replaced may have issued a grant, by clocks that differ a little.
+_RETIRED_SKEW_SECONDS = 5
+_ASK_SECONDS, _LEAST_SECONDS = 60.0, 1.0
+
+
+class ReadsGrants(Protocol):
+    """Knows the keys of a control plane."""
+
+    def read(self, token: str) -> GrantClaims:
+        """Return what a token says, or raise ``GrantRefusedError``."""
+        ...
 
 
 class GrantKeys:
-    """The public keys of one control plane."""
+    """The public keys of one control plane; one that was replaced counts until the last grant of it has ended."""
 
-    def __init__(self, jwks: bytes | str) -> None:
+    def __init__(self, jwks: bytes | str, *, clock: Callable[[], float] = time.time) -> None:
         """Read a JWKS document.
 
         Raises:
             ValueError: it holds no key that can verify a grant.
         """
+        self._clock = clock
         try:
-            self._keys = {entry["kid"]: _key(entry) for entry in json.loads(jwks)["keys"] if _is_ours(entry)}
+            entries = {entry["kid"]: entry for entry in json.loads(jwks)["keys"] if _is_ours(entry)}
+            self._keys = {name: _key(entry) for name, entry in entries.items()}
+            ended = {name: entry["retired_at"] for name, entry in entries.items() if "retired_at" in entry}
+            self._ended = {name: float(at) for name, at in ended.items()}
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError("this is not a JWKS document as 'aisecops grant keys' prints it") from error
         if not self._keys:
@@ -59,7 +77,73 @@ class GrantKeys:
             key.verify(parts.signature, parts.signed)
         except InvalidSignature as error:
             raise GrantRefusedError("signature", "the grant's signature does not verify") from error
-        return claims_of(parts)
+        claims = claims_of(parts)
+        if (ended := self._ended.get(parts.key_id)) is not None:
+            self._require_of_before(claims, ended)
+        return claims
+
+    def _require_of_before(self, claims: GrantClaims, ended: float) -> None:
+        last = ended + _RETIRED_SKEW_SECONDS
+        too_long = claims.expires_at - claims.issued_at > LONGEST_SECONDS
+        if claims.issued_at > last or too_long or self._clock() >= last + LONGEST_SECONDS:
+            raise GrantRefusedError("retired_key", "the grant was signed with a key that signs no more")
+
+
+class FollowedGrantKeys:
+    """The public keys of one control plane, asked for again as they age, and when a grant names one that is not known.
+
+        keys = FollowedGrantKeys(client.grant_keys)
+
+    ``fetch`` returns the JWKS document, from a place that was given with the code and never by a token. What was known
+    last goes on counting while it fails. Safe to use from several threads.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[], bytes | str],
+        *,
+        ask_seconds: float = _ASK_SECONDS,
+        clock: Callable[[], float] = time.time,
+        stopwatch: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Ask for the keys, and again when they are older than ``ask_seconds``.
+
+        Raises:
+            ValueError: what is returned holds no key that can verify a grant.
+        """
+        self._fetch = fetch
+        self._ask_seconds = ask_seconds
+        self._clock = clock
+        self._stopwatch = stopwatch
+        self._lock = threading.Lock()
+        self._keys = GrantKeys(fetch(), clock=clock)
+        self._asked = stopwatch()
+
+    def read(self, token: str) -> GrantClaims:
+        """Return what a token says that was signed with one of the keys. Whether it is still good is not judged.
+
+        Raises:
+            GrantRefusedError: it was not.
+        """
+        if self._stopwatch() - self._asked >= self._ask_seconds:
+            self._ask()
+        try:
+            return self._keys.read(token)
+        except GrantRefusedError as error:
+            # Whoever sends unknown keys all day makes nobody ask more than once a second.
+            if error.why != "unknown_key" or self._stopwatch() - self._asked < _LEAST_SECONDS:
+                raise
+            self._ask()
+            return self._keys.read(token)
+
+    def _ask(self) -> None:
+        with self._lock:
+            # Whether or not it comes to anything, so that who does not answer is not asked for each grant.
+            self._asked = self._stopwatch()
+            try:
+                self._keys = GrantKeys(self._fetch(), clock=self._clock)
+            except Exception as error:  # noqa: BLE001 - whatever kind it is, the keys of before are what is known
+                _logger.warning("the keys of grants could not be asked for: %s", error)
 
 
 @dataclass(slots=True)
@@ -95,7 +179,7 @@ class GrantVerifier:
     ``server`` is the part of its tools' names before the slash. Clocks may differ by ``skew_seconds``.
     """
 
-    keys: GrantKeys
+    keys: ReadsGrants
     server: str
     skew_seconds: int = 5
     seen: SeenGrants = field(default_factory=SeenGrants)

@@ -55,6 +55,7 @@ SHAPES: Mapping[str, tuple[str, ...]] = {
     "rollout promote": ("rollout",),
     "rollout rollback": ("rollout",),
     "rollout abort": ("rollout",),
+    "grant keys": ("keys",),
     "trace import": ("traces", "new", "calls"),
     "trace evaluate": ("revision", "decided", "skipped", "failed", "unknown", "tallies"),
     "budget list": ("budgets", "nextPageToken"),

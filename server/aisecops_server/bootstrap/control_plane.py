@@ -28,7 +28,7 @@ from aisecops_server.adapters.system import RandomChance, RandomIds, SystemClock
 from aisecops_server.adapters.webhooks.courier import WebhookCourier
 from aisecops_server.adapters.webhooks.endpoint import read_endpoint
 from aisecops_server.adapters.witness.http_witness import read_witness
-from aisecops_server.bootstrap.controls import budget_use_cases, granting, reapers
+from aisecops_server.bootstrap.controls import budget_use_cases, grant_keys, granting, reapers
 from aisecops_server.bootstrap.keys import vote_proofs
 from aisecops_server.bootstrap.replay import retention_of
 from aisecops_server.bootstrap.source import Grounds, Opens, PolicySource, repository_policy
@@ -66,6 +66,7 @@ from aisecops_server.usecases.read_replays import ReadReplays
 from aisecops_server.usecases.reaper import Reaper
 from aisecops_server.usecases.resend_notices import ResendNotices
 from aisecops_server.usecases.rollouts import Rollouts
+from aisecops_server.usecases.rotate_grant_key import RotateGrantKeys
 from aisecops_server.usecases.rotate_log_key import RotateLogKey
 from aisecops_server.usecases.screen import Screen
 from aisecops_server.usecases.send_notices import SendNotices
@@ -87,6 +88,7 @@ class ControlPlane:
     log: SqliteEventLog
     publish: PublishCheckpoint
     rotate: RotateLogKey
+    grant_keys: RotateGrantKeys
     live: LivePolicy
     decide: Decide
     explain: Explain
@@ -151,6 +153,7 @@ async def compose(
         live, channel = switch.live, switch.channel
         closed = channel.closed if channel else _open
         couriers = _couriers(settings)
+        signing = await grant_keys(log, state, clock)
         proofs = vote_proofs(state / "keys")
         votes = CastVotes(log, log.approvals, lambda: live.current().bundle.tables, proofs, clock, ids)
         approvals = ApprovalControl(log.approvals, proofs, ids, Lifetimes(clock), tuple(couriers))
@@ -162,6 +165,7 @@ async def compose(
             log=log,
             publish=publish,
             rotate=RotateLogKey(log, publish, LogKeyFiles(state / "keys"), clock, ids),
+            grant_keys=RotateGrantKeys(signing, ids),
             live=live,
             decide=Decide(
                 engines=live,
@@ -216,7 +220,7 @@ async def compose(
             ),
             expire=ExpireApprovals(log, log.approvals, clock, ids),
             notices=SendNotices(log, log.approvals, couriers, clock, ids, RandomChance()),
-            grants=granting(log, state, clock, ids, held=closed),
+            grants=granting(log, signing.ring, clock, ids, held=closed),
             budgets=budget_use_cases(log, clock, ids),
             retention=retention_of(log, state, live, clock=clock, ids=ids),
             resume=following.resume,

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from aisecops_server.adapters.signing.grants import grant_key
+from aisecops_server.adapters.signing.grants import GrantKeyFiles, GrantKeyRing
+from aisecops_server.adapters.signing.keys import verifies_ed25519
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
+from aisecops_server.bootstrap.state import private
 from aisecops_server.entrypoints.grpc.budget_service import BudgetUseCases
 from aisecops_server.entrypoints.grpc.execution_service import GrantUseCases
 from aisecops_server.ports import Clock, EventLog, Ids
@@ -25,6 +27,7 @@ from aisecops_server.usecases.redeem_grant import Redeem
 from aisecops_server.usecases.release_reservation import ReleaseReservation
 from aisecops_server.usecases.report_execution import ReportExecution
 from aisecops_server.usecases.revoke_grants import Revoke
+from aisecops_server.usecases.rotate_grant_key import FollowGrantKeys
 
 _REAP_SECONDS = 5.0
 
@@ -45,13 +48,27 @@ def grant_use_cases(
     )
 
 
-def granting(log: SqliteEventLog, state: Path, clock: Clock, ids: Ids, *, held: Callable[[], str]) -> GrantUseCases:
-    """Return the use cases of grants, signed with the key that ``state`` keeps.
+async def grant_keys(log: SqliteEventLog, state: Path, clock: Clock) -> FollowGrantKeys:
+    """Return what signs grants with the key that the log names, which ``state`` keeps.
+
+    Raises:
+        IntegrityError: it does not keep it.
+    """
+    files = GrantKeyFiles(private(state / "keys"))
+    keys = FollowGrantKeys(log, files, GrantKeyRing(clock), clock, verifies_ed25519)
+    await keys.open()
+    return keys
+
+
+def granting(
+    log: SqliteEventLog, signer: GrantSigner, clock: Clock, ids: Ids, *, held: Callable[[], str]
+) -> GrantUseCases:
+    """Return the use cases of grants.
 
     While ``held`` names a reason, what was granted before opens nothing.
     """
     settlements = Settlements(log.budgets, ids)
-    made = grant_use_cases(log.grants, grant_key(state / "keys"), log, settlements=settlements, clock=clock, ids=ids)
+    made = grant_use_cases(log.grants, signer, log, settlements=settlements, clock=clock, ids=ids)
     return replace(made, redeem=replace(made.redeem, held=held))
 
 

@@ -43,10 +43,13 @@ from aisecops_server.usecases.export_records import ExportRecords
 from aisecops_server.usecases.judge_flips import JudgeFlips
 from aisecops_server.usecases.read_maturity import ReadMaturity
 from aisecops_server.usecases.record_refusals import RecordRefusals
+from aisecops_server.usecases.rotate_grant_key import GrantKeyFollower
 from aisecops_server.usecases.shadow import ShadowWorker
 
 GRACE_SECONDS = 5.0
 _PROBE_SECONDS = 1.0
+# Well within the time that clocks may differ by, so that what is signed meanwhile counts.
+_KEYS_SECONDS = 1.0
 # Tenants that begin together would build and start engines all at once.
 _BEGIN_AT_ONCE = 4
 _logger = logging.getLogger(__name__)
@@ -218,6 +221,7 @@ def _served(own: Housed, callers: Authenticator, note_refusal: Callable[[Refusal
         log=plane.log,
         publish=plane.publish,
         rotate=plane.rotate,
+        grant_keys=plane.grant_keys,
         export=replace(plane.export, mapped=central.compliance.check.decided) if central else plane.export,
         records=ExportRecords(plane.log, plane.publish.keys.origin, metadata.version("aisecops")),
         replays=central.replays if central else None,
@@ -245,11 +249,20 @@ def _standing(own: Housed) -> list[asyncio.Task[None]]:
         "end requests for approval": plane.expire.run,
         "tell people of requests for approval": plane.notices.run,
         **{f"end overdue {reaper.what}": reaper.run for reaper in plane.reapers},
+        **_following_keys(plane),
         **own.tasks,
         **_watching(plane),
         **telling(plane),
     }
     return [asyncio.create_task(run(), name=name) for name, run in running.items()]
+
+
+def _following_keys(plane: ControlPlane) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
+    """Return what looks which key signs grants: where nobody else writes the log, it is known."""
+    if not plane.settings.database_url:
+        return {}
+    follower = GrantKeyFollower(plane.grant_keys.keys, interval_seconds=_KEYS_SECONDS)
+    return {"follow the key of grants": follower.run}
 
 
 class ToldInLines:

@@ -167,6 +167,12 @@ class SealedError(LogUnavailableError):
     reason = "SEALED"
 
 
+class GrantKeyMissingError(AisecopsError):
+    """The log names a key that signs grants, and this control plane does not have it (yet)."""
+
+    reason = "GRANT_KEY_MISSING"
+
+
 class RepositoryUnavailableError(AisecopsError):
     """The policy repository cannot be read."""
 

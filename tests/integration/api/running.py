@@ -16,8 +16,8 @@ from aisecops_server.adapters.identity.issuer import KEY_SET_FILE, TokenIssuer, 
 from aisecops_server.adapters.identity.key_set import KeySet
 from aisecops_server.adapters.identity.tokens import TokenAuthenticator
 from aisecops_server.adapters.identity.watched_file import WatchedFile
-from aisecops_server.adapters.signing.grants import grant_key
-from aisecops_server.adapters.signing.keys import open_key
+from aisecops_server.adapters.signing.grants import GrantKeyFiles, GrantKeyRing
+from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
 from aisecops_server.adapters.signing.log_keys import LogKeyFiles
 from aisecops_server.adapters.signing.vote_keys import SigningVoteKeys
 from aisecops_server.adapters.system import RandomIds
@@ -54,6 +54,7 @@ from aisecops_server.usecases.read_maturity import ReadMaturity
 from aisecops_server.usecases.record_refusals import RecordRefusals
 from aisecops_server.usecases.release_reservation import ReleaseReservation
 from aisecops_server.usecases.resend_notices import ResendNotices
+from aisecops_server.usecases.rotate_grant_key import FollowGrantKeys, RotateGrantKeys
 from aisecops_server.usecases.rotate_log_key import RotateLogKey
 from aisecops_server.usecases.screen import Screen
 from aisecops_server.usecases.vote import CastVotes
@@ -200,6 +201,8 @@ def served_by(
     publish = publishing(keys.parent, log)
     none = NoApprovals()
     proofs = VoteProofs(SigningVoteKeys(open_key(keys.parent, "approval")))
+    signing = FollowGrantKeys(log, GrantKeyFiles(keys.parent), GrantKeyRing(clock), clock, verifies_ed25519)
+    signing.ring.turn(signing.store.first(), ())
     return Served(
         decide=Decide(engine, log, clock, ids, deadline_seconds=1.0, controls=[GrantControl(ids, 30, 300)]),
         explain=Explain(engine, log, deadline_seconds=1.0),
@@ -216,7 +219,7 @@ def served_by(
         ),
         grants=grant_use_cases(
             grants or NoGrants(),
-            grant_key(keys.parent),
+            signing.ring,
             log,
             settlements=Settlements(MemoryLedger(), ids),
             clock=clock,
@@ -226,6 +229,7 @@ def served_by(
         log=log,
         publish=publish,
         rotate=RotateLogKey(log, publish, LogKeyFiles(keys.parent), clock, ids),
+        grant_keys=RotateGrantKeys(signing, ids),
         retention=no_retention(log, clock, ids),
         replays=no_replays(),
         review=no_reviews(log, clock, ids),

@@ -40,6 +40,7 @@ EXPECTED = {
     "ExecutionService/Complete": {Role.AGENT},
     "ExecutionService/ReportExecution": {Role.AGENT, Role.TOOL},
     "ExecutionService/ListGrants": READERS,
+    "ExecutionService/RotateGrantKey": {Role.SECURITY, Role.PLATFORM},
     "ExecutionService/RevokeGrants": {Role.SECURITY, Role.PLATFORM, Role.SECOPS},
     "ExecutionService/GetGrantKeys": set(Role),
     "ExecutionService/ListIncidents": READERS,

@@ -465,20 +465,82 @@ class GetGrantKeysResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     JWKS_JSON_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
     jwks_json: _builtins.bytes
-    """Jwks_json is a JWKS document (RFC 7517)."""
+    """Jwks_json is a JWKS document (RFC 7517). The key that signs stands first. One with `retired_at` (Unix seconds) signs
+    no more: it counts for grants that were issued by then, give or take 5 seconds, and for nothing 305 seconds later.
+    """
+    problem: _builtins.str
+    """Problem says why nothing is signed here, and is empty when grants are signed."""
     def __init__(
         self,
         *,
         jwks_json: _builtins.bytes = ...,
+        problem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["jwks_json", b"jwks_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["jwks_json", b"jwks_json", "problem", b"problem"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetGrantKeysResponse: _TypeAlias = GetGrantKeysResponse  # noqa: Y015
+
+@_typing.final
+class RotateGrantKeyRequest(_message.Message):
+    """RotateGrantKeyRequest asks for another key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    REVOKE_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Reason says why, for the record."""
+    revoke: _builtins.bool
+    """Revoke refuses at once what any earlier key signed: it was stolen."""
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        revoke: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "revoke", b"revoke"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateGrantKeyRequest: _TypeAlias = RotateGrantKeyRequest  # noqa: Y015
+
+@_typing.final
+class RotateGrantKeyResponse(_message.Message):
+    """RotateGrantKeyResponse tells of the rotation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JWKS_JSON_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    LOG_INDEX_FIELD_NUMBER: _builtins.int
+    jwks_json: _builtins.bytes
+    """Jwks_json is a JWKS document of the keys that verify grants by now, as GetGrantKeys returns it."""
+    number: _builtins.int
+    """Number counts the rotations of this log."""
+    log_index: _builtins.int
+    """Log_index is the place of the event that tells of it."""
+    def __init__(
+        self,
+        *,
+        jwks_json: _builtins.bytes = ...,
+        number: _builtins.int = ...,
+        log_index: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["jwks_json", b"jwks_json", "log_index", b"log_index", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateGrantKeyResponse: _TypeAlias = RotateGrantKeyResponse  # noqa: Y015
 
 @_typing.final
 class Incident(_message.Message):

@@ -65,6 +65,11 @@ class ExecutionServiceStub(object):
                 request_serializer=aisecops_dot_v1_dot_execution__service__pb2.GetGrantKeysRequest.SerializeToString,
                 response_deserializer=aisecops_dot_v1_dot_execution__service__pb2.GetGrantKeysResponse.FromString,
                 _registered_method=True)
+        self.RotateGrantKey = channel.unary_unary(
+                '/aisecops.v1.ExecutionService/RotateGrantKey',
+                request_serializer=aisecops_dot_v1_dot_execution__service__pb2.RotateGrantKeyRequest.SerializeToString,
+                response_deserializer=aisecops_dot_v1_dot_execution__service__pb2.RotateGrantKeyResponse.FromString,
+                _registered_method=True)
         self.ListIncidents = channel.unary_unary(
                 '/aisecops.v1.ExecutionService/ListIncidents',
                 request_serializer=aisecops_dot_v1_dot_execution__service__pb2.ListIncidentsRequest.SerializeToString,
@@ -123,6 +128,13 @@ class ExecutionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RotateGrantKey(self, request, context):
+        """RotateGrantKey has another key sign grants. What the one before signed counts on until those grants have ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListIncidents(self, request, context):
         """ListIncidents lists runtime incidents, newest first.
         """
@@ -169,6 +181,11 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
                     servicer.GetGrantKeys,
                     request_deserializer=aisecops_dot_v1_dot_execution__service__pb2.GetGrantKeysRequest.FromString,
                     response_serializer=aisecops_dot_v1_dot_execution__service__pb2.GetGrantKeysResponse.SerializeToString,
+            ),
+            'RotateGrantKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateGrantKey,
+                    request_deserializer=aisecops_dot_v1_dot_execution__service__pb2.RotateGrantKeyRequest.FromString,
+                    response_serializer=aisecops_dot_v1_dot_execution__service__pb2.RotateGrantKeyResponse.SerializeToString,
             ),
             'ListIncidents': grpc.unary_unary_rpc_method_handler(
                     servicer.ListIncidents,
@@ -344,6 +361,33 @@ class ExecutionService(object):
             '/aisecops.v1.ExecutionService/GetGrantKeys',
             aisecops_dot_v1_dot_execution__service__pb2.GetGrantKeysRequest.SerializeToString,
             aisecops_dot_v1_dot_execution__service__pb2.GetGrantKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateGrantKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aisecops.v1.ExecutionService/RotateGrantKey',
+            aisecops_dot_v1_dot_execution__service__pb2.RotateGrantKeyRequest.SerializeToString,
+            aisecops_dot_v1_dot_execution__service__pb2.RotateGrantKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,8 @@ class ExecutionServiceStub:
     """RevokeGrants lets grants that were not used yet be used no more."""
     GetGrantKeys: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.GetGrantKeysRequest, _execution_service_pb2.GetGrantKeysResponse]
     """GetGrantKeys returns the public keys with which tool servers verify grants without asking."""
+    RotateGrantKey: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.RotateGrantKeyRequest, _execution_service_pb2.RotateGrantKeyResponse]
+    """RotateGrantKey has another key sign grants. What the one before signed counts on until those grants have ended."""
     ListIncidents: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.ListIncidentsRequest, _execution_service_pb2.ListIncidentsResponse]
     """ListIncidents lists runtime incidents, newest first."""
     StreamIncidents: _grpc.UnaryStreamMultiCallable[_execution_service_pb2.StreamIncidentsRequest, _execution_service_pb2.StreamIncidentsResponse]
@@ -67,6 +69,8 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     """RevokeGrants lets grants that were not used yet be used no more."""
     GetGrantKeys: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.GetGrantKeysRequest, _execution_service_pb2.GetGrantKeysResponse]  # type: ignore[assignment]
     """GetGrantKeys returns the public keys with which tool servers verify grants without asking."""
+    RotateGrantKey: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.RotateGrantKeyRequest, _execution_service_pb2.RotateGrantKeyResponse]  # type: ignore[assignment]
+    """RotateGrantKey has another key sign grants. What the one before signed counts on until those grants have ended."""
     ListIncidents: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.ListIncidentsRequest, _execution_service_pb2.ListIncidentsResponse]  # type: ignore[assignment]
     """ListIncidents lists runtime incidents, newest first."""
     StreamIncidents: _aio.UnaryStreamMultiCallable[_execution_service_pb2.StreamIncidentsRequest, _execution_service_pb2.StreamIncidentsResponse]  # type: ignore[assignment]
@@ -122,6 +126,14 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_execution_service_pb2.GetGrantKeysResponse, _abc.Awaitable[_execution_service_pb2.GetGrantKeysResponse]]:
         """GetGrantKeys returns the public keys with which tool servers verify grants without asking."""
+
+    @_abc_1.abstractmethod
+    def RotateGrantKey(
+        self,
+        request: _execution_service_pb2.RotateGrantKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.RotateGrantKeyResponse, _abc.Awaitable[_execution_service_pb2.RotateGrantKeyResponse]]:
+        """RotateGrantKey has another key sign grants. What the one before signed counts on until those grants have ended."""
 
     @_abc_1.abstractmethod
     def ListIncidents(

@@ -19,11 +19,20 @@ from aisecops_server.adapters.sqlite.changes import StateTable, StateTables
 from aisecops_server.adapters.sqlite.database import translated
 from aisecops_server.adapters.sqlite.edge_table import EdgeTable
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
+from aisecops_server.adapters.sqlite.grant_key_table import GrantKeyTable
 from aisecops_server.adapters.sqlite.grant_table import GrantTable
 from aisecops_server.adapters.sqlite.keeping_table import KeepingTable
 from aisecops_server.adapters.sqlite.notice_table import NoticeTable
 from aisecops_server.adapters.sqlite.verification import startup_problem
-from aisecops_server.domain import approval_changes, budget_changes, edge_log, grant_changes, keeping, notice
+from aisecops_server.domain import (
+    approval_changes,
+    budget_changes,
+    edge_log,
+    grant_changes,
+    grant_keys,
+    keeping,
+    notice,
+)
 from aisecops_server.domain.errors import IntegrityError
 
 
@@ -75,6 +84,7 @@ def open_log(url: str) -> PostgresEventLog:
                 grant_changes.KIND: GrantTable(),
                 notice.KIND: NoticeTable(),
                 edge_log.KIND: EdgeTable(),
+                grant_keys.KIND: GrantKeyTable(),
                 budget_changes.KIND: PostgresBudgetTable(as_embedded(connection), recent),
                 keeping.KIND: (kept := PostgresKeeping(as_embedded(connection))),
             }

@@ -9,17 +9,22 @@ from __future__ import annotations
 import base64
 import json
 from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jwt
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from aisecops_server.adapters.signing.keys import SigningKey, open_key
+from aisecops_server.adapters.signing.keys import SigningKey, make_lasting, open_key
 from aisecops_server.domain import jws
-from aisecops_server.domain.canonical import canonical_bytes, digest
-from aisecops_server.domain.errors import GrantNotUsableError
+from aisecops_server.domain.canonical import JsonValue, canonical_bytes, digest
+from aisecops_server.domain.errors import GrantKeyMissingError, GrantNotUsableError, IntegrityError
 from aisecops_server.domain.grant import Grant, claims_of, grant_of
+from aisecops_server.domain.grant_keys import LONGEST_SECONDS, SKEW_SECONDS
+from aisecops_server.ports import Clock, Signer
+from aisecops_server.ports.grants import CountingKey
 
 KEY_NAME = "grants"
 _TYPE = "grant+jwt"
@@ -31,24 +36,57 @@ _REMEMBERED = 4096
 _OPTIONS: Any = {"verify_exp": False, "verify_iat": False, "verify_aud": False, "verify_iss": False}
 
 
+class GrantVerifier:
+    """Knows again what one key signed, by its public half."""
+
+    def __init__(self, public_raw: bytes) -> None:
+        self.public_raw = public_raw
+        self._public = Ed25519PublicKey.from_public_bytes(public_raw)
+        self.header = {"alg": _ALGORITHM, "typ": _TYPE, "kid": digest(public_raw)[:16]}
+
+    @property
+    def id(self) -> str:
+        """Return the key's id."""
+        return self.header["kid"]
+
+    def read(self, token: str) -> Grant:
+        """Return the grant that was signed with the key as ``token``.
+
+        Raises:
+            GrantNotUsableError: it was not.
+        """
+        if len(token) > _TOKEN_CHARACTERS or not token.isascii():
+            raise _forged()
+        try:
+            if jwt.get_unverified_header(token) != self.header:
+                raise _forged()
+            claims = jwt.decode(token, self._public, algorithms=[_ALGORITHM], options=_OPTIONS)
+        except (jwt.PyJWTError, ValueError, RecursionError) as error:
+            raise _forged() from error
+        return grant_of(claims)
+
+    def entry(self) -> dict[str, JsonValue]:
+        """Return the key as an entry of a JWKS document."""
+        entry = json.loads(jwt.get_algorithm_by_name(_ALGORITHM).to_jwk(self._public))
+        public = {name: value for name, value in entry.items() if name != "d"}
+        return {**public, "kid": self.id, "alg": _ALGORITHM, "use": "sig"}
+
+
 class GrantKey:
     """Implements ``GrantSigner`` with one key."""
 
-    def __init__(self, key: SigningKey) -> None:
-        private = key.private_key
-        self._private = private
-        self._public = private.public_key()
-        raw = self._public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-        self._header = {"alg": _ALGORITHM, "typ": _TYPE, "kid": digest(raw)[:16]}
+    def __init__(self, key: Signer) -> None:
+        self.signer = key
+        self.verifier = GrantVerifier(key.public_raw)
         # The same of every token: the header, and the dot behind it.
-        self._prefix = jws.signing_input(b"", type=_TYPE, algorithm=_ALGORITHM, key_id=self._header["kid"])
+        self._prefix = jws.signing_input(b"", type=_TYPE, algorithm=_ALGORITHM, key_id=self.verifier.id)
         self._signed: OrderedDict[str, Grant] = OrderedDict()
 
     def sign(self, grant: Grant, claims: bytes = b"") -> str:
         """Return the grant as a compact JWS."""
         payload = base64.urlsafe_b64encode(claims or canonical_bytes(claims_of(grant))).rstrip(b"=")
         signed = self._prefix + payload
-        token = jws.compact(signed, self._private.sign(signed))
+        token = jws.compact(signed, self.signer.sign(signed))
         if len(self._signed) >= _REMEMBERED:
             self._signed.popitem(last=False)
         self._signed[token] = grant
@@ -57,24 +95,168 @@ class GrantKey:
     def read(self, token: str) -> Grant:
         """Return the grant that was signed here as ``token``; one that was just signed needs no verifying."""
         known = self._signed.get(token)
-        return self._verified(token) if known is None else known
-
-    def _verified(self, token: str) -> Grant:
-        if len(token) > _TOKEN_CHARACTERS or not token.isascii():
-            raise _forged()
-        try:
-            if jwt.get_unverified_header(token) != self._header:
-                raise _forged()
-            claims = jwt.decode(token, self._public, algorithms=[_ALGORITHM], options=_OPTIONS)
-        except (jwt.PyJWTError, ValueError, RecursionError) as error:
-            raise _forged() from error
-        return grant_of(claims)
+        return self.verifier.read(token) if known is None else known
 
     def key_set(self) -> bytes:
         """Return the public keys that verify grants, as a JWKS document."""
-        entry = json.loads(jwt.get_algorithm_by_name(_ALGORITHM).to_jwk(self._public))
-        public = {name: value for name, value in entry.items() if name != "d"}
-        return canonical_bytes({"keys": [{**public, "kid": self._header["kid"], "alg": _ALGORITHM, "use": "sig"}]})
+        return key_set_of(self.verifier.public_raw)
+
+
+class GrantKeyRing:
+    """Implements ``GrantKeyRing`` of the ports: the key that signs, and earlier ones as long as they count."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._key: GrantKey | None = None
+        self._problem = "no key was taken up"
+        self._current: GrantVerifier | None = None
+        self._earlier: dict[str, tuple[GrantVerifier, CountingKey]] = {}
+
+    @property
+    def signer(self) -> Signer:
+        """Return the key that signs.
+
+        Raises:
+            GrantKeyMissingError: it is not here.
+        """
+        return self._signing().signer
+
+    @property
+    def problem(self) -> str:
+        """Return why nothing is signed here, or an empty string."""
+        return self._problem
+
+    def turn(self, signer: Signer, earlier: Sequence[CountingKey]) -> None:
+        """Sign with ``signer`` from here on, and believe what each of ``earlier`` signed for as long as it counts."""
+        if self._key is None or self._key.signer.public_raw != signer.public_raw:
+            self._key = GrantKey(signer)
+        self._current, self._problem = self._key.verifier, ""
+        self._count(earlier)
+
+    def miss(self, public: bytes, earlier: Sequence[CountingKey], *, problem: str) -> None:
+        """Sign nothing, because the key whose public half is ``public`` is not here; what it signed is believed."""
+        self._key, self._problem = None, problem
+        self._current = GrantVerifier(public)
+        self._count(earlier)
+
+    def sign(self, grant: Grant, claims: bytes = b"") -> str:
+        """Return the grant as a compact JWS.
+
+        Raises:
+            GrantKeyMissingError: the key that has to sign it is not here.
+        """
+        return self._signing().sign(grant, claims)
+
+    def read(self, token: str) -> Grant:
+        """Return the grant that was signed with the key of now, or with an earlier one while that counted.
+
+        Raises:
+            GrantNotUsableError: it was not.
+        """
+        key_id = _key_id(token)
+        if self._current is not None and key_id == self._current.id:
+            return self._current.read(token) if self._key is None else self._key.read(token)
+        verifier, counting = self._counting().get(key_id, (None, None))
+        if verifier is None or counting is None:
+            raise _forged()
+        grant = verifier.read(token)
+        life = grant.expires_at_seconds - grant.issued_at_seconds
+        if grant.issued_at_seconds > counting.ended_at_seconds + SKEW_SECONDS or life > LONGEST_SECONDS:
+            raise GrantNotUsableError(
+                "the grant names a key that signs no more, and was not issued while it did",
+                hint="Nothing may run by it. Ask for a decision again",
+                why="forged",
+            )
+        return grant
+
+    def key_set(self) -> bytes:
+        """Return the public keys that verify grants, as a JWKS document: that which signs first."""
+        if self._current is None:
+            return canonical_bytes({"keys": []})
+        earlier = [key for _, key in self._counting().values()]
+        return key_set_of(self._current.public_raw, [(key.public, key.ended_at_seconds) for key in reversed(earlier)])
+
+    def _signing(self) -> GrantKey:
+        if self._key is None:
+            raise GrantKeyMissingError(
+                f"no grant can be signed here: {self._problem}",
+                hint="Copy the key's file here from where it was rotated; it is taken up within seconds. Until then,"
+                " ask another control plane with the same idempotency key",
+            )
+        return self._key
+
+    def _count(self, earlier: Sequence[CountingKey]) -> None:
+        verifiers = ((GrantVerifier(key.public), key) for key in earlier)
+        self._earlier = {verifier.id: (verifier, key) for verifier, key in verifiers}
+
+    def _counting(self) -> dict[str, tuple[GrantVerifier, CountingKey]]:
+        if self._earlier:
+            now = self._clock.monotonic_ns()
+            self._earlier = {name: found for name, found in self._earlier.items() if now < found[1].until_ns}
+        return self._earlier
+
+
+def key_set_of(current: bytes, earlier: Sequence[tuple[bytes, int]] = ()) -> bytes:
+    """Return a JWKS document of public keys; each of ``earlier`` with when it was replaced, in Unix seconds."""
+    retired = [{**GrantVerifier(public).entry(), "retired_at": ended_at} for public, ended_at in earlier]
+    return canonical_bytes({"keys": [GrantVerifier(current).entry(), *retired]})
+
+
+@dataclass(frozen=True, slots=True)
+class GrantKeyFiles:
+    """Implements ``GrantKeyStore``: ``grants.pem`` is the first key, ``grants.N.pem`` the one after N rotations."""
+
+    directory: Path
+
+    def first(self) -> SigningKey:
+        """Return the first key, made when it is missing.
+
+        Raises:
+            IntegrityError: it is readable by others, is no Ed25519 key, or cannot be read or written.
+        """
+        return open_key(self.directory, KEY_NAME)
+
+    def current(self, number: int, public: bytes) -> SigningKey:
+        """Return the key after so many rotations, whose public half is known.
+
+        Raises:
+            IntegrityError: it is not there, cannot be used, or is another one.
+        """
+        file = self._file(number)
+        if not file.exists():
+            raise IntegrityError(
+                f"the key of grants {file} is missing: the log says that it signs since rotation {number}",
+                hint="Copy it from the control plane that rotated it, or restore it from a backup. If it is lost,"
+                " grants cannot be signed on this log any more",
+                file=str(file),
+            )
+        key = open_key(self.directory, file.stem)
+        if key.public_raw != public:
+            raise IntegrityError(
+                f"{file} is not the key that the log names after rotation {number}",
+                hint="Copy it from the control plane that rotated it, or restore it from a backup",
+                file=str(file),
+            )
+        return key
+
+    def following(self, number: int) -> SigningKey:
+        """Return the key that is to follow after so many rotations; one that was made and never used is taken.
+
+        Raises:
+            IntegrityError: what is there cannot be used, or nothing can be written.
+        """
+        return open_key(self.directory, self._file(number + 1).stem)
+
+    def destroy_before(self, number: int) -> None:
+        """Delete the keys of before so many rotations; what they signed is verified with their public halves."""
+        gone = [file for file in map(self._file, range(number)) if file.exists()]
+        for file in gone:
+            file.unlink(missing_ok=True)
+        if gone:
+            make_lasting(gone[0])
+
+    def _file(self, number: int) -> Path:
+        return self.directory / f"{KEY_NAME}.{number}.pem" if number else self.directory / f"{KEY_NAME}.pem"
 
 
 def grant_key(directory: Path) -> GrantKey:
@@ -90,3 +272,12 @@ def _forged() -> GrantNotUsableError:
     return GrantNotUsableError(
         "the grant was not signed by this control plane", hint="Present a grant as Decide gave it", why="forged"
     )
+
+
+def _key_id(token: str) -> str:
+    if len(token) > _TOKEN_CHARACTERS or not token.isascii():
+        raise _forged()
+    try:
+        return str(jwt.get_unverified_header(token).get("kid", ""))
+    except (jwt.PyJWTError, ValueError, RecursionError) as error:
+        raise _forged() from error

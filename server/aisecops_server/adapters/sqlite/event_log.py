@@ -26,6 +26,7 @@ from aisecops_server.adapters.sqlite.budget_table import MOST_OWNERS, BudgetTabl
 from aisecops_server.adapters.sqlite.budgets import SqliteBudgets
 from aisecops_server.adapters.sqlite.changes import StateTable, StateTables
 from aisecops_server.adapters.sqlite.edge_table import EdgeTable, SqliteEdges
+from aisecops_server.adapters.sqlite.grant_key_table import GrantKeyTable
 from aisecops_server.adapters.sqlite.grant_reader import SqliteGrants
 from aisecops_server.adapters.sqlite.grant_table import GrantTable
 from aisecops_server.adapters.sqlite.keeping_rows import SqliteKeeping
@@ -37,7 +38,15 @@ from aisecops_server.adapters.sqlite.reviews import SqliteReviews
 from aisecops_server.adapters.sqlite.trace_list import trace_page
 from aisecops_server.adapters.sqlite.verification import Verification, startup_problem
 from aisecops_server.adapters.sqlite.writer import MOST_ENTRIES, Writer
-from aisecops_server.domain import approval_changes, budget_changes, edge_log, grant_changes, keeping, notice
+from aisecops_server.domain import (
+    approval_changes,
+    budget_changes,
+    edge_log,
+    grant_changes,
+    grant_keys,
+    keeping,
+    notice,
+)
 from aisecops_server.domain.backup import RESTORING
 from aisecops_server.domain.errors import AisecopsError, IntegrityError, InvalidRequestError, LogUnavailableError
 from aisecops_server.domain.event import Event, StoredEvent
@@ -201,6 +210,10 @@ class SqliteEventLog:
         """Return the events in which the log's key was followed by another, oldest first."""
         return await self._readers.run(partial(stored.events_of, type=ROTATED))
 
+    async def grant_key_events(self) -> list[StoredEvent]:
+        """Return the events in which the key of grants was replaced, here or at an edge, oldest first."""
+        return await self._readers.run(stored.grant_key_events)
+
     async def verify(self, progress: Callable[[int, int], None] | None = None) -> LogReport:
         """Recompute every leaf, the root, and what is derived from them; beside the running writer."""
         loop = asyncio.get_running_loop()
@@ -303,6 +316,7 @@ def open_log(path: Path, options: LogOptions = LogOptions()) -> SqliteEventLog:
         grant_changes.KIND: GrantTable(),
         notice.KIND: NoticeTable(),
         edge_log.KIND: EdgeTable(),
+        grant_keys.KIND: GrantKeyTable(),
     }
     try:
         writer, budgets, kept = _writer(path, options, tables)

@@ -284,4 +284,8 @@ MIGRATIONS: tuple[str, ...] = (
     FROM vote AS v JOIN approval AS a ON a.approval_id = v.approval_id
     JOIN json_each(CAST(a.request AS TEXT), '$.tool_digests') AS tool;
     """,
+    # Keys of grants are replaced once in a while, and every start asks which one signs.
+    """
+    CREATE INDEX event_of_grant_keys ON event (idx) WHERE type IN ('grant_key.rotated', 'edge.grant_key_rotated');
+    """,
 )

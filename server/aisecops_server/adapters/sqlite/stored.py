@@ -137,6 +137,19 @@ def events_of(connection: apsw.Connection, type: str) -> list[StoredEvent]:
     return [stored for stored in read if stored.event.type == type]
 
 
+def grant_key_events(connection: apsw.Connection) -> list[StoredEvent]:
+    """Return the events in which a key of grants was replaced, in log order.
+
+    Raises:
+        IntegrityError: an event does not verify.
+    """
+    query = (
+        f"SELECT {_EVENT} FROM event AS e INDEXED BY event_of_grant_keys {_WITH_PAYLOAD}"  # noqa: S608 - constant parts
+        " WHERE type IN ('grant_key.rotated', 'edge.grant_key_rotated') ORDER BY e.idx"
+    )
+    return [_stored_event(row) for row in connection.execute(query)]
+
+
 def incidents(connection: apsw.Connection, conditions: Mapping[str, str | int], *, limit: int) -> list[StoredEvent]:
     """Return the newest incidents that meet all of ``conditions`` (SQL text and its one value).
 

@@ -48,6 +48,7 @@ ROLES_OF_CALL: Mapping[str, frozenset[Role]] = {
     "/aisecops.v1.ExecutionService/ListGrants": _READERS,
     "/aisecops.v1.ExecutionService/RevokeGrants": _REVOKERS,
     "/aisecops.v1.ExecutionService/GetGrantKeys": frozenset(Role),
+    "/aisecops.v1.ExecutionService/RotateGrantKey": _CHANGERS,
     "/aisecops.v1.ExecutionService/ListIncidents": _READERS,
     "/aisecops.v1.ExecutionService/StreamIncidents": _READERS,
     "/aisecops.v1.BudgetService/ListBudgets": _EXPLAINERS,

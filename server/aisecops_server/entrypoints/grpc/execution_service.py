@@ -23,6 +23,7 @@ from aisecops_server.usecases.issue_grants import SignedGrant
 from aisecops_server.usecases.redeem_grant import Redeem
 from aisecops_server.usecases.report_execution import ReportCommand
 from aisecops_server.usecases.revoke_grants import RevokeCommand
+from aisecops_server.usecases.rotate_grant_key import RotateGrantKeys
 
 _MAX_PAGE = 500
 _REASON_CHARACTERS = 1000
@@ -48,6 +49,7 @@ class ExecutionService:
     """The handlers of ``aisecops.v1.ExecutionService``."""
 
     grants: GrantUseCases
+    rotate: RotateGrantKeys
     log: EventLog
     admission: Admission
     gate: Gate
@@ -98,7 +100,15 @@ class ExecutionService:
     async def keys(self, request: bytes, _caller: Caller) -> api.GetGrantKeysResponse:
         """Answer GetGrantKeys."""
         read_message(api.GetGrantKeysRequest, request)
-        return api.GetGrantKeysResponse(jwks_json=self.grants.key_set())
+        return api.GetGrantKeysResponse(jwks_json=self.grants.key_set(), problem=self.rotate.keys.ring.problem)
+
+    async def rotate_key(self, request: bytes, caller: Caller) -> api.RotateGrantKeyResponse:
+        """Answer RotateGrantKey."""
+        asked = read_message(api.RotateGrantKeyRequest, request)
+        if len(asked.reason) > _REASON_CHARACTERS:
+            raise InvalidRequestError(f"reason: more than {_REASON_CHARACTERS} characters", field="reason")
+        rotated = await self.rotate(principal=caller.principal.id, reason=asked.reason, revoke=asked.revoke)
+        return api.RotateGrantKeyResponse(jwks_json=rotated.key_set, number=rotated.number, log_index=rotated.log_index)
 
     async def list_incidents(self, request: bytes, _caller: Caller) -> api.ListIncidentsResponse:
         """Answer ListIncidents."""

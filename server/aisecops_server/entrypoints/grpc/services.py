@@ -67,6 +67,7 @@ from aisecops_server.usecases.judge_flips import JudgeFlips
 from aisecops_server.usecases.read_agents import ReadAgents
 from aisecops_server.usecases.read_maturity import ReadMaturity
 from aisecops_server.usecases.rollouts import Rollouts
+from aisecops_server.usecases.rotate_grant_key import RotateGrantKeys
 from aisecops_server.usecases.rotate_log_key import RotateLogKey
 from aisecops_server.usecases.screen import Screen
 
@@ -112,6 +113,7 @@ class Served:
     log: EventLog
     publish: PublishCheckpoint
     rotate: RotateLogKey
+    grant_keys: RotateGrantKeys
     export: ExportEvidence
     records: ExportRecords
     retention: RetentionUseCases
@@ -245,7 +247,7 @@ def _bundle_methods(served: Served, gate: Gate) -> Methods:
 
 
 def _execution_methods(served: Served, gate: Gate) -> Methods:
-    service = ExecutionService(served.grants, served.log, Admission(served.max_in_flight), gate)
+    service = ExecutionService(served.grants, served.grant_keys, served.log, Admission(served.max_in_flight), gate)
     place = f"/{_EXECUTION}"
     return {
         "Redeem": gate.unary(f"{place}/Redeem", service.redeem, Patience.DECISION),
@@ -254,6 +256,7 @@ def _execution_methods(served: Served, gate: Gate) -> Methods:
         "ListGrants": gate.unary(f"{place}/ListGrants", service.list_grants, Patience.WORK),
         "RevokeGrants": gate.unary(f"{place}/RevokeGrants", service.revoke, Patience.WORK),
         "GetGrantKeys": gate.unary(f"{place}/GetGrantKeys", service.keys, Patience.WORK),
+        "RotateGrantKey": gate.unary(f"{place}/RotateGrantKey", service.rotate_key, Patience.WORK),
         "ListIncidents": gate.unary(f"{place}/ListIncidents", service.list_incidents, Patience.WORK),
         "StreamIncidents": gate.stream(f"{place}/StreamIncidents", service.stream_incidents),
     }

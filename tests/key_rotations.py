@@ -1,0 +1,121 @@
+"""Rotating the key of grants over a real log and real files, with a stop between any two steps."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aisecops_server.adapters.signing.grants import GrantKeyFiles, GrantKeyRing
+from aisecops_server.adapters.signing.keys import SigningKey, verifies_ed25519
+from aisecops_server.adapters.sqlite.event_log import LogOptions, SqliteEventLog, open_log
+from aisecops_server.domain.event import StoredEvent
+from aisecops_server.domain.record import ChangeRecord, LogHead, Receipt
+from aisecops_server.usecases.rotate_grant_key import FollowGrantKeys, RotatedGrantKey, RotateGrantKeys
+
+from tests.fakes.clock import FakeClock
+from tests.granting import IDS, Workshop
+
+# In the order in which they come.
+STEPS = ("prepare", "prepared", "record", "recorded", "turned", "destroyed")
+
+
+class Stopped(BaseException):
+    """The process ends here."""
+
+
+@dataclass
+class Stops:
+    """Where the process ends: before or after a step of a rotation."""
+
+    at: str = ""
+
+    def reach(self, step: str) -> None:
+        if self.at == step:
+            raise Stopped(step)
+
+
+@dataclass(frozen=True)
+class StoppingFiles:
+    """Files of keys, in front of and behind which the process may end."""
+
+    files: GrantKeyFiles
+    stops: Stops
+
+    def first(self) -> SigningKey:
+        return self.files.first()
+
+    def current(self, number: int, public: bytes) -> SigningKey:
+        return self.files.current(number, public)
+
+    def following(self, number: int) -> SigningKey:
+        self.stops.reach("prepare")
+        found = self.files.following(number)
+        self.stops.reach("prepared")
+        return found
+
+    def destroy_before(self, number: int) -> None:
+        self.stops.reach("turned")
+        self.files.destroy_before(number)
+        self.stops.reach("destroyed")
+
+
+@dataclass(frozen=True)
+class StoppingLog:
+    """A log, in front of and behind whose appending the process may end."""
+
+    log: SqliteEventLog
+    stops: Stops
+
+    async def append_change(self, record: ChangeRecord) -> Receipt:
+        self.stops.reach("record")
+        receipt = await self.log.append_change(record)
+        self.stops.reach("recorded")
+        return receipt
+
+    async def grant_key_events(self) -> list[StoredEvent]:
+        return await self.log.grant_key_events()
+
+    async def head(self) -> LogHead:
+        return await self.log.head()
+
+    def events(self, *, from_index: int, follow: bool, trace_id: str) -> AsyncGenerator[StoredEvent, None]:
+        return self.log.events(from_index=from_index, follow=follow, trace_id=trace_id)
+
+
+@dataclass
+class Rotating:
+    """A control plane as far as it signs grants. ``shop`` gives grants and uses them up."""
+
+    shop: Workshop
+    keys: FollowGrantKeys
+    files: GrantKeyFiles
+    stops: Stops = field(default_factory=Stops)
+
+    async def rotate(self, *, revoke: bool = False, reason: str = "yearly") -> RotatedGrantKey:
+        rotate = RotateGrantKeys(self.keys, IDS)
+        return await rotate(principal="dana@corp.example", reason=reason, revoke=revoke)
+
+    @property
+    def current(self) -> bytes:
+        return self.keys.ring.signer.public_raw
+
+    def names(self) -> list[str]:
+        return sorted(file.name for file in self.files.directory.glob("grants*.pem"))
+
+
+@asynccontextmanager
+async def rotating(place: Path, clock: FakeClock | None = None) -> AsyncIterator[Rotating]:
+    """Start on the state in ``place`` and stop again; the same place gives the same state."""
+    clock, stops = clock or FakeClock(), Stops()
+    log = open_log(place / "audit.db", LogOptions(minimum_free_bytes=0))
+    files = GrantKeyFiles(place / "keys")
+    keys = FollowGrantKeys(
+        StoppingLog(log, stops), StoppingFiles(files, stops), GrantKeyRing(clock), clock, verifies_ed25519
+    )
+    try:
+        await keys.open()
+        yield Rotating(Workshop(log, keys.ring, clock, place / "audit.db"), keys, files, stops)
+    finally:
+        await log.close()
