@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from aisecops_server.adapters.signing.grants import key_set_of
 from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
 from aisecops_server.adapters.sqlite.event_log import LogOptions, SqliteEventLog, open_log
 from aisecops_server.adapters.sqlite.feed_store import SqliteFeedStore
@@ -87,10 +88,11 @@ class Pair:
     store: SqliteFeedStore
     keys: CheckpointKeys
     way: Way
+    grant_keys: Callable[[], bytes] = lambda: KEYS
 
     @property
     def forward(self) -> ForwardLog:
-        return ForwardLog(self.edge, self.edge, self.way, self.store, self.keys, lambda: KEYS)
+        return ForwardLog(self.edge, self.edge, self.way, self.store, self.keys, self.grant_keys)
 
     async def bodies(self) -> list[bytes]:
         """Return the edge's events."""
@@ -117,7 +119,8 @@ def centre_over(log: SqliteEventLog, *agents: str) -> ReconcileEdges:
     """Return what takes in edges' records."""
     clock, ids = FakeClock(), RandomIds()
     held = tables(*(agents or ("agent-a",)))
-    return ReconcileEdges(log, log.edges, lambda: held, verifies_ed25519, clock, ids, RaiseIncident(log, clock, ids))
+    incidents = RaiseIncident(log, clock, ids)
+    return ReconcileEdges(log, log.edges, lambda: held, verifies_ed25519, clock, ids, incidents, key_set_of)
 
 
 @asynccontextmanager

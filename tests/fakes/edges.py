@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aisecops_server.adapters.signing.grants import key_set_of
 from aisecops_server.adapters.signing.keys import SigningKey, verifies_ed25519
 from aisecops_server.domain.bundle import Commit
 from aisecops_server.domain.edge_log import EdgeLog
@@ -35,6 +36,13 @@ def no_edges(
     return EdgeUseCases(
         ReleaseBundles(lambda: Served(commit, engine), store, log, signer, clock, ids),
         ReconcileEdges(
-            log, store, lambda: engine.bundle.tables, verifies_ed25519, clock, ids, RaiseIncident(log, clock, ids)
+            log,
+            store,
+            lambda: engine.bundle.tables,
+            verifies_ed25519,
+            clock,
+            ids,
+            RaiseIncident(log, clock, ids),
+            key_set_of,
         ),
     )

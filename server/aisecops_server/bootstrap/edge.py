@@ -17,6 +17,7 @@ from aisecops_server.adapters.bundles.policy_reader import OpaPolicyReader
 from aisecops_server.adapters.bundles.shelf import MOST_BYTES, BundleShelf
 from aisecops_server.adapters.centre.client import Access, GrpcCentre
 from aisecops_server.adapters.opa.profile import Trust
+from aisecops_server.adapters.signing.grants import key_set_of
 from aisecops_server.adapters.signing.keys import open_key
 from aisecops_server.adapters.signing.pinned_key import read_pinned_key
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
@@ -137,7 +138,10 @@ async def compose_edge(
         )
     async with compose(settings, clock=clock, ids=ids, policy=centre.policy) as plane:
         [(feed, store)] = centre.opened
-        forward = ForwardLog(plane.log, plane.log, centre.client, store, plane.publish.keys, plane.grants.key_set)
+        signing = plane.grant_keys.keys
+        forward = ForwardLog(
+            plane.log, plane.log, centre.client, store, plane.publish.keys, lambda: key_set_of(signing.first)
+        )
         # What was granted before is no authority either once policy is too old, or nobody knows how old anything is.
         redeem = replace(plane.grants.redeem, held=lambda: _stale(feed, plane.live))
         here = replace(

@@ -16,6 +16,7 @@ from aisecops_server.adapters.bundles.policy_reader import OpaPolicyReader
 from aisecops_server.adapters.git.shipped import library_root
 from aisecops_server.adapters.opa.binary import EngineBinary
 from aisecops_server.adapters.opa.profile import Trust
+from aisecops_server.adapters.signing.grants import key_set_of
 from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
 from aisecops_server.adapters.signing.pinned_key import read_pinned_key
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
@@ -204,5 +205,6 @@ def edge_use_cases(
             clock,
             ids,
             RaiseIncident(log, clock, ids),
+            key_set_of,
         ),
     )

@@ -26,8 +26,6 @@ SKEW_SECONDS = 5
 LONGEST_SECONDS = 300
 GRACE_SECONDS = LONGEST_SECONDS + SKEW_SECONDS
 
-_SECOND = 1_000_000_000
-_KEY_BYTES = 32
 _Verifies = Callable[[bytes, bytes, bytes], bool]
 
 
@@ -46,12 +44,14 @@ class Rotation:
     number: int
     old: bytes
     new: bytes
+    at_seconds: int
     grace: bool
 
     def text(self) -> bytes:
         """Return what both keys sign."""
         ends = "grace" if self.grace else "revoked"
-        return f"aisecops/grant-key-rotation/v1\n{self.number}\n{self.old.hex()}\n{self.new.hex()}\n{ends}\n".encode()
+        lines = ("aisecops/grant-key-rotation/v1", self.number, self.old.hex(), self.new.hex(), self.at_seconds, ends)
+        return "".join(f"{line}\n" for line in lines).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,7 @@ class SignedRotation:
             "number": self.rotation.number,
             "old": self.rotation.old.hex(),
             "new": self.rotation.new.hex(),
+            "at_seconds": self.rotation.at_seconds,
             "grace": self.rotation.grace,
             "by_old": self.by_old.hex(),
             "by_new": self.by_new.hex(),
@@ -76,16 +77,11 @@ class SignedRotation:
 
 @dataclass(frozen=True, slots=True)
 class EarlierGrantKey:
-    """A key that another one replaced: when, and whether what it had signed went on counting."""
+    """A key that another one replaced: when, in Unix seconds, and whether what it had signed went on counting."""
 
     public: bytes
-    ended_at_ns: int
+    ended_at_seconds: int
     grace: bool
-
-    @property
-    def ended_at_seconds(self) -> int:
-        """Return when it was replaced, in Unix seconds."""
-        return self.ended_at_ns // _SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +106,7 @@ class GrantKeyChain:
         revoked = [place for place, key in enumerate(self.earlier, start=1) if not key.grace]
         return self.earlier[max(revoked, default=0) :]
 
-    def followed(self, rotation: Rotation, *, at_ns: int, index: int) -> GrantKeyChain:
+    def followed(self, rotation: Rotation, *, index: int) -> GrantKeyChain:
         """Return the chain with one rotation more.
 
         Raises:
@@ -123,7 +119,7 @@ class GrantKeyChain:
             raise IntegrityError(
                 f"event {index} does not go on from the key that signed grants before it", index=str(index)
             )
-        earlier = EarlierGrantKey(rotation.old, at_ns, rotation.grace)
+        earlier = EarlierGrantKey(rotation.old, rotation.at_seconds, rotation.grace)
         return GrantKeyChain((*self.earlier, earlier), rotation.new, index)
 
 
@@ -132,9 +128,9 @@ def rotated_event(signed: SignedRotation, *, id: EventId, now_ns: int, principal
     return _event(ROTATED, {"principal": principal, "reason": reason, **signed.details()}, id=id, now_ns=now_ns)
 
 
-def rotated_at_edge_event(edge: str, signed: SignedRotation, *, id: EventId, now_ns: int) -> Event:
-    """Return the event by which a centre knows an edge's grants by another key."""
-    return _event(OF_EDGE, {"edge": edge, **signed.details()}, id=id, now_ns=now_ns)
+def rotated_at_edge_event(edge: str, signed: SignedRotation, *, index: int, id: EventId, now_ns: int) -> Event:
+    """Return the event by which a centre knows an edge's grants by another key; ``index`` is its place at the edge."""
+    return _event(OF_EDGE, {"edge": edge, "edge_index": index, **signed.details()}, id=id, now_ns=now_ns)
 
 
 def read_rotation(details: Mapping[str, JsonValue], verifies: _Verifies) -> SignedRotation:
@@ -146,12 +142,12 @@ def read_rotation(details: Mapping[str, JsonValue], verifies: _Verifies) -> Sign
     try:
         old, new = (bytes.fromhex(str(details[name])) for name in ("old", "new"))
         by_old, by_new = (bytes.fromhex(str(details[name])) for name in ("by_old", "by_new"))
-        number, grace = details["number"], details["grace"]
+        number, at_seconds, grace = details["number"], details["at_seconds"], details["grace"]
     except (KeyError, ValueError) as error:
         raise IntegrityError("what tells of a rotation of the key of grants cannot be read") from error
-    if not isinstance(number, int) or not isinstance(grace, bool) or len(old) != _KEY_BYTES or len(new) != _KEY_BYTES:
+    if not (isinstance(number, int) and isinstance(at_seconds, int) and isinstance(grace, bool)):
         raise IntegrityError("what tells of a rotation of the key of grants cannot be read")
-    rotation = Rotation(number, old, new, grace)
+    rotation = Rotation(number, old, new, at_seconds, grace)
     text = rotation.text()
     if old == new or not verifies(old, text, by_old) or not verifies(new, text, by_new):
         raise IntegrityError("the rotation of the key of grants is not signed by both keys")
@@ -166,8 +162,7 @@ def chain_of(events: Sequence[StoredEvent], verifies: _Verifies) -> GrantKeyChai
     """
     chain = GrantKeyChain()
     for stored in events:
-        told = read_rotation(stored.event.details(), verifies).rotation
-        chain = chain.followed(told, at_ns=stored.event.occurred_at_ns, index=stored.index)
+        chain = chain.followed(read_rotation(stored.event.details(), verifies).rotation, index=stored.index)
     return chain
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.checkpoint import Checkpoint, read_checkpoint
@@ -24,17 +25,33 @@ from aisecops_server.domain.edge_log import (
 )
 from aisecops_server.domain.errors import ContendedError, IntegrityError, InvalidRequestError, RecordsRefusedError
 from aisecops_server.domain.event import Event
+from aisecops_server.domain.grant_keys import (
+    GRACE_SECONDS,
+    OF_EDGE,
+    ROTATED,
+    GrantKeyChain,
+    Rotation,
+    read_rotation,
+    rotated_at_edge_event,
+)
 from aisecops_server.domain.incident import Incident, IncidentKind
 from aisecops_server.domain.merkle import Frontier, leaf_hash
 from aisecops_server.domain.record import ChangeRecord, LogHead
 from aisecops_server.domain.signed_note import KeyKind, NoteKey, Verify, opened, read_key, read_note
 from aisecops_server.ports import Clock, EventLog, Ids
 from aisecops_server.ports.edges import EdgeStore
+from aisecops_server.ports.grants import GrantKeyLog
 from aisecops_server.usecases.raise_incident import Observed, RaiseIncident
 
 _KEY_CHARACTERS = 1024
 _KEY_SET_BYTES = 16 * 1024
+_SECOND = 1_000_000_000
+KeySetOf = Callable[[bytes, Sequence[tuple[bytes, int]]], bytes]
 Tables = Callable[[], Mapping[str, JsonValue]]
+
+
+class ReconciledLog(EventLog, GrantKeyLog, Protocol):
+    """The centre's log, with what it tells of the keys of edges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,27 +65,35 @@ class ReceivedBatch:
 
 @dataclass(frozen=True, slots=True)
 class KnownEdge:
-    """An edge as the live policy and the log know it; one of the two may not."""
+    """An edge as the live policy and the log know it; one of the two may not.
+
+    ``grant_keys`` verify its grants by now, as a JWKS document.
+    """
 
     edge_id: EdgeId
     registration: EdgeRegistration | None
     log: EdgeLog | None
+    grant_keys: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class ReconcileEdges:
-    """Takes in what edges recorded. ``tables`` returns those of the live revision."""
+    """Takes in what edges recorded. ``tables`` returns those of the live revision, ``key_set_of`` a JWKS document."""
 
-    log: EventLog
+    log: ReconciledLog
     store: EdgeStore
     tables: Tables
     verify: Verify
     clock: Clock
     ids: Ids
     incidents: RaiseIncident
+    key_set_of: KeySetOf
 
     async def enrol(self, edge_id: str, log_key: str, grant_keys: bytes) -> LogHead:
         """Keep the keys of an edge, or see that they are those that it has; return what is recorded of its log.
+
+        An edge is known by the first keys that its log had. That they were replaced stands in its log, and is learned
+        from there.
 
         Raises:
             NotPermittedError: the live policy does not register the edge.
@@ -124,16 +149,18 @@ class ReconcileEdges:
         )
         told = recorded_events(known.edge_id, batch.events, next_id=self.ids.event_id, now_ns=now)
         foreign = self._foreign(registration, batch.events, now)
-        await self.log.append_change(ChangeRecord((*told, *foreign), (change,)))
+        turned = await self._rotated(known, batch.events, now)
+        await self.log.append_change(ChangeRecord((*told, *foreign, *turned), (change,)))
         return LogHead(grown.size, grown.root())
 
     async def known(self) -> list[KnownEdge]:
         """Return the edges that the live policy registers or that have enrolled, by id."""
         registered_by_id = {found.id: found for found in registrations(self.tables())}
         logs = {found.edge_id: found for found in await self.store.edges()}
+        chains = await self._chains()
         return [
-            KnownEdge(name, registered_by_id.get(name), logs.get(name))
-            for name in sorted(registered_by_id.keys() | logs.keys())
+            KnownEdge(name, registered_by_id.get(name), log, self._key_set(log, chains.get(name)) if log else b"")
+            for name, log in ((name, logs.get(name)) for name in sorted(registered_by_id.keys() | logs.keys()))
         ]
 
     async def _require_signed(self, known: EdgeLog, batch: ReceivedBatch, grown: Frontier) -> None:
@@ -161,6 +188,53 @@ class ReconcileEdges:
                 hint="Keep the edge's state as evidence; a rewritten log is not reconciled",
                 why="fork",
             )
+
+    async def _rotated(self, known: EdgeLog, events: Sequence[EdgeEvent], now_ns: int) -> list[Event]:
+        """Return what the centre learns from ``events`` of the key that signs the edge's grants.
+
+        A rotation that its own keys do not prove is kept like everything that an edge recorded, and is an incident.
+        """
+        told: list[Event] = []
+        rotations = [event for event in events if event.type == ROTATED]
+        chain = (await self._chains()).get(known.edge_id, GrantKeyChain()) if rotations else GrantKeyChain()
+        for event in rotations:
+            try:
+                signed = read_rotation(event.details, self.verify)
+                self._require_known(known, chain, signed.rotation)
+                chain = chain.followed(signed.rotation, index=event.index)
+            except IntegrityError as error:
+                facts = {"edge": known.edge_id, "edge_index": event.index, "why": error.message}
+                incident = Incident(IncidentKind.EDGE_HISTORY_REWRITTEN, facts)
+                told.append(self.incidents.of_call(incident, Observed(""), by=known.edge_id, now_ns=now_ns))
+            else:
+                told.append(
+                    rotated_at_edge_event(
+                        known.edge_id, signed, index=event.index, id=self.ids.event_id(), now_ns=now_ns
+                    )
+                )
+        return told
+
+    def _require_known(self, known: EdgeLog, chain: GrantKeyChain, rotation: Rotation) -> None:
+        if chain.current is None and self.key_set_of(rotation.old, ()) != known.grant_keys:
+            raise IntegrityError("a key was replaced that the edge did not have")
+
+    async def _chains(self) -> dict[str, GrantKeyChain]:
+        """Return of each edge whose key of grants was replaced the keys that it had."""
+        chains: dict[str, GrantKeyChain] = {}
+        for stored in await self.log.grant_key_events():
+            if stored.event.type == OF_EDGE:
+                details = stored.event.details()
+                rotation = read_rotation(details, self.verify).rotation
+                chain = chains.get(str(details["edge"]), GrantKeyChain())
+                chains[str(details["edge"])] = chain.followed(rotation, index=int(details["edge_index"]))
+        return chains
+
+    def _key_set(self, known: EdgeLog, chain: GrantKeyChain | None) -> bytes:
+        if chain is None or chain.current is None:
+            return known.grant_keys
+        now = self.clock.now_ns() // _SECOND
+        counting = [key for key in chain.counting if now < key.ended_at_seconds + GRACE_SECONDS]
+        return self.key_set_of(chain.current, [(key.public, key.ended_at_seconds) for key in reversed(counting)])
 
     async def _rewritten(self, known: EdgeLog, facts: Mapping[str, JsonValue]) -> None:
         incident = Incident(IncidentKind.EDGE_HISTORY_REWRITTEN, {"edge": known.edge_id, **facts})

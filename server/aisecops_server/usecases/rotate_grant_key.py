@@ -101,6 +101,11 @@ class FollowGrantKeys:
         """Return what keeps others from taking up keys meanwhile."""
         return self._busy
 
+    @property
+    def first(self) -> bytes:
+        """Return the public half of the first key that the log had, by which others know it for good."""
+        return self.chain.earlier[0].public if self.chain.earlier else self.ring.signer.public_raw
+
     def follow(self, chain: GrantKeyChain, signer: Signer) -> None:
         """Sign with ``signer`` from here on, as the log says by now."""
         self._turn(chain, self._counting(chain, now_ns=self.clock.now_ns()), signer)
@@ -121,7 +126,7 @@ class FollowGrantKeys:
     def _end(self, key: EarlierGrantKey, now_ns: int) -> int:
         if (known := self._until.get(key.public)) is not None:
             return known
-        left = GRACE_SECONDS * _SECOND - max(0, now_ns - key.ended_at_ns)
+        left = GRACE_SECONDS * _SECOND - max(0, now_ns - key.ended_at_seconds * _SECOND)
         return self.clock.monotonic_ns() + left
 
     async def _events(self) -> list[StoredEvent]:
@@ -176,7 +181,8 @@ class RotateGrantKeys:
             await keys.look()
             chain, old = keys.chain, keys.ring.signer
             new = await asyncio.to_thread(keys.store.following, chain.number)
-            rotation = Rotation(chain.number + 1, old.public_raw, new.public_raw, grace)
+            now_ns = keys.clock.now_ns()
+            rotation = Rotation(chain.number + 1, old.public_raw, new.public_raw, now_ns // _SECOND, grace)
             if new.public_raw in {old.public_raw, *(key.public for key in chain.earlier)}:
                 raise IntegrityError(
                     f"the key that is prepared for rotation {rotation.number} signed grants before",
@@ -184,11 +190,9 @@ class RotateGrantKeys:
                 )
             text = rotation.text()
             signed = SignedRotation(rotation, old.sign(text), new.sign(text))
-            # As events keep times.
-            now_ns = keys.clock.now_ns() // 1000 * 1000
             event = rotated_event(signed, id=self.ids.event_id(), now_ns=now_ns, principal=principal, reason=reason)
             receipt = await keys.log.append_change(ChangeRecord((event,), (RotateGrantKey(chain.last),)))
-            following = chain.followed(rotation, at_ns=now_ns, index=receipt.log_index)
+            following = chain.followed(rotation, index=receipt.log_index)
             keys.follow(following, new)
             await asyncio.to_thread(keys.store.destroy_before, following.number)
             return RotatedGrantKey(following.number, receipt.log_index, keys.ring.key_set())

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import apsw
 import pytest
-from aisecops_server.adapters.signing.keys import open_key
-from aisecops_server.domain.canonical import canonical_bytes
+from aisecops_server.adapters.signing.grants import GrantKeyFiles, GrantKeyRing, key_set_of
+from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
+from aisecops_server.adapters.system import RandomIds
+from aisecops_server.domain.canonical import JsonValue, canonical_bytes
 from aisecops_server.domain.decision import Outcome
 from aisecops_server.domain.edge_log import edge_event
 from aisecops_server.domain.errors import (
@@ -22,10 +24,13 @@ from aisecops_server.domain.errors import (
     RepositoryUnavailableError,
     SealedError,
 )
+from aisecops_server.domain.grant_keys import Rotation, SignedRotation, rotated_event
 from aisecops_server.ports.edges import Batch
 from aisecops_server.usecases import forward_log
 from aisecops_server.usecases.checkpoint import CheckpointKeys
+from aisecops_server.usecases.rotate_grant_key import FollowGrantKeys, RotateGrantKeys
 
+from tests.fakes.clock import FakeClock
 from tests.fault.log_copies import verified
 from tests.reconciling import EDGE, KEYS, OTHER, Pair, pair, received
 from tests.records import Records
@@ -312,3 +317,82 @@ async def test_what_is_kept_of_edges_otherwise_than_the_log_tells_is_found(tmp_p
         connection.close()
         assert (await verified(copy)).problem, statement
     assert (await verified(original)).problem == ""
+
+
+async def signing(found: Pair, root: Path, clock: FakeClock) -> RotateGrantKeys:
+    """Have the edge sign grants with a key of its own."""
+    files = GrantKeyFiles(root / "edge" / "keys")
+    keys = FollowGrantKeys(found.edge, files, GrantKeyRing(clock), clock, verifies_ed25519)
+    await keys.open()
+    found.grant_keys = lambda: key_set_of(keys.first)
+    return RotateGrantKeys(keys, RandomIds())
+
+
+async def grant_keys(found: Pair) -> JsonValue:
+    """Return the keys of the edge's grants, as the centre lists them."""
+    [known] = [edge for edge in await found.way.centre.known() if edge.edge_id == EDGE]
+    keys: JsonValue = json.loads(known.grant_keys)
+    return keys
+
+
+@pytest.mark.asyncio
+async def test_the_centre_follows_the_key_of_an_edges_grants_by_its_log(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with pair(tmp_path) as found:
+        rotate = await signing(found, tmp_path, clock)
+        first = rotate.keys.first
+        await found.forward()
+        assert await grant_keys(found) == json.loads(key_set_of(first))
+        for revoke in (False, False):
+            await rotate(principal="dana", reason="yearly", revoke=revoke)
+        await decided(found, Records(), 2)
+        await found.forward()
+        assert await grant_keys(found) == json.loads(rotate.keys.ring.key_set())
+        await require_whole(found)
+    # An edge that starts again is known again, and so is one that never told of its first key before.
+    async with pair(tmp_path) as found:
+        rotate = await signing(found, tmp_path, clock)
+        assert (rotate.keys.chain.number, rotate.keys.first) == (2, first)
+        await found.forward()
+        await rotate(principal="dana", reason="seen elsewhere", revoke=True)
+        await found.forward()
+        assert len(json.loads(rotate.keys.ring.key_set())["keys"]) == 1
+        assert await grant_keys(found) == json.loads(rotate.keys.ring.key_set())
+        assert await found.kinds() == ["edge.enrolled", *["edge.grant_key_rotated"] * 3]
+    shutil.rmtree(tmp_path / "centre")
+    async with pair(tmp_path) as found:
+        rotate = await signing(found, tmp_path, clock)
+        await found.forward()
+        assert await grant_keys(found) == json.loads(rotate.keys.ring.key_set())
+        await require_whole(found)
+
+
+@pytest.mark.asyncio
+async def test_another_key_of_grants_that_no_rotation_proves_is_refused(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with pair(tmp_path) as found:
+        await signing(found, tmp_path, clock)
+        await found.forward()
+        found.grant_keys = lambda: key_set_of(open_key(tmp_path / "elsewhere", "grants").public_raw)
+        with pytest.raises(RecordsRefusedError, match="other keys"):
+            await found.forward()
+
+
+@pytest.mark.asyncio
+async def test_a_rotation_that_the_edges_keys_do_not_prove_changes_nothing_and_is_an_incident(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with pair(tmp_path) as found:
+        rotate = await signing(found, tmp_path, clock)
+        await found.forward()
+        before = await grant_keys(found)
+        thief, own = (open_key(tmp_path / "elsewhere", name) for name in ("thief", "own"))
+        true = rotate.keys.ring.signer
+        for old, new, by_old in ((thief, own, thief), (true, own, thief)):
+            rotation = Rotation(1, old.public_raw, new.public_raw, 1_800_000_000, grace=True)
+            signed = SignedRotation(rotation, by_old.sign(rotation.text()), new.sign(rotation.text()))
+            event = rotated_event(signed, id=RandomIds().event_id(), now_ns=clock.now_ns(), principal="eve", reason="")
+            await found.edge.append_event(event)
+        await found.forward()
+        assert await grant_keys(found) == before
+        assert await found.kinds() == ["edge.enrolled", *["incident.edge_history_rewritten"] * 2]
+        await require_whole(found)

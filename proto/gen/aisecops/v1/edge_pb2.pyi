@@ -72,7 +72,7 @@ class Edge(_message.Message):
     log_key: _builtins.str
     """Log_key is the key that its log is verified with; empty before it enrolled."""
     grant_keys: _builtins.bytes
-    """Grant_keys are the keys that verify its grants, as a JWKS document."""
+    """Grant_keys are the keys that verify its grants by now, as a JWKS document: those of its log, as far as it is here."""
     @_builtins.property
     def agents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Agents are those that it may decide for."""

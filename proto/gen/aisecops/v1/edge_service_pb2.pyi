@@ -124,7 +124,7 @@ class EnrolRequest(_message.Message):
     log_key: _builtins.str
     """Log_key is the key that the edge's log is verified with, as `aisecops log key` prints it."""
     grant_keys: _builtins.bytes
-    """Grant_keys are the keys that verify its grants, as a JWKS document."""
+    """Grant_keys is the first key that verified its grants, as a JWKS document; that it was replaced stands in its log."""
     def __init__(
         self,
         *,

@@ -140,7 +140,7 @@ def _edge(edge: KnownEdge) -> edge_pb2.Edge:
         message.max_age_seconds = registration.max_age_seconds
     if log is not None:
         message.reconciled.CopyFrom(_head(log.head()))
-        message.log_key, message.grant_keys = log.log_key, log.grant_keys
+        message.log_key, message.grant_keys = log.log_key, edge.grant_keys
         message.enrolled_at.CopyFrom(timestamp(log.enrolled_at_ns))
         if log.reconciled_at_ns:
             message.reconciled_at.CopyFrom(timestamp(log.reconciled_at_ns))

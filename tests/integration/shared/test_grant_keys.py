@@ -1,0 +1,67 @@
+"""The key of grants is rotated at one of two control planes on one database; the other has not the new key's file."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import pytest
+from aisecops_client import AsyncClient
+from aisecops_client.errors import AisecopsClientError
+from aisecops_server.domain.errors import IntegrityError
+
+from tests.engines import until
+from tests.integration.api.real import running, settings_in
+from tests.integration.grants.test_key_rotation_live import granted, plan, redeem
+from tests.integration.shared.test_control_planes import replica
+from tests.postgres_servers import PostgresServer
+
+pytestmark = pytest.mark.timeout(280)
+
+
+def test_a_control_plane_without_the_new_key_signs_nothing_until_it_is_copied_in(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    settings = settings_in(tmp_path).model_copy(update={"database_url": postgres.url(postgres.database())})
+
+    async def together() -> None:
+        async with running(settings) as (one, asking):
+            await one.policy.sync()
+            other = replica(settings, tmp_path)
+            async with running(other) as (two, asking_too):
+                await two.policy.sync()
+                before = [await granted(client) for client in (asking, asking_too)]
+                rotated = await one.grant_keys(principal="dana@corp.example", reason="yearly")
+                await until(lambda: "grants.1.pem is missing" in two.grant_keys.keys.ring.problem)
+                await require_signed_by_one_alone(asking, asking_too)
+                assert (await asking_too.grant_key_state()).problem
+                assert await asking_too.grant_keys() == await asking.grant_keys() == rotated.key_set
+                # What was granted is used up anywhere, by whichever key it was signed.
+                for token in (*before, await granted(asking)):
+                    await redeem(asking_too, token)
+                shutil.copyfile(settings.state_dir / "keys" / "grants.1.pem", tmp_path / "copied")
+                (tmp_path / "copied").chmod(0o600)
+                (tmp_path / "copied").rename(other.state_dir / "keys" / "grants.1.pem")
+                await until(lambda: not two.grant_keys.keys.ring.problem)
+                await redeem(asking, await granted(asking_too))
+                assert not (other.state_dir / "keys" / "grants.pem").exists()
+                # And the other way round: who had the file first is not asked who rotates next.
+                await two.grant_keys(principal="dana@corp.example", reason="again")
+                await until(lambda: "grants.2.pem is missing" in one.grant_keys.keys.ring.problem)
+                assert (await one.log.verify()).problem == ""
+        with pytest.raises(IntegrityError, match=r"grants\.2\.pem is missing"):
+            async with running(settings):
+                pass
+
+    asyncio.run(together())
+
+
+async def require_signed_by_one_alone(asking: AsyncClient, asking_too: AsyncClient) -> None:
+    await granted(asking)
+    with pytest.raises(AisecopsClientError, match="no grant can be signed here") as raised:
+        await asking_too.decide(plan(), idempotency_key="the-same-key-again")
+    assert raised.value.reason == "GRANT_KEY_MISSING"
+    # The decision is made and stands; who asks where the key is gets its grants.
+    answer = await asking.decide(plan(), idempotency_key="the-same-key-again")
+    assert len(answer.grants) == 1
