@@ -12,6 +12,7 @@ import hashlib
 import heapq
 import json
 import logging
+import math
 import ssl
 import threading
 import time
@@ -32,7 +33,8 @@ LONGEST_SECONDS = 300
 _MOST_SKEW_SECONDS = 60
 # How much later than its end a key that was replaced may have issued a grant, by clocks that differ a little.
 _RETIRED_SKEW_SECONDS = 5
-_ASK_SECONDS, _LEAST_SECONDS = 60.0, 1.0
+# How long a key that was revoked goes on counting here, and how often is asked for one that nobody knows.
+_ASK_SECONDS, _LEAST_SECONDS = 10.0, 1.0
 
 
 class ReadsGrants(Protocol):
@@ -118,6 +120,7 @@ class FollowedGrantKeys:
         self._lock = threading.Lock()
         self._keys = GrantKeys(fetch(), clock=clock)
         self._asked = stopwatch()
+        self._vainly = -math.inf
 
     def read(self, token: str) -> GrantClaims:
         """Return what a token says that was signed with one of the keys. Whether it is still good is not judged.
@@ -125,25 +128,33 @@ class FollowedGrantKeys:
         Raises:
             GrantRefusedError: it was not.
         """
+        known = self._keys
         if self._stopwatch() - self._asked >= self._ask_seconds:
-            self._ask()
+            known = self._ask(known)
         try:
-            return self._keys.read(token)
+            return known.read(token)
         except GrantRefusedError as error:
             # Whoever sends unknown keys all day makes nobody ask more than once a second.
-            if error.why != "unknown_key" or self._stopwatch() - self._asked < _LEAST_SECONDS:
+            if error.why != "unknown_key" or self._stopwatch() - self._vainly < _LEAST_SECONDS:
                 raise
-            self._ask()
-            return self._keys.read(token)
+        try:
+            return self._ask(known).read(token)
+        except GrantRefusedError as error:
+            if error.why == "unknown_key":
+                self._vainly = self._stopwatch()
+            raise
 
-    def _ask(self) -> None:
+    def _ask(self, known: GrantKeys) -> GrantKeys:
+        """Return the keys by now; of many who ask at once, one does."""
         with self._lock:
-            # Whether or not it comes to anything, so that who does not answer is not asked for each grant.
-            self._asked = self._stopwatch()
-            try:
-                self._keys = GrantKeys(self._fetch(), clock=self._clock)
-            except Exception as error:  # noqa: BLE001 - whatever kind it is, the keys of before are what is known
-                _logger.warning("the keys of grants could not be asked for: %s", error)
+            if self._keys is known:
+                # Whether or not it comes to anything, so that who does not answer is not asked for each grant.
+                self._asked = self._stopwatch()
+                try:
+                    self._keys = GrantKeys(self._fetch(), clock=self._clock)
+                except Exception as error:  # noqa: BLE001 - whatever it is, what was known before is what is known
+                    _logger.warning("the keys of grants could not be asked for: %s", error)
+            return self._keys
 
 
 @dataclass(slots=True)

@@ -53,8 +53,8 @@ async def test_under_load_no_decision_fails_and_no_grant_is_refused(tmp_path: Pa
         operator_token = issuer(settings).mint("dana@corp.example", (Role.PLATFORM,))
         ended = asyncio.Event()
         served = 0
-        # A tool server in the same loop: it asks for the keys in front of every grant that it does not know the key of.
-        verifier = GrantVerifier(FollowedGrantKeys(plane.grants.key_set, stopwatch=Steps().now), server="tickets")
+        # A tool server in the same loop: it asks for the keys when it does not know one.
+        verifier = GrantVerifier(FollowedGrantKeys(plane.grants.key_set), server="tickets")
         kept: list[str] = []
 
         async def agent() -> None:
@@ -97,17 +97,6 @@ async def test_under_load_no_decision_fails_and_no_grant_is_refused(tmp_path: Pa
         assert report.ok, report.problem
     async with compose(settings) as plane:
         assert plane.grant_keys.keys.chain.number == ROTATIONS + 1
-
-
-class Steps:
-    """A stopwatch that is a second further each time, so that who asks at most once a second may ask."""
-
-    def __init__(self) -> None:
-        self.at = 0.0
-
-    def now(self) -> float:
-        self.at += 1.0
-        return self.at
 
 
 async def test_who_runs_the_control_plane_rotates_and_nobody_else(tmp_path: Path) -> None:

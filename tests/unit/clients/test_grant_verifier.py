@@ -8,7 +8,8 @@ import datetime as dt
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ import jwt
 import pytest
 from aisecops_grant.arguments import arguments_sha256
 from aisecops_grant.token import GrantClaims, GrantRefusedError, claims_of, take_apart
-from aisecops_grant.verifier import GrantKeys, GrantVerifier, SeenGrants, certificate_thumbprint
-from aisecops_server.adapters.signing.grants import GrantKey, grant_key
+from aisecops_grant.verifier import FollowedGrantKeys, GrantKeys, GrantVerifier, SeenGrants, certificate_thumbprint
+from aisecops_server.adapters.signing.grants import GrantKey, grant_key, key_set_of
 from aisecops_server.adapters.signing.keys import open_key
 from aisecops_server.domain import grant as issued
 from aisecops_server.domain.decision import DecisionId, Obligation
@@ -310,3 +311,89 @@ def _decoded(part: str) -> bytes:
 
 def _encoded(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+class Followed:
+    """A control plane whose keys are asked for, and how often they were."""
+
+    def __init__(self, *keys: GrantKey) -> None:
+        self.keys = list(keys)
+        self.asked = 0
+        self.passed = 0.0
+        self.is_away = False
+
+    def fetch(self) -> bytes:
+        self.asked += 1
+        if self.is_away:
+            raise ConnectionError("nobody is there")
+        current, *earlier = (key.verifier.public_raw for key in self.keys)
+        return key_set_of(current, [(public, 1_800_000_000) for public in earlier])
+
+    def keys_of(self, now: float = 1_800_000_000.0) -> FollowedGrantKeys:
+        return FollowedGrantKeys(self.fetch, clock=lambda: now, stopwatch=lambda: self.passed)
+
+
+def test_keys_that_are_followed_are_asked_for_when_one_is_not_known(tmp_path: Path) -> None:
+    old, new, stranger = (grant_key(tmp_path / name) for name in ("old", "new", "stranger"))
+    served = Followed(old)
+    keys = served.keys_of()
+    for _ in range(3):
+        assert keys.read(old.sign(GRANT)).id == GRANT.id
+    assert served.asked == 1
+    served.keys = [new, old]
+    assert keys.read(new.sign(GRANT)).id == keys.read(old.sign(GRANT)).id == GRANT.id
+    assert served.asked == 2
+    for _ in range(50):
+        with pytest.raises(GrantRefusedError, match="not known here"):
+            keys.read(stranger.sign(GRANT))
+    assert served.asked == 3
+    served.passed = 1.0
+    with pytest.raises(GrantRefusedError, match="not known here"):
+        keys.read(stranger.sign(GRANT))
+    assert served.asked == 4
+
+
+def test_keys_that_are_followed_are_asked_for_as_they_age_and_kept_while_nobody_answers(tmp_path: Path) -> None:
+    old, new = (grant_key(tmp_path / name) for name in ("old", "new"))
+    served = Followed(old)
+    keys = served.keys_of()
+    served.keys = [new]
+    served.passed = 9.9
+    keys.read(old.sign(GRANT))
+    served.passed, served.is_away = 10.0, True
+    keys.read(old.sign(GRANT))
+    assert served.asked == 2
+    served.passed, served.is_away = 20.0, False
+    with pytest.raises(GrantRefusedError, match="not known here"):
+        keys.read(old.sign(GRANT))
+    keys.read(new.sign(GRANT))
+
+
+def test_of_many_who_meet_a_new_key_at_once_one_asks(tmp_path: Path) -> None:
+    old, new = (grant_key(tmp_path / name) for name in ("old", "new"))
+    served = Followed(old)
+    keys = served.keys_of()
+    served.keys = [new, old]
+    token = new.sign(GRANT)
+    with ThreadPoolExecutor(8) as many:
+        assert {claims.id for claims in many.map(keys.read, [token] * 64)} == {GRANT.id}
+    assert served.asked == 2
+
+
+@pytest.mark.parametrize(
+    ("issued", "life", "now", "counts"),
+    [(5, 300, 304, True), (6, 30, 10, False), (0, 301, 10, False), (5, 300, 305, False), (-200, 30, 0, True)],
+)
+def test_a_key_that_was_replaced_counts_for_what_it_issued_and_while_that_lives(
+    tmp_path: Path, issued: int, life: int, now: int, *, counts: bool
+) -> None:
+    old, new = (grant_key(tmp_path / name) for name in ("old", "new"))
+    at = 1_800_000_000
+    keys = GrantKeys(Followed(new, old).fetch(), clock=lambda: float(at + now))
+    grant = replace(GRANT, issued_at_seconds=at + issued, expires_at_seconds=at + issued + life)
+    keys.read(new.sign(grant))
+    if counts:
+        assert keys.read(old.sign(grant)).id == grant.id
+    else:
+        with pytest.raises(GrantRefusedError, match="signs no more"):
+            keys.read(old.sign(grant))
