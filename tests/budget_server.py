@@ -22,7 +22,6 @@ from aisecops_server.adapters.identity.issuer import KEY_SET_FILE, TokenIssuer, 
 from aisecops_server.adapters.identity.key_set import KeySet
 from aisecops_server.adapters.identity.tokens import TokenAuthenticator
 from aisecops_server.adapters.identity.watched_file import WatchedFile
-from aisecops_server.adapters.signing.grants import grant_key
 from aisecops_server.adapters.sqlite.event_log import LogOptions, SqliteEventLog, open_log
 from aisecops_server.adapters.system import RandomIds, SystemClock
 from aisecops_server.bootstrap.controls import grant_use_cases
@@ -41,6 +40,7 @@ from aisecops_server.usecases.release_reservation import ReleaseReservation
 
 from tests.fakes.charging_engine import ChargingEngine, Limit
 from tests.fakes.policy_engine import fake_bundle
+from tests.grant_keys import grant_key
 from tests.integration.api.running import served_by
 
 AGENT = "spiffe://example.org/agent/support"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aisecops_server.adapters.signing.grants import GrantKey, grant_key
+from aisecops_server.adapters.signing.grants import GrantKey
 from aisecops_server.adapters.sqlite.event_log import LogOptions, SqliteEventLog, open_log
 from aisecops_server.adapters.system import RandomIds
 from aisecops_server.bootstrap.controls import grant_use_cases
@@ -31,6 +31,7 @@ from aisecops_server.usecases.redeem_grant import Bearer, RedeemCommand, Redeeme
 
 from tests.fakes.clock import FakeClock
 from tests.fakes.policy_engine import FakeEngine
+from tests.grant_keys import grant_key
 
 GRANT_SECONDS = 30
 REPORT_SECONDS = 300

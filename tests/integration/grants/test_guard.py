@@ -25,9 +25,9 @@ from aisecops_client import (
 )
 from aisecops_client.guarded import content_digest
 from aisecops_grant.arguments import arguments_sha256
-from aisecops_server.adapters.signing.grants import grant_key
 
 from tests.fakes.clock import START_NS
+from tests.grant_keys import grant_key
 from tests.guarding import Desk, Outbox, desk_of, plan_of, plane
 from tests.integration.api.running import AGENT
 

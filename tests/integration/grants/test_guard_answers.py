@@ -18,8 +18,8 @@ from aisecops_client import (
     RetryLaterError,
 )
 from aisecops_grant.verifier import GrantKeys
-from aisecops_server.adapters.signing.grants import grant_key
 
+from tests.grant_keys import grant_key
 from tests.guarding import Desk, desk_of, plan_of, plane
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from aisecops_grant.verifier import GrantKeys, GrantVerifier
-from aisecops_server.adapters.signing.grants import GrantKeyFiles, grant_key
+from aisecops_server.adapters.signing.grants import GrantKeyFiles
 from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
 from aisecops_server.domain.errors import (
     ContendedError,
@@ -30,6 +30,7 @@ from hypothesis import strategies as st
 
 from tests.engines import until
 from tests.fakes.clock import FakeClock
+from tests.grant_keys import grant_key
 from tests.granting import IDS, details
 from tests.key_rotations import STEPS, Rotating, Stopped, rotating
 

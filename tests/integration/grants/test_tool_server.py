@@ -17,9 +17,9 @@ from aisecops_client import AisecopsClientError, Answer, CallDeniedError, Client
 from aisecops_grant.arguments import arguments_sha256
 from aisecops_grant.token import GrantRefusedError
 from aisecops_grant.verifier import GrantKeys, GrantVerifier
-from aisecops_server.adapters.signing.grants import grant_key
 from aisecops_server.domain.identity import Role
 
+from tests.grant_keys import grant_key
 from tests.guarding import Plane, plane
 from tests.integration.api.plans import plan as one_step
 from tests.integration.api.running import AGENT

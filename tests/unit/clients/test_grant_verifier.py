@@ -18,7 +18,7 @@ import pytest
 from aisecops_grant.arguments import arguments_sha256
 from aisecops_grant.token import GrantClaims, GrantRefusedError, claims_of, take_apart
 from aisecops_grant.verifier import FollowedGrantKeys, GrantKeys, GrantVerifier, SeenGrants, certificate_thumbprint
-from aisecops_server.adapters.signing.grants import GrantKey, grant_key, key_set_of
+from aisecops_server.adapters.signing.grants import GrantKey, key_set_of
 from aisecops_server.adapters.signing.keys import open_key
 from aisecops_server.domain import grant as issued
 from aisecops_server.domain.decision import DecisionId, Obligation
@@ -26,6 +26,8 @@ from aisecops_server.domain.plan import PlanId, StepId, TraceId
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
+
+from tests.grant_keys import grant_key
 
 NOW = 1_800_000_000
 ARGUMENTS = {"to": "ada@example.org", "n": 1.5}

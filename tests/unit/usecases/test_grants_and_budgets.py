@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from aisecops_server.adapters.signing.grants import grant_key
 from aisecops_server.adapters.sqlite.event_log import LogOptions, open_log
 from aisecops_server.domain.budget import Budget, BudgetState, Counter
 from aisecops_server.domain.errors import GrantNotUsableError
@@ -19,6 +18,7 @@ from aisecops_server.usecases.issue_grants import GrantControl
 
 from tests.books import problems
 from tests.fakes.charging_engine import ChargingEngine, Limit
+from tests.grant_keys import grant_key
 from tests.granting import AGENT, GRANT_SECONDS, IDS, REPORT_SECONDS, Workshop, step
 
 CALLS = Budget.named(f"agent:{AGENT.id}/calls/day")

@@ -259,15 +259,6 @@ class GrantKeyFiles:
         return self.directory / f"{KEY_NAME}.{number}.pem" if number else self.directory / f"{KEY_NAME}.pem"
 
 
-def grant_key(directory: Path) -> GrantKey:
-    """Return the key of ``directory`` that signs grants, made on first use.
-
-    Raises:
-        IntegrityError: it is readable by others, is no Ed25519 key, or cannot be read or written.
-    """
-    return GrantKey(open_key(directory, KEY_NAME))
-
-
 def _forged() -> GrantNotUsableError:
     return GrantNotUsableError(
         "the grant was not signed by this control plane", hint="Present a grant as Decide gave it", why="forged"
