@@ -203,7 +203,7 @@ class ReconcileEdges:
                 self._require_known(known, chain, signed.rotation)
                 chain = chain.followed(signed.rotation, index=event.index)
             except IntegrityError as error:
-                facts = {"edge": known.edge_id, "edge_index": event.index, "why": error.message}
+                facts: dict[str, JsonValue] = {"edge": known.edge_id, "edge_index": event.index, "why": error.message}
                 incident = Incident(IncidentKind.EDGE_HISTORY_REWRITTEN, facts)
                 told.append(self.incidents.of_call(incident, Observed(""), by=known.edge_id, now_ns=now_ns))
             else:
