@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import struct
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 import apsw
 import pytest
-from aisecops_server.adapters.postgres.connection import PostgresConnection
+from aisecops_server.adapters.postgres.connection import SHORT, PostgresConnection
 from aisecops_server.adapters.postgres.event_log import PostgresEventLog, open_log
 from aisecops_server.adapters.postgres.readers import PostgresReaders
 from aisecops_server.adapters.postgres.writer import PostgresAppender, PostgresWriter, Watch
@@ -192,3 +193,48 @@ async def appended(url: str, prefix: str) -> list[Receipt]:
     records = Records(prefix=prefix)
     async with opened(url) as log:
         return [await log.append(records.record()) for _ in range(3)]
+
+
+# Half of what a statement is asked by: the server waits for the rest, and takes the session for one that works.
+_PARSE = b"P" + struct.pack("!I", 4 + 1 + 9 + 2) + b"\0SELECT 1\0" + b"\0\0"
+
+
+def vanished(url: str) -> PostgresConnection:
+    """Return a replica that took the head of the log, and went silent in the middle of what it said next."""
+    silent = PostgresConnection(url, patience=SHORT)
+    silent.begin()
+    assert silent.execute("SELECT size FROM log_head FOR UPDATE").get is not None
+    silent._connection._transport.write(_PARSE)
+    return silent
+
+
+async def test_a_replica_that_vanished_in_the_middle_of_a_word_holds_nobody_up_for_long(
+    postgres: PostgresServer,
+) -> None:
+    url = postgres.url(await asyncio.to_thread(postgres.database))
+    async with opened(url) as log:
+        silent = await asyncio.to_thread(vanished, url)
+        answers: list[object] = []
+        async with asyncio.timeout(30):
+            while not any(isinstance(answer, Receipt) for answer in answers):
+                answers += await asyncio.gather(log.append(Records().record()), return_exceptions=True)
+    await asyncio.to_thread(silent.close)
+    assert {type(answer) for answer in answers} <= {Receipt, LogUnavailableError}
+    assert len(answers) <= 3
+
+
+async def test_a_replica_that_works_is_not_taken_for_one_that_vanished(postgres: PostgresServer) -> None:
+    url = postgres.url(await asyncio.to_thread(postgres.database))
+    slow = await asyncio.to_thread(PostgresConnection, url)
+    try:
+        async with opened(url) as log:
+            await asyncio.to_thread(slow.begin)
+            await asyncio.to_thread(slow.execute, "SELECT size FROM log_head FOR UPDATE")
+            working = asyncio.create_task(asyncio.to_thread(slow.execute, "SELECT pg_sleep(12)"))
+            refused = await asyncio.gather(*(log.append(Records().record()) for _ in range(3)), return_exceptions=True)
+            assert {type(answer) for answer in refused} == {LogUnavailableError}
+            await working
+            await asyncio.to_thread(slow.execute, "COMMIT")
+            assert isinstance(await log.append(Records().record()), Receipt)
+    finally:
+        await asyncio.to_thread(slow.close)

@@ -53,6 +53,11 @@ _SESSION = {
     "lock_timeout": "30s",
     "timezone": "UTC",
     "jit": "off",
+    # A client that the network lost is noticed by the server's machine within a quarter of a minute, not in two hours.
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "3",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "15s",
     # The statements are few and their tables grow: a plan made once is as good as any, and planning is not free.
     "plan_cache_mode": "force_generic_plan",
 }

@@ -11,6 +11,7 @@ connection is back. Until then everything is refused.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -31,6 +32,16 @@ _logger = logging.getLogger(__name__)
 _HEAD = "SELECT size, peaks FROM log_head FOR UPDATE"
 _LEAF = "SELECT leaf_hash FROM event WHERE idx = ?"
 _PLACED = "SELECT 1 FROM event WHERE idx = ? AND event_id = ?"
+# Sessions in a transaction whose clients have not finished what they began to say. To the server they work, so that
+# none of its own bounds ends them, however long nothing comes.
+_VANISHED = """
+    WITH vanished AS MATERIALIZED (
+        SELECT pid FROM pg_stat_activity
+        WHERE datname = current_database() AND usename = current_user AND application_name = 'aisecops'
+            AND pid <> pg_backend_pid() AND xact_start IS NOT NULL AND state = 'active' AND wait_event = 'ClientRead'
+            AND state_change < clock_timestamp() - make_interval(secs => ?)
+    )
+    SELECT pid, pg_terminate_backend(pid) FROM vanished"""
 # What is raised for a server that does not answer, also where it was found again since.
 _AWAY = (apsw.IOError, apsw.CantOpenError)
 # How soon a replica sees what another one appended.
@@ -48,7 +59,11 @@ class PostgresAppender(Appender):
 
     def _begin(self) -> Frontier:
         self._server.begin()
-        size, peaks = self._server.execute(_HEAD).get
+        try:
+            size, peaks = self._server.execute(_HEAD).get
+        except apsw.IOError:
+            self._end_vanished()
+            raise
         found = Frontier(size, [peaks[at : at + HASH_BYTES] for at in range(0, len(peaks), HASH_BYTES)])
         known = self._frontier
         if found.size != known.size:
@@ -59,6 +74,13 @@ class PostgresAppender(Appender):
         elif found.peaks != known.peaks:
             raise _set_back(known.size)
         return self._frontier.copy()
+
+    def _end_vanished(self) -> None:
+        """End who may hold the head and is gone, so that whoever asks next gets it."""
+        with contextlib.suppress(apsw.Error):
+            self._server.connect()
+            for pid, _ in self._server.execute(_VANISHED, (SHORT.idle_seconds,)):
+                _logger.warning("the session %s of a replica that went silent with a lock in its hands was ended", pid)
 
     def _require_continued(self, found: Frontier) -> None:
         """Refuse a log that does not continue the one that was known: the database was set back meanwhile.
