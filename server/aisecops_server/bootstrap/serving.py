@@ -42,6 +42,7 @@ from aisecops_server.usecases.checkpoint import Committer
 from aisecops_server.usecases.export_records import ExportRecords
 from aisecops_server.usecases.judge_flips import JudgeFlips
 from aisecops_server.usecases.read_maturity import ReadMaturity
+from aisecops_server.usecases.record_reads import RecordReads
 from aisecops_server.usecases.record_refusals import RecordRefusals
 from aisecops_server.usecases.rotate_grant_key import GrantKeyFollower
 from aisecops_server.usecases.shadow import ShadowWorker
@@ -230,6 +231,7 @@ def _served(own: Housed, callers: Authenticator, note_refusal: Callable[[Refusal
         drift=central.drift if central else None,
         authenticator=callers,
         note_refusal=note_refusal,
+        tell_reading=RecordReads(plane.log, plane.clock, plane.ids),
         ids=plane.ids,
         readiness=own.readiness,
         work=own.work,

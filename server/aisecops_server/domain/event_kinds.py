@@ -72,6 +72,7 @@ EVENT_KINDS: Mapping[str, str] = {
     "drift.found": "some of them do not come out again, or would come out otherwise on another policy",
     "replay.judged": "a reviewer saw what a replay changes, or said whether it was expected, and why",
     "evidence.exported": "somebody took an evidence package, whose digest is here",
+    "evidence.read": "somebody read what is on record: who, by which call, and of what; once an hour each",
     "payload.erased": "what agents and people wrote in a trace was erased: by whom, why, and by which class",
     "hold.added": "somebody ordered that traces are kept, whatever their class says",
     "hold.release_asked": "one of the people whom it takes wants a hold released",

@@ -51,6 +51,7 @@ from aisecops_server.usecases.issue_grants import GrantControl
 from aisecops_server.usecases.list_revisions import RevisionPage
 from aisecops_server.usecases.read_agents import ReadAgents
 from aisecops_server.usecases.read_maturity import ReadMaturity
+from aisecops_server.usecases.record_reads import RecordReads
 from aisecops_server.usecases.record_refusals import RecordRefusals
 from aisecops_server.usecases.release_reservation import ReleaseReservation
 from aisecops_server.usecases.resend_notices import ResendNotices
@@ -248,6 +249,7 @@ def served_by(
         ),
         authenticator=authenticator or CallerAuthenticator(TokenAuthenticator(KeySet(WatchedFile(keys, clock)), clock)),
         note_refusal=(refusals or RecordRefusals(log, clock, ids)).note,
+        tell_reading=RecordReads(log, clock, ids),
         ids=ids,
         readiness=lambda: reasons[0],
         work=work or work_queue(Settings(max_in_flight=max_in_flight), dict),

@@ -20,7 +20,7 @@ from tests.event_messages import details_of
 from tests.integration.api.real import running, settings_in
 
 # What the control plane records of itself belongs to no plan.
-OF_THE_CONTROL_PLANE = "bundle."
+OF_THE_CONTROL_PLANE = ("bundle.", "evidence.read")
 PATHS = {
     "ALLOW": ("tickets/read", {"ticket_id": "T-4711"}),
     "DENY": ("email/send", {"to": "eve@evil.example", "subject": "s", "body": "b"}),

@@ -32,7 +32,9 @@ async def test_a_trace_shows_its_decisions_and_events_as_they_were_stored() -> N
         trace = await client.trace("a" * 32)
         assert (trace.summary.agent_id, trace.summary.outcome) == (AGENT, "DENY")
         assert list(trace.decisions) == [answer.decision]
-        assert [event.body_json for event in trace.events] == [stored.event.body for stored in api.log.stored]
+        assert [event.body_json for event in trace.events] == [
+            stored.event.body for stored in api.log.stored if stored.event.trace_id
+        ]
         assert trace.events[-1].stage == STAGE_OUTCOME
         assert trace.events[-1].leaf_hash == answer.receipt.leaf_hash
         with pytest.raises(NotFoundError):
@@ -95,8 +97,8 @@ async def test_pages_have_a_size_and_a_token_of_ours() -> None:
 async def test_events_stream_in_order_and_go_on_when_followed() -> None:
     async with running_api() as api, api.client() as agent, auditor(api) as client:
         await agent.decide(plan(trace_id="a" * 32))
-        stored = len(api.log.stored)
         past = [event.log_index async for event in client.events(from_index=2)]
+        stored = len(api.log.stored)
         assert past == list(range(2, stored))
         followed = client.events(from_index=stored, follow=True)
         waiting = asyncio.ensure_future(anext(followed))

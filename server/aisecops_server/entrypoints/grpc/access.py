@@ -142,6 +142,11 @@ def require(principal: Principal, call: str) -> None:
         )
 
 
+def is_reader(principal: Principal) -> bool:
+    """Return whether a role of ``principal`` is that of somebody who reads what others said and did."""
+    return not principal.roles.isdisjoint(_READERS)
+
+
 def require_payload(principal: Principal) -> None:
     """Let ``principal`` have texts of agents and people handed on to another system, or refuse.
 

@@ -27,6 +27,7 @@ from aisecops_server.domain.refusal import Refusal
 from aisecops_server.domain.tenant import no_such_tenant, tenant_for
 from aisecops_server.domain.trace_parent import HEADER, NOWHERE, TraceParent, read_trace_parent
 from aisecops_server.entrypoints.grpc import access, status
+from aisecops_server.entrypoints.grpc.reads import Tell, told, told_stream
 from aisecops_server.entrypoints.grpc.tls import peer_of, presented_by
 from aisecops_server.ports import Authenticator
 from aisecops_server.ports.log_trace import begin_trace
@@ -64,7 +65,7 @@ SessionHandler = Callable[[AsyncIterator[bytes], Caller], AsyncIterator[Message]
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Wraps handlers into gRPC methods. ``note`` is told of everybody who is turned away.
+    """Wraps handlers into gRPC methods. ``note`` is told of who is turned away, ``tell`` of who reads, if there is one.
 
     It is the gate of one tenant and lets nobody in whose credential is of another.
 
@@ -75,12 +76,14 @@ class Gate:
     authenticator: Authenticator
     note: Callable[[Refusal], None]
     tenant: str = DEFAULT_TENANT
+    tell: Tell | None = None
     unaries: dict[str, tuple[UnaryHandler, Patience]] = field(default_factory=dict, repr=False)
     streams: dict[str, StreamHandler] = field(default_factory=dict, repr=False)
     checks: dict[str, Callable[[Caller], None]] = field(default_factory=dict, repr=False)
 
     def unary(self, call: str, handler: UnaryHandler, patience: Patience) -> grpc.RpcMethodHandler[Any, Any]:
         """Return a method with one request and one answer."""
+        handler = told(call, handler, self.tell)
         self.unaries[call] = handler, patience
 
         async def method(request: bytes, context: Context) -> bytes:
@@ -100,6 +103,7 @@ class Gate:
 
         To the library it is one with many requests, because it reads the only one of others before it calls.
         """
+        handler = told(call, handler, self.tell)
         self.unaries[call] = handler, patience
         self.checks[call] = check
 
@@ -116,6 +120,7 @@ class Gate:
 
     def stream(self, call: str, handler: StreamHandler) -> grpc.RpcMethodHandler[Any, Any]:
         """Return a method with one request and many answers; it lasts as long as its caller wants."""
+        handler = told_stream(call, handler, self.tell)
         self.streams[call] = handler
 
         async def method(request: bytes, context: Context) -> AsyncIterator[bytes]:

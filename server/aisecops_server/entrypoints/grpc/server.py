@@ -120,7 +120,7 @@ async def serve_tenants(
     if listening.socket is None and not listening.tcp:
         raise InvalidRequestError("there is nothing to listen on", hint="Set a socket or an address", field="listen")
     # Made once, so that what is in flight is counted over all listeners.
-    gates = {tenant: Gate(authenticator, own.note_refusal, tenant) for tenant, own in served.items()}
+    gates = {tenant: Gate(authenticator, own.note_refusal, tenant, own.tell_reading) for tenant, own in served.items()}
     doors = Doors(authenticator, note_refusal, gates)
     tables = {tenant: methods(own, gates[tenant]) for tenant, own in served.items()}
     names = next(iter(served.values())).service_names

@@ -49,6 +49,7 @@ from aisecops_server.entrypoints.grpc.ext_authz_service import METHOD, SERVICE, 
 from aisecops_server.entrypoints.grpc.health_service import Readiness
 from aisecops_server.entrypoints.grpc.investigation_service import InvestigationService
 from aisecops_server.entrypoints.grpc.methods import Caller, Gate, Patience
+from aisecops_server.entrypoints.grpc.reads import Tell
 from aisecops_server.entrypoints.grpc.replay_service import ReplayService, ReplayUseCases
 from aisecops_server.entrypoints.grpc.retention_service import RetentionService, RetentionUseCases
 from aisecops_server.entrypoints.grpc.review_service import ReviewService
@@ -123,6 +124,7 @@ class Served:
     drift: DriftUseCases | None
     authenticator: Authenticator
     note_refusal: Callable[[Refusal], None]
+    tell_reading: Tell
     ids: Ids
     readiness: Readiness
     work: WorkQueue
