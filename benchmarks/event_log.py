@@ -24,6 +24,7 @@ from aisecops_server.adapters.sqlite.event_log import SqliteEventLog, open_log
 from aisecops_server.domain.canonical import canonical_bytes
 from aisecops_server.domain.decision import Mode, Outcome
 from aisecops_server.domain.record import DecisionRecord, TraceFilter
+from aisecops_server.domain.trace_facets import FACETS
 from aisecops_server.domain.trace_query import read_query
 from rich.console import Console
 from rich.table import Table
@@ -73,6 +74,18 @@ FILTERS: dict[str, TraceFilter] = {
         to_ns=START_NS + 10**15,
     ),
 }
+
+FACETED = (
+    "",
+    "outcome:blocked",
+    "rule:rare.rule",
+    "tool:server-3/tool-3",
+    "agent:spiffe://example/agent/3*",
+    "trust:<internal -rule:*",
+    "plans:>1",
+    "mode:dry-run outcome:escalated tool:odd/tool rule:category.*",
+    "outcome:allowed trust:external mode:enforce tool:server-1* rule:category.rule_1* agent:spiffe://* revision:0*",
+)
 
 
 class Traffic:
@@ -153,12 +166,20 @@ async def pages(log: SqliteEventLog) -> list[tuple[str, int, list[float]]]:
         rows.append((name, len(first.traces), await timed(_page(log, narrow, ""))))
         if first.next_token:
             rows.append((f"{name}, 2nd page", PAGE, await timed(_page(log, narrow, first.next_token))))
+    for query in FACETED:
+        narrow = read_query(query).narrow
+        found = await log.facets(narrow, FACETS)
+        rows.append((f"facets: {query or 'no filter'}", found.counted, await timed(_facets(log, narrow))))
     size = (await log.head()).size
     for name, start in (("events, oldest", 0), ("events, middle", size // 2)):
         rows.append((name, EVENTS_PER_READ, await timed(_events(log, start))))
     trace_id = (await log.traces(TraceFilter(), page_size=1, page_token="")).traces[0].trace_id
     rows.append(("one trace", 1, await timed(lambda: log.trace(trace_id))))
     return rows
+
+
+def _facets(log: SqliteEventLog, narrow: TraceFilter) -> Callable[[], Awaitable[object]]:
+    return lambda: log.facets(narrow, FACETS)
 
 
 def _page(log: SqliteEventLog, narrow: TraceFilter, token: str) -> Callable[[], Awaitable[object]]:

@@ -269,6 +269,21 @@ class AsyncClient:
         request = audit_service_pb2.ListTracesRequest(page_size=page_size, page_token=page_token, filter=narrow)
         return await self._call(self._audit.ListTraces, request, self.work_seconds)
 
+    async def trace_facets(
+        self,
+        narrow: audit_service_pb2.TraceFilter | None = None,
+        *,
+        fields: Sequence[str] = (),
+        count_only: bool = False,
+    ) -> audit_service_pb2.ListTraceFacetsResponse:
+        """Return how many traces match, and how many have each value of ``fields``, of all when there are none.
+
+        Raises:
+            AisecopsClientError: they cannot be read.
+        """
+        request = audit_service_pb2.ListTraceFacetsRequest(filter=narrow, fields=fields, count_only=count_only)
+        return await self._call(self._audit.ListTraceFacets, request, self.work_seconds)
+
     async def events(self, *, from_index: int = 0, follow: bool = False, trace_id: str = "") -> AsyncIterator[Event]:
         """Yield events in log order.
 

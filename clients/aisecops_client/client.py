@@ -247,6 +247,21 @@ class Client:
         request = audit_service_pb2.ListTracesRequest(page_size=page_size, page_token=page_token, filter=narrow)
         return self._call(self._audit.ListTraces, request, self.work_seconds)
 
+    def trace_facets(
+        self,
+        narrow: audit_service_pb2.TraceFilter | None = None,
+        *,
+        fields: Sequence[str] = (),
+        count_only: bool = False,
+    ) -> audit_service_pb2.ListTraceFacetsResponse:
+        """Return how many traces match, and how many have each value of ``fields``, of all when there are none.
+
+        Raises:
+            AisecopsClientError: they cannot be read.
+        """
+        request = audit_service_pb2.ListTraceFacetsRequest(filter=narrow, fields=fields, count_only=count_only)
+        return self._call(self._audit.ListTraceFacets, request, self.work_seconds)
+
     def events(self, *, from_index: int = 0, follow: bool = False, trace_id: str = "") -> Generator[Event, None, None]:
         """Yield events in log order.
 

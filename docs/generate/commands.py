@@ -25,6 +25,7 @@ SHAPES: Mapping[str, tuple[str, ...]] = {
     "explain": ("initiator", "decision", "capabilities", "influences", "replay", "documentJson", "traceText"),
     "trace show": ("summary", "decisions", "events"),
     "trace list": ("traces", "nextPageToken"),
+    "trace facets": ("counted", "whole", "facets"),
     "approvals list": ("approvals", "nextPageToken"),
     "approvals show": ("approval", "statementJson", "decision", "caller", "pastAnswers", "identical"),
     "approvals approve": ("approval", "answered"),

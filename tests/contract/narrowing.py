@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 
 import pytest
+from aisecops_server.domain.decision import Outcome
 from aisecops_server.domain.record import TraceSummary
+from aisecops_server.domain.trace_facets import FACETS
 from aisecops_server.domain.trace_match import Relation
 from aisecops_server.domain.trace_query import Term, TraceQuery, read_query
 from aisecops_server.ports import EventLog
@@ -43,6 +46,46 @@ class NarrowingContract:
         assert found > len(names)
 
     @pytest.mark.asyncio
+    async def test_every_facet_is_what_a_scan_counts(self, log: EventLog) -> None:
+        make = Records()
+        again = [make.record(trace_id="c" * 32, agent=agent, outcome=Outcome.DENY) for agent in ("agent-0", "late")]
+        await log.append_many([*(varied(make, number) for number in range(150)), *again])
+        everything = await listed(log, page_size=50)
+        for query in (
+            "",
+            "outcome:blocked",
+            "outcome:blocked trust:<internal -tool:t/4",
+            "agent:agent-1* tool:t/* plans:>0",
+            "plans:>1",
+            "rule:r.1 -agent:agent-0",
+            "tool:nothing",
+        ):
+            found = await log.facets(read_query(query).narrow, FACETS)
+            terms = query.split()
+            matching = [one for one in everything if all(fits(term, one) for term in terms)]
+            assert (found.counted, found.is_whole) == (len(matching), True)
+            assert [facet.field for facet in found.facets] == list(FACETS)
+            for facet in found.facets:
+                field = facet.field.removesuffix("_id")
+                others = [term for term in terms if not term.startswith(f"{field}:")]
+                counted = [one for one in everything if all(fits(term, one) for term in others)]
+                values = Counter(value for one in counted for value in of_field(one, facet.field))
+                expected = sorted(values.items(), key=lambda item: (-item[1], item[0]))
+                assert [(one.value, one.count) for one in facet.values] == expected, (query, field)
+                assert (facet.counted, facet.is_whole, facet.left_out) == (len(counted), True, 0)
+        only = await log.facets(read_query("outcome:blocked").narrow, ())
+        assert (only.counted > 0, only.facets) == (True, ())
+
+    @pytest.mark.asyncio
+    async def test_of_many_values_the_commonest_are_told_and_the_rest_counted(self, log: EventLog) -> None:
+        make = Records()
+        names = [f"t/{number:03d}" for number in range(90)]
+        await log.append_many([make.record(tools=names[: number + 1]) for number in range(90)])
+        [facet] = (await log.facets(read_query("").narrow, ("tool",))).facets
+        assert [(one.value, one.count) for one in facet.values] == [(f"t/{at:03d}", 90 - at) for at in range(20)]
+        assert facet.left_out == 70
+
+    @pytest.mark.asyncio
     async def test_no_sign_of_a_value_is_a_pattern(self, log: EventLog) -> None:
         make = Records()
         names = [
@@ -74,6 +117,13 @@ class NarrowingContract:
             assert left == {*names} - expected
 
 
+def of_field(summary: TraceSummary, field: str) -> tuple[str, ...]:
+    """Return what a summary has in a field of facets."""
+    several = {"agent_id": summary.agents, "tool": summary.tools, "rule": summary.rules}
+    single = {"trust": summary.lowest_trust, "revision": summary.bundle_revision}
+    return several.get(field) or ((single.get(field) or str(getattr(summary, field)),) if field not in several else ())
+
+
 def fits(text: str, summary: TraceSummary) -> bool:
     """Say in Python of one summary what a term of the language asks."""
     held = {
@@ -85,7 +135,7 @@ def fits(text: str, summary: TraceSummary) -> bool:
     }
     if text.startswith("-"):
         return not fits(text[1:], summary)
-    field, _, asked = text.partition(":")
+    field, _, asked = text.replace("blocked", "DENY").partition(":")
     if field in held:
         return any(value.startswith(asked[:-1]) if asked.endswith("*") else value == asked for value in held[field])
     numbers = {"plans": summary.decisions, "lasted": (summary.last_at_ns - summary.started_at_ns) / 10**9}

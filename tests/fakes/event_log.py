@@ -25,6 +25,7 @@ from aisecops_server.domain.record import (
     TraceSummary,
     placed,
 )
+from aisecops_server.domain.trace_facets import TraceFacets, count, facets_of, fits, questions
 
 
 @dataclass
@@ -92,17 +93,17 @@ class MemoryEventLog:
     async def traces(self, narrow: TraceFilter, *, page_size: int, page_token: str) -> TracePage:
         if page_token and not page_token.isdigit():
             raise InvalidRequestError("page_token: was not made by this log", field="page_token")
-        wanted = [
-            summary
-            for summary in (_summary([record]) for record in reversed(self.records))
-            if narrow.outcome in ("", summary.outcome)
-            and narrow.agent_id in ("", summary.agent_id)
-            and not any(getattr(summary, field) == value for field, value in narrow.without)
-        ]
+        wanted = self._matching(narrow)
         start = int(page_token or 0)
         page = wanted[start : start + page_size]
         more = start + page_size < len(wanted)
         return TracePage(tuple(page), str(start + page_size) if more else "")
+
+    async def facets(self, narrow: TraceFilter, fields: Sequence[str]) -> TraceFacets:
+        return facets_of([count(self._matching(one), of) for one, of in questions(narrow, fields)], fields)
+
+    def _matching(self, narrow: TraceFilter) -> list[TraceSummary]:
+        return [found for record in reversed(self.records) if fits(found := _summary([record]), narrow)]
 
     async def events(self, *, from_index: int, follow: bool, trace_id: str) -> AsyncIterator[StoredEvent]:
         at = from_index

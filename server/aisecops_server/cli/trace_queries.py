@@ -1,4 +1,4 @@
-"""``aisecops trace list|show|tail``: reading the record through the API."""
+"""``aisecops trace list|facets|show|tail``: reading the record through the API."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aisecops_client.client import Client
     from rich.console import Console
 
+_FACETS = ("outcome", "trust", "mode", "agent", "tool", "rule", "revision")
 _NO_TRACES = "no traces yet; 'aisecops decide -f plan.json --agent ID' makes one"
 
 
@@ -45,6 +46,41 @@ def list_traces(**asked: Any) -> ExitCode:
     if page["nextPageToken"]:
         say(f"more: --page {page['nextPageToken']}")
     return ExitCode.OK
+
+
+@command(
+    "facets",
+    examples="""
+    aisecops trace facets                                      how many traces have which value
+    aisecops trace facets --field rule --field tool --where 'outcome:blocked trust:<internal'
+    aisecops trace facets --where 'lasted:>1h' -o json | jq .counted
+    """,
+)
+@narrowing
+@click.option("--field", "fields", multiple=True, type=click.Choice(_FACETS), help="Only these; may be repeated.")
+def list_facets(**asked: Any) -> ExitCode:
+    """Count traces by their values: what there is to narrow by, and how many it leaves.
+
+    A field that is asked for is counted as if it were not, so what else it could be is told too. The newest 5,000
+    traces that match are counted; a + says that there are more.
+    """
+    from aisecops_server.cli.connection import connect, to_json  # noqa: PLC0415
+
+    fields = ["agent_id" if field == "agent" else field for field in asked["fields"]]
+    with connect() as client:
+        found = to_json(client.trace_facets(filter_of(asked), fields=fields))
+    empty = "no trace matches; drop a filter" if is_narrowed(asked) else _NO_TRACES
+    if current().machine or any(facet["values"] for facet in found["facets"]):
+        show_list(found, items="facets", draw=lambda target: _draw_facets(target, found), empty=empty)
+    else:
+        say(empty)
+    return ExitCode.OK
+
+
+def _draw_facets(target: Console, found: Mapping[str, Any]) -> None:
+    from aisecops_server.terminal.lists import facet_table  # noqa: PLC0415
+
+    target.print(facet_table(found))
 
 
 def _draw_list(target: Console, page: Mapping[str, Any]) -> None:

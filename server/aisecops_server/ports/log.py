@@ -19,6 +19,7 @@ from aisecops_server.domain.record import (
     TraceFilter,
     TracePage,
 )
+from aisecops_server.domain.trace_facets import TraceFacets
 
 
 class EventLog(Protocol):
@@ -84,6 +85,13 @@ class EventLog(Protocol):
 
         Raises:
             InvalidRequestError: the page token was not made by this log.
+        """
+        ...
+
+    async def facets(self, narrow: TraceFilter, fields: Sequence[str]) -> TraceFacets:
+        """Return how many traces match, and of each of ``fields`` (of ``FACETS``) how many have each value.
+
+        Counting ends after the newest ``MOST_COUNTED``.
         """
         ...
 

@@ -66,6 +66,31 @@ def trace_table(console: Console, traces: Sequence[Json], when: When) -> Table:
     return table
 
 
+def facet_table(found: Json) -> Table:
+    """Return how many traces match, and how many have each value, field by field."""
+    table = plain_table("field", "value", "traces")
+    table.add_row(Text("all", style=FAINT), "", _counted(found["counted"], found["whole"]))
+    for facet in found["facets"]:
+        name = str(facet["field"]).removesuffix("_id")
+        for at, one in enumerate(facet["values"]):
+            table.add_row(
+                "" if at else name, _value_word(name, str(one["value"])), _counted(one["count"], facet["whole"])
+            )
+        if facet["leftOut"]:
+            table.add_row("", Text(f"and {facet['leftOut']} more", style=FAINT), "")
+    return table
+
+
+def _counted(count: int, whole: object) -> str:
+    return f"{count:,}" if whole else f"{count:,}+"
+
+
+def _value_word(field: str, value: str) -> str:
+    if field == "outcome":
+        return outcome_sign(value).word
+    return value.lower().replace("_", "-") if field == "mode" else value
+
+
 def trust_phrase(trace: Json) -> str:
     """Return the least trusted source of a trace in words."""
     return f"lowest trust {trust_word(str(trace.get('lowestTrust', '')))}"

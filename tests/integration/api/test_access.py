@@ -51,6 +51,7 @@ EXPECTED = {
     "AuditService/GetTrace": READERS,
     "AuditService/GetEvent": READERS,
     "AuditService/ListTraces": READERS,
+    "AuditService/ListTraceFacets": READERS,
     "AuditService/StreamEvents": READERS,
     "EvidenceService/ExportEvidence": READERS,
     "InvestigationService/GetExecutionGraph": READERS,

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aisecops.v1.audit_service_pb2 import TraceFilter, TraceTerm
+from aisecops.v1.audit_service_pb2 import ListTraceFacetsResponse, TraceFilter, TraceTerm
 from aisecops.v1.bundle_pb2 import REVISION_STATE_LIVE
 from aisecops.v1.event_pb2 import STAGE_OUTCOME
 from aisecops_client import AsyncClient, NotFoundError, RequestRefusedError
@@ -81,6 +81,26 @@ async def test_a_filter_that_matches_nothing_by_mistake_is_refused(narrow: Trace
         with pytest.raises(RequestRefusedError) as refused:
             await client.traces(narrow)
         assert refused.value.metadata["field"] == field
+
+
+@pytest.mark.asyncio
+async def test_values_are_counted_under_the_filter_of_a_list() -> None:
+    async with running_api() as api, api.client() as agent, auditor(api) as client:
+        for tool in ("mail/send", "db/delete", "mail/send", "mail/read", "db/delete"):
+            await agent.decide(plan(tool))
+        every = await client.trace_facets()
+        assert (every.counted, every.whole, len(every.facets)) == (5, True, 7)
+        found = await client.trace_facets(TraceFilter(query="tool:mail/*"), fields=["tool", "outcome"])
+        values = [[(one.value, one.count) for one in facet.values] for facet in found.facets]
+        assert found.counted == 3
+        assert values == [[("db/delete", 2), ("mail/send", 2), ("mail/read", 1)], [("ALLOW", 3)]]
+        assert await client.trace_facets(TraceFilter(outcome="DENY"), count_only=True) == ListTraceFacetsResponse(
+            counted=2, whole=True
+        )
+        for narrow, fields, field in ((None, ["steps"], "fields"), (TraceFilter(query="x"), [], "filter.query")):
+            with pytest.raises(RequestRefusedError) as refused:
+                await client.trace_facets(narrow, fields=fields)
+            assert refused.value.metadata["field"] == field
 
 
 @pytest.mark.asyncio

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
+import re
 import xml.etree.ElementTree as ET
+from collections import Counter
 
 from google.protobuf.json_format import MessageToDict
 
@@ -40,6 +43,40 @@ def test_the_list_holds_every_trace_and_a_query_narrows_it(scene: Scene) -> None
         trace["traceId"] for trace in every if trace["outcome"] == "DENY"
     }
     assert 0 < len(blocked) < len(every)
+
+
+def test_each_value_says_how_many_traces_it_leaves(scene: Scene) -> None:
+    every = json.loads(scene.get("/traces.json")[2])
+    traces = every["page"]["traces"]
+    assert (every["facets"]["counted"], every["facets"]["whole"]) == (len(traces), True)
+    told = {
+        facet["field"]: {one["value"]: one["count"] for one in facet["values"]} for facet in every["facets"]["facets"]
+    }
+    assert told["outcome"] == Counter(trace["outcome"] for trace in traces)
+    assert told["tool"] == Counter(tool for trace in traces for tool in trace["tools"])
+    page = scene.get("/traces?q=outcome:blocked")[2].decode()
+    # What else could be asked for is counted too, and a value leads to the list that it narrows.
+    assert re.search(rf'allowed <span class="dim">{told["outcome"]["ALLOW"]}</span></a>', page)
+    blocked = json.loads(scene.get("/traces.json?q=outcome:blocked")[2])["page"]["traces"]
+    rule, count = Counter(rule for trace in blocked for rule in trace["rules"]).most_common(1)[0]
+    link = re.search(rf'href="([^"]+)"[^>]*>{rule} <span class="dim">{count}</span></a>', page)
+    assert link
+    path, _, rest = html.unescape(link[1]).partition("?")
+    assert len(json.loads(scene.get(f"{path}.json?{rest}")[2])["page"]["traces"]) == count
+    assert json.loads(scene.get("/traces.json?counts=no")[2])["facets"] is None
+
+
+def test_where_nothing_matches_each_term_says_how_many_it_hides(scene: Scene) -> None:
+    traces = json.loads(scene.get("/traces.json")[2])["page"]["traces"]
+    blocked = [trace for trace in traces if trace["outcome"] == "DENY"]
+    page = scene.get("/traces?q=outcome:blocked+tool:nothing/*+-rule:nothing")[2].decode()
+    hides = {
+        html.unescape(term): count for term, count in re.findall(r">([^<>]+) ✕</a> <span>hides ([\d,]+\+?)<", page)
+    }
+    assert hides == {"outcome:blocked": "0", "tool:nothing/*": str(len(blocked)), "-rule:nothing": "0"}
+    many = "+".join(["outcome:blocked", "plans:>1000", *(f"-tool:{at}" for at in range(9))])
+    page = scene.get(f"/traces?q={many}")[2].decode()
+    assert (page.count("<span>hides "), "Of the other terms it was not counted" in page) == (8, True)
 
 
 def test_a_query_that_cannot_be_read_shows_nothing_and_names_the_word(scene: Scene) -> None:

@@ -8,7 +8,7 @@ from aisecops_server.domain.words import ALLOWED, BLOCKED, ESCALATED, GATES, NOT
 from aisecops_server.terminal.consoles import make_console
 from aisecops_server.terminal.decisions import because, decision_block, sources_table, verdict
 from aisecops_server.terminal.gates import gate_signs, gate_strip
-from aisecops_server.terminal.lists import check_table, trace_table
+from aisecops_server.terminal.lists import check_table, facet_table, trace_table
 from aisecops_server.terminal.places import Place, pieces
 from aisecops_server.terminal.revisions import status_block
 from rich.console import Console, RenderableType
@@ -218,3 +218,22 @@ def test_a_wanted_revision_that_is_not_live_says_why(problem: str, *, explained:
     assert "wanted bbbbbbbb is not live" in shown
     assert ("by a rollback or an activation by name" in shown) is explained
     assert problem in shown
+
+
+def test_values_stand_with_how_many_traces_have_them_and_what_is_no_whole_count_says_so() -> None:
+    facets = [
+        {"field": "outcome", "whole": True, "leftOut": 0, "values": [{"value": "DENY", "count": 3}]},
+        {
+            "field": "agent_id",
+            "whole": False,
+            "leftOut": 7,
+            "values": [{"value": "[red]x\u202e", "count": 1200}, {"value": "b", "count": 1}],
+        },
+    ]
+    shown = drawn(facet_table({"counted": 5000, "whole": False, "facets": facets}))
+    lines = [line.split() for line in shown.splitlines()]
+    assert ["all", "5,000+"] in lines
+    assert ["outcome", "blocked", "3"] in lines
+    assert any(line[0] == "agent" and line[1].startswith("[red]x") and line[-1] == "1,200+" for line in lines)
+    assert ["and", "7", "more"] in lines
+    assert "\u202e" not in shown

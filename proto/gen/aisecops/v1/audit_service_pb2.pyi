@@ -295,6 +295,138 @@ class ListTracesResponse(_message.Message):
 Global___ListTracesResponse: _TypeAlias = ListTracesResponse  # noqa: Y015
 
 @_typing.final
+class ListTraceFacetsRequest(_message.Message):
+    """ListTraceFacetsRequest asks which values traces have, and how many traces each."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
+    COUNT_ONLY_FIELD_NUMBER: _builtins.int
+    count_only: _builtins.bool
+    """Count_only leaves all values out: how many traces match is all that is asked."""
+    @_builtins.property
+    def filter(self) -> Global___TraceFilter:
+        """Filter narrows what is counted; every field that is set must match."""
+
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Fields are those whose values are counted, as `TraceTerm` calls them; all when empty."""
+
+    def __init__(
+        self,
+        *,
+        filter: Global___TraceFilter | None = ...,
+        fields: _abc.Iterable[_builtins.str] | None = ...,
+        count_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count_only", b"count_only", "fields", b"fields", "filter", b"filter"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTraceFacetsRequest: _TypeAlias = ListTraceFacetsRequest  # noqa: Y015
+
+@_typing.final
+class ListTraceFacetsResponse(_message.Message):
+    """ListTraceFacetsResponse is how many traces match, and how many have each value."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTED_FIELD_NUMBER: _builtins.int
+    WHOLE_FIELD_NUMBER: _builtins.int
+    FACETS_FIELD_NUMBER: _builtins.int
+    counted: _builtins.int
+    """Counted counts the traces that match, the newest 5,000 at most."""
+    whole: _builtins.bool
+    """Whole says that there are no more."""
+    @_builtins.property
+    def facets(self) -> _containers.RepeatedCompositeFieldContainer[Global___TraceFacet]:
+        """Facets stand in the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        counted: _builtins.int = ...,
+        whole: _builtins.bool = ...,
+        facets: _abc.Iterable[Global___TraceFacet] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted", b"counted", "facets", b"facets", "whole", b"whole"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTraceFacetsResponse: _TypeAlias = ListTraceFacetsResponse  # noqa: Y015
+
+@_typing.final
+class TraceFacet(_message.Message):
+    """TraceFacet is one field with its values. A field that the filter asks for is counted as if it did not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_FIELD_NUMBER: _builtins.int
+    COUNTED_FIELD_NUMBER: _builtins.int
+    WHOLE_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """Field is `agent_id`, `outcome`, `tool`, `rule`, `trust`, `revision` or `mode`."""
+    left_out: _builtins.int
+    """Left_out counts the values beyond them."""
+    counted: _builtins.int
+    """Counted counts the traces that were looked at, the newest 5,000 at most."""
+    whole: _builtins.bool
+    """Whole says that there are no more; without it every count is one of the newest only."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___TraceFacetValue]:
+        """Values are the commonest, at most 20, the commonest first."""
+
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        values: _abc.Iterable[Global___TraceFacetValue] | None = ...,
+        left_out: _builtins.int = ...,
+        counted: _builtins.int = ...,
+        whole: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted", b"counted", "field", b"field", "left_out", b"left_out", "values", b"values", "whole", b"whole"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TraceFacet: _TypeAlias = TraceFacet  # noqa: Y015
+
+@_typing.final
+class TraceFacetValue(_message.Message):
+    """TraceFacetValue is one value and how many traces have it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    value: _builtins.str
+    """Value is what a term with it would match."""
+    count: _builtins.int
+    """Count counts traces."""
+    def __init__(
+        self,
+        *,
+        value: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TraceFacetValue: _TypeAlias = TraceFacetValue  # noqa: Y015
+
+@_typing.final
 class StreamEventsRequest(_message.Message):
     """StreamEventsRequest says where to start."""
 

@@ -50,6 +50,11 @@ class AuditServiceStub(object):
                 request_serializer=aisecops_dot_v1_dot_audit__service__pb2.ListTracesRequest.SerializeToString,
                 response_deserializer=aisecops_dot_v1_dot_audit__service__pb2.ListTracesResponse.FromString,
                 _registered_method=True)
+        self.ListTraceFacets = channel.unary_unary(
+                '/aisecops.v1.AuditService/ListTraceFacets',
+                request_serializer=aisecops_dot_v1_dot_audit__service__pb2.ListTraceFacetsRequest.SerializeToString,
+                response_deserializer=aisecops_dot_v1_dot_audit__service__pb2.ListTraceFacetsResponse.FromString,
+                _registered_method=True)
         self.StreamEvents = channel.unary_stream(
                 '/aisecops.v1.AuditService/StreamEvents',
                 request_serializer=aisecops_dot_v1_dot_audit__service__pb2.StreamEventsRequest.SerializeToString,
@@ -82,6 +87,13 @@ class AuditServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListTraceFacets(self, request, context):
+        """ListTraceFacets counts how many traces have each value of a field, under a filter.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def StreamEvents(self, request, context):
         """StreamEvents streams events in log order from an index and, on request, goes on as they are appended.
         """
@@ -106,6 +118,11 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     servicer.ListTraces,
                     request_deserializer=aisecops_dot_v1_dot_audit__service__pb2.ListTracesRequest.FromString,
                     response_serializer=aisecops_dot_v1_dot_audit__service__pb2.ListTracesResponse.SerializeToString,
+            ),
+            'ListTraceFacets': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTraceFacets,
+                    request_deserializer=aisecops_dot_v1_dot_audit__service__pb2.ListTraceFacetsRequest.FromString,
+                    response_serializer=aisecops_dot_v1_dot_audit__service__pb2.ListTraceFacetsResponse.SerializeToString,
             ),
             'StreamEvents': grpc.unary_stream_rpc_method_handler(
                     servicer.StreamEvents,
@@ -195,6 +212,33 @@ class AuditService(object):
             '/aisecops.v1.AuditService/ListTraces',
             aisecops_dot_v1_dot_audit__service__pb2.ListTracesRequest.SerializeToString,
             aisecops_dot_v1_dot_audit__service__pb2.ListTracesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTraceFacets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aisecops.v1.AuditService/ListTraceFacets',
+            aisecops_dot_v1_dot_audit__service__pb2.ListTraceFacetsRequest.SerializeToString,
+            aisecops_dot_v1_dot_audit__service__pb2.ListTraceFacetsResponse.FromString,
             options,
             channel_credentials,
             insecure,

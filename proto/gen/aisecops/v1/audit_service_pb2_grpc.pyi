@@ -39,6 +39,8 @@ class AuditServiceStub:
     """GetEvent returns one event of a trace with its decision, however long the trace is."""
     ListTraces: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ListTracesRequest, _audit_service_pb2.ListTracesResponse]
     """ListTraces lists traces, newest first."""
+    ListTraceFacets: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ListTraceFacetsRequest, _audit_service_pb2.ListTraceFacetsResponse]
+    """ListTraceFacets counts how many traces have each value of a field, under a filter."""
     StreamEvents: _grpc.UnaryStreamMultiCallable[_audit_service_pb2.StreamEventsRequest, _audit_service_pb2.StreamEventsResponse]
     """StreamEvents streams events in log order from an index and, on request, goes on as they are appended."""
 
@@ -53,6 +55,8 @@ class AuditServiceAsyncStub(AuditServiceStub):
     """GetEvent returns one event of a trace with its decision, however long the trace is."""
     ListTraces: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListTracesRequest, _audit_service_pb2.ListTracesResponse]  # type: ignore[assignment]
     """ListTraces lists traces, newest first."""
+    ListTraceFacets: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListTraceFacetsRequest, _audit_service_pb2.ListTraceFacetsResponse]  # type: ignore[assignment]
+    """ListTraceFacets counts how many traces have each value of a field, under a filter."""
     StreamEvents: _aio.UnaryStreamMultiCallable[_audit_service_pb2.StreamEventsRequest, _audit_service_pb2.StreamEventsResponse]  # type: ignore[assignment]
     """StreamEvents streams events in log order from an index and, on request, goes on as they are appended."""
 
@@ -82,6 +86,14 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_audit_service_pb2.ListTracesResponse, _abc.Awaitable[_audit_service_pb2.ListTracesResponse]]:
         """ListTraces lists traces, newest first."""
+
+    @_abc_1.abstractmethod
+    def ListTraceFacets(
+        self,
+        request: _audit_service_pb2.ListTraceFacetsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_audit_service_pb2.ListTraceFacetsResponse, _abc.Awaitable[_audit_service_pb2.ListTraceFacetsResponse]]:
+        """ListTraceFacets counts how many traces have each value of a field, under a filter."""
 
     @_abc_1.abstractmethod
     def StreamEvents(

@@ -39,10 +39,8 @@ from aisecops_server.domain.record import (
 )
 from aisecops_server.domain.rule_text import rule_doc
 from aisecops_server.domain.signed_note import read_note
-from aisecops_server.domain.trace_match import LASTED, PLANS
+from aisecops_server.domain.trace_facets import TraceFacets, count, facets_of, fits, questions
 from aisecops_server.domain.trace_summary import joined, proven
-
-_LAST_NS = 1 << 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +116,17 @@ class PackageLog:
         if page_token and not (page_token.isascii() and page_token.isdigit() and len(page_token) < 10):  # noqa: PLR2004 - any count
             raise InvalidRequestError("page_token was not made by this list", field="page_token")
         begin = int(page_token or 0)
-        found = [one.summary for one in self.traces_by_id.values() if one.decisions and _fits(one.summary, narrow)]
+        found = self._matching(narrow)
         end = begin + page_size
         return TracePage(tuple(found[begin:end]), str(end) if end < len(found) else "")
+
+    async def facets(self, narrow: TraceFilter, fields: Sequence[str]) -> TraceFacets:
+        """Return how many traces match, and of each of ``fields`` how many have each value."""
+        counted = [count(self._matching(one), of) for one, of in questions(narrow, fields)]
+        return facets_of(counted, fields)
+
+    def _matching(self, narrow: TraceFilter) -> list[TraceSummary]:
+        return [one.summary for one in self.traces_by_id.values() if one.decisions and fits(one.summary, narrow)]
 
     async def decision(self, decision_id: str) -> StoredDecision:
         """Return one decision."""
@@ -281,29 +287,6 @@ def _summary(trace_id: str, events: Sequence[StoredEvent]) -> TraceSummary:
         summary = joined(summary, added) if summary else added
     times = [one.event.occurred_at_ns for one in events]
     return summary or TraceSummary(trace_id, "", "", "", "", (), (), "", "", 0, min(times), max(times), ())
-
-
-def _fits(summary: TraceSummary, narrow: TraceFilter) -> bool:
-    held = {
-        "agent_id": summary.agents,
-        "outcome": (summary.outcome,),
-        "tool": summary.tools,
-        "rule": summary.rules,
-        "trust": (summary.lowest_trust,),
-        "revision": (summary.bundle_revision,),
-        "mode": (summary.mode,),
-    }
-    numbers = {PLANS: summary.decisions, LASTED: summary.last_at_ns - summary.started_at_ns}
-    asked = ((getattr(narrow, name), values) for name, values in held.items())
-    in_time = narrow.from_ns <= summary.started_at_ns < (narrow.to_ns or _LAST_NS)
-    left_out = any(value in held[name] for name, value in narrow.without)
-    return (
-        in_time
-        and not left_out
-        and all(not wanted or wanted in values for wanted, values in asked)
-        and all(match.fits(held[match.field]) for match in narrow.words)
-        and all(match.fits(numbers[match.field]) for match in narrow.numbers)
-    )
 
 
 def _refuse() -> NoReturn:

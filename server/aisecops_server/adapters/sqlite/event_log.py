@@ -35,6 +35,7 @@ from aisecops_server.adapters.sqlite.nodes import NodeMemory, NodeReader
 from aisecops_server.adapters.sqlite.notice_table import NoticeTable
 from aisecops_server.adapters.sqlite.readers import Readers
 from aisecops_server.adapters.sqlite.reviews import SqliteReviews
+from aisecops_server.adapters.sqlite.trace_facets import trace_facets
 from aisecops_server.adapters.sqlite.trace_list import trace_page
 from aisecops_server.adapters.sqlite.verification import Verification, startup_problem
 from aisecops_server.adapters.sqlite.writer import MOST_ENTRIES, Writer
@@ -65,6 +66,7 @@ from aisecops_server.domain.record import (
     TraceFilter,
     TracePage,
 )
+from aisecops_server.domain.trace_facets import TraceFacets
 
 P = TypeVar("P")
 
@@ -154,6 +156,10 @@ class SqliteEventLog:
         """Return a page of traces, newest first by when they began; ``to_ns`` is exclusive."""
         query = partial(trace_page, narrow=narrow, page_size=page_size, page_token=page_token)
         return await self._readers.run(query)
+
+    async def facets(self, narrow: TraceFilter, fields: Sequence[str]) -> TraceFacets:
+        """Return how many traces match, and of each of ``fields`` how many have each value."""
+        return await self._readers.run(partial(trace_facets, narrow=narrow, fields=fields))
 
     async def acted(self, agent_id: str, trace_id: str, *, below: Sequence[Delegate]) -> bool:
         """Return whether that agent was allowed a plan in that trace, with exactly ``below`` above itself."""

@@ -61,7 +61,7 @@ def _matching(connection: apsw.Connection, narrow: TraceFilter, below: int) -> I
 def matching_blocks(
     connection: apsw.Connection, wanted: Wanted, narrow: TraceFilter, below: int = _FOREVER
 ) -> Iterator[tuple[int, int]]:
-    """Yield the blocks, newest first, with the bits of the traces that match, where any may; ``below`` a number."""
+    """Yield the blocks in which traces may match, newest first, with the bits of those that do; ``below`` a number."""
     earliest, latest = narrow.from_ns, (narrow.to_ns or _FOREVER + 1) - 1
     newest = (below - 1) // BLOCK_TRACES
     for block, first, last, *postings in _blocks(connection, wanted.every, newest, (earliest, latest)):
@@ -77,8 +77,7 @@ def matching_blocks(
             bits &= bits_of_numbers(connection, block, wanted.numbers, (earliest, latest))
         for terms, is_wanted in wanted.many:
             bits &= _having(connection, block, terms, bits, is_wanted=is_wanted)
-        if bits:
-            yield block, bits
+        yield block, bits
 
 
 def _having(connection: apsw.Connection, block: int, terms: Sequence[int], among: int, *, is_wanted: bool) -> int:

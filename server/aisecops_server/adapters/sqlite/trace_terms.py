@@ -72,6 +72,12 @@ class Wanted:
     numbers: tuple[NumberMatch, ...]
 
     @property
+    def cost(self) -> int:
+        """Return of about how many terms of a block it takes the time to look up what is asked for."""
+        looked_up = sum(len(terms) for terms, _ in (*self.few, *self.many))
+        return 1 + len(self.every) + looked_up + (_FEW if self.numbers else 0)
+
+    @property
     def has_any(self) -> bool:
         """Return whether a trace must have some term of a choice."""
         return any(is_wanted for _, is_wanted in (*self.few, *self.many))

@@ -63,6 +63,7 @@ ROLES_OF_CALL: Mapping[str, frozenset[Role]] = {
     "/aisecops.v1.AuditService/GetTrace": _READERS,
     "/aisecops.v1.AuditService/GetEvent": _READERS,
     "/aisecops.v1.AuditService/ListTraces": _READERS,
+    "/aisecops.v1.AuditService/ListTraceFacets": _READERS,
     "/aisecops.v1.AuditService/StreamEvents": _READERS,
     "/aisecops.v1.EvidenceService/ExportEvidence": _READERS,
     "/aisecops.v1.ExportService/ExportEvents": _READERS,

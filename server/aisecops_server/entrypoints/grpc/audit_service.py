@@ -17,6 +17,7 @@ from aisecops_server.domain.event import Stage, StoredEvent
 from aisecops_server.domain.identifiers import is_trace_id
 from aisecops_server.domain.provenance import TrustLevel
 from aisecops_server.domain.record import TraceFilter, TraceSummary
+from aisecops_server.domain.trace_facets import FACETS, Facet
 from aisecops_server.domain.trace_query import read_query
 from aisecops_server.entrypoints.grpc.decision_codec import decision_message, timestamp
 from aisecops_server.entrypoints.grpc.methods import Caller, Gate, read_message
@@ -77,6 +78,19 @@ class AuditService:
             traces=[_summary(trace) for trace in page.traces], next_page_token=page.next_token
         )
 
+    async def list_trace_facets(self, request: bytes, _caller: Caller) -> api.ListTraceFacetsResponse:
+        """Answer ListTraceFacets."""
+        asked = read_message(api.ListTraceFacetsRequest, request)
+        fields = tuple(dict.fromkeys(asked.fields)) or FACETS
+        if unknown := [field for field in fields if field not in FACETS]:
+            raise InvalidRequestError(
+                f"fields: '{unknown[0][:32]}' is none", hint=f"They are {', '.join(FACETS)}", field="fields"
+            )
+        found = await self.log.facets(trace_filter(asked.filter), () if asked.count_only else fields)
+        return api.ListTraceFacetsResponse(
+            counted=found.counted, whole=found.is_whole, facets=[_facet(facet) for facet in found.facets]
+        )
+
     async def stream_events(self, request: bytes, caller: Caller) -> AsyncIterator[api.StreamEventsResponse]:
         """Answer StreamEvents; ends when the caller goes, or its credential does."""
         asked = read_message(api.StreamEventsRequest, request)
@@ -114,6 +128,16 @@ def _write(stored: StoredEvent, made: event_pb2.Event) -> None:
     made.body_json = event.body
     made.payload = event.payload
     made.erased = event.is_erased
+
+
+def _facet(facet: Facet) -> api.TraceFacet:
+    return api.TraceFacet(
+        field=facet.field,
+        values=[api.TraceFacetValue(value=one.value, count=one.count) for one in facet.values],
+        left_out=facet.left_out,
+        counted=facet.counted,
+        whole=facet.is_whole,
+    )
 
 
 def _summary(trace: TraceSummary) -> event_pb2.TraceSummary:

@@ -90,6 +90,7 @@ def offer(
         ("AuditService/GetTrace", audit.trace),
         ("AuditService/GetEvent", audit.event),
         ("AuditService/ListTraces", audit.list_traces),
+        ("AuditService/ListTraceFacets", audit.list_trace_facets),
         ("InvestigationService/GetExecutionGraph", tell.graph),
         ("InvestigationService/GetGovernanceDiff", tell.diff),
         ("DecisionService/Explain", package.explain_one),

@@ -282,6 +282,7 @@ def _audit_methods(served: Served, gate: Gate) -> Methods:
         "GetTrace": gate.unary(f"{place}/GetTrace", service.trace, Patience.WORK),
         "GetEvent": gate.unary(f"{place}/GetEvent", service.event, Patience.WORK),
         "ListTraces": gate.unary(f"{place}/ListTraces", service.list_traces, Patience.WORK),
+        "ListTraceFacets": gate.unary(f"{place}/ListTraceFacets", service.list_trace_facets, Patience.WORK),
         "StreamEvents": gate.stream(f"{place}/StreamEvents", service.stream_events),
     }
 

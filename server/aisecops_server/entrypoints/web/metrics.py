@@ -25,6 +25,7 @@ from aisecops.v1 import (
 from google.protobuf.message import Message
 
 from aisecops_server.domain.incident import IncidentKind
+from aisecops_server.domain.trace_query import Term, TraceQuery
 from aisecops_server.domain.words import ALLOWED, BLOCKED, ESCALATED, TRUST_ORDER, Sign, bare, counted
 from aisecops_server.entrypoints.web.addresses import address, agent_word
 
@@ -154,7 +155,10 @@ def _blocked(found: Material) -> Figure:
     blocked = [trace for trace in found.traces if trace.outcome == "DENY"]
     rules = Counter(rule for trace in blocked for rule in trace.rules)
     most = rules.most_common(_MOST_PARTS)
-    parts = [(rule, count, address("/traces", q=f"outcome:blocked rule:{rule}")) for rule, count in most]
+    parts = [
+        (rule, count, address("/traces", q=TraceQuery((Term("outcome", "blocked"), Term("rule", rule))).written()))
+        for rule, count in most
+    ]
     means = "Traces in which a plan was denied, and the rules that fired in them."
     return Figure(
         "Blocked execution plans",
@@ -257,7 +261,8 @@ def _replayed(found: Material) -> Figure:
     agents = {trace.agent_id for trace in found.traces}
     compared = {one.agent_id: int(one.compared) for one in found.replay.report.agents} if found.replay else {}
     parts = [
-        (agent_word(agent), compared.get(agent, 0), address("/traces", q=f"agent:{agent}")) for agent in sorted(agents)
+        (agent_word(agent), compared.get(agent, 0), address("/traces", q=Term("agent", agent).written()))
+        for agent in sorted(agents)
     ]
     means = "Agents whose decisions the latest replay compared, each with how many."
     covered = sum(1 for agent in agents if compared.get(agent))

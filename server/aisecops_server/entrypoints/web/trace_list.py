@@ -26,10 +26,11 @@ from aisecops_server.domain.trace_query import (
 from aisecops_server.entrypoints.trace_terms import filter_of
 from aisecops_server.entrypoints.web.addresses import address
 from aisecops_server.entrypoints.web.markup import hidden_count
+from aisecops_server.entrypoints.web.trace_facets import To, counted_note, facet_views, facets_found, hidden_by
 from aisecops_server.entrypoints.web.visitor import Page, Visitor
 
 PAGE = 50
-_FACETS: Mapping[str, tuple[str, ...]] = {"outcome": tuple(OUTCOMES), "trust": TRUSTS, "mode": tuple(MODES)}
+_WORDS: Mapping[str, tuple[str, ...]] = {"outcome": tuple(OUTCOMES), "trust": TRUSTS, "mode": tuple(MODES)}
 _MOST_OFFERED = 120
 _OFFERED_CHARACTERS = 120
 # What names of one kind begin alike up to.
@@ -45,10 +46,17 @@ async def trace_list(visitor: Visitor) -> Page:
     columns = _columns(visitor.query("cols"))
     cols = "" if columns == COLUMNS else ".".join(columns)
     problem, query, found = "", TraceQuery(), api.ListTracesResponse()
+    facets: api.ListTraceFacetsResponse | None = None
+
+    def to(wanted: TraceQuery) -> str:
+        return address("/traces", q=wanted.written(), cols=cols)
+
     try:
         query = read_query(text)
         request = api.ListTracesRequest(page_size=PAGE, page_token=before, filter=filter_of(query))
         found = await visitor.ask("AuditService/ListTraces", request, api.ListTracesResponse)
+        # Who only looks whether there are newer traces does not ask for counts.
+        facets = await facets_found(visitor, query) if visitor.query("counts") != "no" else None
     except InvalidRequestError as error:
         problem = error.diagnostics()
     view = {
@@ -59,14 +67,16 @@ async def trace_list(visitor: Visitor) -> Page:
         "columns": columns,
         "cols": cols,
         "chooser": _chooser(columns, text),
-        "facets": _facets(query, cols),
+        "facets": facet_views(facets, query, to),
+        "counted": counted_note(facets),
+        "hidden": await hidden_by(visitor, query, to) if query.terms and not (found.traces or before) else (),
         "first": address("/traces", q=text, cols=cols) if before else "",
         "more": address("/traces", q=text, cols=cols, before=found.next_page_token) if found.next_page_token else "",
-        "narrowed": _narrowed(query, cols),
-        "to": lambda field, value: address("/traces", q=query.with_term(field, value).written(), cols=cols),
-        "without": lambda field, value: address("/traces", q=query.leaving_out(field, value).written(), cols=cols),
+        "narrowed": _narrowed(query, to),
+        "to": lambda field, value: to(query.with_term(field, value)),
+        "without": lambda field, value: to(query.leaving_out(field, value)),
         "terms": _terms(found.traces),
-        "newest": address("/traces.json", q=text),
+        "newest": address("/traces.json", q=text, counts="no"),
         "view": address("/traces", q=text, cols=cols),
         # A replay chooses decisions, which have no numbers, and a package is made of what was chosen.
         "replay_to": "" if query.narrow.numbers else address("/replays/new", q=text),
@@ -76,7 +86,7 @@ async def trace_list(visitor: Visitor) -> Page:
         "traces.html",
         "Traces",
         view,
-        {"query": text, "problem": problem, "page": found},
+        {"query": text, "problem": problem, "page": found, "facets": facets},
         "Traces",
         400 if problem else 200,
         command=() if problem else ("trace", "list", *(("--where", text) if text else ())),
@@ -85,7 +95,7 @@ async def trace_list(visitor: Visitor) -> Page:
 
 def _terms(traces: Sequence[event_pb2.TraceSummary]) -> list[str]:
     """Return the terms that are offered: every word of a fixed field, and what the traces of the page hold."""
-    fixed = {f"{field}:{value}": None for field, values in _FACETS.items() for value in values}
+    fixed = {f"{field}:{value}": None for field, values in _WORDS.items() for value in values}
     held = dict.fromkeys(
         (field, value)
         for trace in traces
@@ -136,25 +146,9 @@ def _chooser(columns: Sequence[str], text: str) -> list[tuple[str, str, bool]]:
     return found
 
 
-def _facets(query: TraceQuery, cols: str) -> list[tuple[str, list[tuple[str, str, bool]]]]:
-    """Return the chips: for each field its values, each with where it leads and whether it is chosen."""
-
-    def to(field: str, value: str) -> str:
-        wanted = "" if query.value(field) == value else value
-        return address("/traces", q=query.with_term(field, wanted).written(), cols=cols)
-
-    return [
-        (field, [(value, to(field, value), query.value(field) == value) for value in values])
-        for field, values in _FACETS.items()
-    ]
-
-
-def _narrowed(query: TraceQuery, cols: str) -> list[tuple[str, str, str]]:
+def _narrowed(query: TraceQuery, to: To) -> list[tuple[str, str, str]]:
     """Return each term with the address of the list without it, and of the list where it says the contrary."""
-    found = []
-    for term in query.terms:
-        dropped = query.without(term)
-        turned = query.turned(term).written() if can_be_turned(term) else ""
-        other = address("/traces", q=turned, cols=cols) if turned else ""
-        found.append((term.written(), address("/traces", q=dropped.written(), cols=cols), other))
-    return found
+    return [
+        (term.written(), to(query.without(term)), to(query.turned(term)) if can_be_turned(term) else "")
+        for term in query.terms
+    ]

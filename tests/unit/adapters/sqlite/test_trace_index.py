@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from aisecops_server.adapters.sqlite.database import migrate, open_for_writing
 from aisecops_server.adapters.sqlite.schema import APPLICATION_ID, BLOCK_TRACES, MIGRATIONS
+from aisecops_server.adapters.sqlite.trace_facets import trace_facets
 from aisecops_server.adapters.sqlite.trace_index import TraceIndex, bits_of, stored_bits
 from aisecops_server.adapters.sqlite.trace_list import trace_page
 from aisecops_server.adapters.sqlite.trace_terms import MOST_NAMES
 from aisecops_server.domain.decision import Outcome
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.record import DecisionRecord, TraceFilter, TraceSummary
+from aisecops_server.domain.trace_facets import MOST_COUNTED
 from aisecops_server.domain.trace_query import read_query
 from aisecops_server.domain.trace_summary import joined, opened
 from hypothesis import HealthCheck, given, settings
@@ -113,6 +116,32 @@ def test_no_statement_of_a_list_scans_a_table(tmp_path: Path) -> None:
     }
     assert any("term USING COVERING INDEX" in line and "(kind=? AND value>? AND value<?)" in line for line in said)
     assert any("SEARCH trace USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)" in line for line in said)
+    connection.close()
+
+
+def test_counting_ends_with_the_newest_that_match(tmp_path: Path) -> None:
+    make = Records()
+    connection = open_for_writing(tmp_path / "audit.db")
+    migrate(connection, MIGRATIONS, application_id=APPLICATION_ID)
+    index = TraceIndex(connection)
+    total = MOST_COUNTED + BLOCK_TRACES
+    rules = [("r.a",) if number % 100 == 3 else () for number in range(total)]
+    with connection:
+        for at in range(0, total, 512):
+            index.add([make.record(tools=(f"t/{n // 1000}",), rules=rules[n]) for n in range(at, min(at + 512, total))])
+    found = trace_facets(connection, TraceFilter(), ("tool", "rule"))
+    newest = range(total - MOST_COUNTED, total)
+    assert (found.counted, found.is_whole) == (MOST_COUNTED, False)
+    tools, ruled = ({one.value: one.count for one in facet.values} for facet in found.facets)
+    assert tools == Counter(f"t/{number // 1000}" for number in newest)
+    assert ruled == {"r.a": sum(bool(rules[number]) for number in newest)}
+    assert [facet.is_whole for facet in found.facets] == [False, False]
+    # What is asked for is counted as if it were not, and what it leaves is counted whole.
+    few = trace_facets(connection, TraceFilter(rule="r.a"), ("tool", "rule"))
+    assert (few.counted, few.is_whole, [facet.is_whole for facet in few.facets]) == (61, True, [True, False])
+    # A last block that holds just as many as are left is all there is, where none stands before it.
+    exact = trace_facets(connection, TraceFilter(without=tuple(("tool", f"t/{at}") for at in (0, 6))), ())
+    assert (exact.counted, exact.is_whole) == (MOST_COUNTED, True)
     connection.close()
 
 
