@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from aisecops_client.plan import PlanBuilder
-from aisecops_server.adapters.backup.folder import stage
+from aisecops_server.adapters.backup.folder import copy_state, stage
 from aisecops_server.adapters.sqlite.event_log import open_log, open_log_read_only
+from aisecops_server.adapters.sqlite.online_copy import copy_database
 from aisecops_server.bootstrap.backups import RestoreOrder, make_backup, restore_backup, verify_backup
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.main import run
@@ -25,6 +26,7 @@ from aisecops_server.domain.record import LogHead
 
 from tests.approval_scene import approval_scene
 from tests.integration.api.real import running, settings_in
+from tests.key_rotations import rotating
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
 
@@ -283,3 +285,26 @@ async def test_the_commands_say_what_they_did(tmp_path: Path, backup: Path, caps
     assert set(done) == {*MADE, "approvals", "grants", "logIndex"}
     assert await asked("log", "verify", "--state-dir", str(tmp_path / "r")) == ExitCode.OK
     assert private(tmp_path / "r")
+
+
+async def test_a_key_that_is_rotated_while_it_is_copied_fits_the_log_and_the_old_one_is_not_kept(
+    tmp_path: Path,
+) -> None:
+    async with rotating(tmp_path / "s") as desk:
+        [signed] = await desk.shop.granted()
+        loop, copies = asyncio.get_running_loop(), 0
+
+        def copy(source: Path, target: Path, said: Callable[[int, int], None]) -> None:
+            nonlocal copies
+            copies += 1
+            copy_database(source, target, said)
+            if copies == 1:
+                asyncio.run_coroutine_threadsafe(desk.rotate(), loop).result()
+
+        await asyncio.to_thread(copy_state, tmp_path / "s", tmp_path / "b", copy, told)
+        assert copies == 2
+        current = desk.current
+    async with rotating(tmp_path / "b") as desk:
+        assert desk.names() == ["grants.1.pem"]
+        assert desk.current == current
+        desk.keys.ring.read(signed.token)

@@ -66,7 +66,7 @@ class FollowGrantKeys:
             earlier = self._counting(chain, now_ns=max(self.clock.now_ns(), await self._latest()))
             signer = self.store.first() if chain.current is None else self.store.current(chain.number, chain.current)
             self._turn(chain, earlier, signer)
-            await asyncio.to_thread(self.store.destroy_before, chain.number)
+            await self.destroy_earlier()
 
     async def __call__(self) -> int:
         """Take up what changed in the log since; return how many keys were taken up.
@@ -94,8 +94,15 @@ class FollowGrantKeys:
             self.ring.miss(chain.current, earlier, problem=error.message)
             return 0
         self._turn(chain, earlier, signer)
-        await asyncio.to_thread(self.store.destroy_before, chain.number)
+        await self.destroy_earlier()
         return 1
+
+    async def destroy_earlier(self) -> None:
+        """Delete the private keys that sign no more; one that cannot be deleted now is at the next start."""
+        try:
+            await asyncio.to_thread(self.store.destroy_before, self.chain.number)
+        except IntegrityError as error:
+            _logger.error("%s", error.diagnostics())  # noqa: TRY400 - no fault of the program
 
     def apart(self) -> asyncio.Lock:
         """Return what keeps others from taking up keys meanwhile."""
@@ -194,7 +201,7 @@ class RotateGrantKeys:
             receipt = await keys.log.append_change(ChangeRecord((event,), (RotateGrantKey(chain.last),)))
             following = chain.followed(rotation, index=receipt.log_index)
             keys.follow(following, new)
-            await asyncio.to_thread(keys.store.destroy_before, following.number)
+            await keys.destroy_earlier()
             return RotatedGrantKey(following.number, receipt.log_index, keys.ring.key_set())
 
 

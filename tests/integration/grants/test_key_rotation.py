@@ -431,3 +431,22 @@ async def test_who_has_not_the_new_key_signs_nothing_until_it_is_copied_in(tmp_p
         assert other.ring.sign(after.grant) == after.token
         assert not kept.exists()
         assert await other() == 0
+
+
+async def test_an_old_key_that_cannot_be_deleted_is_told_and_deleted_at_the_next_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with rotating(tmp_path) as desk:
+        kept = desk.files.directory / "grants.pem"
+        # A folder of that name cannot be unlinked, whoever tries.
+        kept.rename(tmp_path / "away.pem")
+        kept.mkdir()
+        rotated = await desk.rotate()
+        assert rotated.number == 1
+        assert "cannot be deleted" in caplog.text
+        [signed] = await desk.shop.granted()
+        await desk.shop.redeem(signed)
+        kept.rmdir()
+        (tmp_path / "away.pem").rename(kept)
+    async with rotating(tmp_path) as desk:
+        assert desk.names() == ["grants.1.pem"]

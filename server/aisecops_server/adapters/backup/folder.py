@@ -52,6 +52,8 @@ def copy_state(state: Path, folder: Path, copy: CopyDatabase, told: Callable[[in
             if (state / name).is_file():
                 _fresh(folder / name)
                 copy(state / name, folder / name, told if name == LOG else lambda _done, _of: None)
+        # A key that is deleted where it was is not to stay here from the time before.
+        shutil.rmtree(folder / _KEYS, ignore_errors=True)
         for name in _FOLDERS:
             _copy_folder(state / name, folder / name)
         if _digests(state / _KEYS) == keys:

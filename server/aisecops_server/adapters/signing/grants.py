@@ -248,12 +248,23 @@ class GrantKeyFiles:
         return open_key(self.directory, self._file(number + 1).stem)
 
     def destroy_before(self, number: int) -> None:
-        """Delete the keys of before so many rotations; what they signed is verified with their public halves."""
+        """Delete the keys of before so many rotations; what they signed is verified with their public halves.
+
+        Raises:
+            IntegrityError: one cannot be deleted.
+        """
         gone = [file for file in map(self._file, range(number)) if file.exists()]
-        for file in gone:
-            file.unlink(missing_ok=True)
-        if gone:
-            make_lasting(gone[0])
+        try:
+            for file in gone:
+                file.unlink(missing_ok=True)
+            if gone:
+                make_lasting(gone[0])
+        except OSError as error:
+            raise IntegrityError(
+                f"the key {gone[0]} signs no grants any more and cannot be deleted ({error})",
+                hint="Delete it by hand: whoever has it can sign what counts for a while yet",
+                file=str(gone[0]),
+            ) from error
 
     def _file(self, number: int) -> Path:
         return self.directory / f"{KEY_NAME}.{number}.pem" if number else self.directory / f"{KEY_NAME}.pem"
