@@ -93,7 +93,10 @@ def _about_ui(settings: Settings, address: str) -> list[str]:
     from aisecops_server.bootstrap.web import missing, origin_of  # noqa: PLC0415
 
     if address:
-        return [f"the UI is at {origin_of(settings, address)}; 'aisecops ui link' makes a link that signs you in"]
+        how = "'aisecops ui link' makes a link that signs you in"
+        if settings.token_keys:
+            how = "people sign in with their identity provider" if settings.oidc_client_id else "sign in with a token"
+        return [f"the UI is at {origin_of(settings, address)}; {how}"]
     if settings.ui_address:
         return [f"no UI: {', '.join(missing())} is not installed; the extra [ui] of this package has it"]
     return []

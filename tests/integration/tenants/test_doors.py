@@ -14,6 +14,8 @@ from aisecops_client import NotFoundError
 from aisecops_server.bootstrap.web import web
 from aisecops_server.domain.identity import Role
 
+from tests.openid_provider import Person, with_provider
+from tests.scripted_provider import scripted_provider
 from tests.tenants import BANK, SHOP, House, house_in, open_house, refund
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(600)]
@@ -88,6 +90,35 @@ async def test_the_pages_are_those_of_the_tenant_who_signs_in(tmp_path: Path) ->
                 assert (status, trace in text, house.live(SHOP)[:8] in text) == (200, False, False), path
                 assert f">{BANK}</span>" in text
             assert (await page("/traces", (BANK,), SHOP))[0] == 404
+
+
+async def test_who_signs_in_with_the_provider_is_of_the_tenants_that_their_token_names(tmp_path: Path) -> None:
+    with scripted_provider() as provider:
+        settings = with_provider(provider.issuer, ui_address="127.0.0.1:0")
+        async with (
+            open_house(house_in(tmp_path, **settings)) as house,
+            web(house.settings, house.planes, house.server) as address,
+        ):
+
+            def signed_in(tenant: str, *of: str) -> tuple[int, str]:
+                person = Person()
+                provider.claims = {"tenant": list(of)}
+                asked = person.begin(f"http://{address}", tenant=tenant).parameters
+                provider.nonce = asked["nonce"]
+                hop = person.ask("GET", f"http://{address}/sign-in/callback?code=a&state={asked['state']}")
+                return hop.status, person.ask("GET", f"http://{address}/traces").text + hop.text
+
+            for tenant, of in (("", (BANK,)), (BANK, (SHOP, BANK))):
+                status, text = await asyncio.to_thread(signed_in, tenant, *of)
+                assert (status, f">{BANK}</span>" in text, f">{SHOP}</span>" in text) == (200, True, False)
+            status, text = await asyncio.to_thread(signed_in, "", SHOP, BANK)
+            assert (status, "Name the one that is meant" in text) == (400, True)
+            for tenant, of in ((SHOP, (BANK,)), ("", ("nowhere",)), ("", ())):
+                status, text = await asyncio.to_thread(signed_in, tenant, *of)
+                assert (status, f">{BANK}</span>" in text, f">{SHOP}</span>" in text) in (
+                    (404, False, False),
+                    (403, False, False),
+                )
 
 
 async def test_metrics_tell_tenants_apart(tmp_path: Path) -> None:

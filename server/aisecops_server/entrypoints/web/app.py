@@ -251,7 +251,7 @@ class _Doors:
                 presented = await door.end(begun, request)
                 try:
                     self.ui.calls.whoever(presented)
-                except UnauthenticatedError as error:
+                except (UnauthenticatedError, InvalidRequestError) as error:
                     raise for_people(error) from error
         except Exception as error:  # noqa: BLE001 - every error becomes a page here
             refused = self._not_signed_in(request, status.as_known(error), begun.next if begun else "/")

@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.requests import Request
 
-from aisecops_server.domain.errors import InvalidRequestError, OverloadedError, UnauthenticatedError
+from aisecops_server.domain.errors import AisecopsError, InvalidRequestError, OverloadedError, UnauthenticatedError
 from aisecops_server.domain.identity import Presented
 from aisecops_server.domain.sign_in import SignIn, SignInAnswer
 from aisecops_server.ports import Clock, Ids, SignInProvider
@@ -202,9 +202,12 @@ def one(request: Request, name: str) -> str:
     return str(values[0]) if values else ""
 
 
-def for_people(error: UnauthenticatedError) -> UnauthenticatedError:
-    """Return why an ID token is not accepted, with what the person who brought it can do."""
+def for_people(error: UnauthenticatedError | InvalidRequestError) -> AisecopsError:
+    """Return why an ID token lets nobody in, with what the person who brought it can do."""
     metadata = error.metadata()
+    if isinstance(error, InvalidRequestError):
+        # It is of several tenants, and none was named.
+        return InvalidRequestError(error.message, hint="Name the one that is meant, and begin again", **metadata)
     return UnauthenticatedError(error.message, hint=_HINTS.get(metadata.get("why", ""), _ASK), **metadata)
 
 
