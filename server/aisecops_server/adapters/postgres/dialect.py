@@ -31,8 +31,13 @@ _REPLACED = (
     (re.compile(r"CAST\(([\w.]+) AS TEXT\)"), r"convert_from(\1, 'UTF8')"),
     (re.compile(r"(convert_from\([\w.]+, 'UTF8'\)|\brequest) (->>?) '\$\.([\w.]+)'"), "JSON"),
     (
-        re.compile(r"\b((?:d\.trace|d\.outcome_idx|number|term)(?: NOT)? IN) \(SELECT value FROM json_each\("),
+        re.compile(r"\b((?:d\.trace|d\.outcome_idx|number)(?: NOT)? IN) \(SELECT value FROM json_each\("),
         r"\1 (SELECT value::bigint FROM listed(",
+    ),
+    # Blocks and terms are looked up by both at once, for which the planner has to see that they are few.
+    (
+        re.compile(r"\b(block|term) IN \(SELECT value FROM json_each\(\?\)\)"),
+        r"\1 = ANY(ARRAY(SELECT value::bigint FROM listed(?)))",
     ),
     (re.compile(r"\bjson_each\("), "listed("),
     (re.compile(r"\bBEGIN IMMEDIATE\b"), "BEGIN"),

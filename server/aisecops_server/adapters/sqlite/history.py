@@ -22,7 +22,7 @@ from aisecops_server.adapters.sqlite.readers import Readers
 from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES
 from aisecops_server.adapters.sqlite.statements import Row
 from aisecops_server.adapters.sqlite.trace_index import Term
-from aisecops_server.adapters.sqlite.trace_terms import ALL, bits_of_any, matching_terms
+from aisecops_server.adapters.sqlite.trace_terms import ALL, matching_terms, narrow_by_terms
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.compliance_state import Sighting
 from aisecops_server.domain.decision import Outcome
@@ -271,10 +271,10 @@ def _wanted(connection: apsw.Connection, selection: Selection) -> list[list[int]
 
 
 def _bits(connection: apsw.Connection, block: int, wanted: Sequence[Sequence[int]]) -> int:
-    bits = ALL
+    bits = {block: ALL}
     for terms in wanted:
-        bits = bits_of_any(connection, block, terms, bits)
-    return bits
+        narrow_by_terms(connection, bits, (tuple(terms), True))
+    return bits[block]
 
 
 def _loosened(match: WordMatch) -> WordMatch | None:

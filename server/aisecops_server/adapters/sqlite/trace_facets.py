@@ -26,6 +26,7 @@ _FEW = 64
 # the fields that it asks for. A row costs as much as some terms.
 _WORK = 60_000
 _ROW = 12
+_ROWS_AT_ONCE = 500
 
 
 def trace_facets(connection: apsw.Connection, narrow: TraceFilter, fields: Sequence[str]) -> TraceFacets:
@@ -47,6 +48,7 @@ class _Count:
         self._connection = connection
         self._values: dict[str, Counter[str]] = {name: Counter() for name in fields}
         self._terms: Counter[int] = Counter()
+        self._rows: list[int] = []
         self._work = work
         self._traces = 0
 
@@ -63,6 +65,7 @@ class _Count:
             if kept != bits or self._work < 0:
                 is_whole = block == 0 and kept == bits
                 break
+        self._count_rows()
         self._name_terms()
         return Counted(self._traces, is_whole, self._values)
 
@@ -75,8 +78,15 @@ class _Count:
             return
         numbers = [block * BLOCK_TRACES + at for at in range(BLOCK_TRACES) if bits >> at & 1]
         self._work -= _ROW * len(numbers)
+        self._rows += numbers
+        if len(self._rows) > _ROWS_AT_ONCE:
+            self._count_rows()
+
+    def _count_rows(self) -> None:
         query = f"SELECT {SUMMARY_COLUMNS} FROM trace WHERE number IN (SELECT value FROM json_each(?))"  # noqa: S608 - constant parts
-        for row in self._connection.execute(query, (orjson.dumps(numbers).decode(),)):
+        rows = self._connection.execute(query, (orjson.dumps(self._rows).decode(),))
+        self._rows = []
+        for row in rows:
             has = held(summary_of(row))
             for name, counter in self._values.items():
                 counter.update(has[name])

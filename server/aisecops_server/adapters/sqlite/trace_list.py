@@ -12,19 +12,23 @@ import binascii
 import hashlib
 import struct
 from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
 
 import apsw
 import orjson
 
 from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES
 from aisecops_server.adapters.sqlite.trace_index import SUMMARY_COLUMNS, bits_of, summary_of
-from aisecops_server.adapters.sqlite.trace_terms import ALL, Wanted, bits_of_any, bits_of_numbers, wanted_of
+from aisecops_server.adapters.sqlite.trace_terms import ALL, Wanted, narrow_by_numbers, narrow_by_terms, wanted_of
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.record import TraceFilter, TracePage
 
 MOST_TRACES = 1000
 
 _FOREVER = 2**63 - 1
+_MOST_BLOCKS = 16
+R = TypeVar("R")
 _TOKEN = struct.Struct(">Q16s")
 
 
@@ -62,28 +66,35 @@ def matching_blocks(
     connection: apsw.Connection, wanted: Wanted, narrow: TraceFilter, below: int = _FOREVER
 ) -> Iterator[tuple[int, int]]:
     """Yield the blocks in which traces may match, newest first, with the bits of those that do; ``below`` a number."""
-    earliest, latest = narrow.from_ns, (narrow.to_ns or _FOREVER + 1) - 1
-    newest = (below - 1) // BLOCK_TRACES
-    for block, first, last, *postings in _blocks(connection, wanted.every, newest, (earliest, latest)):
-        bits = ALL
-        for posting in postings:
-            bits &= bits_of(posting)
-        if below < (block + 1) * BLOCK_TRACES:
-            bits &= (1 << below - block * BLOCK_TRACES) - 1
-        for terms, is_wanted in wanted.few:
-            bits &= _having(connection, block, terms, bits, is_wanted=is_wanted)
-        # Without a term there may be bits that no trace has yet.
-        if bits and (wanted.numbers or not (postings or wanted.has_any) or first < earliest or last > latest):
-            bits &= bits_of_numbers(connection, block, wanted.numbers, (earliest, latest))
-        for terms, is_wanted in wanted.many:
-            bits &= _having(connection, block, terms, bits, is_wanted=is_wanted)
-        yield block, bits
+    times = narrow.from_ns, (narrow.to_ns or _FOREVER + 1) - 1
+    # Without a term there may be bits that no trace has yet.
+    is_certain = bool(wanted.every or wanted.has_any)
+    for group in _groups(_blocks(connection, wanted.every, (below - 1) // BLOCK_TRACES, times)):
+        bits = {block: _joined(postings, below - block * BLOCK_TRACES) for block, _, _, *postings in group}
+        for choice in wanted.few:
+            narrow_by_terms(connection, bits, choice)
+        in_time = all(times[0] <= first and last <= times[1] for _, first, last, *_ in group)
+        if wanted.numbers or not (is_certain and in_time):
+            narrow_by_numbers(connection, bits, wanted.numbers, times)
+        for choice in wanted.many:
+            narrow_by_terms(connection, bits, choice)
+        yield from bits.items()
 
 
-def _having(connection: apsw.Connection, block: int, terms: Sequence[int], among: int, *, is_wanted: bool) -> int:
-    """Return which traces of a block, of those ``among``, have one of the terms, or none of them."""
-    found = bits_of_any(connection, block, terms, among) if among else 0
-    return found if is_wanted else among & ~found
+def _joined(postings: Sequence[bytes], below: int) -> int:
+    """Return which traces of a block have every term, and a number in it below ``below``."""
+    bits = ALL if below >= BLOCK_TRACES else (1 << below) - 1
+    for posting in postings:
+        bits &= bits_of(posting)
+    return bits
+
+
+def _groups(blocks: Iterator[R]) -> Iterator[list[R]]:
+    """Yield blocks, ever more of them together: a page is soon full, and what nothing matches is soon read."""
+    size = 1
+    while group := list(islice(blocks, size)):
+        yield group
+        size = min(2 * size, _MOST_BLOCKS)
 
 
 def _blocks(

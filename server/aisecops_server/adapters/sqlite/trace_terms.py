@@ -13,6 +13,7 @@ import apsw
 import orjson
 
 from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES
+from aisecops_server.adapters.sqlite.statements import Bulk
 from aisecops_server.adapters.sqlite.trace_index import Term, bits_of
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.record import TraceFilter
@@ -42,6 +43,11 @@ MOST_NAMES = 10_000
 _SOUGHT = 500
 # To look up so many terms of a block takes as long as to compare the numbers of its traces.
 _FEW = 100
+_OF_BLOCKS = "SELECT block, term, bits FROM trace_posting WHERE block IN (SELECT value FROM json_each(?))"
+_OF_TERMS = (
+    "SELECT block, bits FROM trace_posting"
+    " WHERE block IN (SELECT value FROM json_each(?)) AND term IN (SELECT value FROM json_each(?))"
+)
 _FROM = "SELECT id FROM term WHERE kind = ? AND value >= ? LIMIT ?"
 _BEGINS = "SELECT id FROM term WHERE kind = ? AND value >= ? AND value < ? LIMIT ?"
 _NUMBERS = {PLANS: "decisions", LASTED: "last_at - started_at"}
@@ -129,25 +135,53 @@ def matching_terms(connection: apsw.Connection, match: WordMatch) -> tuple[int, 
     return found
 
 
-def bits_of_any(connection: apsw.Connection, block: int, terms: Sequence[int], among: int = ALL) -> int:
-    """Return which traces of a block, of those ``among``, have one of the terms."""
-    found = 0
-    for posting in _postings(connection, block, terms):
-        found |= bits_of(posting)
-        if not among & ~found:
-            break
-    return found & among
+def narrow_by_terms(connection: apsw.Connection, bits: dict[int, int], choice: Choice) -> None:
+    """Take away of the ``bits`` of blocks those of the traces that do not fit a choice."""
+    terms, is_wanted = choice
+    found = dict.fromkeys(bits, 0)
+    for part in _parts(connection, [block for block, kept in bits.items() if kept], len(terms)):
+        for block, posting in _postings(connection, part, terms):
+            found[block] |= bits_of(posting)
+            if len(part) == 1 and not bits[block] & ~found[block]:
+                break
+    for block, there in found.items():
+        bits[block] &= there if is_wanted else ~there
 
 
-def bits_of_numbers(
-    connection: apsw.Connection, block: int, numbers: Sequence[NumberMatch], times: tuple[int, int]
-) -> int:
-    """Return which traces of a block have such numbers, and began between two ``times``."""
+def _parts(connection: apsw.Connection, blocks: Sequence[int], terms: int) -> Iterator[Sequence[int]]:
+    """Yield which blocks are looked up together: of many terms each alone, to stop early, where no server is asked."""
+    if terms > _FEW and not isinstance(connection, Bulk):
+        yield from ([block] for block in blocks)
+    elif blocks:
+        yield blocks
+
+
+def narrow_by_numbers(
+    connection: apsw.Connection, bits: dict[int, int], numbers: Sequence[NumberMatch], times: tuple[int, int]
+) -> None:
+    """Take away of the ``bits`` of blocks those of traces with other numbers, or not begun between ``times``."""
     condition = "".join(map(_condition, numbers))
-    first = block * BLOCK_TRACES
     query = f"SELECT number FROM trace WHERE number >= ? AND number < ? AND started_at BETWEEN ? AND ?{condition}"  # noqa: S608 - constant parts
-    rows = connection.execute(query, (first, first + BLOCK_TRACES, *times, *(match.amount for match in numbers)))
-    return sum(1 << number - first for (number,) in rows)
+    found = dict.fromkeys(bits, 0)
+    for first, last in _runs(sorted(block for block, kept in bits.items() if kept)):
+        span = (first * BLOCK_TRACES, (last + 1) * BLOCK_TRACES)
+        for (number,) in connection.execute(query, (*span, *times, *(match.amount for match in numbers))):
+            found[number // BLOCK_TRACES] |= 1 << number % BLOCK_TRACES
+    for block, there in found.items():
+        bits[block] &= there
+
+
+def _runs(blocks: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield the first and the last of each run of blocks that follow each other."""
+    first = last = -1
+    for block in blocks:
+        if block != last + 1 or first < 0:
+            if first >= 0:
+                yield first, last
+            first = block
+        last = block
+    if first >= 0:
+        yield first, last
 
 
 def _condition(match: NumberMatch) -> str:
@@ -168,12 +202,12 @@ def _ids_of(connection: apsw.Connection, term: Term) -> tuple[int, ...]:
     return tuple(found for (found,) in connection.execute("SELECT id FROM term WHERE kind = ? AND value = ?", term))
 
 
-def _postings(connection: apsw.Connection, block: int, terms: Sequence[int]) -> Iterator[bytes]:
+def _postings(connection: apsw.Connection, blocks: Sequence[int], terms: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    """Yield what the index has of some terms in some blocks."""
+    listed = orjson.dumps(blocks).decode()
     if len(terms) > _SOUGHT:
         sought = frozenset(terms)
-        rows = connection.execute("SELECT term, bits FROM trace_posting WHERE block = ?", (block,))
-        yield from (bits for term, bits in rows if term in sought)
-    elif terms:
-        query = "SELECT bits FROM trace_posting WHERE block = ? AND term IN (SELECT value FROM json_each(?))"
-        for (bits,) in connection.execute(query, (block, orjson.dumps(terms).decode())):
-            yield bits
+        rows = connection.execute(_OF_BLOCKS, (listed,))
+        yield from ((block, bits) for block, term, bits in rows if term in sought)
+    else:
+        yield from connection.execute(_OF_TERMS, (listed, orjson.dumps(terms).decode()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from aisecops_server.adapters.sqlite.trace_terms import MOST_NAMES
 from aisecops_server.domain.decision import Outcome
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.record import DecisionRecord, TraceFilter, TraceSummary
-from aisecops_server.domain.trace_facets import MOST_COUNTED
+from aisecops_server.domain.trace_facets import MOST_COUNTED, fits
 from aisecops_server.domain.trace_query import read_query
 from aisecops_server.domain.trace_summary import joined, opened
 from hypothesis import HealthCheck, given, settings
@@ -116,6 +117,54 @@ def test_no_statement_of_a_list_scans_a_table(tmp_path: Path) -> None:
     }
     assert any("term USING COVERING INDEX" in line and "(kind=? AND value>? AND value<?)" in line for line in said)
     assert any("SEARCH trace USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)" in line for line in said)
+    connection.close()
+
+
+def test_blocks_that_are_looked_up_together_give_what_a_scan_finds(tmp_path: Path) -> None:
+    make = Records()
+    connection = open_for_writing(tmp_path / "audit.db")
+    migrate(connection, MIGRATIONS, application_id=APPLICATION_ID)
+    index, model = TraceIndex(connection), dict[str, TraceSummary]()
+    total = 7 * BLOCK_TRACES + 5
+    # Rare rules stand in the blocks 0, 2, 3 and 6 alone; every trace has a tool of its own, and some go on.
+    rare = {BLOCK_TRACES * block + 9 for block in (0, 2, 3, 6)}
+    records = [
+        make.record(
+            agent=f"agent-{number % 150}",
+            tools=(f"t/{number:05d}",),
+            rules=("rare.rule",) if number in rare else ("r.a",) * (number % 3 == 0),
+            trust=("trusted", "external", "unverified")[number % 3],
+        )
+        for number in range(total)
+    ]
+    records += [make.record(trace_id=records[number].decision.trace_id) for number in (5, 9, 9, 6 * BLOCK_TRACES + 9)]
+    with connection:
+        for at in range(0, len(records), 512):
+            index.add(records[at : at + 512])
+    for record in records:
+        known = model.get(record.decision.trace_id)
+        model[record.decision.trace_id] = joined(known, opened(record)) if known else opened(record)
+    newest_first = list(reversed(model.values()))
+    for query in (
+        "plans:>1",
+        "rule:rare.rule plans:<=1",
+        "rule:rare.* -agent:agent-1*",
+        "plans:>=3",
+        "agent:agent-1* tool:t/02* trust:<internal",
+        "tool:t/0* plans:>1",
+        "-tool:t/0* -rule:r.a",
+        "agent:agent-* -rule:* lasted:<1s trust:trusted",
+    ):
+        narrow = read_query(query).narrow
+        late, early = newest_first[2500].started_at_ns, newest_first[4000].started_at_ns
+        for one in (narrow, replace(narrow, from_ns=early), replace(narrow, from_ns=early, to_ns=late)):
+            expected = [summary for summary in newest_first if fits(summary, one)]
+            first = trace_page(connection, one, page_size=30, page_token="")
+            found = list(first.traces)
+            if first.next_token:
+                found += trace_page(connection, one, page_size=1000, page_token=first.next_token).traces
+            assert found == expected[: len(found)], one
+            assert len(found) == min(len(expected), 1030)
     connection.close()
 
 
