@@ -41,7 +41,8 @@ from aisecops_server.usecases.watch_drift import Record, WatchDrift
 class Watched:
     """What of a control plane is looked at. ``live`` gives the bundle that is live, or raises that none is.
 
-    ``status`` says which revisions there are to judge by, and ``record`` writes an event, which is all that can.
+    ``status`` says which revisions there are to judge by, ``signing`` why no grant can be signed, and ``record`` writes
+    an event, which is all that can.
     """
 
     log: ReadableLog
@@ -49,6 +50,7 @@ class Watched:
     live: Callable[[], Bundle]
     status: Callable[[], BundleStatus]
     record: Record
+    signing: Callable[[], str]
 
 
 def compliance_of(settings: Settings, replays: Replaying, watched: Watched) -> ComplianceUseCases:
@@ -123,7 +125,9 @@ async def metrics(
         yield ""
         return
     counts = {
-        name: CountEvents(watched.log, watched.publish.log.head, partial(_last, drift), partial(_standing, watched))
+        name: CountEvents(
+            watched.log, watched.publish.log.head, partial(_last, drift), partial(_standing, watched), watched.signing
+        )
         for name, (watched, drift) in tenants.items()
     }
     first = {name: (await count.head()).size for name, count in counts.items()}

@@ -330,4 +330,5 @@ def _watched(plane: ControlPlane) -> Watched:
         lambda: plane.live.current().bundle,
         plane.live.status,
         plane.log.append_event,
+        lambda: plane.grant_keys.keys.ring.problem,
     )

@@ -16,27 +16,40 @@ from aisecops_server.ports.assurance import ReadableLog
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What is counted and known now. ``sealed`` says whether the log is, ``channel`` how the channel stands."""
+    """What is counted and known now. ``sealed`` says whether the log is, ``channel`` how the channel stands.
+
+    ``keyless`` says that no grant can be signed here.
+    """
 
     counts: EventCounts
     log_events: int
     sealed: bool
     drift: DriftReport | None
     channel: ChannelStanding | None = None
+    keyless: bool = False
 
 
 def _no_channel() -> None:
     """Return that no channel is followed."""
 
 
+def _no_problem() -> str:
+    """Return that nothing keeps grants from being signed."""
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class CountEvents:
-    """Counts events; ``drift`` gives the last report on it, ``channel`` how the channel stands."""
+    """Counts events; ``drift`` gives the last report on it, ``channel`` how the channel stands.
+
+    ``signing`` says why no grant can be signed.
+    """
 
     log: ReadableLog
     head: Callable[[], Awaitable[LogHead]]
     drift: Callable[[], DriftReport | None]
     channel: Callable[[], ChannelStanding | None] = _no_channel
+    signing: Callable[[], str] = _no_problem
     counts: EventCounts = field(default_factory=EventCounts)
 
     async def run(self, *, from_index: int) -> None:
@@ -50,4 +63,5 @@ class CountEvents:
     async def snapshot(self) -> Snapshot:
         """Return what is counted and known now."""
         head = await self.head()
-        return Snapshot(self.counts, head.size, bool(self.log.sealed), self.drift(), self.channel())
+        sealed, keyless = bool(self.log.sealed), bool(self.signing())
+        return Snapshot(self.counts, head.size, sealed, self.drift(), self.channel(), keyless)

@@ -6,10 +6,12 @@ import asyncio
 import shutil
 from pathlib import Path
 
+import aiohttp
 import pytest
 from aisecops_client import AsyncClient
 from aisecops_client.errors import AisecopsClientError
 from aisecops_server.domain.errors import IntegrityError
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.engines import until
 from tests.integration.api.real import running, settings_in
@@ -23,18 +25,20 @@ pytestmark = pytest.mark.timeout(280)
 def test_a_control_plane_without_the_new_key_signs_nothing_until_it_is_copied_in(
     postgres: PostgresServer, tmp_path: Path
 ) -> None:
+    told = f"unix:{tmp_path}/m"
     settings = settings_in(tmp_path).model_copy(update={"database_url": postgres.url(postgres.database())})
 
     async def together() -> None:
         async with running(settings) as (one, asking):
             await one.policy.sync()
-            other = replica(settings, tmp_path)
+            other = replica(settings, tmp_path).model_copy(update={"metrics_address": told})
             async with running(other) as (two, asking_too):
                 await two.policy.sync()
                 before = [await granted(client) for client in (asking, asking_too)]
                 rotated = await one.grant_keys(principal="dana@corp.example", reason="yearly")
                 await until(lambda: "grants.1.pem is missing" in two.grant_keys.keys.ring.problem)
                 await require_signed_by_one_alone(asking, asking_too)
+                assert await key_missing(told) == 1
                 assert (await asking_too.grant_key_state()).problem
                 assert await asking_too.grant_keys() == await asking.grant_keys() == rotated.key_set
                 # What was granted is used up anywhere, by whichever key it was signed.
@@ -45,6 +49,7 @@ def test_a_control_plane_without_the_new_key_signs_nothing_until_it_is_copied_in
                 (tmp_path / "copied").rename(other.state_dir / "keys" / "grants.1.pem")
                 await until(lambda: not two.grant_keys.keys.ring.problem)
                 await redeem(asking, await granted(asking_too))
+                assert await key_missing(told) == 0
                 assert not (other.state_dir / "keys" / "grants.pem").exists()
                 # And the other way round: who had the file first is not asked who rotates next.
                 await two.grant_keys(principal="dana@corp.example", reason="again")
@@ -55,6 +60,14 @@ def test_a_control_plane_without_the_new_key_signs_nothing_until_it_is_copied_in
                 pass
 
     asyncio.run(together())
+
+
+async def key_missing(address: str) -> float:
+    connector = aiohttp.UnixConnector(address.removeprefix("unix:"))
+    async with aiohttp.ClientSession(connector=connector) as session, session.get("http://m/metrics") as answer:
+        families = text_string_to_metric_families(await answer.text())
+        [value] = [s.value for family in families for s in family.samples if s.name == "aisecops_grant_key_missing"]
+    return float(value)
 
 
 async def require_signed_by_one_alone(asking: AsyncClient, asking_too: AsyncClient) -> None:

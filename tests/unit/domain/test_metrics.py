@@ -66,6 +66,12 @@ def test_a_history_is_counted_as_by_hand() -> None:
     assert found["aisecops_drift_total", "found"] == 1
     assert found["aisecops_evaluation_nanoseconds_total",] == 15
     assert (found["aisecops_log_events",], found["aisecops_log_sealed",]) == (7, 0)
+    assert found["aisecops_grant_key_missing",] == 0
+
+
+def test_a_key_of_grants_that_is_not_here_is_told() -> None:
+    snapshot = Snapshot(EventCounts(), 7, sealed=False, drift=None, keyless=True)
+    assert "aisecops_grant_key_missing 1.0" in exposition({"default": snapshot}, IDLE).decode()
 
 
 def test_who_invents_names_makes_no_more_series_than_fit() -> None:

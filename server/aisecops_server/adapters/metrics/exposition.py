@@ -56,6 +56,7 @@ def _of_log(snapshot: Snapshot) -> Iterator[Metric]:
         yield counter
     yield _gauge("log_events", "Events in the log.", snapshot.log_events)
     yield _gauge("log_sealed", "Whether the log is sealed, so that nothing is decided.", snapshot.sealed)
+    yield _gauge("grant_key_missing", "Whether the key that signs grants is not here.", snapshot.keyless)
     if snapshot.channel:
         yield from _channel(snapshot.channel)
     if snapshot.drift:
