@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from aisecops_server.adapters.airgap.terms import Terms, terms_of
 from packaging.requirements import Requirement
 
 from docs.generate.markdown import code, table
@@ -24,37 +24,14 @@ changed here.
 
 """
 
-# What packages write where an SPDX expression belongs.
-SAID: Mapping[str, str] = {
-    "apache 2.0": "Apache-2.0",
-    "apache license 2.0": "Apache-2.0",
-    "apache software license": "Apache-2.0",
-    "apache license, version 2.0": "Apache-2.0",
-    "apache-2.0": "Apache-2.0",
-    "mit license": "MIT",
-    "mit": "MIT",
-    "the mit license (mit)": "MIT",
-    "bsd license": "BSD",
-    "bsd": "BSD",
-    "3-clause bsd license": "BSD-3-Clause",
-    "bsd-3-clause": "BSD-3-Clause",
-    "new bsd": "BSD-3-Clause",
-    "mozilla public license 2.0 (mpl 2.0)": "MPL-2.0",
-    "python software foundation license": "PSF-2.0",
-    "isc license (iscl)": "ISC",
-    "isc": "ISC",
-    "the unlicense (unlicense)": "Unlicense",
-}
-_MOST = 60
-
 
 @dataclass(frozen=True, slots=True)
 class Licensed:
-    """A package, its locked version, and its terms as an SPDX expression where it says one."""
+    """A package, its locked version, and its terms."""
 
     name: str
     version: str
-    terms: str
+    terms: Terms
 
 
 def licensed() -> list[Licensed]:
@@ -71,29 +48,14 @@ def licensed() -> list[Licensed]:
         about, version = metadata.metadata(wanted.name), str(wanted.specifier).removeprefix("==")
         if about["Version"] != version:
             raise LookupError(f"{wanted.name} is {about['Version']} here and locked as {version}: run 'make setup'")
-        found.append(Licensed(wanted.name, version, _terms(wanted.name, about)))
+        if (terms := terms_of(about)) is None:
+            raise LookupError(f"{wanted.name} says nothing of its licence")
+        found.append(Licensed(wanted.name, version, terms))
     return found
 
 
 def page() -> str:
     """Return the page."""
     return INTRODUCTION + table(
-        ["package", "version", "licence"], [[code(one.name), one.version, one.terms] for one in licensed()]
+        ["package", "version", "licence"], [[code(one.name), one.version, one.terms.text] for one in licensed()]
     )
-
-
-def _terms(name: str, about: metadata.PackageMetadata) -> str:
-    if expression := about.get("License-Expression"):
-        return str(expression)
-    classified = [
-        str(line).rpartition(" :: ")[2]
-        for line in about.get_all("Classifier") or []
-        if str(line).startswith("License :: OSI Approved :: ")
-    ]
-    said = str(about.get("License") or "").strip()
-    for words in [said if "\n" not in said and len(said) < _MOST else "", *classified]:
-        if known := SAID.get(words.lower()):
-            return known
-    if classified or said:
-        return classified[0] if classified else said.splitlines()[0]
-    raise LookupError(f"{name} says nothing of its licence")

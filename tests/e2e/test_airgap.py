@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import tarfile
+from importlib import metadata
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import pytest
-from aisecops_server.adapters.airgap.distributions import pinned
+from aisecops_server.adapters.airgap import materials
+from aisecops_server.adapters.airgap.cyclonedx import SPECIFICATION
+from aisecops_server.adapters.airgap.distributions import OURS, pinned
+from aisecops_server.adapters.airgap.go_modules import modules_of
 from aisecops_server.adapters.git.create import create_policy_repository
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.main import run
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from tests.support import opa_binary
 
@@ -87,7 +96,34 @@ def test_it_installs_and_decides_where_there_is_no_network(carried: Path, tmp_pa
     assert answer["decision"]["bundleRevision"]
 
 
-@pytest.mark.parametrize("name", ["opa", "install.sh", "requirements.txt"])
+def test_its_bill_of_materials_names_every_file_that_is_installed_and_nothing_else(carried: Path) -> None:
+    written = (carried / "sbom.cdx.json").read_bytes()
+    assert JsonStrictValidator(SchemaVersion.from_version(SPECIFICATION)).validate_str(written.decode()) is None
+    assert materials.bill(carried) == written
+    bill = json.loads(written)
+    wheels_and_opa = [*(carried / "wheels").iterdir(), carried / "opa"]
+    sums = {
+        path.relative_to(carried).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in wheels_and_opa
+    }
+    placed = {place_of(one): one for one in bill["components"] if "evidence" in one}
+    assert {place: one["hashes"] for place, one in placed.items()} == {
+        place: [{"alg": "SHA-256", "content": digest}] for place, digest in sums.items()
+    }
+    packages = {one["purl"]: one for one in placed.values() if one["name"] != "opa"}
+    pins = [*pinned(), f"{OURS}=={metadata.version(OURS)}"]
+    assert set(packages) == {"pkg:pypi/{}@{}".format(*map(quote, pin.split("=="))) for pin in pins}
+    assert [purl for purl, one in packages.items() if not one.get("licenses")] == []
+    others = [one["purl"] for one in bill["components"] if one["purl"] not in packages]
+    assert others == [f"pkg:golang/{one.path}@{quote(one.version)}" for one in modules_of(carried / "opa")]
+    assert f"{hashlib.sha256(written).hexdigest()}  sbom.cdx.json\n" in (carried / "SHA256SUMS").read_text()
+
+
+def place_of(component: dict[str, Any]) -> str:
+    [place] = component["evidence"]["occurrences"]
+    return str(place["location"])
+
+
+@pytest.mark.parametrize("name", ["opa", "install.sh", "requirements.txt", "sbom.cdx.json"])
 def test_what_was_touched_on_the_way_is_not_installed(carried: Path, tmp_path: Path, name: str) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(carried, copy, copy_function=os.link)

@@ -8,14 +8,16 @@ import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 import pytest
+from aisecops_server.adapters.airgap.cyclonedx import SPECIFICATION
+from aisecops_server.adapters.airgap.go_modules import modules_of
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from docs.generate import materials
-from docs.generate.go_modules import modules_of
 from docs.generate.licences import LOCK, licensed
 from tests.house.test_licences import refused
 from tests.support import opa_binary
@@ -40,7 +42,7 @@ def terms_of(component: dict[str, Any]) -> str:
 
 
 def test_it_is_what_the_specification_asks_for(written: bytes) -> None:
-    validator = JsonStrictValidator(SchemaVersion.from_version(materials.SPECIFICATION))
+    validator = JsonStrictValidator(SchemaVersion.from_version(SPECIFICATION))
     assert validator.validate_str(written.decode()) is None
     bad = written.replace(b'"specVersion": "1.6"', b'"specVersion": "1.6", "unknown": 1')
     assert validator.validate_str(bad.decode()) is not None
@@ -66,7 +68,7 @@ def test_it_names_the_engine_by_the_digest_of_its_file_with_its_modules(bill: di
     [opa] = [one for one in bill["components"] if one["name"] == "opa"]
     assert opa["hashes"] == [{"alg": "SHA-256", "content": hashlib.sha256(opa_binary().read_bytes()).hexdigest()}]
     named = {one["purl"] for one in bill["components"] if one["purl"].startswith("pkg:golang/")}
-    assert named == {f"pkg:golang/{one.path}@{one.version}" for one in modules_of(opa_binary())}
+    assert named == {f"pkg:golang/{one.path}@{quote(one.version)}" for one in modules_of(opa_binary())}
     below = next(item for item in bill["dependencies"] if item["ref"] == opa["bom-ref"])
     assert set(below["dependsOn"]) == named - {opa["bom-ref"]}
 

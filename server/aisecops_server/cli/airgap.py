@@ -30,9 +30,9 @@ airgap = group(
 def pack(*, file: Path, policy: Path | None) -> ExitCode:
     """Write one FILE with wheels, engine and policy, and the script that installs them.
 
-    It holds exactly the versions that are installed here, for this Python and system, each by its digest. On the other
-    side: unpack it and run 'sh install.sh /opt/aisecops', which reaches nobody. Compare the SHA-256 that is printed
-    with that of the file that arrived.
+    It holds exactly the versions that are installed here, for this Python and system, each by its digest, and a bill of
+    materials of them (sbom.cdx.json, CycloneDX 1.6). On the other side: unpack it and run 'sh install.sh
+    /opt/aisecops', which reaches nobody. Compare the SHA-256 that is printed with that of the file that arrived.
     """
     from aisecops_server.adapters.airgap.archive import pack as packed  # noqa: PLC0415
     from aisecops_server.adapters.git.create import copy_repository  # noqa: PLC0415

@@ -1,9 +1,8 @@
-"""The one file that is carried: wheels, engine, policy, their digests, and the script that installs them."""
+"""The one file that is carried: wheels, engine, policy, their bill and digests, and the script that installs them."""
 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import os
 import shutil
 import tarfile
@@ -11,10 +10,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from aisecops_server.adapters.airgap.cyclonedx import digest_of
 from aisecops_server.adapters.airgap.distributions import EXTRAS, OURS, fetch_wheels, pinned
+from aisecops_server.adapters.airgap.materials import bill
 from aisecops_server.domain.errors import InvalidRequestError
 
 _SUMS = "SHA256SUMS"
+_BILL = "sbom.cdx.json"
 _INSTALL = f"""#!/bin/sh
 # Installs what lies beside it into PREFIX. Reaches nobody, and installs nothing whose digest is not in {_SUMS}.
 #   sh install.sh /opt/aisecops
@@ -58,24 +60,25 @@ def pack(file: Path, *, engine: Path, copy_policy: CopyPolicy | None) -> tuple[i
         found = sorted(wheels.glob("*.whl"))
         (root / "requirements.txt").write_text("".join(_line(wheel) for wheel in found), "utf-8")
         shutil.copy(engine, root / "opa")
+        (root / _BILL).write_bytes(bill(root))
         if copy_policy is not None:
             copy_policy(root / "policy.git")
         (root / "install.sh").write_text(_INSTALL, "utf-8")
         (root / _SUMS).write_text(_sums(root), "utf-8")
         _write(root, file)
-    return len(found), file.stat().st_size, _digest(file)
+    return len(found), file.stat().st_size, digest_of(file)
 
 
 def _line(wheel: Path) -> str:
     """Return the line that installs a wheel, by its digest; ourselves with what we are used for."""
     name, version = wheel.name.split("-")[:2]
     extras = f"[{','.join(EXTRAS)}]" if name == OURS else ""
-    return f"{name}{extras}=={version} --hash=sha256:{_digest(wheel)}\n"
+    return f"{name}{extras}=={version} --hash=sha256:{digest_of(wheel)}\n"
 
 
 def _sums(root: Path) -> str:
     paths = sorted(path for path in root.rglob("*") if path.is_file())
-    return "".join(f"{_digest(path)}  {path.relative_to(root).as_posix()}\n" for path in paths)
+    return "".join(f"{digest_of(path)}  {path.relative_to(root).as_posix()}\n" for path in paths)
 
 
 def _write(root: Path, file: Path) -> None:
@@ -97,8 +100,3 @@ def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
     member.mtime, member.uid, member.gid, member.uname, member.gname = 0, 0, 0, "", ""
     member.mode = 0o755 if member.isdir() or member.name.endswith(("/opa", ".sh")) else 0o644
     return member
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
