@@ -29,6 +29,7 @@ _NO_TRACES = "no traces yet; 'aisecops decide -f plan.json --agent ID' makes one
     aisecops trace list --outcome blocked --agent spiffe://acme.example/agent/support
     aisecops trace list --rule provenance.untrusted_target --trust external
     aisecops trace list --where 'outcome:blocked -tool:email/send'    as in the UI; '-' leaves out
+    aisecops trace list --where 'tool:crm/* trust:<internal plans:>3'
     aisecops trace list -o ndjson | jq -r .traceId
     """,
 )

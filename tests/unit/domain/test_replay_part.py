@@ -24,7 +24,9 @@ COUNTS = st.integers(0, 2**53 - 1)
 SIDES = st.builds(Side, TEXT, revision=TEXT, digest=TEXT, engine=TEXT, changes=st.lists(TEXT, max_size=2).map(tuple))
 QUESTIONS = st.builds(
     Question,
-    selection=st.builds(Selection, agent_id=TEXT, from_micros=COUNTS, trace_ids=st.tuples(TEXT)),
+    selection=st.builds(
+        Selection, agent_id=TEXT, from_micros=COUNTS, trace_ids=st.tuples(TEXT), query=st.sampled_from(["", "tool:a/*"])
+    ),
     candidate=SIDES,
     head=st.builds(LogHead, COUNTS, st.binary(min_size=32, max_size=32)),
     baseline=st.none() | SIDES,
