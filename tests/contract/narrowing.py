@@ -86,6 +86,15 @@ class NarrowingContract:
         assert facet.left_out == 70
 
     @pytest.mark.asyncio
+    async def test_times_beyond_any_of_a_log_narrow_as_all_others_do(self, log: EventLog) -> None:
+        make = Records()
+        await log.append_many([make.record() for _ in range(3)])
+        for query, found in (("to:9999-12-31", 3), ("from:9999-01-01", 0), ("from:1970-01-01 to:2262-05-01", 3)):
+            narrow = read_query(query).narrow
+            assert len(await listed(log, narrow)) == found, query
+            assert (await log.facets(narrow, FACETS)).counted == found, query
+
+    @pytest.mark.asyncio
     async def test_no_sign_of_a_value_is_a_pattern(self, log: EventLog) -> None:
         make = Records()
         names = [

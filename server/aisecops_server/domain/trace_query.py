@@ -31,6 +31,8 @@ _LONGEST_WORD = 256
 _NOT = "-"
 _NS = 1_000_000_000
 _MOST = 2**63 - 1
+# The last whole second that nanoseconds of 63 bits reach, in the year 2262; every later one is as late.
+LATEST_NS = _MOST // _NS * _NS
 _NAMED = ("agent", "tool", "rule", "revision")
 _TIMES = ("from", "to")
 _BACKSLASH = "\\"
@@ -196,6 +198,8 @@ class _WrongError(Exception):
 def _read(text: str) -> TraceQuery:
     if len(text) > LONGEST:
         raise _WrongError(f"the query has more than {LONGEST} characters", "Leave terms out of it")
+    if "\0" in text:
+        raise _WrongError("the query holds a character that no name has", "Take U+0000 out of it")
     try:
         words = shlex.split(text)
     except ValueError as error:
@@ -311,7 +315,10 @@ def _word(field: str, value: str) -> Term:
 
 
 def _time(field: str, value: str) -> Term:
-    _moment(field, value)
+    moment = _moment(field, value)
+    # Nothing is that old: who asks for it would get everything, as who asks for no time.
+    if moment < 0 or (field == "to" and moment == 0):
+        raise _WrongError(f"'{field}:{value}' is no time since 1970", f"Write {field}:2026-01-31")
     return Term(field, value)
 
 
@@ -322,7 +329,7 @@ def _moment(field: str, value: str) -> int:
         raise _WrongError(
             f"'{field}:{value}' is no time such as 2026-01-31 or 2026-01-31T08:00", f"Write {field}:2026-01-31"
         ) from error
-    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()) * _NS
+    return min(int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()) * _NS, LATEST_NS)
 
 
 def _example(field: str) -> str:

@@ -64,6 +64,8 @@ async def test_traces_come_in_pages_and_narrowed() -> None:
         (TraceFilter(mode="REAL"), "filter.mode"),
         (TraceFilter(trust="high"), "filter.trust"),
         (TraceFilter(agent_id="a" * 257), "filter.agent_id"),
+        (TraceFilter(agent_id="a\0b"), "filter.agent_id"),
+        (TraceFilter(query="to:1970-01-01"), "filter.query"),
         (TraceFilter(without=[TraceTerm(field="outcome", value="deny")]), "filter.without.outcome"),
         (TraceFilter(without=[TraceTerm(field="from", value="1")]), "filter.without"),
         (TraceFilter(without=[TraceTerm(field="tool")]), "filter.without"),

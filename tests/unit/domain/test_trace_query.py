@@ -5,6 +5,7 @@ from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.record import TraceFilter
 from aisecops_server.domain.trace_match import NumberMatch, Relation, WordMatch, prefix_range, words_of
 from aisecops_server.domain.trace_query import (
+    LATEST_NS,
     LONGEST,
     Term,
     TraceQuery,
@@ -35,6 +36,11 @@ def test_words_that_people_read_stand_for_the_values_that_travel() -> None:
 def test_times_are_utc_and_days_begin_at_midnight() -> None:
     narrow = read_query("from:1970-01-02 to:1970-01-03T00:00:00+00:00").narrow
     assert (narrow.from_ns, narrow.to_ns) == (DAY_NS, 2 * DAY_NS)
+
+
+def test_what_is_later_than_a_log_can_tell_is_as_late_as_it_can() -> None:
+    narrow = read_query("from:2262-04-12 to:9999-12-31T23:59:59").narrow
+    assert (narrow.from_ns, narrow.to_ns) == (LATEST_NS, LATEST_NS)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +78,9 @@ def test_times_are_utc_and_days_begin_at_midnight() -> None:
         ("plans:>1 plans:2", "'plans' stands twice"),
         ("tool:a/* tool:b/c", "'tool' stands twice"),
         ("steps:>3", "'steps:>3' is no field"),
+        ("to:1970-01-01", "'to:1970-01-01' is no time since 1970"),
+        ("from:1969-12-31", "'from:1969-12-31' is no time since 1970"),
+        ("tool:a\0b", "a character that no name has"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_name(text: str, named: str) -> None:

@@ -18,7 +18,7 @@ from aisecops_server.domain.identifiers import is_trace_id
 from aisecops_server.domain.provenance import TrustLevel
 from aisecops_server.domain.record import TraceFilter, TraceSummary
 from aisecops_server.domain.trace_facets import FACETS, Facet
-from aisecops_server.domain.trace_query import read_query
+from aisecops_server.domain.trace_query import LATEST_NS, read_query
 from aisecops_server.entrypoints.grpc.decision_codec import decision_message, timestamp
 from aisecops_server.entrypoints.grpc.methods import Caller, Gate, read_message
 from aisecops_server.entrypoints.grpc.paging import page_size
@@ -222,6 +222,10 @@ def filter_text(name: str, value: str, *, place: str = "filter") -> str:
     """
     if len(value) > _FILTER_CHARACTERS:
         raise InvalidRequestError(f"{place}.{name}: too long", field=f"{place}.{name}")
+    if "\0" in value:
+        raise InvalidRequestError(
+            f"{place}.{name}: holds a character that no name has", hint="Take U+0000 out of it", field=f"{place}.{name}"
+        )
     allowed = _ALLOWED.get(name)
     if value and allowed and value not in allowed:
         raise InvalidRequestError(f"{place}.{name}: must be one of {', '.join(allowed)}", field=f"{place}.{name}")
@@ -236,7 +240,7 @@ def filter_time(time: Timestamp, field: str) -> int:
     """
     if time.seconds < 0 or not 0 <= time.nanos < 1_000_000_000 or time.seconds > 253_402_300_799:  # noqa: PLR2004
         raise InvalidRequestError(f"{field}: not a time since 1970", field=field)
-    return time.seconds * 1_000_000_000 + time.nanos
+    return min(time.seconds * 1_000_000_000 + time.nanos, LATEST_NS)
 
 
 def checked_trace_id(text: str) -> str:

@@ -31,6 +31,7 @@ SUBJECT_OF_READ: Mapping[str, tuple[type[Message], tuple[str, ...]]] = {
     "/aisecops.v1.AuditService/GetTrace": (audit_service_pb2.GetTraceRequest, ("trace_id",)),
     "/aisecops.v1.AuditService/GetEvent": (audit_service_pb2.GetEventRequest, ("trace_id",)),
     "/aisecops.v1.AuditService/ListTraces": (audit_service_pb2.ListTracesRequest, ()),
+    "/aisecops.v1.AuditService/ListTraceFacets": (audit_service_pb2.ListTraceFacetsRequest, ()),
     "/aisecops.v1.AuditService/StreamEvents": (audit_service_pb2.StreamEventsRequest, ("trace_id",)),
     "/aisecops.v1.DecisionService/Explain": (decision_service_pb2.ExplainRequest, ("decision_id",)),
     "/aisecops.v1.ExecutionService/ListIncidents": (execution_service_pb2.ListIncidentsRequest, ()),
