@@ -120,6 +120,7 @@ class FollowedGrantKeys:
         self._lock = threading.Lock()
         self._keys = GrantKeys(fetch(), clock=clock)
         self._asked = stopwatch()
+        self._askings = 0
         self._vainly = -math.inf
 
     def read(self, token: str) -> GrantClaims:
@@ -128,9 +129,9 @@ class FollowedGrantKeys:
         Raises:
             GrantRefusedError: it was not.
         """
-        known = self._keys
+        askings, known = self._askings, self._keys
         if self._stopwatch() - self._asked >= self._ask_seconds:
-            known = self._ask(known)
+            known = self._ask(askings)
         try:
             return known.read(token)
         except GrantRefusedError as error:
@@ -138,16 +139,17 @@ class FollowedGrantKeys:
             if error.why != "unknown_key" or self._stopwatch() - self._vainly < _LEAST_SECONDS:
                 raise
         try:
-            return self._ask(known).read(token)
+            return self._ask(askings).read(token)
         except GrantRefusedError as error:
             if error.why == "unknown_key":
                 self._vainly = self._stopwatch()
             raise
 
-    def _ask(self, known: GrantKeys) -> GrantKeys:
-        """Return the keys by now; of many who ask at once, one does."""
+    def _ask(self, askings: int) -> GrantKeys:
+        """Return the keys by now; of many who wait since so many ``askings`` one asks, whatever comes of it."""
         with self._lock:
-            if self._keys is known:
+            if self._askings == askings:
+                self._askings += 1
                 # Whether or not it comes to anything, so that who does not answer is not asked for each grant.
                 self._asked = self._stopwatch()
                 try:

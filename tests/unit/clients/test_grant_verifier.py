@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import datetime as dt
+import itertools
 import json
 import threading
 from collections.abc import Callable
@@ -380,6 +381,30 @@ def test_of_many_who_meet_a_new_key_at_once_one_asks(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as many:
         assert {claims.id for claims in many.map(keys.read, [token] * 64)} == {GRANT.id}
     assert served.asked == 2
+
+
+def test_of_many_who_wait_for_somebody_who_does_not_answer_not_each_asks_again(tmp_path: Path) -> None:
+    old, new = (grant_key(tmp_path / name) for name in ("old", "new"))
+    served, are_there, looks = Followed(old), threading.Event(), itertools.count(1)
+
+    def stopwatch() -> float:
+        # Each of the eight looks twice before it asks.
+        if next(looks) == 1 + 2 * 8:
+            are_there.set()
+        return 0.0
+
+    def fetch() -> bytes:
+        if served.is_away:
+            assert are_there.wait(60)
+        return served.fetch()
+
+    keys = FollowedGrantKeys(fetch, clock=lambda: 1_800_000_000.0, stopwatch=stopwatch)
+    served.is_away = True
+    with ThreadPoolExecutor(8) as many:
+        asking = [many.submit(keys.read, new.sign(GRANT)) for _ in range(8)]
+    assert all(isinstance(one.exception(), GrantRefusedError) for one in asking)
+    # Who came before the first one asked waits for that; who came after it waits for one more.
+    assert served.asked <= 3
 
 
 @pytest.mark.parametrize(
