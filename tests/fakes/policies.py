@@ -133,6 +133,9 @@ class FakeRepository:
     fetches: int = 0
     # Whoever reads the head waits here.
     gate: asyncio.Event | None = None
+    # Whoever asks what a commit descends from waits here, and is told of.
+    slow: dict[str, asyncio.Event] = field(default_factory=dict)
+    asked_of: list[str] = field(default_factory=list)
 
     def push(self, number: int, *, parent: int | None = None) -> CommitId:
         """Add a commit at the remote; by default on top of its head."""
@@ -164,6 +167,9 @@ class FakeRepository:
 
     async def is_descendant(self, commit_id: CommitId, *, of: CommitId) -> bool:
         self._known(of)
+        if commit_id in self.slow:
+            self.asked_of.append(commit_id)
+            await self.slow[commit_id].wait()
         return of in self._lineage(commit_id)
 
     async def tree(self, commit_id: CommitId) -> PolicyTree:

@@ -121,8 +121,8 @@ class Sync:
         self._switch = switch
         self._activate = activate
         self._resume = resume
-        # What was read last is what is told: one that began before must not tell after it.
-        self._reading = asyncio.Lock()
+        # One after the other: what was read last is what is told and made live, and not what took longer.
+        self._turns = asyncio.Lock()
         self._reported: tuple[CommitId, CommitId] | None = None
         self._rewritten: BundleRejectedError | None = None
 
@@ -133,6 +133,10 @@ class Sync:
             RepositoryUnavailableError: the repository cannot be read.
             BundleRejectedError: the head is not fit, history was rewritten, or the channel's word does not count.
         """
+        async with self._turns:
+            return await self._sync()
+
+    async def _sync(self) -> BundleStatus:
         live = self._switch.live
         if live.live is None:
             # What was live needs no remote; if it does need what only the remote has, it is tried again below.
@@ -150,10 +154,6 @@ class Sync:
         return await self._activate(ActivateCommand(head, FOLLOWER))
 
     async def _head(self) -> CommitId:
-        async with self._reading:
-            return await self._read_head()
-
-    async def _read_head(self) -> CommitId:
         live, repository, channel = self._switch.live, self._switch.repository, self._switch.channel
         try:
             await repository.fetch()

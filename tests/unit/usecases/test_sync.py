@@ -71,6 +71,22 @@ async def test_a_sync_that_began_earlier_does_not_tell_after_a_later_one(control
     assert control.live.status().problem == "away"
 
 
+async def test_a_sync_that_began_earlier_does_not_make_an_older_head_live_after_a_later_one(control):
+    older = control.repository.push(3)
+    control.repository.slow[older] = asyncio.Event()
+    slow = asyncio.create_task(control.sync())
+    await until(lambda: control.repository.asked_of == [older])
+    control.repository.push(4)
+    later = asyncio.create_task(control.sync())
+    # It gets as far as it can.
+    for _ in range(100):
+        await asyncio.sleep(0)
+    control.repository.slow[older].set()
+    await asyncio.gather(slow, later)
+    assert (control.live_number, control.previous_number, control.live.status().problem) == (4, 3, "")
+    assert [kind for kind, *_ in control.log.told()] == ["bundle.activated"] * 4
+
+
 async def test_a_broken_head_is_told_once_in_the_log_and_in_every_status(control):
     broken = control.repository.push(3)
     control.builder.failures[broken] = BundleRejectedError("rego/x.rego:3: broken")
