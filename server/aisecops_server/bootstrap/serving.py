@@ -180,10 +180,11 @@ async def answering(
     beginning = asyncio.Semaphore(_BEGIN_AT_ONCE)
     await asyncio.gather(*(_begin(own.plane, beginning) for own in housed.values()))
     refusals = {name: RecordRefusals(own.plane.log, own.plane.clock, own.plane.ids) for name, own in housed.items()}
+    reads = {name: RecordReads(own.plane.log, own.plane.clock, own.plane.ids) for name, own in housed.items()}
     [*first] = refusals.values()
     strangers = first[0] if len(first) == 1 else RecordRefusals(ToldInLines(), first[0].clock, first[0].ids)
     server = await serve_tenants(
-        {name: _served(own, callers, refusals[name].note) for name, own in housed.items()},
+        {name: _served(own, callers, refusals[name].note, reads[name]) for name, own in housed.items()},
         listening,
         callers,
         strangers.note,
@@ -192,6 +193,7 @@ async def answering(
     standing = [
         *(task for own in housed.values() for task in _standing(own)),
         *(asyncio.create_task(each.run(), name="record who was turned away") for each in recorders),
+        *(asyncio.create_task(each.run(), name="record who reads") for each in reads.values()),
     ]
     rung = {name: Rung(own.plane.settings, own.plane.poller.ring, refusals[name].note) for name, own in housed.items()}
     try:
@@ -202,11 +204,13 @@ async def answering(
             task.cancel()
         await asyncio.gather(*standing, return_exceptions=True)
         await server.stop(GRACE_SECONDS)
-        for each in recorders:
+        for each in (*recorders, *reads.values()):
             await each.flush()
 
 
-def _served(own: Housed, callers: Authenticator, note_refusal: Callable[[Refusal], None]) -> Served:
+def _served(
+    own: Housed, callers: Authenticator, note_refusal: Callable[[Refusal], None], tell_reading: RecordReads
+) -> Served:
     plane, central = own.plane, own.central
     return Served(
         decide=plane.decide,
@@ -231,7 +235,7 @@ def _served(own: Housed, callers: Authenticator, note_refusal: Callable[[Refusal
         drift=central.drift if central else None,
         authenticator=callers,
         note_refusal=note_refusal,
-        tell_reading=RecordReads(plane.log, plane.clock, plane.ids),
+        tell_reading=tell_reading,
         ids=plane.ids,
         readiness=own.readiness,
         work=own.work,

@@ -41,3 +41,7 @@ class ToldReadings:
         while len(self._told) > MOST:
             self._told.popitem(last=False)
         return True
+
+    def forget(self, reading: Reading) -> None:
+        """Let it be told when it comes again."""
+        self._told.pop(reading, None)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 from pathlib import Path
 
 import grpc
 import pytest
 from aisecops_client.messages import bearer
+from aisecops_server.adapters.sqlite.event_log import LogOptions, open_log
+from aisecops_server.adapters.system import RandomIds, SystemClock
 from aisecops_server.domain.identity import Role
+from aisecops_server.domain.reading import Reading
 from aisecops_server.entrypoints.grpc.access import ROLES_OF_CALL
 from aisecops_server.entrypoints.grpc.reads import SUBJECT_OF_READ
+from aisecops_server.usecases.record_reads import RecordReads
 
 from tests.integration.api.calls import EVERY_CALL, call
 from tests.integration.api.plans import plan
@@ -85,3 +90,20 @@ async def test_a_read_is_on_record_before_it_is_answered(tmp_path: Path) -> None
         before = (await control.log.head()).size
         await client.trace(trace)
         assert (await control.log.head()).size == before + 1
+
+
+@pytest.mark.asyncio
+async def test_who_hangs_up_while_it_is_told_hides_nobody(tmp_path: Path) -> None:
+    log = open_log(tmp_path / "state" / "audit.db", LogOptions(minimum_free_bytes=0))
+    record = RecordReads(log, SystemClock(), RandomIds())
+    reading = asyncio.create_task(record(Reading("ada", "AuditService/GetTrace", "a" * 32)))
+    # It is at the log by then.
+    for _ in range(2):
+        await asyncio.sleep(0)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    await record(Reading("eve", "AuditService/GetTrace", "b" * 32))
+    events = [one.event.details() async for one in log.events(from_index=0, follow=False, trace_id="")]
+    await log.close()
+    assert [one["principal"] for one in events] == ["ada", "eve"]

@@ -6,9 +6,12 @@ import asyncio
 from dataclasses import dataclass
 
 import pytest
+from aisecops_server.domain.errors import LogUnavailableError
+from aisecops_server.domain.event import Event
 from aisecops_server.domain.reading import MOST, QUIET_NS, Reading, ToldReadings
 from aisecops_server.usecases.record_reads import MOST_OWED, RecordReads
 
+from tests.engines import until
 from tests.fakes.policies import CountingIds, FakeLog
 
 pytestmark = pytest.mark.asyncio
@@ -73,17 +76,38 @@ async def test_what_a_log_does_not_take_is_told_in_order_when_it_does(desk: Desk
     assert [event.occurred_at_ns for event in desk.log.events] == [desk.now.ns] * 4
 
 
+async def test_what_is_owed_is_told_when_the_log_takes_it_though_nobody_reads(desk: Desk) -> None:
+    waited: list[float] = []
+
+    async def wait(seconds: float) -> None:
+        waited.append(seconds)
+        desk.log.failing = len(waited) < 3
+        await asyncio.sleep(0)
+
+    desk.record.wait = wait
+    running = asyncio.create_task(desk.record.run())
+    desk.log.failing = True
+    await desk.record(TRACE)
+    await until(lambda: bool(desk.log.events))
+    running.cancel()
+    assert (waited, desk.told()) == ([1.0] * 3, [("evidence.read", "a" * 32)])
+
+
 async def test_what_is_owed_is_bounded(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     desk.log.failing = True
     for number in range(MOST_OWED + 1):
         await desk.record(Reading("ada", TRACE.call, str(number)))
     assert "is not on record: too much is owed" in caplog.text
-    desk.log.failing = False
+    said = len(caplog.records)
     await desk.record.flush()
-    assert len(desk.log.events) == MOST_OWED
+    assert len(caplog.records) == said
+    desk.log.failing = False
+    # What was not kept is told when it is read again.
+    await desk.record(Reading("ada", TRACE.call, str(MOST_OWED)))
+    assert [subject for _, subject in desk.told()] == [str(number) for number in range(MOST_OWED + 1)]
 
 
-async def test_who_goes_away_while_it_is_told_is_told_of_later(desk: Desk) -> None:
+async def test_who_goes_away_while_it_is_told_is_told_of_once(desk: Desk) -> None:
     desk.log.gate = asyncio.Event()
     reading = asyncio.create_task(desk.record(TRACE))
     for _ in range(10):
@@ -91,9 +115,24 @@ async def test_who_goes_away_while_it_is_told_is_told_of_later(desk: Desk) -> No
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
-    desk.log.gate = None
+    desk.log.gate.set()
+    await until(lambda: bool(desk.log.events))
     await desk.record.flush()
     assert desk.told() == [("evidence.read", "a" * 32)]
+
+
+async def test_what_may_be_there_already_is_told_under_another_id(desk: Desk) -> None:
+    seen: list[str] = []
+
+    def stored_all_the_same(event: Event) -> None:
+        seen.append(event.id)
+        if len(seen) == 1:
+            raise LogUnavailableError("the server did not answer")
+
+    desk.log.on_append = stored_all_the_same
+    await desk.record(TRACE)
+    await desk.record.flush()
+    assert len(set(seen)) == 2
 
 
 async def test_so_many_are_remembered() -> None:
