@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Request, expect
 
 from tests.browser.canary import Canary
 from tests.browser.hostile_texts import hostile_texts, parcels, seen
@@ -102,3 +102,69 @@ def test_hostile_words_in_a_group_and_in_its_answer_are_words(browser: Browser, 
             visit.page.locator("#deny-all").click()
             expect(visit.page.locator("h1")).to_have_text("3 of 3 answers count")
             assert canary.caught(visit.page, seen(note)) == []
+
+
+def count_of(page: Page) -> int:
+    """Return how many requests wait, as the title says; that the page says the same beside the section is checked."""
+    found = re.match(r"\((\d+)\) ", page.title())
+    count = int(found[1]) if found else 0
+    badge = page.locator(".top .count")
+    expect(badge).to_have_text(str(count))
+    expect(badge).to_be_visible(visible=count > 0)
+    return count
+
+
+def _listens_at(path: str) -> Callable[[Request], bool]:
+    return lambda request: request.url.endswith("/waiting") and request.frame.url.endswith(path)
+
+
+def test_the_title_counts_what_waits_as_it_changes_in_every_tab_by_one_connection(
+    browser: Browser, scene: Scene
+) -> None:
+    with visiting(browser, scene, person=APPROVER) as visit:
+        context, first = visit.page.context, visit.page
+        asked_for: list[str] = []
+        with first.expect_event("request", _listens_at("/traces")):
+            visit.go("/traces")
+        context.on("request", lambda request: asked_for.append(request.url) if "/waiting" in request.url else None)
+        before = count_of(first)
+        second = context.new_page()
+        second.goto(f"{scene.origin}/approvals")
+        approval = scene.run(asked(scene, version="30.1"))
+        for page in (first, second):
+            expect(page).to_have_title(re.compile(rf"^\({before + 1}\) "))
+            assert count_of(page) == before + 1
+        assert asked_for == []
+        # The tab that listened goes, another one takes its place.
+        first.close()
+        other = scene.run(asked(scene, version="30.2"))
+        expect(second).to_have_title(re.compile(rf"^\({before + 2}\) Approvals"))
+        assert len(asked_for) == 1
+        for one in (approval, other):
+            with visiting(browser, scene, person=OTHER_APPROVER) as elsewhere:
+                elsewhere.go(f"/approvals/{one}")
+                elsewhere.page.get_by_role("button", name="Deny", exact=True).click()
+                expect(elsewhere.page.locator("h1")).to_contain_text("rejected")
+        expect(second).to_have_title(re.compile(rf"^\({before}\) Approvals" if before else "^Approvals"))
+        assert count_of(second) == before
+        assert visit.complaints == []
+        assert visit.outside == []
+
+
+def test_who_signs_out_hears_no_more(browser: Browser, scene: Scene) -> None:
+    with visiting(browser, scene, person=APPROVER) as visit:
+        page = visit.page
+        with page.expect_event("request", _listens_at("/system")):
+            visit.go("/system")
+        before = count_of(page)
+        kept = page.context.new_page()
+        kept.goto(f"{scene.origin}/traces")
+        scene.run(asked(scene, version="31.1"))
+        expect(kept).to_have_title(re.compile(rf"^\({before + 1}\) "))
+        # The other tab takes its turn to listen, and is told that nobody is signed in.
+        with kept.expect_response("**/waiting") as told:
+            page.get_by_role("button", name="Sign out").click()
+        assert told.value.status == 401
+        scene.run(asked(scene, version="31.2"))
+        assert count_of(kept) == before + 1
+        assert [one for one in visit.complaints if "401" not in one] == []

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from aisecops_server.domain.approval import Approval, ApprovalFilter, ApprovalPage
+from aisecops_server.domain.approval import Approval, ApprovalFilter, ApprovalPage, ApprovalRequest, PastAnswer
 from aisecops_server.domain.errors import NotFoundError
 from aisecops_server.domain.notice import NoticePage, StoredNotice
 
@@ -26,6 +26,15 @@ class NoApprovals:
 
     async def open_count(self, agent_id: str, now_seconds: int) -> int:
         return 0
+
+    async def waiting_count(self, now_seconds: int) -> int:
+        raise NotFoundError("nobody asks anything here")
+
+    async def identical(self, request: ApprovalRequest, *, now_seconds: int, limit: int) -> list[Approval]:
+        return []
+
+    async def past_answers(self, request: ApprovalRequest, *, limit: int) -> list[PastAnswer]:
+        return []
 
     async def overdue(self, now_seconds: int, *, limit: int) -> list[Approval]:
         return []

@@ -115,6 +115,8 @@ async def web(settings: Settings, planes: Mapping[str, ControlPlane], running: R
             try:
                 yield address
             finally:
+                # What listens for news would hold up the end.
+                ui.sessions.end_all()
                 # On a disk that can only be read it stays, and misleads nobody: nothing listens there.
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)

@@ -47,6 +47,10 @@ class ApprovalStore(Protocol):
         """Return how many requests of an agent are open."""
         ...
 
+    async def waiting_count(self, now_seconds: int) -> int:
+        """Return how many requests wait for people, of all agents."""
+        ...
+
     async def overdue(self, now_seconds: int, *, limit: int) -> list[Approval]:
         """Return what is stored as open and is not in time."""
         ...

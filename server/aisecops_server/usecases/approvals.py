@@ -94,6 +94,16 @@ class ReadApprovals:
                     async with asyncio.timeout(self._patience(approval)):
                         await changed.wait()
 
+    async def waiting(self) -> AsyncGenerator[int, None]:
+        """Yield how many requests wait now, whenever any changed, and now and then although none did."""
+        with self.store.watching("") as changed:
+            while True:
+                changed.clear()
+                yield await self.store.waiting_count(self._now_seconds())
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(WAIT_SECONDS):
+                        await changed.wait()
+
     async def _own(self, approval_id: str, only_of: str | None) -> Approval:
         approval = await self.store.approval(approval_id)
         if only_of is not None and approval.request.agent_id != only_of:

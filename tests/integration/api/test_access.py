@@ -95,6 +95,7 @@ EXPECTED = {
     "ApprovalService/ListApprovals": {Role.AGENT} | READERS,
     "ApprovalService/GetApproval": {Role.AGENT} | READERS,
     "ApprovalService/Wait": {Role.AGENT} | READERS,
+    "ApprovalService/WatchWaiting": READERS,
     "ApprovalService/ListNotices": READERS,
     "ApprovalService/VoteTogether": {Role.SECOPS, Role.SECURITY},
     "ApprovalService/ResendNotice": {Role.SECOPS, Role.SECURITY, Role.PLATFORM},

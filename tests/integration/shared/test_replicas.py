@@ -155,6 +155,21 @@ async def test_an_auditor_reads_and_verifies_and_cannot_write(postgres: Postgres
         await reading.close()
 
 
+async def test_who_listens_at_one_replica_hears_of_what_another_was_asked(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    url = await asyncio.to_thread(own_url, postgres)
+    async with replicas(url, 2) as logs, asyncio.timeout(20):
+        here, there = (ApprovalScene(tmp_path, log) for log in logs)
+        async with contextlib.aclosing(there.read.waiting()) as counts:
+            assert await anext(counts) == 0
+            await here.asked()
+            # Another replica's change wakes all who listen, also for what is not theirs.
+            async for count in counts:
+                if count == 1:
+                    break
+
+
 async def test_identical_requests_are_found_by_every_replica(postgres: PostgresServer, tmp_path: Path) -> None:
     url = await asyncio.to_thread(own_url, postgres)
     async with replicas(url, 2) as logs:

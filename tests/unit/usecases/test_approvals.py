@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from pathlib import Path
 
@@ -346,3 +347,17 @@ async def _heard(scene: ApprovalScene, approval_id: str) -> list[tuple[str, int]
     return [
         (approval.state.value, len(approval.votes)) async for approval in scene.read.wait(approval_id, only_of=None)
     ]
+
+
+async def test_how_many_wait_is_told_now_and_after_every_change(tmp_path: Path) -> None:
+    async with approval_scene(tmp_path) as scene, contextlib.aclosing(scene.read.waiting()) as counts:
+        assert await anext(counts) == 0
+        first = await scene.asked()
+        assert await anext(counts) == 1
+        await scene.asked(arguments=b"{}", agent=OTHER_AGENT)
+        assert await anext(counts) == 2
+        await scene.vote(first, "ada@corp.example")
+        assert await anext(counts) == 1
+        scene.clock.advance(3600)
+        assert await scene.expire() == 2
+        assert await anext(counts) == 0

@@ -444,6 +444,45 @@ class WaitResponse(_message.Message):
 Global___WaitResponse: _TypeAlias = WaitResponse  # noqa: Y015
 
 @_typing.final
+class WatchWaitingRequest(_message.Message):
+    """WatchWaitingRequest asks how many requests wait."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchWaitingRequest: _TypeAlias = WatchWaitingRequest  # noqa: Y015
+
+@_typing.final
+class WatchWaitingResponse(_message.Message):
+    """WatchWaitingResponse is how many there are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WAITING_FIELD_NUMBER: _builtins.int
+    waiting: _builtins.int
+    """Waiting counts the requests that wait for people, of all agents."""
+    def __init__(
+        self,
+        *,
+        waiting: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["waiting", b"waiting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchWaitingResponse: _TypeAlias = WatchWaitingResponse  # noqa: Y015
+
+@_typing.final
 class Notice(_message.Message):
     """Notice is a message that tells people of a request, to one endpoint of the settings."""
 

@@ -65,6 +65,11 @@ class ApprovalServiceStub(object):
                 request_serializer=aisecops_dot_v1_dot_approval__service__pb2.WaitRequest.SerializeToString,
                 response_deserializer=aisecops_dot_v1_dot_approval__service__pb2.WaitResponse.FromString,
                 _registered_method=True)
+        self.WatchWaiting = channel.unary_stream(
+                '/aisecops.v1.ApprovalService/WatchWaiting',
+                request_serializer=aisecops_dot_v1_dot_approval__service__pb2.WatchWaitingRequest.SerializeToString,
+                response_deserializer=aisecops_dot_v1_dot_approval__service__pb2.WatchWaitingResponse.FromString,
+                _registered_method=True)
         self.ListNotices = channel.unary_unary(
                 '/aisecops.v1.ApprovalService/ListNotices',
                 request_serializer=aisecops_dot_v1_dot_approval__service__pb2.ListNoticesRequest.SerializeToString,
@@ -123,6 +128,13 @@ class ApprovalServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchWaiting(self, request, context):
+        """WatchWaiting streams how many requests wait for people: now, and whenever it is another number.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListNotices(self, request, context):
         """ListNotices lists messages about requests, newest first: those that wait, and those that were given up.
         """
@@ -169,6 +181,11 @@ def add_ApprovalServiceServicer_to_server(servicer, server):
                     servicer.Wait,
                     request_deserializer=aisecops_dot_v1_dot_approval__service__pb2.WaitRequest.FromString,
                     response_serializer=aisecops_dot_v1_dot_approval__service__pb2.WaitResponse.SerializeToString,
+            ),
+            'WatchWaiting': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchWaiting,
+                    request_deserializer=aisecops_dot_v1_dot_approval__service__pb2.WatchWaitingRequest.FromString,
+                    response_serializer=aisecops_dot_v1_dot_approval__service__pb2.WatchWaitingResponse.SerializeToString,
             ),
             'ListNotices': grpc.unary_unary_rpc_method_handler(
                     servicer.ListNotices,
@@ -344,6 +361,33 @@ class ApprovalService(object):
             '/aisecops.v1.ApprovalService/Wait',
             aisecops_dot_v1_dot_approval__service__pb2.WaitRequest.SerializeToString,
             aisecops_dot_v1_dot_approval__service__pb2.WaitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchWaiting(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/aisecops.v1.ApprovalService/WatchWaiting',
+            aisecops_dot_v1_dot_approval__service__pb2.WatchWaitingRequest.SerializeToString,
+            aisecops_dot_v1_dot_approval__service__pb2.WatchWaitingResponse.FromString,
             options,
             channel_credentials,
             insecure,

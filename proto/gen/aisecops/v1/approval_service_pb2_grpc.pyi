@@ -45,6 +45,8 @@ class ApprovalServiceStub:
     """Withdraw takes a request back, also a granted one that was not used; an agent takes back its own."""
     Wait: _grpc.UnaryStreamMultiCallable[_approval_service_pb2.WaitRequest, _approval_service_pb2.WaitResponse]
     """Wait streams a request until it is decided; an agent waits for its own."""
+    WatchWaiting: _grpc.UnaryStreamMultiCallable[_approval_service_pb2.WatchWaitingRequest, _approval_service_pb2.WatchWaitingResponse]
+    """WatchWaiting streams how many requests wait for people: now, and whenever it is another number."""
     ListNotices: _grpc.UnaryUnaryMultiCallable[_approval_service_pb2.ListNoticesRequest, _approval_service_pb2.ListNoticesResponse]
     """ListNotices lists messages about requests, newest first: those that wait, and those that were given up."""
     ResendNotice: _grpc.UnaryUnaryMultiCallable[_approval_service_pb2.ResendNoticeRequest, _approval_service_pb2.ResendNoticeResponse]
@@ -67,6 +69,8 @@ class ApprovalServiceAsyncStub(ApprovalServiceStub):
     """Withdraw takes a request back, also a granted one that was not used; an agent takes back its own."""
     Wait: _aio.UnaryStreamMultiCallable[_approval_service_pb2.WaitRequest, _approval_service_pb2.WaitResponse]  # type: ignore[assignment]
     """Wait streams a request until it is decided; an agent waits for its own."""
+    WatchWaiting: _aio.UnaryStreamMultiCallable[_approval_service_pb2.WatchWaitingRequest, _approval_service_pb2.WatchWaitingResponse]  # type: ignore[assignment]
+    """WatchWaiting streams how many requests wait for people: now, and whenever it is another number."""
     ListNotices: _aio.UnaryUnaryMultiCallable[_approval_service_pb2.ListNoticesRequest, _approval_service_pb2.ListNoticesResponse]  # type: ignore[assignment]
     """ListNotices lists messages about requests, newest first: those that wait, and those that were given up."""
     ResendNotice: _aio.UnaryUnaryMultiCallable[_approval_service_pb2.ResendNoticeRequest, _approval_service_pb2.ResendNoticeResponse]  # type: ignore[assignment]
@@ -122,6 +126,14 @@ class ApprovalServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_approval_service_pb2.WaitResponse], _abc.AsyncIterator[_approval_service_pb2.WaitResponse]]:
         """Wait streams a request until it is decided; an agent waits for its own."""
+
+    @_abc_1.abstractmethod
+    def WatchWaiting(
+        self,
+        request: _approval_service_pb2.WatchWaitingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_approval_service_pb2.WatchWaitingResponse], _abc.AsyncIterator[_approval_service_pb2.WatchWaitingResponse]]:
+        """WatchWaiting streams how many requests wait for people: now, and whenever it is another number."""
 
     @_abc_1.abstractmethod
     def ListNotices(

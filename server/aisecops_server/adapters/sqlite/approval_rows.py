@@ -104,6 +104,10 @@ class SqliteApprovals:
         """Return how many requests of an agent are open."""
         return await self._readers.run(partial(_open_count, facts={"agent": agent_id, "now": now_seconds}))
 
+    async def waiting_count(self, now_seconds: int) -> int:
+        """Return how many requests wait for people, of all agents."""
+        return await self._readers.run(partial(_waiting_count, facts={"now": now_seconds}))
+
     async def overdue(self, now_seconds: int, *, limit: int) -> list[Approval]:
         """Return what is stored as open and is not in time."""
         where = f"{_IS_OPEN} AND NOT {_IN_TIME} ORDER BY expires_at LIMIT :limit"
@@ -202,6 +206,12 @@ def _answer(connection: apsw.Connection, approval_id: str, approver: str, tools:
 
 def _open_count(connection: apsw.Connection, facts: dict[str, Value]) -> int:
     query = f"SELECT count(*) FROM approval WHERE agent_id = :agent AND {_IS_OPEN} AND {_IN_TIME}"  # noqa: S608 - constant parts
+    return int(connection.execute(query, facts).get)
+
+
+def _waiting_count(connection: apsw.Connection, facts: dict[str, Value]) -> int:
+    # What is open has an index by its end.
+    query = f"SELECT count(*) FROM approval WHERE {_IS_OPEN} AND {_IS[ApprovalState.REQUESTED]}"  # noqa: S608 - constant parts
     return int(connection.execute(query, facts).get)
 
 

@@ -102,6 +102,7 @@ ROLES_OF_CALL: Mapping[str, frozenset[Role]] = {
     "/aisecops.v1.ApprovalService/ListApprovals": _READERS | {Role.AGENT},
     "/aisecops.v1.ApprovalService/GetApproval": _READERS | {Role.AGENT},
     "/aisecops.v1.ApprovalService/Wait": _READERS | {Role.AGENT},
+    "/aisecops.v1.ApprovalService/WatchWaiting": _READERS,
     "/aisecops.v1.ApprovalService/ListNotices": _READERS,
     "/aisecops.v1.ApprovalService/ResendNotice": _REVOKERS,
     "/aisecops.v1.ApprovalService/Vote": _VOTERS,

@@ -133,6 +133,19 @@ class ApprovalService:
                         told = approval.state, approval.version
                         yield api.WaitResponse(approval=approval_message(approval))
 
+    async def watch_waiting(self, request: bytes, caller: Caller) -> AsyncIterator[api.WatchWaitingResponse]:
+        """Answer WatchWaiting; ends when the caller goes, or its credential does."""
+        read_message(api.WatchWaitingRequest, request)
+        told = None
+        with self.waits.admit(caller.principal):
+            counts = self.approvals.read.waiting()
+            async with aclosing(counts):
+                async for count in counts:
+                    self.gate.still(caller)
+                    if told != count:
+                        told = count
+                        yield api.WatchWaitingResponse(waiting=count)
+
     async def list_notices(self, request: bytes, _caller: Caller) -> api.ListNoticesResponse:
         """Answer ListNotices."""
         asked = read_message(api.ListNoticesRequest, request)

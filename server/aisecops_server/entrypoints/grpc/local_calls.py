@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
@@ -72,11 +72,12 @@ class LocalCalls:
 
     async def stream(
         self, call: str, request: Message, answer: type[_M], *, presented: Presented, peer: str
-    ) -> AsyncIterator[_M]:
+    ) -> AsyncGenerator[_M]:
         """Make a call with many answers; errors as of ``unary``."""
         caller = self.begin(call, lambda: presented, peer=peer)
-        async for found in self.answers(caller, request.SerializeToString()):
-            yield _expected(found, answer)
+        async with contextlib.aclosing(self.answers(caller, request.SerializeToString())) as answers:
+            async for found in answers:
+                yield _expected(found, answer)
 
     def begin(
         self,

@@ -331,6 +331,7 @@ def _approval_methods(served: Served, gate: Gate) -> Methods:
         "VoteTogether": gate.unary(f"{place}/VoteTogether", service.vote_together, Patience.WORK),
         "Withdraw": gate.unary(f"{place}/Withdraw", service.withdraw, Patience.WORK),
         "Wait": gate.stream(f"{place}/Wait", service.wait),
+        "WatchWaiting": gate.stream(f"{place}/WatchWaiting", service.watch_waiting),
         "ListNotices": gate.unary(f"{place}/ListNotices", service.list_notices, Patience.WORK),
         "ResendNotice": gate.unary(f"{place}/ResendNotice", service.resend_notice, Patience.WORK),
     }

@@ -36,6 +36,7 @@ from aisecops_server.entrypoints.grpc.local_calls import LocalCalls
 from aisecops_server.entrypoints.grpc.tls import named_tenant
 from aisecops_server.entrypoints.web import gateway
 from aisecops_server.entrypoints.web.headers import Guarded, require_own_origin
+from aisecops_server.entrypoints.web.live_count import LiveCounts
 from aisecops_server.entrypoints.web.redirects import BACK, SECONDS, ProviderDoor, for_people, one
 from aisecops_server.entrypoints.web.rendering import Assets, command_line, environment, twin
 from aisecops_server.entrypoints.web.sessions import Session, Sessions
@@ -107,10 +108,11 @@ class Ui:
 def application(ui: Ui) -> ASGIApp:
     """Return the application."""
     pages = environment(ui.assets)
-    doors = _Doors(ui, pages)
+    doors = _Doors(ui, pages, LiveCounts(ui.calls, ui.sessions))
     routes: list[BaseRoute] = [
         *gateway.routes(ui.calls),
         Route("/assets/{build}/{name}", doors.asset),
+        Route("/waiting", doors.waiting, methods=["GET"]),
         Route("/sign-in", doors.sign_in_page, methods=["GET"]),
         Route("/sign-in", doors.sign_in, methods=["POST"]),
         Route("/sign-in/provider", doors.to_provider, methods=["POST"]),
@@ -133,6 +135,17 @@ def application(ui: Ui) -> ASGIApp:
 class _Doors:
     ui: Ui
     templates: Environment
+    live: LiveCounts
+
+    async def waiting(self, request: Request) -> Response:
+        """Answer with how many requests wait for people, as it changes; only pages of our own listen."""
+        try:
+            require_own_origin(request)
+            session = self._listener(request)
+            peer = request.client.host if request.client else ""
+            return await self.live.stream(session.id, session.presented, peer=peer)
+        except Exception as error:  # noqa: BLE001 - every error becomes an answer here
+            return await self._failed(request, status.as_known(error), as_json=True)
 
     async def asset(self, request: Request) -> Response:
         """Answer with a file that pages load."""
@@ -344,6 +357,12 @@ class _Doors:
 
     def _session(self, request: Request) -> Session | None:
         return self.ui.sessions.find(request.cookies.get(self.ui.cookie, ""))
+
+    def _listener(self, request: Request) -> Session:
+        session = self._session(request)
+        if session is None or request.method != "GET":
+            raise UnauthenticatedError("only a session listens", hint="Sign in, or call WatchWaiting of the API")
+        return session
 
     def _require_own_form(self, visitor: Visitor) -> None:
         require_own_origin(visitor.request)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from aisecops.v1 import approval_pb2, approval_service_pb2, bundle_service_pb2
+from aisecops.v1 import approval_service_pb2, bundle_service_pb2
 
+from aisecops_server.domain.errors import AisecopsError
 from aisecops_server.entrypoints.web import approvals_page as approvals
 from aisecops_server.entrypoints.web import overview
 from aisecops_server.entrypoints.web import people_pages as people
@@ -17,13 +19,11 @@ from aisecops_server.entrypoints.web.app import Do, Give, Screens, Show, section
 from aisecops_server.entrypoints.web.event_page import event_page
 from aisecops_server.entrypoints.web.evidence_page import evidence_page, export
 from aisecops_server.entrypoints.web.graph_page import graph_file, graph_page
+from aisecops_server.entrypoints.web.live_count import CALL
 from aisecops_server.entrypoints.web.replay_review import judge
 from aisecops_server.entrypoints.web.trace_list import trace_list
 from aisecops_server.entrypoints.web.trace_page import evidence, trace_page
 from aisecops_server.entrypoints.web.visitor import Visitor
-
-_MOST_COUNTED = 100
-
 
 # Of two addresses that both fit, the earlier answers.
 _PAGES: Mapping[str, Show] = {
@@ -87,20 +87,25 @@ def bar(problems: Mapping[str, Callable[[], str]]) -> Callable[[Visitor], Awaita
         status, _ = await visitor.attempt(
             "BundleService/GetStatus", bundle_service_pb2.GetStatusRequest(), bundle_service_pb2.GetStatusResponse
         )
-        waiting, _ = await visitor.attempt(
-            "ApprovalService/ListApprovals",
-            approval_service_pb2.ListApprovalsRequest(
-                page_size=_MOST_COUNTED, states=[approval_pb2.APPROVAL_STATE_REQUESTED]
-            ),
-            approval_service_pb2.ListApprovalsResponse,
-        )
         return {
             "sections": sections(),
             "revision": status.status.live.commit if status else "",
             "wanted": status.status.wanted if status else "",
             "problem": problems[tenant](),
             "tenant": tenant if len(problems) > 1 else "",
-            "waiting": len(waiting.approvals) if waiting else 0,
+            "waiting": await _waiting(visitor),
         }
 
     return told
+
+
+async def _waiting(visitor: Visitor) -> int:
+    """Return how many requests wait for people now, which is the first that one hears who listens."""
+    if not visitor.may(CALL):
+        return 0
+    request, answer = approval_service_pb2.WatchWaitingRequest(), approval_service_pb2.WatchWaitingResponse
+    with contextlib.suppress(AisecopsError):
+        async with contextlib.aclosing(visitor.stream(CALL, request, answer)) as told:
+            async for now in told:
+                return now.waiting
+    return 0

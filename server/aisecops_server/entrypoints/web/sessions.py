@@ -6,9 +6,12 @@ ends when its token does, or when it is withdrawn.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import hmac
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from aisecops_server.domain.identity import Presented
@@ -33,6 +36,7 @@ class Sessions:
     ids: Ids
     _by_id: OrderedDict[str, Session] = field(default_factory=OrderedDict)
     _secret: bytes = b""
+    _ending: dict[str, set[asyncio.Event]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Take a secret that no other process has."""
@@ -44,7 +48,7 @@ class Sessions:
         session = Session(session_id, presented)
         self._by_id[session_id] = session
         while len(self._by_id) > MOST_SESSIONS:
-            self._by_id.popitem(last=False)
+            self.end(next(iter(self._by_id)))
         return session
 
     def find(self, session_id: str) -> Session | None:
@@ -54,6 +58,28 @@ class Sessions:
     def end(self, session_id: str) -> None:
         """Forget a session."""
         self._by_id.pop(session_id, None)
+        for over in self._ending.get(session_id, ()):
+            over.set()
+
+    @contextlib.contextmanager
+    def ending(self, session_id: str) -> Iterator[asyncio.Event]:
+        """Give an event that is set when a session ends, or all do; at once where there is none of that id."""
+        over = asyncio.Event()
+        if session_id not in self._by_id:
+            over.set()
+        waiting = self._ending.setdefault(session_id, set())
+        waiting.add(over)
+        try:
+            yield over
+        finally:
+            waiting.discard(over)
+            if not waiting:
+                self._ending.pop(session_id, None)
+
+    def end_all(self) -> None:
+        """Forget every session: nothing is served any more."""
+        for session_id in [*self._by_id, *self._ending]:
+            self.end(session_id)
 
     def form_key(self, of: str) -> str:
         """Return what a form must carry that comes from a page of this session or credential.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -61,7 +61,7 @@ class Visitor:
         """
         return await self.calls.unary(call, request, answer, presented=self.presented, peer=self.peer)
 
-    def stream(self, call: str, request: Message, answer: type[_M]) -> AsyncIterator[_M]:
+    def stream(self, call: str, request: Message, answer: type[_M]) -> AsyncGenerator[_M]:
         """Make a call with many answers, as the visitor."""
         return self.calls.stream(call, request, answer, presented=self.presented, peer=self.peer)
 
