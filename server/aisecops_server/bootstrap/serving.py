@@ -204,8 +204,10 @@ async def answering(
             task.cancel()
         await asyncio.gather(*standing, return_exceptions=True)
         await server.stop(GRACE_SECONDS)
-        for each in (*recorders, *reads.values()):
+        for each in recorders:
             await each.flush()
+        for told in reads.values():
+            await told.flush()
 
 
 def _served(
