@@ -93,6 +93,7 @@ async def _read(scene: Scene, trace_id: str):
 SCREENS: Mapping[str, Callable[[Scene], str]] = {
     "traces": lambda _: "/traces",
     "traces-narrowed": lambda _: "/traces?q=outcome:blocked",
+    "traces-none": lambda _: "/traces?q=outcome:blocked+tool:nothing/*",
     "trace-steps": _trace,
     "trace-events": lambda scene: f"{_trace(scene)}?view=events",
     "trace-story": lambda scene: f"{_trace(scene)}?view=story",
