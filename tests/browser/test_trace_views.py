@@ -11,6 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
 
 from tests.browser.visits import PATIENCE_MS, visiting
+from tests.requests import asked
 from tests.ui_scene import PERSON, Scene
 
 pytestmark = pytest.mark.timeout(600)
@@ -322,3 +323,30 @@ def test_a_request_is_answered_by_keys_that_ask_again(browser: Browser, scene: S
         expect(page.locator("#approve")).to_be_focused()
         expect(page.locator("h1")).to_contain_text("waits")
         assert visit.complaints == []
+
+
+def test_a_trace_that_goes_on_says_so_and_shows_it_when_asked(browser: Browser, scene: Scene) -> None:
+    trace = "e" * 32
+    scene.run(asked(scene, version="40.1", trace=trace))
+    with visiting(browser, scene) as visit:
+        page, rows = visit.page, visit.page.locator("table.steps tbody tr")
+        with page.expect_event("request", lambda request: "/live?after=" in request.url):
+            visit.go(f"/traces/{trace}")
+        coming = page.locator("[data-coming]")
+        expect(coming).to_be_hidden()
+        scene.run(asked(scene, version="40.2", trace="f" * 32))
+        scene.run(asked(scene, version="40.3", trace=trace))
+        expect(coming).to_have_text(re.compile(r"^\d+ new events: show$"), timeout=PATIENCE_MS)
+        told = int((coming.text_content() or "0").split()[0])
+        events = json.loads(scene.get(f"/traces/{trace}.json")[2])["trace"]["events"]
+        expect(coming).to_have_text(
+            f"{sum(one['decisionId'] != events[0]['decisionId'] for one in events)} new events: show"
+        )
+        assert 0 < told < len(events)
+        # Nothing moves until it is asked for.
+        assert rows.count() == 1
+        coming.click()
+        expect(rows).to_have_count(2, timeout=PATIENCE_MS)
+        expect(page.locator("[data-coming]")).to_be_hidden()
+        assert visit.complaints == []
+        assert visit.outside == []

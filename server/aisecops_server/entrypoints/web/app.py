@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote
 
 import grpc
+from aisecops.v1.audit_service_pb2 import StreamEventsRequest
 from jinja2 import Environment
 from starlette.applications import Starlette
 from starlette.middleware.gzip import GZipMiddleware
@@ -35,8 +36,9 @@ from aisecops_server.entrypoints.grpc import status
 from aisecops_server.entrypoints.grpc.local_calls import LocalCalls
 from aisecops_server.entrypoints.grpc.tls import named_tenant
 from aisecops_server.entrypoints.web import gateway
+from aisecops_server.entrypoints.web.event_stream import resumed
 from aisecops_server.entrypoints.web.headers import Guarded, require_own_origin
-from aisecops_server.entrypoints.web.live_count import LiveCounts
+from aisecops_server.entrypoints.web.live import Live
 from aisecops_server.entrypoints.web.redirects import BACK, SECONDS, ProviderDoor, for_people, one
 from aisecops_server.entrypoints.web.rendering import Assets, command_line, environment, twin
 from aisecops_server.entrypoints.web.sessions import Session, Sessions
@@ -108,11 +110,12 @@ class Ui:
 def application(ui: Ui) -> ASGIApp:
     """Return the application."""
     pages = environment(ui.assets)
-    doors = _Doors(ui, pages, LiveCounts(ui.calls, ui.sessions))
+    doors = _Doors(ui, pages, Live(ui.calls, ui.sessions))
     routes: list[BaseRoute] = [
         *gateway.routes(ui.calls),
         Route("/assets/{build}/{name}", doors.asset),
         Route("/waiting", doors.waiting, methods=["GET"]),
+        Route("/traces/{trace}/live", doors.trace_events, methods=["GET"]),
         Route("/sign-in", doors.sign_in_page, methods=["GET"]),
         Route("/sign-in", doors.sign_in, methods=["POST"]),
         Route("/sign-in/provider", doors.to_provider, methods=["POST"]),
@@ -135,15 +138,28 @@ def application(ui: Ui) -> ASGIApp:
 class _Doors:
     ui: Ui
     templates: Environment
-    live: LiveCounts
+    live: Live
 
     async def waiting(self, request: Request) -> Response:
         """Answer with how many requests wait for people, as it changes; only pages of our own listen."""
+        return await self._listening(request, self.live.waiting)
+
+    async def trace_events(self, request: Request) -> Response:
+        """Answer with which events come to a trace; only pages of our own listen."""
+
+        async def events(session: Session, *, peer: str) -> Response:
+            asked = StreamEventsRequest(trace_id=request.path_params["trace"], follow=True)
+            # A browser whose connection broke says itself what it has heard.
+            resumed(asked, request.headers.getlist("last-event-id") or request.query_params.getlist("after"))
+            return await self.live.events(session, asked, peer=peer)
+
+        return await self._listening(request, events)
+
+    async def _listening(self, request: Request, listen: Callable[..., Awaitable[Response]]) -> Response:
         try:
             require_own_origin(request)
             session = self._listener(request)
-            peer = request.client.host if request.client else ""
-            return await self.live.stream(session.id, session.presented, peer=peer)
+            return await listen(session, peer=request.client.host if request.client else "")
         except Exception as error:  # noqa: BLE001 - every error becomes an answer here
             return await self._failed(request, status.as_known(error), as_json=True)
 

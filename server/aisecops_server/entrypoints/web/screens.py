@@ -19,7 +19,7 @@ from aisecops_server.entrypoints.web.app import Do, Give, Screens, Show, section
 from aisecops_server.entrypoints.web.event_page import event_page
 from aisecops_server.entrypoints.web.evidence_page import evidence_page, export
 from aisecops_server.entrypoints.web.graph_page import graph_file, graph_page
-from aisecops_server.entrypoints.web.live_count import CALL
+from aisecops_server.entrypoints.web.live import CALL
 from aisecops_server.entrypoints.web.replay_review import judge
 from aisecops_server.entrypoints.web.trace_list import trace_list
 from aisecops_server.entrypoints.web.trace_page import evidence, trace_page

@@ -13,7 +13,7 @@ import pytest
 from aisecops.v1.approval_service_pb2 import WatchWaitingResponse
 from aisecops_server.adapters.system import RandomIds
 from aisecops_server.domain.identity import Presented, Role
-from aisecops_server.entrypoints.web.live_count import MOST_OF_SESSION, until
+from aisecops_server.entrypoints.web.live import MOST_OF_SESSION, until
 from aisecops_server.entrypoints.web.sessions import MOST_SESSIONS, Sessions
 from google.protobuf.message import Message
 
@@ -51,10 +51,10 @@ class Listener:
 
 
 @contextmanager
-def listening(scene: Scene, cookie: str) -> Iterator[Listener]:
+def listening(scene: Scene, cookie: str, path: str = "/waiting", **headers: str) -> Iterator[Listener]:
     connection = http.client.HTTPConnection(scene.address, timeout=SECONDS)
     try:
-        connection.request("GET", "/waiting", headers={"Cookie": cookie})
+        connection.request("GET", path, headers={"Cookie": cookie, **headers})
         yield Listener(connection.getresponse())
     finally:
         connection.close()
@@ -187,3 +187,47 @@ async def test_a_session_that_is_pushed_out_or_never_was_has_ended() -> None:
     with sessions.ending(last.id) as over:
         sessions.end_all()
         assert over.is_set()
+
+
+def events_of(scene: Scene, trace: str) -> list[tuple[int, str]]:
+    found = json.loads(scene.get(f"/traces/{trace}.json")[2])["trace"]["events"]
+    return [(int(one["logIndex"]), one["eventId"]) for one in found]
+
+
+def heard(listener: Listener, count: int) -> list[tuple[int, str]]:
+    frames = [next(listener.frames()) for _ in range(count)]
+    told = [json.loads(data)["event"] for kind, data in frames if kind == "message"]
+    # What they tell is on the page, and stays there.
+    assert {part for one in told for part, value in one.items() if value} <= {"logIndex", "eventId", "type", "stage"}
+    return [(int(one["logIndex"]), one["eventId"]) for one in told]
+
+
+def test_who_looks_at_a_trace_hears_of_its_events_and_goes_on_behind_the_last(scene: Scene) -> None:
+    cookie, trace = scene.cookie(Role.AUDITOR, subject=APPROVER), "c" * 32
+    scene.run(asked(scene, version="30.1", trace=trace))
+    before = events_of(scene, trace)
+    path = f"/traces/{trace}/live?after={before[-1][0]}"
+    with listening(scene, cookie, path) as one:
+        assert one.answer.status == 200
+        scene.run(asked(scene, version="30.2", trace="d" * 32))
+        scene.run(asked(scene, version="30.3", trace=trace))
+        came = events_of(scene, trace)[len(before) :]
+        assert heard(one, len(came)) == came
+    with listening(scene, cookie, path, **{"Last-Event-ID": str(came[0][0])}) as again:
+        assert heard(again, len(came) - 1) == came[1:]
+
+
+@pytest.mark.parametrize("after", ["-1", "x", "1e3", "9" * 40, "1&after=2"])
+def test_where_it_goes_on_is_a_place_in_the_log(scene: Scene, after: str) -> None:
+    with listening(scene, scene.cookie(), f"/traces/{'c' * 32}/live?after={after}") as refused:
+        assert refused.answer.status == 400
+
+
+def test_only_who_may_read_a_trace_hears_of_it(scene: Scene) -> None:
+    path = f"/traces/{'c' * 32}/live"
+    assert scene.ask("GET", path)[0] == 401
+    assert scene.get(path)[0] == 401
+    assert scene.ask("GET", path, headers={"Cookie": scene.cookie(Role.AGENT, subject=AGENT)})[0] == 403
+    elsewhere = {"Cookie": scene.cookie(), "Sec-Fetch-Site": "cross-site"}
+    assert scene.ask("GET", path, headers=elsewhere)[0] == 403
+    assert scene.ask("GET", "/traces/everything/live", headers={"Cookie": scene.cookie()})[0] == 400
