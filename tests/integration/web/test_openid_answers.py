@@ -366,6 +366,7 @@ DOCTOR: dict[str, tuple[dict[str, object], dict[str, object], str]] = {
     "of another issuer": ({}, {"issuer": "https://evil.example"}, "https://evil.example"),
     "keys elsewhere": ({}, {"jwks_uri": "http://127.0.0.1:1/keys"}, "publishes its keys at http://127.0.0.1:1/keys"),
     "without PKCE": ({}, {"code_challenge_methods_supported": ["plain"]}, "PKCE"),
+    "of methods that are no words": ({}, {"code_challenge_methods_supported": [{"S256": True}]}, "PKCE"),
     "no issuer is set": ({"token_issuer": ""}, {}, "not which identity provider"),
     "a secret that is not there": ({"oidc_client_secret_file": Path("nowhere")}, {}, "nowhere cannot be read"),
 }

@@ -76,7 +76,8 @@ def parsed_discovery(content: bytes, issuer: str, *, with_secret: bool) -> Disco
 def _require(said: Mapping[str, object], name: str, one_of: frozenset[str] | set[str], why: str) -> None:
     listed = said.get(name)
     # What a provider does not list it may all the same do; what it lists is all that it does.
-    if listed is not None and not (isinstance(listed, list) and any(value in one_of for value in listed)):
+    words = {value for value in listed if isinstance(value, str)} if isinstance(listed, list) else set()
+    if listed is not None and not words & one_of:
         raise ValueError(why)
 
 
