@@ -16,14 +16,17 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import pytest
 from aisecops_server.adapters.identity.provider_http import ProviderAsked, ask
+from aisecops_server.adapters.identity.sign_in_provider import OpenIdProvider
 from aisecops_server.bootstrap.authentication import provider_client
 from aisecops_server.bootstrap.web import web
 from aisecops_server.cli.checks import callers_check
-from aisecops_server.domain.errors import InvalidRequestError
+from aisecops_server.domain.errors import InvalidRequestError, UnauthenticatedError
 from aisecops_server.domain.identity import DEFAULT_TENANT
+from aisecops_server.domain.sign_in import SignIn, SignInAnswer
 from aisecops_server.settings import Settings
 from cryptography.hazmat.primitives import serialization
 
+from tests.fakes.clock import FakeClock
 from tests.http_server import answer, server
 from tests.openid_provider import CLIENT, Person, Seen, with_provider
 from tests.scripted_provider import Scripted, scripted_provider
@@ -359,6 +362,24 @@ def test_a_provider_that_is_away_or_another_one_is_told_and_asked_no_oftener_tha
                 assert (told.status, "cannot be asked" in problem(told)) == (503, True)
                 assert "aisecops doctor" in problem(told)
             assert len(asked) < 5
+
+
+def test_whoever_is_refused_again_and_again_fills_no_log(
+    provider: Scripted, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = provider_client(Settings(state_dir=tmp_path, **with_provider(provider.issuer)))
+    assert client is not None
+    now = FakeClock()
+    asked, begun = OpenIdProvider(client, now), SignIn("s", "n", "v", "http://127.0.0.1/sign-in/callback")
+    for number in range(50):
+        with pytest.raises(UnauthenticatedError, match="refused the sign-in"):
+            asked.token(begun, SignInAnswer(error=f"server_error_{chr(97 + number % 26)}"))
+        provider.others["/token"] = lambda: (400, b'{"error": "invalid_grant"}')
+        with pytest.raises(UnauthenticatedError, match="does not take the code"):
+            asked.token(begun, SignInAnswer(code="made up"))
+    assert [record.getMessage() for record in caplog.records] == [
+        "nobody was signed in: the identity provider refused the sign-in (server_error_a)"
+    ]
 
 
 DOCTOR: dict[str, tuple[dict[str, object], dict[str, object], str]] = {

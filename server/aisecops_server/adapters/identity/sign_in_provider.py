@@ -26,6 +26,8 @@ from aisecops_server.ports import Clock
 _OK = 200
 _KNOWN_SECONDS = 600.0
 _AWAY_SECONDS = 5.0
+# Whoever is on the way in can be refused as often as they like, and each gets the reason on a page.
+_WARNED_SECONDS = 10.0
 _TOKEN_ANSWER_BYTES = 64 * 1024
 _LEAST_SECRET = 8
 _CODE = re.compile(r"[\x20-\x7e]{1,2048}")
@@ -69,6 +71,7 @@ class OpenIdProvider:
     _known_at: float = 0.0
     _away: UnauthenticatedError | None = None
     _away_at: float = 0.0
+    _warned_at: float = -_WARNED_SECONDS
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -104,7 +107,7 @@ class OpenIdProvider:
         if answer.issuer != self.client.issuer and (answer.issuer or provider.names_itself):
             raise _refused("the answer is not of the provider that the sign-in was begun with", why="issuer")
         if answer.error:
-            raise _said(answer.error)
+            raise self._warned(_said(answer.error))
         if not _CODE.fullmatch(answer.code):
             raise _refused("the provider sent no code", why="code")
         form = {
@@ -138,7 +141,8 @@ class OpenIdProvider:
             try:
                 self._known = fetch_discovery(self.client)
             except (OSError, ValueError) as error:
-                self._away, self._away_at = _away(error), self.clock.monotonic_ns() / 1e9
+                _logger.warning("nobody can be signed in by the identity provider: %s", _why(error))
+                self._away, self._away_at = _away(), self.clock.monotonic_ns() / 1e9
                 raise self._away from error
             self._known_at, self._away = self.clock.monotonic_ns() / 1e9, None
             return self._known
@@ -151,16 +155,24 @@ class OpenIdProvider:
             status, content = ask(question, most_bytes=_TOKEN_ANSWER_BYTES)
             said = strict_json.parse(content, field="token", limit=_TOKEN_ANSWER_BYTES)
         except InvalidPlanError as error:
-            raise _away(ValueError("what it answers to a code is not JSON")) from error
+            raise self._warned(_away(), "what it answers to a code is not JSON") from error
         except (OSError, ValueError) as error:
-            raise _away(error) from error
+            raise self._warned(_away(), _why(error)) from error
         answer = said if isinstance(said, Mapping) else {}
         if status != _OK:
-            raise _not_taken(status, str(answer.get("error", "")))
+            raise self._warned(_not_taken(status, str(answer.get("error", ""))))
         token = answer.get("id_token")
         if not isinstance(token, str):
             raise _refused("the provider gave no ID token", why="code", hint="Is openid among oidc_scopes?")
         return token
+
+    def _warned(self, refused: UnauthenticatedError, why: str = "") -> UnauthenticatedError:
+        """Return ``refused``, with a line for who runs this where there was none of late."""
+        now = self.clock.monotonic_ns() / 1e9
+        if refused.metadata()["why"] != "declined" and now - self._warned_at >= _WARNED_SECONDS:
+            self._warned_at = now
+            _logger.warning("nobody was signed in: %s%s", refused.message, f": {why}" if why else "")
+        return refused
 
 
 def fetch_discovery(client: ProviderClient) -> Discovered:
@@ -187,13 +199,11 @@ def _said(error: str) -> UnauthenticatedError:
     if error in ("login_required", "interaction_required", "consent_required", "account_selection_required"):
         return _refused("the identity provider wants you to sign in there first", why="declined")
     code = error if _ERROR.fullmatch(error) else "no error that there is"
-    _logger.warning("the identity provider refused a sign-in: %s", code)
     return _refused(f"the identity provider refused the sign-in ({code})", why="provider_error")
 
 
 def _not_taken(status: int, error: str) -> UnauthenticatedError:
     code = error if _ERROR.fullmatch(error) else f"status {status}"
-    _logger.warning("the identity provider gave no token for a code: %s", code)
     if code == "invalid_grant":
         return _refused("the identity provider does not take the code: it was used already, or is too old", why="code")
     if code in ("invalid_client", "unauthorized_client"):
@@ -205,9 +215,11 @@ def _not_taken(status: int, error: str) -> UnauthenticatedError:
     return _refused(f"the identity provider gave no token ({code})", why="provider_error")
 
 
-def _away(error: Exception) -> UnauthenticatedError:
-    why = str(error) or type(error).__name__
-    _logger.warning("nobody can be signed in by the identity provider: %s", why)
+def _why(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _away() -> UnauthenticatedError:
     return UnauthenticatedError(
         "the identity provider cannot be asked, or is not the one that it should be",
         hint="Try again in a moment; 'aisecops doctor' on the control plane says what is wrong",
