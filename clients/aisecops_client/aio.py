@@ -54,6 +54,7 @@ class AsyncClient:
     timeout_seconds: float = 10.0
     work_seconds: float = 60.0
     tenant: str = ""
+    address: str = ""
     _decisions: DecisionServiceAsyncStub = field(init=False, repr=False)
     _bundles: BundleServiceAsyncStub = field(init=False, repr=False)
     _screening: ScreenServiceAsyncStub = field(init=False, repr=False)
@@ -84,8 +85,10 @@ class AsyncClient:
         """
         if credentials is None:
             require_plain(address)
-            return cls(grpc.aio.insecure_channel(address, options=PLAIN_OPTIONS), token, tenant=tenant)
-        return cls(grpc.aio.secure_channel(address, credentials, options=TLS_OPTIONS), token, tenant=tenant)
+            return cls(grpc.aio.insecure_channel(address, options=PLAIN_OPTIONS), token, tenant=tenant, address=address)
+        return cls(
+            grpc.aio.secure_channel(address, credentials, options=TLS_OPTIONS), token, tenant=tenant, address=address
+        )
 
     async def __aenter__(self) -> Self:
         """Return the client itself."""

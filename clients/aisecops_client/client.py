@@ -43,6 +43,7 @@ class Client:
     timeout_seconds: float = 10.0
     work_seconds: float = 60.0
     tenant: str = ""
+    address: str = ""
     _decisions: DecisionServiceStub = field(init=False, repr=False)
     _bundles: BundleServiceStub = field(init=False, repr=False)
     _screening: ScreenServiceStub = field(init=False, repr=False)
@@ -71,8 +72,10 @@ class Client:
         """
         if credentials is None:
             require_plain(address)
-            return cls(grpc.insecure_channel(address, options=PLAIN_OPTIONS), token, tenant=tenant)
-        return cls(grpc.secure_channel(address, credentials, options=TLS_OPTIONS), token, tenant=tenant)
+            return cls(grpc.insecure_channel(address, options=PLAIN_OPTIONS), token, tenant=tenant, address=address)
+        return cls(
+            grpc.secure_channel(address, credentials, options=TLS_OPTIONS), token, tenant=tenant, address=address
+        )
 
     def __enter__(self) -> Self:
         """Return the client itself."""

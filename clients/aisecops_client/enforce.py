@@ -19,14 +19,19 @@ import contextlib
 import functools
 import inspect
 import json
+import os
 import secrets
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar, cast
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
+from aisecops.v1.execution_service_pb2 import CompleteRequest, CompleteResponse
 from aisecops.v1.plan_pb2 import ExecutionPlan, Step
 
 from aisecops_client.answers import Answer
@@ -53,7 +58,11 @@ from aisecops_client.obligations import Duty
 from aisecops_client.plan import PlanBuilder
 from aisecops_client.task import Task
 
+if TYPE_CHECKING:
+    from aisecops_client.keeping import Telling
+
 ATTEMPTS = 3
+SPOOL_VARIABLE = "AISECOPS_SPOOL_DIR"
 _KEY_BYTES = 16
 _F = TypeVar("_F", bound=Callable[..., Any])
 _C = TypeVar("_C")
@@ -107,6 +116,10 @@ class GuardOf(Generic[_C]):
     ``confirm`` is asked where policy obliges to ask; without it such calls are refused. ``handlers`` meet other kinds
     of obligations. ``keys`` verify grants on this side too (``aisecops_grant.verifier.GrantKeys``); without them the
     control plane alone does, when a grant is redeemed.
+
+    In the folder ``spool``, else that of ``AISECOPS_SPOOL_DIR``, what came of a call is on disk before its result is
+    handed on, and is told until the control plane has taken it, by this process or the next one of the same agent;
+    without one, and with an empty word, it is told a few times. Whose it is, the client's token says, or ``agent_id``.
     """
 
     client: _C
@@ -120,10 +133,16 @@ class GuardOf(Generic[_C]):
     clock: Callable[[], float] = time.time
     stopwatch: Callable[[], float] = time.monotonic
     new_key: Callable[[], str] = fresh_key
+    spool: str | Path | None = None
+    agent_id: str = ""
     _tools: dict[str, Tool] = field(default_factory=dict, init=False, repr=False)
     _task: ContextVar[Task | None] = field(
         default_factory=lambda: ContextVar("aisecops_task", default=None), init=False, repr=False
     )
+
+    def _spool_folder(self) -> Path | None:
+        root = os.environ.get(SPOOL_VARIABLE, "") if self.spool is None else self.spool
+        return Path(root).absolute() if str(root) else None
 
     @contextlib.contextmanager
     def task(self, intent: str, *, trace_id: str = "", parent_trace_id: str = "") -> Iterator[Task]:
@@ -192,6 +211,32 @@ class Guard(GuardOf[Client]):
     """Guards functions that block."""
 
     pause: Callable[[float], Any] = field(default_factory=lambda: threading.Event().wait)
+    _keeper: Telling | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Open the spool, where there is one.
+
+        Raises:
+            SpoolError: nothing can be kept in it.
+            ValueError: nobody says whose it is.
+        """
+        if (root := self._spool_folder()) is not None:
+            self._keep_in(root)
+
+    def __enter__(self) -> Self:
+        """Return the guard itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the spool."""
+        self.close()
+
+    def close(self) -> None:
+        """Tell what can be told in a moment of what waits in the spool, and leave the rest to who opens it next."""
+        if self._keeper is not None:
+            self._keeper.close()
 
     def tool(self, name: str, *, redeems: bool = True) -> Callable[[_F], _F]:
         """Return a decorator that lets a function run only by a grant for the tool ``name`` (`server/tool`).
@@ -253,15 +298,33 @@ class Guard(GuardOf[Client]):
             case Meet():
                 given = self.handlers[ask.duty.kind](ask.call, ask.duty)
             case Redeem():
+                if self._keeper is not None:
+                    # A call may have to wait until it is known that the one before it ended.
+                    self._keeper.catch_up()
                 given = self.client.redeem(ask.request)
             case Run():
                 with running(ask.call):
                     given = self._function(ask.call)(**json.loads(ask.call.arguments))
             case Complete():
-                given = self.client.complete(ask.request)
+                given = self._completed(ask.request)
             case Pause():
                 given = self.pause(ask.seconds)
         return given
+
+    def _completed(self, request: CompleteRequest) -> CompleteResponse:
+        if self._keeper is None:
+            return self.client.complete(request)
+        self._keeper.told(request)
+        return CompleteResponse()
+
+    def _keep_in(self, root: Path) -> None:
+        # What locks files is not there on every system, and not asked for where nothing is kept.
+        from aisecops_client.keeping import Telling, whose_spool  # noqa: PLC0415
+
+        client = self.client
+        whose = whose_spool(client.address, client.tenant, client.token, self.agent_id)
+        self._keeper = Telling(root, whose, client.complete, self.new_key)
+        weakref.finalize(self, self._keeper.close)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,14 +27,15 @@ from aisecops_client import (
     FaultError,
     RetryLaterError,
 )
+from aisecops_client.completions import Completions
 from aisecops_client.guarded import Ask, Complete, GrantedCall, Rules, Run, Steps, decided, executed
 from aisecops_client.obligations import keeps_content
 from aisecops_grant.arguments import canonical_arguments
 
-from aisecops_mcp.completions import Completions
 from aisecops_mcp.jsonrpc import Message
 from aisecops_mcp.results import passed_on, reads
 from aisecops_mcp.session import Session, Waiting
+from aisecops_mcp.talk import say
 
 Forward = Callable[[GrantedCall], Awaitable[Message]]
 _ENDED = (approval_pb2.APPROVAL_STATE_EXPIRED, approval_pb2.APPROVAL_STATE_CONSUMED)
@@ -85,12 +86,12 @@ class Governor(AsyncGuard):
     """
 
     renew: Callable[[], str] = str
-    completions: Completions = field(default_factory=Completions)
+    completions: Completions = field(default_factory=lambda: Completions(say=say))
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1), init=False, repr=False)
     _under_way: dict[str, _UnderWay] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Tell what came of calls with this credential."""
+        """Tell what came of calls with this credential, from where ``completions`` keep it and no spool of a guard."""
         self.completions.join(self._tell)
 
     def leave(self) -> None:

@@ -20,7 +20,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aisecops.v1 import approval_pb2, decision_pb2
 from aisecops.v1.execution_service_pb2 import CompleteRequest, CompleteResponse
@@ -36,6 +36,9 @@ from aisecops_client.guarded import Ask, Complete, GrantedCall, Rules, Run, Step
 from aisecops_client.obligations import REDACTED, Duty, result_under
 from aisecops_client.plan import PlanBuilder
 from aisecops_client.refusals import ApprovalRequiredError, NotApprovedError, ResultWithheldError
+
+if TYPE_CHECKING:
+    from aisecops_client.spool import Kept
 
 _THREADS, _KEPT, _INTENT, _PAUSE_SECONDS = 32, 1024, 500, 0.5
 _RESULT_KINDS = frozenset({"redact", "limit"})
@@ -133,7 +136,6 @@ class Bridge(Guard):
     tools: Mapping[str, str] = field(default_factory=dict)
     server: str = "agent"
     intent: str = ""
-    agent_id: str = ""
     above: Bridge | None = None
     tells_later: bool = False
     ledger: Ledger = field(default_factory=Ledger, repr=False)
@@ -406,13 +408,18 @@ class Bridge(Guard):
         if isinstance(ask, Complete) and ask.request.grant_id in self._otherwise:
             ask.request.report.arguments_sha256 = self._otherwise.pop(ask.request.grant_id)
         if isinstance(ask, Complete) and self.tells_later:
-            telling = self._teller.submit(self._tell, ask.request)
+            # On disk before the result is handed on, where there is a place for it; told while it is on its way.
+            kept = self._keeper.keep(ask.request) if self._keeper is not None else None
+            telling = self._teller.submit(self._tell, ask.request, kept)
             self._telling.add(telling)
             telling.add_done_callback(self._telling.discard)
             return CompleteResponse()
         return super()._perform(ask)
 
-    def _tell(self, request: CompleteRequest) -> None:
+    def _tell(self, request: CompleteRequest, kept: Kept | None) -> None:
+        if self._keeper is not None and kept is not None:
+            self._keeper.tell(kept)
+            return
         for attempt in range(1, self.attempts + 1):
             try:
                 answer = self.client.complete(request)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aisecops_client import AsyncClient
+from aisecops_client.completions import CompletionsByAgent
 from aisecops_mcp.callers import Caller, NotLetInError
-from aisecops_mcp.completions import CompletionsByAgent
 from aisecops_mcp.governor import Governor
 
 from aisecops_server.cli.configuration import settings, tenant_settings

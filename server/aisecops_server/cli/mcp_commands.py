@@ -72,7 +72,7 @@ _SPOOL = click.option(
     "--spool",
     default="",
     metavar="FOLDER",
-    help="Where what came of calls is kept until it is told; else among the state of this user's programs.",
+    help="Where what came of calls is kept until it is told; else in AISECOPS_SPOOL_DIR, or this user's state.",
 )
 
 

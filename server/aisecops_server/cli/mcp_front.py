@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import socket
     import ssl
 
+    from aisecops_client.completions import CompletionsByAgent
     from aisecops_mcp.callers import Door
-    from aisecops_mcp.completions import CompletionsByAgent
     from aisecops_mcp.opening import Reached
     from aisecops_mcp.stdio import Bounds
 

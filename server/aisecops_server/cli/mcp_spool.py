@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from aisecops_client.enforce import fresh_key
-from aisecops_mcp.completions import CompletionsByAgent
-from aisecops_mcp.spool import Spool
+from aisecops_client.completions import CompletionsByAgent
+from aisecops_client.enforce import SPOOL_VARIABLE, fresh_key
+from aisecops_client.spool import Spool
 from aisecops_mcp.talk import say
 
 from aisecops_server.cli.configuration import settings
@@ -20,7 +20,8 @@ from aisecops_server.cli.credentials import subject
 
 
 def completions_in(folder: str) -> CompletionsByAgent:
-    """Return the completions of all agents, kept in ``folder`` or where programs of this user keep their state."""
+    """Return the completions of all agents, kept in ``folder``, where guards do, or in this user's state."""
+    folder = folder or os.environ.get(SPOOL_VARIABLE, "")
     root, key = Path(folder) if folder else _usual(), fresh_key()
 
     def opened(agent: str) -> Spool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
+from aisecops_client.completions import CompletionsByAgent
+from aisecops_client.spool import Spool
 from aisecops_mcp.callers import NotLetInError
-from aisecops_mcp.completions import CompletionsByAgent
-from aisecops_mcp.spool import Spool
 from aisecops_server.cli.mcp_callers import ByToken
 from aisecops_server.domain.identity import Presented, Principal, PrincipalId, Role
 

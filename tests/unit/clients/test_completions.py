@@ -11,10 +11,10 @@ from pathlib import Path
 
 import grpc
 import pytest
-from aisecops.v1.execution_service_pb2 import CompleteRequest, CompleteResponse
+from aisecops.v1.execution_service_pb2 import CompleteRequest, CompleteResponse, ExecutionReport
 from aisecops_client import AccessRefusedError, AisecopsClientError, FaultError, RequestRefusedError, RetryLaterError
-from aisecops_mcp.completions import Completions, CompletionsByAgent
-from aisecops_mcp.spool import Kept, Spool, SpoolError
+from aisecops_client.completions import Completions, CompletionsByAgent
+from aisecops_client.spool import MOST_BYTES, OLDEST_SECONDS, Kept, Spool, SpoolError
 
 from tests.engines import until
 
@@ -29,7 +29,7 @@ FAULT = FaultError("sealed", grpc.StatusCode.INTERNAL)
 
 
 def request(grant: str) -> CompleteRequest:
-    return CompleteRequest(grant_id=grant)
+    return CompleteRequest(grant_id=grant, report=ExecutionReport(tool="mail/send"))
 
 
 def opened(root: Path, key: str, *, whose: str = WHOSE, most: int = 8) -> Spool:
@@ -174,14 +174,108 @@ def test_who_closes_and_who_opens_at_once_lose_nothing_and_leave_no_folder(tmp_p
     assert [folder for folder in (tmp_path / "spool").glob("*/*") if folder.is_dir()] == []
 
 
-def test_a_take_over_that_fails_leaves_nothing_open(tmp_path: Path) -> None:
+def test_what_others_put_there_is_left_alone_and_told_of(tmp_path: Path) -> None:
     killed = opened(tmp_path, "killed")
-    # A folder where only files are kept.
-    (killed.folder / "00000001").mkdir()
+    killed.keep("s", request("g"))
+    (tmp_path / "secret").write_bytes(b"s\n" + request("theirs").SerializeToString())
+    strange = [killed.folder / name for name in ("00000001", "00000002", "00000003", "00000004", "x\nforged", "٣")]
+    strange[0].mkdir()
+    strange[1].symlink_to(tmp_path / "secret")
+    os.mkfifo(strange[2])
+    strange[3].write_bytes(b"\0" * (MOST_BYTES + 1))
+    for path in strange[4:]:
+        path.write_bytes(b"s\n" + request("theirs").SerializeToString())
     killed.close()
+    place = killed.folder.parent
+    (place / "linked").symlink_to(tmp_path)
+    (place / "lock is a link").mkdir()
+    (place / "lock is a link" / ".lock").symlink_to(tmp_path / "secret")
+    found = opened(tmp_path, "next")
+    assert left(found) == [("s", "g")]
+    assert len(found.notes) == len(strange) + 1
+    # A name is shown so that it forges no line.
+    assert "\n" not in "".join(found.notes)
+    assert all(path.is_symlink() or path.exists() for path in strange)
+    assert (tmp_path / "secret").read_bytes().endswith(request("theirs").SerializeToString())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\0" * 300,
+        b"s",
+        b"s\n",
+        b"s\n" + CompleteRequest(grant_id="torn after the grant").SerializeToString(),
+        b"s\n" + request("g").SerializeToString()[:-1],
+        b"\xff\n" + request("g").SerializeToString(),
+        b"s\n" + request("g\n2026-01-01 WARNING forged").SerializeToString(),
+        b"s\n" + request("g" * 300).SerializeToString(),
+    ],
+    ids=["empty", "zeros", "no-line", "no-report", "torn", "torn-inside", "no-text", "forged-line", "long"],
+)
+def test_what_says_nothing_that_can_be_told_is_removed_and_the_rest_is_told(tmp_path: Path, data: bytes) -> None:
+    killed = opened(tmp_path, "killed")
+    killed.keep("s", request("before"))
+    (killed.folder / "00000001").write_bytes(data)
+    (killed.folder / "00000002").write_bytes(b"s\n" + request("after").SerializeToString())
+    killed.close()
+    said: list[str] = []
+    found = opened(tmp_path, "next")
+    telling = completions(found, said)
+    assert ["says nothing that can be told" in line for line in said] == [True, False]
+    assert "forged" not in "".join(said)
+    assert [kept.request.grant_id for kept in telling._waiting["s"]] == ["before", "after"]
+    assert len([path for path in found.folder.iterdir() if path.name != ".lock"]) == 2
+
+
+def test_what_could_not_be_told_for_a_month_is_dropped_and_told_of(tmp_path: Path) -> None:
+    killed = opened(tmp_path, "killed")
+    kept = killed.keep("s", request("old"))
+    assert kept.path is not None
+    killed.keep("s", request("new"))
+    killed.close()
+    os.utime(kept.path, (0, 0))
+    found = opened(tmp_path, "next")
+    assert left(found) == [("s", "new")]
+    assert found.notes == ["what came of the grant old is dropped: it could not be told for too long"]
+
+
+@pytest.mark.asyncio
+async def test_what_waits_too_long_in_a_living_process_is_dropped_and_told_of(tmp_path: Path) -> None:
+    plane, said = Plane(AWAY), list[str]()
+    spool = opened(tmp_path, "p")
+    spool.clock = lambda: 2 * OLDEST_SECONDS + spool.folder.stat().st_mtime
+    telling = completions(spool, said)
+    telling.join(plane)
+    telling.add("s", request("old"))
+    telling.add("s", request("next"))
+    await telling.settle("s")
+    assert plane.told == ["next"]
+    assert said[1] == "what came of the grant old is dropped: it could not be told for too long"
+    assert [path.name for path in spool.folder.iterdir()] == [".lock"]
+
+
+def test_what_is_larger_than_a_report_is_not_kept(tmp_path: Path) -> None:
+    spool = opened(tmp_path, "p", most=1)
+    with pytest.raises(SpoolError, match="bytes"):
+        spool.keep("s" * MOST_BYTES, request("g"))
+    # It has taken nobody's place.
+    assert spool.keep("s", request("g")).path is not None
+
+
+class Broken(Spool):
+    """Fails where it takes over."""
+
+    def _take_over(self, place: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+
+def test_a_take_over_that_fails_leaves_nothing_open(tmp_path: Path) -> None:
+    opened(tmp_path, "killed").close()
     before = open_locks(tmp_path)
-    with pytest.raises(SpoolError):
-        opened(tmp_path, "next")
+    with pytest.raises(SpoolError, match="No space left"):
+        Broken.open(tmp_path / "spool", WHOSE, "next")
     assert open_locks(tmp_path) == before == 0
 
 

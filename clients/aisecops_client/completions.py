@@ -8,6 +8,7 @@ once, so what was perhaps told is told again.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -16,11 +17,12 @@ from typing import Any
 
 import grpc
 from aisecops.v1.execution_service_pb2 import CompleteRequest, CompleteResponse
-from aisecops_client import AccessRefusedError, AisecopsClientError, FaultError, RetryLaterError
 
-from aisecops_mcp.spool import Kept, Spool, SpoolError
-from aisecops_mcp.talk import Say, say
+from aisecops_client.errors import AccessRefusedError, AisecopsClientError, FaultError, RetryLaterError
+from aisecops_client.spool import Kept, Spool, SpoolError
 
+say = logging.getLogger(__name__).warning
+Say = Callable[[str], None]
 Tell = Callable[[CompleteRequest], Awaitable[CompleteResponse]]
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 15.0
 # How long the end of a connection waits for what is not told yet.
@@ -52,6 +54,8 @@ class Completions:
         self._take_left()
 
     def _take_left(self) -> None:
+        for note in self.spool.notes if self.spool else ():
+            self.say(note)
         for kept in self.spool.left if self.spool else ():
             if kept.request.grant_id:
                 self._waiting.setdefault(kept.session, deque()).append(kept)
@@ -89,10 +93,19 @@ class Completions:
                 kept = self.spool.keep(session, request)
             except SpoolError as error:
                 self.say(f"what came of the grant {request.grant_id} is in memory only: {error}")
-        self._waiting.setdefault(session, deque()).append(kept)
-        if session in self._late:
+        self.add_kept(kept)
+
+    def add_kept(self, kept: Kept) -> None:
+        """Have told what is kept of a call already, after all that came of the calls of its session before."""
+        self._waiting.setdefault(kept.session, deque()).append(kept)
+        if kept.session in self._late:
             self._secure(kept)
-        self._go_on(session)
+        self._go_on(kept.session)
+
+    @property
+    def some_wait(self) -> bool:
+        """Return whether anything is not told yet."""
+        return bool(self._waiting)
 
     async def settle(self, session: str, seconds: float = LAST_SECONDS) -> None:
         """Return when what came of the calls of a session is told, or after ``seconds``: the spool has the rest."""
@@ -156,11 +169,14 @@ class Completions:
         try:
             answer = await self._tellers[-1](kept.request)
         except AisecopsClientError as error:
-            if not _passes(error):
+            if not passes(error):
                 self.say(f"what came of the grant {grant} is not taken: {error}")
                 return True
             if self._turns_late(kept.session):
                 self.say(f"what came of the grant {grant} could not be told yet: {error}")
+            if self.spool is not None and self.spool.is_too_old(kept):
+                self.say(f"what came of the grant {grant} is dropped: it could not be told for too long")
+                return True
             return False
         except asyncio.CancelledError:
             # A connection that is given up ends what is asked over it; whoever ends this task means this task.
@@ -182,7 +198,7 @@ class Completions:
         return True
 
     def _secure(self, kept: Kept) -> None:
-        if self.spool is not None:
+        if self.spool is not None and not kept.secured:
             task = asyncio.create_task(self._secured(self.spool, kept))
             self._securing.add(task)
             task.add_done_callback(self._securing.discard)
@@ -220,7 +236,7 @@ class CompletionsByAgent:
         await asyncio.gather(*(completions.close() for completions in self._of.values()))
 
 
-def _passes(error: AisecopsClientError) -> bool:
+def passes(error: AisecopsClientError) -> bool:
     """Return whether it may be told another time: nobody answered, or the credential has run out.
 
     What the grant does not take is an incident, and each time that it is told would be another one.
