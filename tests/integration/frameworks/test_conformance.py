@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import importlib.metadata
 import json
@@ -9,10 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
-from aisecops_client import Client
+from aisecops.v1.execution_service_pb2 import CompleteRequest, CompleteResponse
+from aisecops_client import Client, RetryLaterError
 from aisecops_client.frameworks._bridge import Bridge
 
+from tests.engines import until
 from tests.integration.frameworks import scene
 from tests.integration.frameworks.scene import (
     CUSTOMER,
@@ -150,6 +154,29 @@ class TestConformance:
     def test_fields_that_must_not_be_seen_are_not(self, harness: Harness, plane: Plane, tools: Tools) -> None:
         [told] = harness.run(plane.bridge(), tools, [[CUSTOMER]]).told
         assert json.loads(told) == {"customer_id": "C-20417", "name": "Mara Lindt", "card_number": "[redacted]"}
+
+    def test_what_came_of_a_call_is_kept_until_it_can_be_told(
+        self, harness: Harness, plane: Plane, tools: Tools, tmp_path: Path
+    ) -> None:
+        def ran() -> int:
+            return sum(event.type == "execution.executed" for event in auditor.events())
+
+        def away(_request: CompleteRequest) -> CompleteResponse:
+            raise RetryLaterError("nobody answers", grpc.StatusCode.UNAVAILABLE)
+
+        def kept() -> list[Path]:
+            return [path for path in (tmp_path / "spool").glob("*/*/*") if not path.name.startswith(".")]
+
+        with plane.connected("auditor@corp.example", "auditor") as auditor:
+            before = ran()
+            with plane.bridge(spool=tmp_path / "spool") as bridge:
+                assert bridge._keeper is not None
+                bridge._keeper._complete = away
+                assert harness.run(bridge, tools, [[send()]]).told == ["done: send_email"]
+            assert (len(kept()), ran()) == (1, before)
+            with plane.bridge(spool=tmp_path / "spool"):
+                asyncio.run(until(lambda: not kept()))
+            assert (len(kept()), ran(), tools.names) == (0, before + 1, ["send_email"])
 
     def test_without_a_control_plane_nothing_runs_and_the_agent_lives(
         self, harness: Harness, tools: Tools, tmp_path: Path

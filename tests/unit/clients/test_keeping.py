@@ -135,8 +135,8 @@ async def test_what_waits_is_told_in_order_and_nobody_waits_for_it(tmp_path: Pat
     assert len(files(tmp_path / "spool")) == 3
     plane.away = False
     telling.catch_up()
-    assert plane.told == ["g0", "g1", "g2"]
     await until(lambda: not files(tmp_path / "spool"))
+    assert plane.told == ["g0", "g1", "g2"]
     telling.told(request("g3"))
     assert plane.told[3:] == ["g3"]
     telling.close()
