@@ -43,9 +43,9 @@ def import_traces(*, files: Sequence[Path], **told: str) -> ExitCode:
     """Read recorded agent traces: OTLP, OpenInference, Langfuse, LangSmith.
 
     The files hold OTLP/JSON lines (GenAI or OpenInference conventions), observations of Langfuse or runs of LangSmith,
-    as JSON lines or one document, plain or gzipped, or as rows of Parquet; each record says which it is. Nothing is
-    guessed: what cannot be read ends the import with its line, and what came before it is kept. Importing a file again
-    adds nothing.
+    as JSON lines, one document or CSV, plain or gzipped, or as rows of Parquet; each record says which it is. Nothing
+    is guessed: what cannot be read ends the import with its line, and what came before it is kept. Importing a file
+    again adds nothing.
     """
     found = [asyncio.run(_import(path, **told)) for path in files]
     document = {

@@ -1,4 +1,4 @@
-"""Reads files of recorded traces: JSON lines, plain or gzip, one JSON document, or the rows of a Parquet file.
+"""Reads files of recorded traces: JSON lines or CSV, plain or gzip, one JSON document, or rows of a Parquet file.
 
 What is on a line says what it is: an OTLP export request (GenAI or OpenInference conventions), an observation of
 Langfuse, a run of LangSmith. Strict in what it needs and blind to the rest: a line that is not what it should be ends
@@ -18,6 +18,7 @@ from typing import IO
 
 from aisecops_server.adapters.recordings import langfuse, langsmith, spans
 from aisecops_server.adapters.recordings.attributes import MalformedError
+from aisecops_server.adapters.recordings.csv_rows import CsvRows, is_header
 from aisecops_server.adapters.recordings.openinference import Planned
 from aisecops_server.adapters.recordings.parquet_rows import MAGIC, rows
 from aisecops_server.adapters.recordings.tool_servers import ToolServers
@@ -89,6 +90,9 @@ class RecordingFile:
             if number == 1 and _is_document(line):
                 yield number, self._document(line, stream, min(allowance, self.limits.document_bytes))
                 return
+            if number == 1 and is_header(line):
+                yield from self._csv(line, stream, allowance)
+                return
             allowance -= len(line)
             if len(line) > self.limits.line_bytes:
                 raise self._refusal(f"line {number} is longer than {self.limits.line_bytes} bytes", number)
@@ -96,6 +100,17 @@ class RecordingFile:
                 raise self._refusal("it unfolds to more than may be read", number)
             if line.strip():
                 yield number, line
+
+    def _csv(self, header: bytes, stream: IO[bytes] | gzip.GzipFile, allowance: int) -> Iterator[tuple[int, bytes]]:
+        found = CsvRows(header, stream, row_bytes=self.limits.line_bytes)
+        try:
+            for line in found.read():
+                allowance -= len(line)
+                if allowance < 0:
+                    raise self._refusal("it unfolds to more than may be read", found.line)
+                yield found.line, line
+        except MalformedError as error:
+            raise self._refusal(f"line {found.line} is no row that can be read: {error}", found.line) from error
 
     def _rows(self) -> Iterator[tuple[int, bytes]]:
         allowance = self._allowance()
@@ -124,7 +139,7 @@ class RecordingFile:
         place = {"line": str(line)} if line else {}
         return InvalidRequestError(
             f"{self.path.name}: {why}",
-            hint="OTLP/JSON lines, Langfuse observations and LangSmith runs can be read",
+            hint="OTLP/JSON lines, and Langfuse observations and LangSmith runs as JSON, CSV or Parquet can be read",
             field="file",
             file=str(self.path),
             **place,
