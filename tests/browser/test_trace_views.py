@@ -47,7 +47,7 @@ def test_columns_stand_in_the_address_and_stay_with_every_link(browser: Browser,
     with visiting(browser, scene, java_script_enabled=False) as visit:
         page = visit.page
         visit.go("/traces")
-        for name in ("plans", "policy"):
+        for name in ("plans", "lasted", "policy"):
             page.locator(".chooser summary").click()
             page.locator(".chooser").get_by_role("link", name=name, exact=True).click()
         assert page.locator("thead th").all_inner_texts() == [

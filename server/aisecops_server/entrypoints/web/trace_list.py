@@ -26,6 +26,7 @@ from aisecops_server.domain.trace_query import (
 from aisecops_server.entrypoints.trace_terms import filter_of
 from aisecops_server.entrypoints.web.addresses import address
 from aisecops_server.entrypoints.web.markup import hidden_count
+from aisecops_server.entrypoints.web.strips import duration
 from aisecops_server.entrypoints.web.trace_facets import To, counted_note, facet_views, facets_found, hidden_by
 from aisecops_server.entrypoints.web.visitor import Page, Visitor
 
@@ -35,7 +36,7 @@ _MOST_OFFERED = 120
 _OFFERED_CHARACTERS = 120
 # What names of one kind begin alike up to.
 _PARTED_BY: Mapping[str, str] = {"agent": "/", "tool": "/", "rule": "."}
-COLUMNS = ("started", "outcome", "intent", "agent", "trust", "rule", "tools", "plans", "policy")
+COLUMNS = ("started", "outcome", "intent", "agent", "trust", "rule", "tools", "plans", "lasted", "policy")
 # What leads to the trace; without it a row would lead nowhere.
 _ALWAYS = "intent"
 
@@ -65,6 +66,7 @@ async def trace_list(visitor: Visitor) -> Page:
         "problem": problem,
         "traces": found.traces,
         "columns": columns,
+        "lasted": _lasted,
         "cols": cols,
         "chooser": _chooser(columns, text),
         "facets": facet_views(facets, query, to),
@@ -91,6 +93,12 @@ async def trace_list(visitor: Visitor) -> Page:
         400 if problem else 200,
         command=() if problem else ("trace", "list", *(("--where", text) if text else ())),
     )
+
+
+def _lasted(trace: event_pb2.TraceSummary) -> str:
+    """Return how long it was from the first decision to the last; nothing where there is one."""
+    seconds = (trace.last_at.ToNanoseconds() - trace.started_at.ToNanoseconds()) / 1e9
+    return duration(seconds) if trace.decisions > 1 else ""
 
 
 def _terms(traces: Sequence[event_pb2.TraceSummary]) -> list[str]:
