@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -57,10 +59,23 @@ def address_of(listening: socket.socket) -> str:
 
 
 def certificate_of(transport: asyncio.BaseTransport | None) -> str:
-    """Return the certificate that a client has shown and that was verified, as PEM; empty if there was none to show."""
+    """Return the certificate that a client has shown and that was verified, as PEM; empty if there was none to show.
+
+    Behind it are the authorities that came with it, which nobody has verified but by the certificate.
+    """
     connection = transport.get_extra_info("ssl_object") if transport is not None else None
     shown = connection.getpeercert(binary_form=True) if connection is not None else None
-    return ssl.DER_cert_to_PEM_cert(shown) if shown else ""
+    if not shown:
+        return ""
+    return "".join(map(ssl.DER_cert_to_PEM_cert, (shown, *(part for part in _chain_of(connection) if part != shown))))
+
+
+def _chain_of(connection: Any) -> list[bytes]:
+    if sys.version_info >= (3, 13):
+        return list(connection.get_unverified_chain())
+    # Before Python 3.13 it has no name of its own.
+    chain = connection._sslobj.get_unverified_chain() or ()  # noqa: SLF001
+    return [ssl.PEM_cert_to_DER_cert(part.public_bytes()) for part in chain]
 
 
 def tls_with(certificate: Path, key: Path, authorities: Path | None = None) -> ssl.SSLContext:
@@ -80,6 +95,11 @@ def tls_with(certificate: Path, key: Path, authorities: Path | None = None) -> s
         except (OSError, ssl.SSLError) as error:
             raise ListenError(f"{authorities} holds no certificates of authorities: {error}") from error
         context.verify_mode = ssl.CERT_REQUIRED
+        # Each authority of the file counts by itself, as it does for who is asked again whether it still does.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        # A session that is taken up again has lost the chain.
+        context.options |= ssl.OP_NO_TICKET
+        context.num_tickets = 0
     return context
 
 

@@ -129,7 +129,9 @@ def _bearer(authorization: Sequence[str]) -> str:
 
 
 def _proved(by: Authenticator, token: str, certificate: str = "") -> Principal:
+    leaf, ends, between = certificate.partition("-----END CERTIFICATE-----\n")
+    shown, above = (leaf + ends).encode("ascii"), between.encode("ascii")
     try:
-        return by.authenticate(Presented(token=token, certificate=certificate.encode("ascii")))
+        return by.authenticate(Presented(token=token, certificate=shown, intermediates=above))
     except UnauthenticatedError as error:
         raise NotLetInError(error.message, error="invalid_token") from error

@@ -6,7 +6,7 @@ import contextlib
 import ipaddress
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,11 +32,13 @@ class Guarded:
     authority: Pair
 
     @asynccontextmanager
-    async def client(self, shown: Pair | None, token: str = "") -> AsyncIterator[Wire]:
+    async def client(self, shown: Pair | None, token: str = "", between: Sequence[Pair] = ()) -> AsyncIterator[Wire]:
         """Give a client that shows a certificate, or none."""
         tls = ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
         if shown is not None:
             shown.write(self.folder / "client.pem", self.folder / "client.key")
+            with (self.folder / "client.pem").open("ab") as file:
+                file.writelines(part.pem for part in between)
             tls.load_cert_chain(self.folder / "client.pem", self.folder / "client.key")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         connector = aiohttp.TCPConnector(ssl=tls)
@@ -84,6 +86,52 @@ async def test_another_agents_certificate_finds_no_session_of_this_one(guarded: 
         async with guarded.client(other) as thief:
             thief.session, thief.version = session, wire.version
             assert (await thief.ask(3, "ping")).status == 404
+
+
+def below(above: Pair, **about: Any) -> Pair:
+    """Return an authority that another one vouches for."""
+    return certificate(**{"of": above, "now": time.time(), "authority": True, "common": "between", **about})
+
+
+async def test_an_authority_below_comes_with_the_certificate(guarded: Guarded) -> None:
+    upper = below(guarded.authority)
+    lower = below(upper, common="lower")
+    async with guarded.client(guarded.holder(of=lower), between=[lower, upper]) as wire:
+        await wire.begin()
+        assert (await wire.call(1, "count", to=2))["result"]["content"][0]["text"] == "counted to 2"
+
+
+@pytest.mark.parametrize("kind", ["left out", "foreign", "over", "no authority"])
+async def test_an_authority_below_that_does_not_count_lets_nobody_in(guarded: Guarded, kind: str) -> None:
+    stranger = certificate(now=time.time(), authority=True, common="authority")
+    between = {
+        "left out": below(guarded.authority),
+        "foreign": below(stranger),
+        "over": below(guarded.authority, begins=-120, ends=-60),
+        "no authority": guarded.holder(common="between"),
+    }[kind]
+    shown = guarded.holder(of=between)
+    async with guarded.client(shown, between=[between] if kind != "left out" else []) as wire:
+        with pytest.raises(aiohttp.ClientError):
+            await wire.ask(1, "ping")
+
+
+async def test_each_authority_of_the_file_counts_by_itself(tmp_path: Path) -> None:
+    now = time.time()
+    root = certificate(now=now, authority=True, common="root")
+    between = below(root).write(tmp_path / "client-ca.pem", tmp_path / "between.key")
+    here = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    root.write(tmp_path / "ca.pem", tmp_path / "ca.key")
+    certificate(here, of=root, now=now, usage=(SERVER,)).write(tmp_path / "s.pem", tmp_path / "s.key")
+    given = ("--tls-cert", str(tmp_path / "s.pem"), "--tls-key", str(tmp_path / "s.key"))
+    options = (*given, "--client-ca", str(tmp_path / "client-ca.pem"))
+    with scene() as desk, front(Listening(desk, options, environment={"AISECOPS_TRUST_DOMAIN": "corp.example"})) as at:
+        guarded = Guarded(at, tmp_path, between)
+        async with guarded.client(guarded.holder()) as wire:
+            await wire.begin()
+        async with guarded.client(guarded.holder(of=root)) as wire:
+            with pytest.raises(aiohttp.ClientError):
+                await wire.ask(1, "ping")
 
 
 @pytest.mark.parametrize("kind", ["none", "foreign", "over", "begins later"])
