@@ -69,6 +69,11 @@ class Link:
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     _open: set[_Connection] = field(default_factory=set)
 
+    @property
+    def is_silent(self) -> bool:
+        """Return whether a connection lost a byte and is open."""
+        return any(connection.is_silent for connection in list(self._open))
+
     def cut(self) -> None:
         """Reset every connection that is open."""
         asyncio.run_coroutine_threadsafe(self._cut(), self._loop).result(60)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,10 +19,13 @@ from typing import Any, Self, TypeVar
 import apsw
 import asyncpg
 
+from aisecops_server.adapters.postgres import doubt
 from aisecops_server.adapters.postgres.dialect import conflict, insertion, quoted, translated
 
 R = TypeVar("R")
 Row = tuple[Any, ...]
+
+_logger = logging.getLogger(__name__)
 
 SCHEMA = "aisecops"
 
@@ -30,8 +34,8 @@ SCHEMA = "aisecops"
 class Patience:
     """How long a connection is believed in, in seconds: until it is made, and until a statement is answered.
 
-    After ``idle_seconds`` without a statement the server takes back the transaction of a client that went silent with
-    a lock in its hands.
+    Over a network an answer that is late is asked after meanwhile (``doubt``). After ``idle_seconds`` without a
+    statement the server takes back the transaction of a client that went silent with a lock in its hands.
     """
 
     connect_seconds: float
@@ -63,7 +67,7 @@ _SESSION = {
 }
 _COLUMNS = """
     SELECT c.relname::text, array_agg(a.attname::text ORDER BY a.attnum),
-        array_agg(format_type(a.atttypid, NULL) ORDER BY a.attnum)
+        array_agg(format_type(a.atttypid, NULL) ORDER BY a.attnum), pg_backend_pid()
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
     JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     WHERE n.nspname = $1 AND c.relkind IN ('r', 'p') GROUP BY c.relname"""
@@ -108,6 +112,17 @@ class Found:
         return iter(self._rows)
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A connection, and what tables the server has."""
+
+    connection: Any
+    rows: Sequence[Any]
+
+    def terminate(self) -> None:
+        self.connection.terminate()
+
+
 class PostgresConnection:
     """One connection. ``is_reader`` makes every ``with`` one snapshot that cannot write."""
 
@@ -127,6 +142,8 @@ class PostgresConnection:
         self._changed = 0
         self._status = ""
         self._depth = 0
+        self._is_doubted = False
+        self._doubt: asyncio.Task[None] | None = None
         try:
             self.connect()
         except BaseException:
@@ -141,19 +158,31 @@ class PostgresConnection:
         """
         self._drop()
         try:
-            self._connection = self._loop.run_until_complete(
-                asyncpg.connect(
-                    self._url,
-                    timeout=self._patience.connect_seconds,
-                    command_timeout=self._patience.answer_seconds,
-                    server_settings=_SESSION | self._bounds(),
-                    statement_cache_size=0,
-                )
-            )
-            rows = self._loop.run_until_complete(self._connection.fetch(_COLUMNS, SCHEMA))
+            made = self._loop.run_until_complete(doubt.soonest(self._made))
         except Exception as error:
             raise apsw.CantOpenError(_said(error)) from error
-        self._columns = {name: (tuple(columns), tuple(types)) for name, columns, types in rows}
+        self._connection = made.connection
+        self._columns = {name: (tuple(columns), tuple(types)) for name, columns, types, _ in made.rows}
+        # Who stands between us and the server, and numbers its sessions anew, cannot be asked about one.
+        is_direct = {pid for *_, pid in made.rows} == {made.connection.get_server_pid()}
+        self._is_doubted = is_direct and doubt.can_be_doubted(made.connection)
+
+    async def _made(self) -> _Made:
+        connection = await self._connected()
+        try:
+            return _Made(connection, await connection.fetch(_COLUMNS, SCHEMA))
+        except BaseException:
+            connection.terminate()
+            raise
+
+    async def _connected(self) -> Any:
+        return await asyncpg.connect(
+            self._url,
+            timeout=self._patience.connect_seconds,
+            command_timeout=self._patience.answer_seconds,
+            server_settings=_SESSION | self._bounds(),
+            statement_cache_size=0,
+        )
 
     def _bounds(self) -> dict[str, str]:
         bounds = {_IDLE: f"{self._patience.idle_seconds}s"}
@@ -305,6 +334,7 @@ class PostgresConnection:
         if self.is_lost:
             work.close()
             raise apsw.IOError("the connection to the database is lost")
+        late = self._loop.call_later(doubt.LATE_SECONDS, self._ask_after) if self._is_doubted else None
         try:
             return self._loop.run_until_complete(work)
         except _ONE as error:
@@ -318,6 +348,24 @@ class PostgresConnection:
             # too long for another replica.
             self._drop()
             raise apsw.IOError(_said(error)) from error
+        finally:
+            self._end_doubt(late)
+
+    def _ask_after(self) -> None:
+        self._doubt = self._loop.create_task(self._give_up_when_silent(self._connection))
+
+    async def _give_up_when_silent(self, connection: Any) -> None:
+        await doubt.until_silent(connection, self._connected)
+        _logger.warning("a connection to the database went silent and was given up: its session waits to be asked")
+        connection.terminate()
+
+    def _end_doubt(self, late: asyncio.TimerHandle | None) -> None:
+        if late:
+            late.cancel()
+        asking, self._doubt = self._doubt, None
+        if asking:
+            asking.cancel()
+            self._loop.run_until_complete(asyncio.wait({asking}))
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
