@@ -136,7 +136,7 @@ class DaskParts:
         client = await self.client()
         # Each asking has a name of its own: Dask answers a name that it has not yet let go of with what became of it,
         # so what was cancelled once would stay cancelled.
-        name = f"aisecops-part-{key}-{next(self._asked)}"
+        name = f"aisecops-part-{key}-{client.id}-{next(self._asked)}"
         future = client.submit(self._judge, content, key=name, retries=_RETRIES, pure=False)
         try:
             answer: bytes = await future
