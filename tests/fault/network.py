@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import re
 import socket
 import struct
 import threading
@@ -21,6 +22,8 @@ from pathlib import Path
 
 _CHUNK = 65_536
 _LOOK_SECONDS = 0.01
+# BackendKeyData: the number of a session, and what it is cancelled by.
+_SESSION_NUMBER, _OTHER_NUMBER = re.compile(rb"K\0\0\0\x0c.{4}", re.DOTALL), b"K\0\0\0\x0c\0\x0f\xff\xff"
 # Closed without its last bytes: the other side is told "connection reset by peer".
 _RESET = struct.pack("ii", 1, 0)
 
@@ -54,7 +57,8 @@ class Link:
 
     Every message is late by ``delay`` seconds, breaks its connection with the probability ``resets``, and is swallowed
     where its way is in ``swallowed``. While ``is_holding`` nothing passes, and while something is swallowed nobody gets
-    a new connection. ``messages`` is how many passed; at ``breaks_at`` of them every connection breaks.
+    a new connection. ``messages`` is how many passed; at ``breaks_at`` of them every connection breaks. While
+    ``is_renumbering`` sessions of PostgreSQL get numbers that are not the server's, as from a pooler.
     """
 
     target: Path
@@ -65,6 +69,7 @@ class Link:
     is_holding: bool = False
     messages: int = 0
     breaks_at: int = 0
+    is_renumbering: bool = False
     port: int = 0
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     _open: set[_Connection] = field(default_factory=set)
@@ -144,7 +149,7 @@ class Link:
             connection.reset()
         connection.is_silent = connection.is_silent or way in self.swallowed
         if not connection.is_silent:
-            sink.write(message)
+            sink.write(_SESSION_NUMBER.sub(_OTHER_NUMBER, message) if self.is_renumbering else message)
             await sink.drain()
 
 

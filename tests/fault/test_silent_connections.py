@@ -88,6 +88,16 @@ async def test_a_server_that_works_is_waited_for(link: Link, database: str) -> N
         await asyncio.to_thread(one.close)
 
 
+async def test_through_a_pooler_nobody_else_is_asked_about(link: Link, database: str) -> None:
+    link.is_renumbering = True
+    connection = await asyncio.to_thread(PostgresConnection, over(link, database), patience=SHORT)
+    told = connection._connection.get_server_pid()
+    assert told != (await asyncio.to_thread(connection.execute, "SELECT pg_backend_pid()")).get
+    # On the server there is no session of that number, as of one that is gone; this one works.
+    assert (await asyncio.to_thread(connection.execute, "SELECT 7 FROM pg_sleep(3)")).get == 7
+    await asyncio.to_thread(connection.close)
+
+
 async def test_what_the_server_does_not_tell_is_not_guessed(
     postgres: PostgresServer, link: Link, database: str
 ) -> None:
