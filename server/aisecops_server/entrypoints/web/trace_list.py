@@ -44,8 +44,7 @@ _ALWAYS = "intent"
 async def trace_list(visitor: Visitor) -> Page:
     """Show a page of traces; a query that cannot be read shows none, and says which word is wrong."""
     text, before = visitor.query("q"), visitor.query("before")
-    columns = _columns(visitor.query("cols"))
-    cols = "" if columns == COLUMNS else ".".join(columns)
+    columns, cols = _chosen(visitor.query("cols"))
     problem, query, found = "", TraceQuery(), api.ListTracesResponse()
     facets: api.ListTraceFacetsResponse | None = None
 
@@ -127,20 +126,21 @@ def _terms(traces: Sequence[event_pb2.TraceSummary]) -> list[str]:
     return [*fields, *fixed, *FORMS, *beginnings, *words][:_MOST_OFFERED]
 
 
-def _columns(text: str) -> tuple[str, ...]:
-    """Return the columns that are wanted, in the order of the list.
+def _chosen(text: str) -> tuple[tuple[str, ...], str]:
+    """Return the columns that are wanted, in the order of the list, and how they stand in an address.
 
     Raises:
         InvalidRequestError: there is no such column.
     """
     if not text:
-        return COLUMNS
+        return COLUMNS, ""
     asked = text.split(".")
     if unknown := [name for name in asked if name not in COLUMNS]:
         raise InvalidRequestError(
             f"cols: there is no column '{unknown[0][:32]}'", hint=f"They are {', '.join(COLUMNS)}", field="cols"
         )
-    return tuple(name for name in COLUMNS if name in asked or name == _ALWAYS)
+    columns = tuple(name for name in COLUMNS if name in asked or name == _ALWAYS)
+    return columns, "" if columns == COLUMNS else ".".join(columns)
 
 
 def _chooser(columns: Sequence[str], text: str) -> list[tuple[str, str, bool]]:
