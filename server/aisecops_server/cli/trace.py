@@ -12,7 +12,7 @@ trace = group(
     help="Look at what agents proposed and what was decided.",
     entries={
         "list": Entry(f"{_HERE}.trace_queries:list_traces", "List traces, newest first."),
-        "facets": Entry(f"{_HERE}.trace_queries:list_facets", "Count traces by outcome, trust, agent, tool, rule …"),
+        "facets": Entry(f"{_HERE}.trace_queries:list_facets", "Count traces by each of their values."),
         "show": Entry(f"{_HERE}.trace_queries:show_trace", "Show every gate that a trace's plans passed."),
         "graph": Entry(f"{_STORY}:graph", "Show how sources became a plan, what decided it, and what came of it."),
         "diff": Entry(f"{_STORY}:diff", "Set what was planned, decided, granted and executed side by side."),

@@ -121,6 +121,9 @@ def migrate(connection: apsw.Connection, migrations: Sequence[str], *, applicati
                 f"the database has schema version {version}, this program knows {len(migrations)}",
                 hint="Start the version of AISecOps that wrote it, or a newer one",
             )
+        if version == len(migrations):
+            # Nothing is written, so that a log on a full disk opens and can be read.
+            return
         for number, script in enumerate(migrations[version:], version + 1):
             connection.execute(script)
             connection.execute("INSERT INTO migration VALUES (?)", (number,))

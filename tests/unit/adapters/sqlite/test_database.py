@@ -144,3 +144,18 @@ async def test_a_log_opened_for_reading_takes_nothing_and_is_not_followed(tmp_pa
     await reader.close()
     with pytest.raises(LogUnavailableError, match="closed"):
         await reader.head()
+
+
+def test_a_schema_that_is_there_is_not_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "audit.db"
+    connection = open_for_writing(path)
+    migrate(connection, MIGRATIONS, application_id=APPLICATION_ID)
+    before = (
+        connection.total_changes(),
+        connection.pragma("data_version"),
+        path.with_name("audit.db-wal").stat().st_size,
+    )
+    migrate(connection, MIGRATIONS, application_id=APPLICATION_ID)
+    after = connection.total_changes(), connection.pragma("data_version"), path.with_name("audit.db-wal").stat().st_size
+    assert after == before
+    connection.close()
