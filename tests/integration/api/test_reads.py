@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
 import grpc
 import pytest
+from aisecops.v1.audit_service_pb2 import StreamEventsResponse
+from aisecops_client import NotFoundError
 from aisecops_client.messages import bearer
 from aisecops_server.adapters.sqlite.event_log import LogOptions, open_log
 from aisecops_server.adapters.system import RandomIds, SystemClock
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.identity import Presented, Principal, PrincipalId, Role
 from aisecops_server.domain.reading import Reading
 from aisecops_server.entrypoints.grpc.access import ROLES_OF_CALL
-from aisecops_server.entrypoints.grpc.reads import SUBJECT_OF_READ
+from aisecops_server.entrypoints.grpc.methods import Caller
+from aisecops_server.entrypoints.grpc.reads import SUBJECT_OF_READ, told_stream
 from aisecops_server.usecases.record_reads import RecordReads
+from google.protobuf.message import Message
 
 from tests.integration.api.calls import EVERY_CALL, call
 from tests.integration.api.plans import plan
@@ -57,7 +62,7 @@ def test_the_fields_that_name_what_is_read_are_of_its_request(name: str) -> None
 
 
 @pytest.mark.asyncio
-async def test_a_reader_is_on_record_whatever_they_got_and_an_agent_is_not() -> None:
+async def test_a_reader_is_on_record_with_what_they_got_and_an_agent_is_not() -> None:
     async with running_api() as api:
         async with api.client() as agent:
             answer = await agent.decide(plan())
@@ -77,9 +82,7 @@ async def test_a_reader_is_on_record_whatever_they_got_and_an_agent_is_not() -> 
     assert [(one["principal"], one["call"], one["subject"]) for one in told] == [
         ("ada", "AuditService/GetTrace", answer.decision.trace_id),
         ("ada", "DecisionService/Explain", answer.decision.decision_id),
-        ("ada", "AuditService/GetTrace", "f" * 32),
         ("ada", "AuditService/StreamEvents", ""),
-        ("eve", "AuditService/GetTrace", ""),
     ]
 
 
@@ -107,3 +110,37 @@ async def test_who_hangs_up_while_it_is_told_hides_nobody(tmp_path: Path) -> Non
     events = [one.event.details() async for one in log.events(from_index=0, follow=False, trace_id="")]
     await log.close()
     assert [one["principal"] for one in events] == ["ada", "eve"]
+
+
+@pytest.mark.asyncio
+async def test_who_asks_for_what_is_not_there_fills_no_log() -> None:
+    async with running_api() as api, api.client(Role.AUDITOR, subject="ada") as ada:
+        for number in range(50):
+            with pytest.raises(NotFoundError):
+                await ada.trace(f"{number:032x}")
+            with pytest.raises(NotFoundError):
+                await ada.explain(f"dec-{number}")
+            [_ async for _ in ada.events(trace_id=f"{number:032x}")]
+        assert api.log.stored == []
+
+
+@pytest.mark.asyncio
+async def test_who_leaves_in_the_middle_gives_back_what_a_stream_holds() -> None:
+    closed = asyncio.Event()
+
+    async def endless(_request: bytes, _caller: Caller) -> AsyncIterator[Message]:
+        try:
+            while True:
+                yield StreamEventsResponse()
+        finally:
+            closed.set()
+
+    async def tell(_reading: Reading) -> None:
+        return
+
+    caller = Caller(Principal(PrincipalId("ada"), "token", frozenset({Role.AUDITOR})), Presented("t"), 1.0, "")
+    answers = told_stream("/aisecops.v1.AuditService/StreamEvents", endless, tell)(b"", caller)
+    assert isinstance(answers, AsyncGenerator)
+    await anext(answers)
+    await answers.aclose()
+    assert closed.is_set()

@@ -6,8 +6,9 @@ own are not: they do so at every step.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, cast
 
 from aisecops.v1 import (
     approval_service_pb2,
@@ -61,26 +62,33 @@ _SUBJECT_CHARACTERS = 64
 
 
 def told(call: str, handler: UnaryHandler, tell: Tell | None) -> UnaryHandler:
-    """Return ``handler``, behind ``tell`` where the call reads what is on record."""
+    """Return ``handler``; where the call reads what is on record, its answer leaves behind ``tell``."""
     if tell is None or call not in SUBJECT_OF_READ:
         return handler
 
     async def telling(request: bytes, caller: Caller) -> Message:
+        answer = await handler(request, caller)
+        # Who asks for what is not there reads nothing, and could else fill the log with names that they made up.
         await _tell(tell, call, request, caller)
-        return await handler(request, caller)
+        return answer
 
     return telling
 
 
 def told_stream(call: str, handler: StreamHandler, tell: Tell | None) -> StreamHandler:
-    """Return ``handler``, behind ``tell`` where the call reads what is on record; it is told when the call begins."""
+    """Return ``handler``; where the call reads what is on record, its first answer leaves behind ``tell``."""
     if tell is None or call not in SUBJECT_OF_READ:
         return handler
 
     async def telling(request: bytes, caller: Caller) -> AsyncIterator[Message]:
-        await _tell(tell, call, request, caller)
-        async for answer in handler(request, caller):
-            yield answer
+        is_told = False
+        # Whoever goes away in the middle gives back at once what the handler holds.
+        async with contextlib.aclosing(cast("AsyncGenerator[Message]", handler(request, caller))) as answers:
+            async for answer in answers:
+                if not is_told:
+                    await _tell(tell, call, request, caller)
+                    is_told = True
+                yield answer
 
     return telling
 
