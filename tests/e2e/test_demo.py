@@ -42,6 +42,16 @@ class Kept:
         return str(self.root / "plans" / f"{name}.json")
 
 
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """What a shell runs in the background ignores Ctrl-C, and so would the programs that are interrupted here."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
     home = tmp_path_factory.mktemp("home")
@@ -181,14 +191,18 @@ def test_the_demo_ends_with_links_that_open_its_traces_and_its_flip(kept: Kept) 
         text=True,
     )
     assert process.stdout is not None
-    links = []
-    for line in process.stdout:
-        links += [word for word in line.split() if word.startswith("http://127.0.0.1:")]
-        if "Ctrl-C ends it" in line:
-            break
-    pages = [_signed_in(link) for link in links]
-    process.send_signal(signal.SIGINT)
-    assert process.wait(SECONDS) == ExitCode.OK
+    try:
+        links = []
+        for line in process.stdout:
+            links += [word for word in line.split() if word.startswith("http://127.0.0.1:")]
+            if "Ctrl-C ends it" in line:
+                break
+        pages = [_signed_in(link) for link in links]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(SECONDS) == ExitCode.OK
+    finally:
+        process.kill()
+        process.communicate()
     assert ["<h1>Traces</h1>" in page for page in pages] == [True, False, False]
     assert "looser" in pages[1]
     assert "Ten questions" in pages[2]
