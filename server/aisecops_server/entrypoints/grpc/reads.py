@@ -76,12 +76,18 @@ def told(call: str, handler: UnaryHandler, tell: Tell | None) -> UnaryHandler:
 
 
 def told_stream(call: str, handler: StreamHandler, tell: Tell | None) -> StreamHandler:
-    """Return ``handler``; where the call reads what is on record, its first answer leaves behind ``tell``."""
+    """Return ``handler``; where the call reads what is on record, its first answer leaves behind ``tell``.
+
+    A stream of nothing in particular is told of before it is opened: who exports the whole log has the head that the
+    log has then, with their own reading in it.
+    """
     if tell is None or call not in SUBJECT_OF_READ:
         return handler
 
     async def telling(request: bytes, caller: Caller) -> AsyncIterator[Message]:
-        is_told = False
+        is_told = not _subject(call, request)
+        if is_told:
+            await _tell(tell, call, request, caller)
         # Whoever goes away in the middle gives back at once what the handler holds.
         async with contextlib.aclosing(cast("AsyncGenerator[Message]", handler(request, caller))) as answers:
             async for answer in answers:
