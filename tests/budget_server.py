@@ -35,8 +35,8 @@ from aisecops_server.usecases.decide import Decide
 from aisecops_server.usecases.expire_reservations import ExpireReservations
 from aisecops_server.usecases.explain import Explain
 from aisecops_server.usecases.issue_grants import GrantControl
-from aisecops_server.usecases.reaper import Reaper
 from aisecops_server.usecases.release_reservation import ReleaseReservation
+from aisecops_server.usecases.rounds import Rounds
 
 from tests.fakes.charging_engine import ChargingEngine, Limit
 from tests.fakes.policy_engine import fake_bundle
@@ -115,7 +115,7 @@ async def serving(
 
 async def _main(directory: Path, limits: Sequence[Limit], lease_seconds: int) -> None:
     async with serving(directory, limits, lease_seconds=lease_seconds) as api:
-        reaper = asyncio.create_task(Reaper(api.expire, what="reservations", interval_seconds=0.2).run())
+        reaper = asyncio.create_task(Rounds(api.expire, done="ended", failed="not ended", interval_seconds=0.2).run())
         sys.stdout.write(f"{api.address} {api.token()}\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.read)

@@ -132,7 +132,7 @@ def test_every_kind_of_event_that_the_code_makes_is_listed_and_no_other() -> Non
 
 
 def _made(paths: list[str]) -> set[str]:
-    """What is given as a `type`: a word with a dot, one of two, or a constant of such a word."""
+    """What is given as the type of an event: a word with a dot, one of two, or a constant of such a word."""
     constants: dict[str, set[str]] = {}
     for path in paths:
         for node in tree.parsed(path).body:
@@ -143,11 +143,17 @@ def _made(paths: list[str]) -> set[str]:
         word
         for path in paths
         for node in ast.walk(tree.parsed(path))
-        if isinstance(node, ast.Call) and not ast.unparse(node.func).startswith("click.")
-        for keyword in node.keywords
-        if keyword.arg == "type"
-        for word in _words(keyword.value, constants)
+        if isinstance(node, ast.Call)
+        for given in _types(node)
+        for word in _words(given, constants)
     }
+
+
+def _types(call: ast.Call) -> list[ast.expr]:
+    function = ast.unparse(call.func)
+    if function == "control_event":
+        return call.args[:1]
+    return [] if function.startswith("click.") else [word.value for word in call.keywords if word.arg == "type"]
 
 
 def _assigned(node: ast.Assign) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -63,11 +63,11 @@ from aisecops_server.usecases.live_policy import LivePolicy
 from aisecops_server.usecases.read_agents import ReadAgents
 from aisecops_server.usecases.read_maturity import ReadMaturity
 from aisecops_server.usecases.read_replays import ReadReplays
-from aisecops_server.usecases.reaper import Reaper
 from aisecops_server.usecases.resend_notices import ResendNotices
 from aisecops_server.usecases.rollouts import Rollouts
 from aisecops_server.usecases.rotate_grant_key import RotateGrantKeys
 from aisecops_server.usecases.rotate_log_key import RotateLogKey
+from aisecops_server.usecases.rounds import Rounds
 from aisecops_server.usecases.screen import Screen
 from aisecops_server.usecases.send_notices import SendNotices
 from aisecops_server.usecases.sync import Poller, Resume
@@ -106,7 +106,7 @@ class ControlPlane:
     resume: Resume
     rollouts: Rollouts | None
     poller: Poller
-    reapers: tuple[Reaper, ...]
+    reapers: Mapping[str, Rounds]
     # Why nothing is allowed although policy decides, or an empty string.
     closed: Callable[[], str]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,12 +22,12 @@ from aisecops_server.usecases.expire_reservations import ExpireReservations
 from aisecops_server.usecases.issue_grants import HandOut
 from aisecops_server.usecases.lifetimes import Lifetimes
 from aisecops_server.usecases.raise_incident import RaiseIncident
-from aisecops_server.usecases.reaper import Reaper
 from aisecops_server.usecases.redeem_grant import Redeem
 from aisecops_server.usecases.release_reservation import ReleaseReservation
 from aisecops_server.usecases.report_execution import ReportExecution
 from aisecops_server.usecases.revoke_grants import Revoke
 from aisecops_server.usecases.rotate_grant_key import FollowGrantKeys
+from aisecops_server.usecases.rounds import Rounds
 
 _REAP_SECONDS = 5.0
 
@@ -82,12 +82,21 @@ def budget_use_cases(log: SqliteEventLog, clock: Clock, ids: Ids) -> BudgetUseCa
     )
 
 
-def reapers(log: SqliteEventLog, clock: Clock, ids: Ids) -> tuple[Reaper, ...]:
-    """Return what ends grants nobody reported on, and reservations nobody settled, once their time is over."""
+def reapers(log: SqliteEventLog, clock: Clock, ids: Ids) -> dict[str, Rounds]:
+    """Return what ends grants nobody reported on, and reservations nobody settled, once their time is over.
+
+    They stand by the names of the things that they end.
+    """
     settlements = Settlements(log.budgets, ids)
     close = ExpireGrants(log.grants, log, clock, ids, settlements)
     charge = ExpireReservations(log.budgets, log, clock, settlements)
-    return (
-        Reaper(close, what="grants", interval_seconds=_REAP_SECONDS),
-        Reaper(charge, what="reservations", interval_seconds=_REAP_SECONDS),
+    return {what: _reaper(what, expire) for what, expire in (("grants", close), ("reservations", charge))}
+
+
+def _reaper(what: str, expire: Callable[[], Awaitable[int]]) -> Rounds:
+    return Rounds(
+        expire,
+        done=f"{what} that ended without a report",
+        failed=f"overdue {what} were not ended",
+        interval_seconds=_REAP_SECONDS,
     )

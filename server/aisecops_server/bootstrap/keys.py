@@ -15,7 +15,7 @@ from aisecops_server.adapters.signing.vote_keys import SigningVoteKeys
 from aisecops_server.adapters.system import RandomIds, SystemClock
 from aisecops_server.bootstrap.store import open_log
 from aisecops_server.domain import jws
-from aisecops_server.domain.event import Stage, make_event
+from aisecops_server.domain.event import Stage, control_event
 from aisecops_server.domain.people import RetiredKey
 from aisecops_server.ports import Clock
 from aisecops_server.settings import Settings
@@ -58,15 +58,9 @@ async def rotate_vote_key(settings: Settings, *, reason: str, clock: Clock | Non
         names = jws.thumbprint(retired.key), jws.thumbprint(public_jwk(new))
         message = f"aisecops vote key {names[0]} is replaced by {names[1]}".encode()
         await log.append_event(
-            make_event(
-                id=RandomIds().event_id(),
-                trace_id="",
-                plan_id="",
-                decision_id="",
-                stage=Stage.APPROVAL,
-                type="vote_key.rotated",
-                occurred_at_ns=now_ns,
-                details={
+            control_event(
+                "vote_key.rotated",
+                {
                     "reason": reason,
                     "retired": retired.key,
                     "current": public_jwk(new),
@@ -75,6 +69,9 @@ async def rotate_vote_key(settings: Settings, *, reason: str, clock: Clock | Non
                     "by_retired": old.sign(message).hex(),
                     "by_current": new.sign(message).hex(),
                 },
+                id=RandomIds().event_id(),
+                now_ns=now_ns,
+                stage=Stage.APPROVAL,
             )
         )
         replace_key(directory, VOTE_KEY, retired=retired, by=new)

@@ -44,7 +44,7 @@ from aisecops_server.usecases.judge_flips import JudgeFlips
 from aisecops_server.usecases.read_maturity import ReadMaturity
 from aisecops_server.usecases.record_reads import RecordReads
 from aisecops_server.usecases.record_refusals import RecordRefusals
-from aisecops_server.usecases.rotate_grant_key import GrantKeyFollower
+from aisecops_server.usecases.rounds import Rounds
 from aisecops_server.usecases.shadow import ShadowWorker
 
 GRACE_SECONDS = 5.0
@@ -256,7 +256,7 @@ def _standing(own: Housed) -> list[asyncio.Task[None]]:
         "commit to the log": committer.run,
         "end requests for approval": plane.expire.run,
         "tell people of requests for approval": plane.notices.run,
-        **{f"end overdue {reaper.what}": reaper.run for reaper in plane.reapers},
+        **{f"end overdue {what}": reaper.run for what, reaper in plane.reapers.items()},
         **_following_keys(plane),
         **own.tasks,
         **_watching(plane),
@@ -269,7 +269,12 @@ def _following_keys(plane: ControlPlane) -> dict[str, Callable[[], Coroutine[Any
     """Return what looks which key signs grants: where nobody else writes the log, it is known."""
     if not plane.settings.database_url:
         return {}
-    follower = GrantKeyFollower(plane.grant_keys.keys, interval_seconds=_KEYS_SECONDS)
+    follower = Rounds(
+        plane.grant_keys.keys,
+        done="keys of grants taken up, as the log says",
+        failed="it is not known which key signs grants",
+        interval_seconds=_KEYS_SECONDS,
+    )
     return {"follow the key of grants": follower.run}
 
 

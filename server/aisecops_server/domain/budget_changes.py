@@ -14,7 +14,7 @@ from aisecops_server.domain.budget import Budget
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.change import Change
 from aisecops_server.domain.errors import InvalidPlanError, InvalidRequestError
-from aisecops_server.domain.event import Event, EventId, Stage, make_event
+from aisecops_server.domain.event import Event, EventId, Stage, control_event, make_event
 from aisecops_server.domain.json_fields import JsonFields
 from aisecops_server.domain.reservation import Ending, Portion, Reservation, Settled, StepSettlement
 
@@ -102,16 +102,7 @@ def settled_events(
 
 def adjusted_event(change: Adjust, *, id: EventId, now_ns: int) -> Event:
     """Return the event that tells of an adjustment."""
-    return make_event(
-        id=id,
-        trace_id="",
-        plan_id="",
-        decision_id="",
-        stage=Stage.BUDGET,
-        type=ADJUSTED,
-        occurred_at_ns=now_ns,
-        details=details_of(change),
-    )
+    return control_event(ADJUSTED, details_of(change), id=id, now_ns=now_ns, stage=Stage.BUDGET)
 
 
 def details_of(change: BudgetChange) -> dict[str, JsonValue]:

@@ -17,7 +17,7 @@ from aisecops_server.domain.change import Change
 from aisecops_server.domain.decision import Outcome
 from aisecops_server.domain.edge import EdgeId
 from aisecops_server.domain.errors import RecordsRefusedError
-from aisecops_server.domain.event import CONCLUDED, Event, EventId, Stage, commits_to, make_event
+from aisecops_server.domain.event import CONCLUDED, Event, EventId, Stage, commits_to, control_event, make_event
 from aisecops_server.domain.merkle import Frontier, leaf_hash
 from aisecops_server.domain.record import LogHead
 from aisecops_server.domain.release import LastRelease
@@ -139,7 +139,7 @@ def edge_event(index: int, body: bytes, content: JsonValue, *, payload: bytes = 
 
 def enrolled_event(edge: EdgeLog, *, id: EventId) -> Event:
     """Return the event that tells which keys an edge has."""
-    return _own(
+    return control_event(
         ENROLLED,
         {"edge": edge.edge_id, "log_key": edge.log_key, "grant_keys": edge.grant_keys.decode()},
         id=id,
@@ -154,7 +154,7 @@ def released_event(release: LastRelease, *, id: EventId, now_ns: int) -> Event:
         "revision": release.revision,
         "digest": release.digest,
     }
-    return _own(RELEASED, details, id=id, now_ns=now_ns)
+    return control_event(RELEASED, details, id=id, now_ns=now_ns)
 
 
 def recorded_events(
@@ -179,17 +179,4 @@ def recorded_events(
             },
         )
         for event in events
-    )
-
-
-def _own(type: str, details: Mapping[str, JsonValue], *, id: EventId, now_ns: int) -> Event:
-    return make_event(
-        id=id,
-        trace_id="",
-        plan_id="",
-        decision_id="",
-        stage=Stage.RUNTIME_CONTROL,
-        type=type,
-        occurred_at_ns=now_ns,
-        details=details,
     )

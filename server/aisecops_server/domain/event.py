@@ -115,6 +115,27 @@ def make_event(
     return Event(id, trace_id, plan_id, decision_id, stage, type, occurred_at_ns, canonical_bytes(body), payload)
 
 
+def control_event(
+    type: str,
+    details: Mapping[str, JsonValue],
+    *,
+    id: EventId,
+    now_ns: int,
+    stage: Stage = Stage.RUNTIME_CONTROL,
+) -> Event:
+    """Return an event about the control plane itself: it belongs to no trace, no plan and no decision."""
+    return make_event(
+        id=id,
+        trace_id="",
+        plan_id="",
+        decision_id="",
+        stage=stage,
+        type=type,
+        occurred_at_ns=now_ns,
+        details=details,
+    )
+
+
 def details_in(type: str, body: bytes, payload: bytes | None) -> dict[str, Any]:
     """Return what an event of ``type`` tells; where its payload was erased, nothing stands in its place."""
     read: dict[str, Any] = orjson.loads(body)

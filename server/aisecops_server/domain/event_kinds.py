@@ -55,6 +55,7 @@ EVENT_KINDS: Mapping[str, str] = {
     "bundle.activated": "a revision of policy was made live",
     "bundle.rejected": "a revision could not be made live",
     "bundle.rolled_back": "the revision before was made live again",
+    "bundle.released": "edges get another bundle from now on",
     "announcement.accepted": "a channel announced which commit is wanted live, and it counts from here on",
     "announcement.refused": "what a channel announced does not count",
     "channel.frozen": "what a channel announced last counts no more; the last good policy still decides",

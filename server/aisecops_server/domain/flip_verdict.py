@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.event import Event, EventId, Stage, StoredEvent, make_event
+from aisecops_server.domain.event import Event, EventId, Stage, StoredEvent, control_event
 from aisecops_server.domain.flip_groups import FlipGroup
 from aisecops_server.domain.replay import ReplayId, ReplayRecord
 
@@ -94,15 +94,9 @@ def verdict_event(
         "clauses": [_clause(clause) for clause in key.clauses],
         "count": group.count,
     }
-    return make_event(
-        id=id,
-        trace_id="",
-        plan_id="",
-        decision_id="",
-        stage=Stage.POLICY,
-        type=JUDGED,
-        occurred_at_ns=now_ns,
-        details={
+    return control_event(
+        JUDGED,
+        {
             "principal": word.principal,
             "replay_id": record.id,
             "candidate": {name: candidate[name] for name in ("name", "revision", "changes")},
@@ -112,6 +106,9 @@ def verdict_event(
             "reason": word.reason,
             "about": about,
         },
+        id=id,
+        now_ns=now_ns,
+        stage=Stage.POLICY,
     )
 
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.change import Change
 from aisecops_server.domain.errors import IntegrityError
-from aisecops_server.domain.event import Event, EventId, Stage, StoredEvent, make_event
+from aisecops_server.domain.event import Event, EventId, StoredEvent, control_event
 
 KIND = "grant_key"
 ROTATED = "grant_key.rotated"
@@ -125,12 +125,12 @@ class GrantKeyChain:
 
 def rotated_event(signed: SignedRotation, *, id: EventId, now_ns: int, principal: str, reason: str) -> Event:
     """Return the event by which another key signs grants."""
-    return _event(ROTATED, {"principal": principal, "reason": reason, **signed.details()}, id=id, now_ns=now_ns)
+    return control_event(ROTATED, {"principal": principal, "reason": reason, **signed.details()}, id=id, now_ns=now_ns)
 
 
 def rotated_at_edge_event(edge: str, signed: SignedRotation, *, index: int, id: EventId, now_ns: int) -> Event:
     """Return the event by which a centre knows an edge's grants by another key; ``index`` is its place at the edge."""
-    return _event(OF_EDGE, {"edge": edge, "edge_index": index, **signed.details()}, id=id, now_ns=now_ns)
+    return control_event(OF_EDGE, {"edge": edge, "edge_index": index, **signed.details()}, id=id, now_ns=now_ns)
 
 
 def read_rotation(details: Mapping[str, JsonValue], verifies: _Verifies) -> SignedRotation:
@@ -164,16 +164,3 @@ def chain_of(events: Sequence[StoredEvent], verifies: _Verifies) -> GrantKeyChai
     for stored in events:
         chain = chain.followed(read_rotation(stored.event.details(), verifies).rotation, index=stored.index)
     return chain
-
-
-def _event(type: str, details: Mapping[str, JsonValue], *, id: EventId, now_ns: int) -> Event:
-    return make_event(
-        id=id,
-        trace_id="",
-        plan_id="",
-        decision_id="",
-        stage=Stage.RUNTIME_CONTROL,
-        type=type,
-        occurred_at_ns=now_ns,
-        details=details,
-    )

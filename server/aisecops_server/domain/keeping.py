@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.change import Change
-from aisecops_server.domain.event import Event, EventId, Stage, make_event
+from aisecops_server.domain.event import Event, EventId, Stage, control_event, make_event
 
 KIND = "keeping"
 ERASED = "payload.erased"
@@ -134,16 +134,7 @@ def erased_event(change: ErasePayloads, reason: Reason, *, id: EventId, now_ns: 
 
 def hold_event(hold: Hold, type: str, *, id: EventId, now_ns: int, principal: str, note: str = "") -> Event:
     """Return the event that tells what became of a hold."""
-    return make_event(
-        id=id,
-        trace_id="",
-        plan_id="",
-        decision_id="",
-        stage=Stage.RUNTIME_CONTROL,
-        type=type,
-        occurred_at_ns=now_ns,
-        details={"principal": principal, "note": note, "hold": hold.json()},
-    )
+    return control_event(type, {"principal": principal, "note": note, "hold": hold.json()}, id=id, now_ns=now_ns)
 
 
 def released(hold: Hold, principal: str, *, needs: int) -> tuple[Hold, str]:

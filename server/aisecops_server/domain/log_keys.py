@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aisecops_server.domain.errors import IntegrityError
-from aisecops_server.domain.event import Event, EventId, Stage, StoredEvent, make_event
+from aisecops_server.domain.event import Event, EventId, StoredEvent, control_event
 from aisecops_server.domain.record import Receipt
 from aisecops_server.domain.signed_note import KeyKind, Note, NoteKey, Verify, opened, read_key, read_note
 
@@ -73,15 +73,8 @@ def read_rotation(written: str, verify: Verify) -> tuple[NoteKey, NoteKey]:
 
 def rotated_event(note: Note, *, id: EventId, now_ns: int, principal: str, reason: str) -> Event:
     """Return the event that hands the log over to another key."""
-    return make_event(
-        id=id,
-        trace_id="",
-        plan_id="",
-        decision_id="",
-        stage=Stage.RUNTIME_CONTROL,
-        type=ROTATED,
-        occurred_at_ns=now_ns,
-        details={"principal": principal, "reason": reason, "note": note.written()},
+    return control_event(
+        ROTATED, {"principal": principal, "reason": reason, "note": note.written()}, id=id, now_ns=now_ns
     )
 
 

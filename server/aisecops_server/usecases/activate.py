@@ -32,7 +32,7 @@ from aisecops_server.domain.errors import (
     NotPermittedError,
     UnknownRevisionError,
 )
-from aisecops_server.domain.event import Stage, make_event
+from aisecops_server.domain.event import control_event
 from aisecops_server.domain.identity import DEFAULT_TENANT
 from aisecops_server.domain.probe import probes, require_denied, require_not_allowed, text_probe
 from aisecops_server.ports import (
@@ -209,16 +209,7 @@ class PolicySwitch:
             LogUnavailableError: it could not be made durable.
         """
         await self._log.append_event(
-            make_event(
-                id=self.ids.event_id(),
-                trace_id="",
-                plan_id="",
-                decision_id="",
-                stage=Stage.RUNTIME_CONTROL,
-                type=type,
-                occurred_at_ns=self.clock.now_ns(),
-                details={"tenant": self._tenant, **details},
-            )
+            control_event(type, {"tenant": self._tenant, **details}, id=self.ids.event_id(), now_ns=self.clock.now_ns())
         )
 
 

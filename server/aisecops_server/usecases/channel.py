@@ -26,7 +26,7 @@ from aisecops_server.domain.bundle import CommitId
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.channel_standing import ChannelStanding, ChannelState, standing_of
 from aisecops_server.domain.errors import AisecopsError, BundleRejectedError, NotPermittedError, UnknownRevisionError
-from aisecops_server.domain.event import Stage, make_event
+from aisecops_server.domain.event import control_event
 from aisecops_server.ports import Clock, EventLog, Ids
 from aisecops_server.ports.announcements import AnnouncementSource, AnnouncementStore
 
@@ -170,18 +170,7 @@ class Channel:
             self._reported = cause
 
     async def _record(self, type: str, details: Mapping[str, JsonValue]) -> None:
-        await self.log.append_event(
-            make_event(
-                id=self.ids.event_id(),
-                trace_id="",
-                plan_id="",
-                decision_id="",
-                stage=Stage.RUNTIME_CONTROL,
-                type=type,
-                occurred_at_ns=self.clock.now_ns(),
-                details=details,
-            )
-        )
+        await self.log.append_event(control_event(type, details, id=self.ids.event_id(), now_ns=self.clock.now_ns()))
 
 
 def _details(announced: Announced) -> dict[str, JsonValue]:

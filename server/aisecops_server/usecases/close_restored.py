@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from aisecops_server.domain.backup import Backup
 from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.event import Event, Stage, make_event
+from aisecops_server.domain.event import Event, Stage, control_event
 from aisecops_server.domain.grant import GrantState
 from aisecops_server.domain.grant_changes import RevokeGrants
 from aisecops_server.domain.identity import Principal
@@ -79,16 +79,7 @@ class CloseRestored:
         return len(usable)
 
     def _event(self, type: str, stage: Stage, details: Mapping[str, JsonValue]) -> Event:
-        return make_event(
-            id=self.ids.event_id(),
-            trace_id="",
-            plan_id="",
-            decision_id="",
-            stage=stage,
-            type=type,
-            occurred_at_ns=self.clock.now_ns(),
-            details=details,
-        )
+        return control_event(type, details, id=self.ids.event_id(), now_ns=self.clock.now_ns(), stage=stage)
 
     async def _withdraw(self, by: Principal) -> int:
         """Close what is stored as open, in time or not: a clock that is behind would find it in time later."""

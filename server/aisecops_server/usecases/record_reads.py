@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from aisecops_server.domain.errors import AisecopsError
-from aisecops_server.domain.event import Event, Stage, make_event
+from aisecops_server.domain.event import Event, control_event
 from aisecops_server.domain.reading import Reading, ToldReadings
 from aisecops_server.ports import Clock, Ids
 from aisecops_server.usecases.record_refusals import Recorder
@@ -95,13 +95,4 @@ class RecordReads:
         self._warned_of = len(self._owed)
 
     def _event(self, reading: Reading, at_ns: int) -> Event:
-        return make_event(
-            id=self.ids.event_id(),
-            trace_id="",
-            plan_id="",
-            decision_id="",
-            stage=Stage.RUNTIME_CONTROL,
-            type="evidence.read",
-            occurred_at_ns=at_ns,
-            details=reading.facts(),
-        )
+        return control_event("evidence.read", reading.facts(), id=self.ids.event_id(), now_ns=at_ns)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from aisecops_server.domain.errors import AisecopsError
-from aisecops_server.domain.event import Event, Stage, make_event
+from aisecops_server.domain.event import Event, Stage, control_event
 from aisecops_server.domain.refusal import Pause, Refusal, RefusalTally
 from aisecops_server.ports import Clock, Ids
 
@@ -68,13 +68,6 @@ class RecordRefusals:
             self._noted.set()
 
     def _event(self, tally: RefusalTally) -> Event:
-        return make_event(
-            id=self.ids.event_id(),
-            trace_id="",
-            plan_id="",
-            decision_id="",
-            stage=Stage.IDENTITY,
-            type="identity.refused",
-            occurred_at_ns=self.clock.now_ns(),
-            details=tally.facts(),
+        return control_event(
+            "identity.refused", tally.facts(), id=self.ids.event_id(), now_ns=self.clock.now_ns(), stage=Stage.IDENTITY
         )

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from aisecops_server.domain.errors import AisecopsError, IntegrityError
+from aisecops_server.domain.errors import IntegrityError
 from aisecops_server.domain.event import StoredEvent
 from aisecops_server.domain.grant_keys import (
     GRACE_SECONDS,
@@ -203,40 +203,3 @@ class RotateGrantKeys:
             keys.follow(following, new)
             await keys.destroy_earlier()
             return RotatedGrantKey(following.number, receipt.log_index, keys.ring.key_set())
-
-
-class GrantKeyFollower:
-    """Looks again and again which key the log names, where others may have rotated it."""
-
-    def __init__(
-        self,
-        look: Callable[[], Awaitable[int]],
-        *,
-        interval_seconds: float,
-        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        self._look = look
-        self._interval_seconds = interval_seconds
-        self._pause = pause
-        self._told = ""
-
-    async def run(self) -> None:
-        """Look until cancelled."""
-        while True:
-            await self._once()
-            await self._pause(self._interval_seconds)
-
-    async def _once(self) -> None:
-        try:
-            if await self._look():
-                _logger.info("another key signs grants, as the log says")
-        except AisecopsError as error:
-            # Said once: the same line every second would hide what else happened.
-            if self._told != error.diagnostics():
-                _logger.warning("it is not known which key signs grants: %s", error.diagnostics())
-            self._told = error.diagnostics()
-        except Exception:
-            # Who ended here would go on with a key that counts no more.
-            _logger.exception("it is not known which key signs grants")
-        else:
-            self._told = ""

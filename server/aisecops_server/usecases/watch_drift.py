@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from aisecops_server.domain.drift import DriftReport, report_in
 from aisecops_server.domain.errors import AisecopsError
-from aisecops_server.domain.event import Event, Stage, make_event
+from aisecops_server.domain.event import Event, control_event
 from aisecops_server.domain.record import Receipt
 from aisecops_server.ports import Clock, Ids
 from aisecops_server.ports.assurance import LastLook, ReadableLog
@@ -89,13 +89,9 @@ class WatchDrift:
             return report
 
     def _event(self, report: DriftReport, asked_by: str) -> Event:
-        return make_event(
+        return control_event(
+            _FOUND if report.found else _CHECKED,
+            {"principal": asked_by, **report.as_json()},
             id=self.ids.event_id(),
-            trace_id="",
-            plan_id="",
-            decision_id="",
-            stage=Stage.RUNTIME_CONTROL,
-            type=_FOUND if report.found else _CHECKED,
-            occurred_at_ns=self.clock.now_ns(),
-            details={"principal": asked_by, **report.as_json()},
+            now_ns=self.clock.now_ns(),
         )

@@ -29,7 +29,6 @@ from aisecops_server.usecases.adjust_budget import AdjustBudget, AdjustCommand
 from aisecops_server.usecases.budgets import BudgetControl, Settlements
 from aisecops_server.usecases.decide import Decide, DecideCommand, Decided
 from aisecops_server.usecases.expire_reservations import ExpireReservations
-from aisecops_server.usecases.reaper import Reaper
 
 from tests.books import problems
 from tests.fakes.charging_engine import ChargingEngine, Limit
@@ -387,29 +386,3 @@ async def test_a_frozen_budget_refuses_everything(plane: Plane) -> None:
     await plane.ask()
     await plane.adjust(AdjustCommand("ada", CALLS, 0, True, "an incident", ""))
     assert (await plane.ask()).outcome is Outcome.DENY
-
-
-@pytest.mark.asyncio
-async def test_a_reaper_goes_on_after_whatever_happens() -> None:
-    rounds: list[object] = [3, UnforeseenError(), ContendedError("busy"), ContendedError("busy"), 0]
-    paused: list[float] = []
-
-    async def expire() -> int:
-        result = rounds[len(paused)]
-        if isinstance(result, Exception):
-            raise result
-        assert isinstance(result, int)
-        return result
-
-    async def pause(seconds: float) -> None:
-        paused.append(seconds)
-        if len(paused) == len(rounds):
-            raise asyncio.CancelledError
-
-    with pytest.raises(asyncio.CancelledError):
-        await Reaper(expire, what="things", interval_seconds=5.0, pause=pause).run()
-    assert paused == [5.0] * len(rounds)
-
-
-class UnforeseenError(RuntimeError):
-    """Something that nobody foresaw."""
