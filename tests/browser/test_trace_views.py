@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from urllib.parse import urlencode
 
 import pytest
 from aisecops_server.demo.scenario import scenarios
+from aisecops_server.entrypoints.web.trace_list import PILLS
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
 
@@ -47,7 +49,7 @@ def test_columns_stand_in_the_address_and_stay_with_every_link(browser: Browser,
     with visiting(browser, scene, java_script_enabled=False) as visit:
         page = visit.page
         visit.go("/traces")
-        for name in ("plans", "lasted", "policy"):
+        for name in ("plans", "steps", "lasted", "tokens", "cost", "policy"):
             page.locator(".chooser summary").click()
             page.locator(".chooser").get_by_role("link", name=name, exact=True).click()
         assert page.locator("thead th").all_inner_texts() == [
@@ -59,6 +61,46 @@ def test_columns_stand_in_the_address_and_stay_with_every_link(browser: Browser,
         assert page.locator("thead th").count() == 7
     status, _, body = scene.get("/traces.json?cols=started.passwords")
     assert (status, "there is no column 'passwords'" in body.decode()) == (400, True)
+
+
+def test_what_an_investigation_asks_first_is_one_click_and_a_term_of_the_query(browser: Browser, scene: Scene) -> None:
+    with visiting(browser, scene, java_script_enabled=False) as visit:
+        page = visit.page
+        visit.go("/traces")
+        everything, pills = page.locator("tbody tr").count(), page.get_by_role("group", name="Asked first")
+        for word, term in PILLS.items():
+            pills.get_by_role("link", name=word, exact=True).click()
+            expect(page.locator("#q")).to_have_value(term)
+            expect(pills.locator("[aria-current]")).to_have_text(word)
+            status, _, body = scene.get("/traces.json?" + urlencode({"q": term}))
+            found = json.loads(body)["page"]["traces"]
+            assert (status, len(found)) == (200, page.locator("tbody tr").count())
+            # The same click takes it back.
+            pills.get_by_role("link", name=word, exact=True).click()
+            expect(page.locator("#q")).to_have_value("")
+            expect(page.locator("tbody tr")).to_have_count(everything)
+        # One that asks for the same field takes the place of what was asked of it, and the others stay.
+        visit.go("/traces?q=trust:trusted+-tool:crm/*")
+        pills.get_by_role("link", name="untrusted source", exact=True).click()
+        expect(page.locator("#q")).to_have_value("-tool:crm/* trust:<internal")
+
+
+def test_columns_say_what_a_trace_does_and_took(browser: Browser, scene: Scene) -> None:
+    status, _, body = scene.get("/traces.json?q=effect:changing+steps:>1".replace(">", "%3E"))
+    traces = json.loads(body)["page"]["traces"]
+    assert (status, bool(traces)) == (200, True)
+    with visiting(browser, scene) as visit:
+        page = visit.page
+        visit.go("/traces?cols=started.intent.effects.steps.tokens.cost.budget&q=effect:changing+steps:>1")
+        expect(page.locator("thead th")).to_have_text(
+            ["started", "intent", "effects", "steps", "tokens", "cost", "budget"]
+        )
+        for row, trace in zip(page.locator("tbody tr").all(), traces, strict=True):
+            cells = row.locator("td").all_inner_texts()
+            assert (cells[2].split(), cells[3]) == (trace["effects"], trace["steps"])
+        page.locator("tbody .cell", has_text="send").first.click(modifiers=["Alt"])
+        expect(page.locator("#q")).to_have_value("effect:changing steps:>1 -effect:send", timeout=PATIENCE_MS)
+        assert visit.complaints == []
 
 
 def test_values_with_counts_narrow_and_leave_out_and_what_hides_everything_is_dropped(

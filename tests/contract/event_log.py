@@ -22,6 +22,7 @@ from aisecops_server.domain.event import Event, StoredEvent
 from aisecops_server.domain.merkle import EMPTY_ROOT, leaf_hash, root_of
 from aisecops_server.domain.payload import NO_SALT
 from aisecops_server.domain.record import DecisionRecord, Receipt, TraceFilter, TraceSummary
+from aisecops_server.domain.trace_figures import EFFECTS
 from aisecops_server.ports import EventLog
 
 from tests.records import START_NS, Records
@@ -333,6 +334,7 @@ class EventLogContract:
             started_at_ns=first.events[0].occurred_at_ns,
             last_at_ns=last.events[0].occurred_at_ns,
             agents=("agent-a", "agent-z"),
+            steps=3,
         )
         for agent in ("agent-a", "agent-z"):
             page = await log.traces(TraceFilter(agent_id=agent), page_size=5, page_token="")
@@ -476,7 +478,23 @@ def varied(make: Records, number: int, *, trace_id: str = "") -> DecisionRecord:
         rules=(f"r.{number % 4}",) if number % 7 else (),
         trust=("trusted", "external", "unverified")[number // 3 % 3],
         revision=str(number % 2) * 40,
+        details=_spending(number),
     )
+
+
+def _spending(number: int) -> dict[str, object]:
+    """Details of a decision by what it did and was charged; every eleventh is of a program that told of none of it."""
+    if not number % 11:
+        return {}
+    shared = {"subject": "agent", "id": "a", "limit": 1000, "enforced": True}
+    steps = {"s0": number % 13 * 10_000}
+    charges = [
+        {**shared, "metric": "calls", "window": "day", "amount": number % 7 * 100, "spent": 0, "steps": {}},
+        {**shared, "metric": "tokens", "window": "day", "amount": number, "spent": number, "steps": {}},
+        {**shared, "metric": "micro_usd", "window": "day", "amount": sum(steps.values()), "spent": 0, "steps": steps},
+    ]
+    budgets = [{"used": number % 3 * 100, "reserved": 50}, {"used": 0, "reserved": 0}, {"used": 0, "reserved": 0}]
+    return {"effects": [EFFECTS[number % 6], EFFECTS[number % 4]], "charges": charges, "budgets": budgets}
 
 
 def _matches(narrow: TraceFilter, summary: TraceSummary) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from aisecops_server.domain.decision import Outcome
 from aisecops_server.domain.record import TraceSummary
 from aisecops_server.domain.trace_facets import FACETS
+from aisecops_server.domain.trace_figures import EFFECTS
 from aisecops_server.domain.trace_match import Relation
 from aisecops_server.domain.trace_query import Term, TraceQuery, read_query
 from aisecops_server.ports import EventLog
@@ -16,6 +17,7 @@ from aisecops_server.ports import EventLog
 from tests.contract.event_log import listed, varied
 from tests.records import Records
 
+SPENT = (("steps", "10"), ("tokens", "150"), ("cost", "0.05"), ("budget", "60%"), ("budget", "5000%"))
 SIGNS = ("", "<", "<=", ">", ">=")
 
 
@@ -36,6 +38,8 @@ class NarrowingContract:
         compared += [f"plans:{sign}{count}" for sign in SIGNS for count in (5, 10, 20)]
         compared += [f"lasted:{sign}{seconds}" for sign in SIGNS[1:] for seconds in (0, 0.16, 0.18, 3600)]
         pairs = itertools.product(names, ["trust:<internal", "plans:>5", "lasted:>0.16", "-tool:t/4", "-rule:r.1*"])
+        compared += [f"{field}:{sign}{amount}" for field, amount in SPENT for sign in SIGNS]
+        names += [f"effect:{word}" for word in (*EFFECTS, "changing")]
         several = [*pairs, ("plans:>5", "plans:<=10"), ("-plans:>5", "-agent:agent-1*", "-tool:t/3*")]
         found = 0
         for terms in [*((one,) for one in names + compared), *((f"-{one}",) for one in names + compared), *several]:
@@ -59,6 +63,8 @@ class NarrowingContract:
             "plans:>1",
             "rule:r.1 -agent:agent-0",
             "tool:nothing",
+            "effect:changing",
+            "effect:read -effect:send budget:>60%",
         ):
             found = await log.facets(read_query(query).narrow, FACETS)
             terms = query.split()
@@ -128,7 +134,7 @@ class NarrowingContract:
 
 def of_field(summary: TraceSummary, field: str) -> tuple[str, ...]:
     """Return what a summary has in a field of facets."""
-    several = {"agent_id": summary.agents, "tool": summary.tools, "rule": summary.rules}
+    several = {"agent_id": summary.agents, "tool": summary.tools, "rule": summary.rules, "effect": summary.effects}
     single = {"trust": summary.lowest_trust, "revision": summary.bundle_revision}
     return several.get(field) or ((single.get(field) or str(getattr(summary, field)),) if field not in several else ())
 
@@ -141,13 +147,22 @@ def fits(text: str, summary: TraceSummary) -> bool:
         "tool": summary.tools,
         "rule": summary.rules,
         "revision": (summary.bundle_revision,),
+        "effect": (*summary.effects, *(["changing"] if {*summary.effects} - {"read"} else [])),
     }
     if text.startswith("-"):
         return not fits(text[1:], summary)
     field, _, asked = text.replace("blocked", "DENY").partition(":")
     if field in held:
         return any(value.startswith(asked[:-1]) if asked.endswith("*") else value == asked for value in held[field])
-    numbers = {"plans": summary.decisions, "lasted": (summary.last_at_ns - summary.started_at_ns) / 10**9}
+    numbers = {
+        "plans": summary.decisions,
+        "lasted": (summary.last_at_ns - summary.started_at_ns) / 10**9,
+        "steps": summary.steps,
+        "tokens": summary.tokens,
+        "cost": summary.micro_usd / 10**6,
+        "budget": summary.budget_share / 100,
+    }
+    asked = asked.removesuffix("%")
     order = ["unverified", "external", "internal", "trusted"]
     than = asked.lstrip("<=>")
     has, wanted = (

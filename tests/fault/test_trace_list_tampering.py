@@ -36,10 +36,10 @@ def a_trace(connection: apsw.Connection, chance: random.Random) -> tuple[int, st
     return connection.execute(query, (chance.randrange(TRACES),)).get
 
 
-def listed_with_another(column: str, value: str) -> Forgery:
+def listed_with_another(column: str, value: str, table: str = "trace") -> Forgery:
     def forge(connection: apsw.Connection, chance: random.Random) -> tuple[str, int]:
         number, trace_id, index = a_trace(connection, chance)
-        connection.execute(f"UPDATE trace SET {column} = {value} WHERE number = ?", (number,))
+        connection.execute(f"UPDATE {table} SET {column} = {value} WHERE number = ?", (number,))
         return trace_id, index
 
     forge.__name__ = column
@@ -109,6 +109,12 @@ FORGERIES: list[Forgery] = [
     listed_with_another("decisions", "decisions + 1"),
     listed_with_another("started_at", "started_at - 1000"),
     listed_with_another("last_at", "last_at + 1000"),
+    listed_with_another("effects", """'["forged"]'""", "trace_figure"),
+    listed_with_another("steps", "steps + 1", "trace_figure"),
+    listed_with_another("tokens", "tokens + 1", "trace_figure"),
+    listed_with_another("micro_usd", "micro_usd + 1", "trace_figure"),
+    listed_with_another("budget_share", "budget_share + 1", "trace_figure"),
+    listed_with_another("decisions", "decisions - 1", "trace_figure"),
     outcome_exchanged,
     traces_exchanged,
     block_times,
@@ -135,6 +141,7 @@ SUPERFLUOUS = {
             bundle_revision, decisions, started_at, last_at, agents FROM trace LIMIT 1""",
         "trace 'forged'",
     ),
+    "figures": ("INSERT INTO trace_figure VALUES (25, 1, '[]', 1, 0, 0, 0)", "number 25"),
     "block": ("INSERT INTO trace_block VALUES (1, 0, 0)", "block 1"),
     "posting": ("INSERT INTO trace_posting SELECT 3, term, bits FROM trace_posting LIMIT 1", "block 3"),
     # The bits of 25 traces are 4 bytes, if the last trace is among them.
@@ -149,6 +156,7 @@ SUPERFLUOUS = {
 # Rows without which a trace is not found, by their key. Terms that every trace has lost again hide nothing.
 ROWS = {
     "trace": ("number", ""),
+    "trace_figure": ("number", ""),
     "term": ("id", "WHERE id IN (SELECT term FROM trace_posting WHERE bits <> x'')"),
     "trace_posting": ("term", "WHERE bits <> x''"),
 }

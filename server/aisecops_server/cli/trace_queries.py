@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aisecops_client.client import Client
     from rich.console import Console
 
-_FACETS = ("outcome", "trust", "mode", "agent", "tool", "rule", "revision")
+_FACETS = ("outcome", "trust", "mode", "agent", "tool", "rule", "revision", "effect")
 _NO_TRACES = "no traces yet; 'aisecops decide -f plan.json --agent ID' makes one"
 
 
@@ -30,6 +30,7 @@ _NO_TRACES = "no traces yet; 'aisecops decide -f plan.json --agent ID' makes one
     aisecops trace list --rule provenance.untrusted_target --trust external
     aisecops trace list --where 'outcome:blocked -tool:email/send'    as in the UI; '-' leaves out
     aisecops trace list --where 'tool:crm/* trust:<internal plans:>3'
+    aisecops trace list --where 'effect:changing cost:>0.5 budget:>80%'
     aisecops trace list -o ndjson | jq -r .traceId
     """,
 )

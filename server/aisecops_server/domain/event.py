@@ -145,6 +145,12 @@ def details_in(type: str, body: bytes, payload: bytes | None) -> dict[str, Any]:
     return blanked(type, details) if "payload" in read else details
 
 
+def public_details(body: bytes) -> dict[str, Any]:
+    """Return what an event tells without its payload, which cannot be erased."""
+    details: dict[str, Any] = orjson.loads(body)["details"]
+    return details
+
+
 def commits_to(body: bytes, payload: bytes) -> bool:
     """Return whether ``body`` is that of the event whose payload this is."""
     _, mark, behind = body.rpartition(_mark(commitment(payload)))

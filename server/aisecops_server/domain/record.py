@@ -99,7 +99,11 @@ class StoredDecision:
 
 @dataclass(frozen=True, slots=True)
 class TraceSummary:
-    """One line of a trace list. ``agent_id`` opened the trace; ``agents`` are all that decided in it."""
+    """One line of a trace list. ``agent_id`` opened the trace; ``agents`` are all that decided in it.
+
+    ``effects`` are what its steps' tools may do. Money is in millionths of a US dollar; ``budget_share`` is how full
+    the fullest budget got that it charged, in hundredths of a percent.
+    """
 
     trace_id: str
     agent_id: str
@@ -114,6 +118,11 @@ class TraceSummary:
     started_at_ns: int
     last_at_ns: int
     agents: tuple[str, ...]
+    effects: tuple[str, ...] = ()
+    steps: int = 0
+    tokens: int = 0
+    micro_usd: int = 0
+    budget_share: int = 0
 
 
 @dataclass(frozen=True, slots=True)

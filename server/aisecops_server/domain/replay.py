@@ -228,10 +228,16 @@ def _fits(decision: RecordedDecision, narrow: TraceFilter) -> bool:
         "tool": decision.tools,
         "rule": decision.rules,
         "trust": (_lowest_trust(decision),),
+        "effect": _effects(decision),
     }
     return not any(value in held[name] for name, value in narrow.without) and all(
         match.fits(held[match.field]) for match in narrow.words
     )
+
+
+def _effects(decision: RecordedDecision) -> tuple[str, ...]:
+    recorded = decision.details.get("effects")
+    return tuple(map(str, recorded)) if isinstance(recorded, list | tuple) else ()
 
 
 def _lowest_trust(decision: RecordedDecision) -> str:

@@ -13,9 +13,9 @@ from itertools import islice
 from typing import Any
 
 from aisecops_server.domain.record import TraceFilter, TraceSummary
-from aisecops_server.domain.trace_match import LASTED, PLANS
+from aisecops_server.domain.trace_match import BUDGET, COST, EFFECT, LASTED, PLANS, STEPS, TOKENS
 
-FACETS = ("outcome", "trust", "mode", "agent_id", "tool", "rule", "revision")
+FACETS = ("outcome", "trust", "mode", "agent_id", "tool", "rule", "revision", EFFECT)
 MOST_COUNTED = 5_000
 MOST_VALUES = 20
 _LAST_NS = 1 << 63
@@ -70,7 +70,7 @@ def questions(narrow: TraceFilter, fields: Sequence[str]) -> list[tuple[TraceFil
 
 def asks_for(narrow: TraceFilter, field: str) -> bool:
     """Return whether a filter wants something of a field."""
-    return bool(getattr(narrow, field)) or any(one.field == field and not one.leaves_out for one in narrow.words)
+    return bool(getattr(narrow, field, "")) or any(one.field == field and not one.leaves_out for one in narrow.words)
 
 
 def facets_of(counted: Sequence[Counted], fields: Sequence[str]) -> TraceFacets:
@@ -91,14 +91,26 @@ def held(summary: TraceSummary) -> dict[str, tuple[str, ...]]:
         "tool": summary.tools,
         "rule": summary.rules,
         "revision": (summary.bundle_revision,),
+        EFFECT: summary.effects,
+    }
+
+
+def numbers_of(summary: TraceSummary) -> dict[str, int]:
+    """Return the numbers of a trace."""
+    return {
+        PLANS: summary.decisions,
+        LASTED: summary.last_at_ns - summary.started_at_ns,
+        STEPS: summary.steps,
+        TOKENS: summary.tokens,
+        COST: summary.micro_usd,
+        BUDGET: summary.budget_share,
     }
 
 
 def fits(summary: TraceSummary, narrow: TraceFilter) -> bool:
     """Return whether a trace is one of those that a filter finds."""
-    has = held(summary)
-    numbers = {PLANS: summary.decisions, LASTED: summary.last_at_ns - summary.started_at_ns}
-    asked = ((getattr(narrow, name), values) for name, values in has.items())
+    has, numbers = held(summary), numbers_of(summary)
+    asked = ((getattr(narrow, name, ""), values) for name, values in has.items())
     in_time = narrow.from_ns <= summary.started_at_ns < (narrow.to_ns or _LAST_NS)
     left_out = any(value in has[name] for name, value in narrow.without)
     return (
@@ -132,5 +144,5 @@ def _facet(field: str, counted: Counted) -> Facet:
 
 def _without(narrow: TraceFilter, field: str) -> TraceFilter:
     words = tuple(one for one in narrow.words if one.field != field or one.leaves_out)
-    nothing: dict[str, Any] = {field: ""}
+    nothing: dict[str, Any] = {field: ""} if hasattr(narrow, field) else {}
     return replace(narrow, words=words, **nothing)

@@ -11,11 +11,21 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from aisecops_server.domain.provenance import TrustLevel
+from aisecops_server.domain.trace_figures import EFFECTS
 
-# The numbers of a trace: its plans, and the nanoseconds from its first decision to its last.
+# The numbers of a trace: its plans, the nanoseconds from its first decision to its last, the steps of its plans, and
+# what these were charged: tokens, millionths of a US dollar, and the fullest budget in hundredths of a percent.
 PLANS = "plans"
 LASTED = "lasted"
-NUMBERS = (PLANS, LASTED)
+STEPS = "steps"
+TOKENS = "tokens"
+COST = "cost"
+BUDGET = "budget"
+NUMBERS = (PLANS, LASTED, STEPS, TOKENS, COST, BUDGET)
+
+EFFECT = "effect"
+# One word for every effect but reading.
+CHANGING = "changing"
 
 _LAST_CHARACTER = chr(0x10FFFF)
 # Between these no character stands.
@@ -44,7 +54,10 @@ _WANTED_SIGNS: Mapping[Relation, tuple[int, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class WordMatch:
-    """A name that begins with ``word``, or trust that compares with it. ``field`` is one of ``TraceFilter``'s."""
+    """A name that begins with ``word``, trust that compares with it, or an effect.
+
+    ``field`` is one of ``TraceFilter``'s, or the effect.
+    """
 
     field: str
     relation: Relation
@@ -75,7 +88,9 @@ class NumberMatch:
 
 
 def words_of(match: WordMatch) -> tuple[str, ...]:
-    """Return the levels of trust that a comparison stands for; nothing for any other match."""
+    """Return the effects or the levels of trust that a match stands for; nothing for any other match."""
+    if match.field == EFFECT:
+        return EFFECTS[1:] if match.word == CHANGING else (match.word,)
     if match.field != "trust" or match.relation is Relation.BEGINS:
         return ()
     than, wanted = TrustLevel(match.word).rank, _WANTED_SIGNS[match.relation]

@@ -19,11 +19,26 @@ from typing import Any
 
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.record import TraceFilter
-from aisecops_server.domain.trace_match import LASTED, NUMBERS, PLANS, NumberMatch, Relation, WordMatch
+from aisecops_server.domain.trace_figures import EFFECTS as SINGLE_EFFECTS
+from aisecops_server.domain.trace_match import (
+    BUDGET,
+    CHANGING,
+    COST,
+    EFFECT,
+    LASTED,
+    NUMBERS,
+    PLANS,
+    STEPS,
+    TOKENS,
+    NumberMatch,
+    Relation,
+    WordMatch,
+)
 
 OUTCOMES: Mapping[str, str] = {"allowed": "ALLOW", "blocked": "DENY", "escalated": "REQUIRE_APPROVAL"}
 MODES: Mapping[str, str] = {"enforce": "ENFORCE", "dry-run": "DRY_RUN"}
 TRUSTS = ("trusted", "internal", "external", "unverified")
+EFFECTS = (*SINGLE_EFFECTS, CHANGING)
 LONGEST = 1000
 MOST_TERMS = 32
 MOST_LEFT_OUT = 16
@@ -38,12 +53,16 @@ _TIMES = ("from", "to")
 _BACKSLASH = "\\"
 _STAR = re.compile(r"(\\*)\*")
 _SIGN = re.compile(r"<=|>=|<|>|")
-_NUMBER = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)([a-z]*)", re.ASCII)
+_NUMBER = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)([a-z%]*)", re.ASCII)
 _UNITS: Mapping[str, Mapping[str, int]] = {
     PLANS: {"": 1},
     LASTED: {"": _NS, "ms": _NS // 1000, "s": _NS, "m": 60 * _NS, "h": 3600 * _NS},
+    STEPS: {"": 1},
+    TOKENS: {"": 1, "k": 1000, "m": 1_000_000},
+    COST: {"": 1_000_000},
+    BUDGET: {"%": 100},
 }
-_WHOLE: Mapping[str, str] = {PLANS: "", LASTED: "s"}
+_WHOLE: Mapping[str, str] = {LASTED: "s", BUDGET: "%"}
 _EXAMPLES: Mapping[str, str] = {
     "agent": "agent:spiffe://corp.example/*",
     "tool": "tool:crm/*",
@@ -51,6 +70,10 @@ _EXAMPLES: Mapping[str, str] = {
     "revision": "revision:3f2a*",
     PLANS: "plans:>3, plans:<=10 or plans:1",
     LASTED: "lasted:>90s, lasted:<=5m or lasted:>1h",
+    STEPS: "steps:>20, steps:<=3 or steps:1",
+    TOKENS: "tokens:>5000 or tokens:>1m",
+    COST: "cost:>0.5 or cost:<=2, in US dollars",
+    BUDGET: "budget:>80%",
 }
 
 
@@ -127,6 +150,12 @@ class TraceQuery:
         kept = self.without(Term(field, value)).without(Term(field, value, leaves_out=True))
         return TraceQuery((*kept.terms, Term(field, value, leaves_out=True)))
 
+    def toggled(self, term: Term) -> TraceQuery:
+        """Return the query without ``term`` where it has it, else with it in place of what it wants of that field."""
+        if term in self.terms:
+            return self.without(term)
+        return TraceQuery((*(one for one in self.terms if one.field != term.field or one.leaves_out), term))
+
     def turned(self, term: Term) -> TraceQuery:
         """Return the query in which a term of it says the contrary; what else is wanted of its field is forgotten."""
         kept = self.without(term)
@@ -176,8 +205,9 @@ def written_matches(narrow: TraceFilter) -> list[str]:
     """Return what a filter asks for beside words, term by term as it is written."""
     words = [Term(_shown(one.field), one.word, one.leaves_out, one.relation).written() for one in narrow.words]
     for one in narrow.numbers:
-        amount = Decimal(one.amount) / _UNITS[one.field][_WHOLE[one.field]]
-        words.append(Term(one.field, f"{amount:f}{_WHOLE[one.field]}", one.leaves_out, one.relation).written())
+        unit = _WHOLE.get(one.field, "")
+        amount = Decimal(one.amount) / _UNITS[one.field][unit]
+        words.append(Term(one.field, f"{amount:f}{unit}", one.leaves_out, one.relation).written())
     return words
 
 
@@ -232,6 +262,7 @@ def _term(word: str) -> Term:
 def _no_field(word: str, field: str, value: str) -> _WrongError:
     """Return the error of a word that is no field with a value, with the term that it may have been meant to be."""
     fixed = {**dict.fromkeys(OUTCOMES, "outcome"), **dict.fromkeys(MODES, "mode"), **dict.fromkeys(TRUSTS, "trust")}
+    fixed |= dict.fromkeys(EFFECTS, EFFECT)
     bare = word.removeprefix(_NOT)
     close = difflib.get_close_matches(field, FIELDS, n=1)
     instead = ""
@@ -342,7 +373,7 @@ def _shown(name: str) -> str:
 
 
 def _is_plain(term: Term) -> bool:
-    return term.field not in NUMBERS and term.relation is Relation.EQUAL
+    return term.field not in (*NUMBERS, EFFECT) and term.relation is Relation.EQUAL
 
 
 def _narrowed(narrow: TraceFilter, term: Term) -> TraceFilter:
@@ -354,7 +385,7 @@ def _narrowed(narrow: TraceFilter, term: Term) -> TraceFilter:
         at = _moment(term.field, term.value)
         return replace(narrow, from_ns=at) if term.field == "from" else replace(narrow, to_ns=at)
     name = {"agent": "agent_id"}.get(term.field, term.field)
-    if term.relation is not Relation.EQUAL:
+    if term.relation is not Relation.EQUAL or term.field == EFFECT:
         match = WordMatch(name, term.relation, term.value, term.leaves_out)
         return replace(narrow, words=(*narrow.words, match))
     value = _WORDS.get(term.field, {}).get(term.value, term.value)
@@ -368,8 +399,16 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
     "outcome": OUTCOMES,
     "mode": MODES,
     "trust": {word: word for word in TRUSTS},
+    EFFECT: {word: word for word in EFFECTS},
 }
-_COUNTED: Mapping[str, str] = {PLANS: "plans", LASTED: "seconds, or of what ms, s, m or h stands behind"}
+_COUNTED: Mapping[str, str] = {
+    PLANS: "plans",
+    LASTED: "seconds, or of what ms, s, m or h stands behind",
+    STEPS: "steps",
+    TOKENS: "tokens, or of thousands or millions with k or m behind it",
+    COST: "US dollars",
+    BUDGET: "percent with its sign",
+}
 _READERS: Mapping[str, Callable[[str, str], Term]] = {
     "agent": _named,
     "outcome": _word,
@@ -378,11 +417,22 @@ _READERS: Mapping[str, Callable[[str, str], Term]] = {
     "trust": _trust,
     "revision": _named,
     "mode": _word,
-    PLANS: _number,
-    LASTED: _number,
+    EFFECT: _word,
+    **dict.fromkeys(NUMBERS, _number),
     "from": _time,
     "to": _time,
 }
 FIELDS = tuple(_READERS)
 # Comparisons, for who is to be shown what can be written.
-FORMS = ("trust:<internal", "trust:>=internal", "plans:>1", "plans:<=10", "lasted:>1m", "lasted:<=1h")
+FORMS = (
+    "trust:<internal",
+    "trust:>=internal",
+    "plans:>1",
+    "plans:<=10",
+    "lasted:>1m",
+    "lasted:<=1h",
+    "steps:>20",
+    "tokens:>10k",
+    "cost:>0.5",
+    "budget:>80%",
+)

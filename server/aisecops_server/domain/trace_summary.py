@@ -15,15 +15,20 @@ from dataclasses import replace
 from typing import Any
 
 from aisecops_server.domain.decision import Mode, Outcome, most_restrictive
+from aisecops_server.domain.event import public_details
 from aisecops_server.domain.provenance import TrustLevel
 from aisecops_server.domain.record import DecisionRecord, TraceSummary
+from aisecops_server.domain.trace_figures import figures_of, together
 
+# What opens the events of a decision: a plan, or texts, which have no steps.
+RECEIVED = ("plan.received", "text.received")
 _RANKS = {level.value: level.rank for level in TrustLevel}
 
 
 def opened(record: DecisionRecord) -> TraceSummary:
     """Return the summary of a trace that begins with ``record``."""
     decision = record.decision
+    figures = figures_of(public_details(record.events[-1].body), steps=_steps(record))
     return TraceSummary(
         trace_id=decision.trace_id,
         agent_id=record.agent_id,
@@ -38,6 +43,11 @@ def opened(record: DecisionRecord) -> TraceSummary:
         started_at_ns=record.events[-1].occurred_at_ns,
         last_at_ns=record.events[-1].occurred_at_ns,
         agents=(record.agent_id,),
+        effects=figures.effects,
+        steps=figures.steps,
+        tokens=figures.tokens,
+        micro_usd=figures.micro_usd,
+        budget_share=figures.budget_share,
     )
 
 
@@ -47,6 +57,7 @@ def proven(outcome: Mapping[str, Any], plan: Mapping[str, Any], *, trace_id: str
     Raises:
         KeyError, TypeError, ValueError, AttributeError: the details are not those of a decision.
     """
+    figures = figures_of(outcome, steps=len(plan["steps"]))
     return TraceSummary(
         trace_id=trace_id,
         agent_id=outcome["principal"]["id"],
@@ -61,6 +72,11 @@ def proven(outcome: Mapping[str, Any], plan: Mapping[str, Any], *, trace_id: str
         started_at_ns=occurred_at_ns,
         last_at_ns=occurred_at_ns,
         agents=(outcome["principal"]["id"],),
+        effects=figures.effects,
+        steps=figures.steps,
+        tokens=figures.tokens,
+        micro_usd=figures.micro_usd,
+        budget_share=figures.budget_share,
     )
 
 
@@ -80,7 +96,17 @@ def joined(summary: TraceSummary, added: TraceSummary) -> TraceSummary:
         decisions=summary.decisions + 1,
         last_at_ns=max(summary.last_at_ns, added.last_at_ns),
         agents=_union(summary.agents, added.agents),
+        effects=_union(summary.effects, added.effects),
+        steps=together(summary.steps, added.steps),
+        tokens=together(summary.tokens, added.tokens),
+        micro_usd=together(summary.micro_usd, added.micro_usd),
+        budget_share=max(summary.budget_share, added.budget_share),
     )
+
+
+def _steps(record: DecisionRecord) -> int:
+    received = next((event for event in reversed(record.events) if event.type in RECEIVED), None)
+    return len(public_details(received.body)["steps"]) if received else 0
 
 
 def _rules(record: DecisionRecord) -> tuple[str, ...]:

@@ -212,6 +212,16 @@ def milliseconds(seconds: float) -> str:
     return f"{value:.1f} ms" if value < 100 else f"{value:,.0f} ms"  # noqa: PLR2004 - three digits read well
 
 
+def dollars(micro_usd: int) -> str:
+    """Return money as people read it; what is less than a cent is not told as nothing."""
+    return f"${micro_usd / 1_000_000:,.2f}" if micro_usd >= 10_000 else f"${micro_usd / 1_000_000:.6f}".rstrip("0")  # noqa: PLR2004 - a cent
+
+
+def percent(hundredths: int) -> str:
+    """Return a share for people, never rounded up to what it is not."""
+    return f"{hundredths // 100:,} %"
+
+
 def counted(count: int, noun: str, plural: str = "") -> str:
     """Return ``1 rule`` or ``3 rules``."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"

@@ -16,6 +16,8 @@ from aisecops_server.domain.words import (
     NOT_REACHED,
     bare,
     check_sign,
+    counted,
+    dollars,
     outcome_sign,
     short_revision,
     trust_word,
@@ -60,10 +62,18 @@ def trace_table(console: Console, traces: Sequence[Json], when: When) -> Table:
             agent_word(str(trace.get("agentId", ""))),
             (f"  {trust_phrase(trace)}", FAINT),
             (f"  {', '.join(trace.get('rules', [])) or 'no rule objected'}", FAINT),
+            (f"  {_figures(trace)}", FAINT),
         )
         table.add_row(_trace_sign(console, trace), Text("  ").join(first))
         table.add_row(Text(_mode(trace), style=FAINT), second)
     return table
+
+
+def _figures(trace: Json) -> str:
+    """Return what a trace took: steps, and of tokens and money what was counted."""
+    steps, tokens, micro_usd = (int(trace.get(name, 0)) for name in ("steps", "tokens", "microUsd"))
+    parts = [counted(steps, "step") if steps else "", counted(tokens, "token") if tokens else ""]
+    return ", ".join(part for part in (*parts, dollars(micro_usd) if micro_usd else "") if part)
 
 
 def facet_table(found: Json) -> Table:

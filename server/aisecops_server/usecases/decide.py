@@ -40,6 +40,7 @@ from aisecops_server.domain.provenance import TrustLevel
 from aisecops_server.domain.record import DecisionRecord, Idempotency, Receipt, StoredDecision
 from aisecops_server.domain.source_text import RecordReader, json_scalars
 from aisecops_server.domain.timeline import decision_events
+from aisecops_server.domain.trace_figures import effects_of
 from aisecops_server.domain.usage import standings
 from aisecops_server.ports import Clock, EventLog, Ids, PolicyEngine
 from aisecops_server.ports.rollout import NO_ROLLOUT, Companion
@@ -369,7 +370,8 @@ class Decide:
         )
         commitment = await committed(self.controls, asked, decision)
         budgets = standings(conclusion.charges, prepared.usage, now_seconds=asked.now_ns // 1_000_000_000)
-        details = {**decision_details(decision, plan), "budgets": budgets, **commitment.details}
+        effects = effects_of((step.tool for step in plan.steps), bundle.tables)
+        details = {**decision_details(decision, plan), "budgets": budgets, "effects": effects, **commitment.details}
         return self._record(prepared, decision, details, commitment), details
 
     def _record(

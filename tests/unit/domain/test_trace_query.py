@@ -77,7 +77,15 @@ def test_what_is_later_than_a_log_can_tell_is_as_late_as_it_can() -> None:
         ("plans:>1 plans:>=2", "'plans' stands twice on the same side"),
         ("plans:>1 plans:2", "'plans' stands twice"),
         ("tool:a/* tool:b/c", "'tool' stands twice"),
-        ("steps:>3", "'steps:>3' is no field"),
+        ("stepss:>3", "'stepss:>3' is no field"),
+        ("steps:>1.5", "no number of steps"),
+        ("effect:writing", "effect is one of read, write"),
+        ("effect:write effect:send", "'effect' stands twice"),
+        ("budget:>80", "no number of percent"),
+        ("budget:>0.001%", "no number of percent"),
+        ("cost:>$5", "no number of US dollars"),
+        ("cost:>0.0000001", "no number of US dollars"),
+        ("tokens:>5g", "no number of tokens"),
         ("to:1970-01-01", "'to:1970-01-01' is no time since 1970"),
         ("from:1969-12-31", "'from:1969-12-31' is no time since 1970"),
         ("tool:a\0b", "a character that no name has"),
@@ -100,7 +108,9 @@ def test_what_cannot_be_read_is_refused_by_name(text: str, named: str) -> None:
         ("plans:many", "plans:>3"),
         ("lasted:5s", "lasted:>90s"),
         ("trust:<high", "trust:<internal"),
-        ("what", "fields are agent, outcome, tool, rule, trust, revision, mode, plans, lasted, from, to"),
+        ("write", "effect:write"),
+        ("budget:>0.8", "budget:>80%"),
+        ("what", "fields are agent, outcome, tool, rule, trust, revision, mode, effect, plans, lasted"),
     ],
 )
 def test_what_is_refused_says_what_to_write_instead(text: str, instead: str) -> None:
@@ -204,3 +214,28 @@ def test_whatever_a_cell_holds_can_be_left_out(value: str) -> None:
 def test_whatever_a_cell_holds_can_be_asked_for(value: str) -> None:
     written = read_query("outcome:blocked").with_term("tool", value).written()
     assert read_query(written).value("tool") == value
+
+
+def test_numbers_have_the_units_in_which_people_read_them() -> None:
+    narrow = read_query("steps:>20 tokens:>5k tokens:<=1.5m cost:>0.5 budget:>80% budget:<=99.95%").narrow
+    assert narrow.numbers == (
+        NumberMatch("steps", Relation.MORE, 20),
+        NumberMatch("tokens", Relation.MORE, 5000),
+        NumberMatch("tokens", Relation.AT_MOST, 1_500_000),
+        NumberMatch("cost", Relation.MORE, 500_000),
+        NumberMatch("budget", Relation.MORE, 8000),
+        NumberMatch("budget", Relation.AT_MOST, 9995),
+    )
+    written = " ".join(written_matches(narrow))
+    assert written == "steps:>20 tokens:>5000 tokens:<=1500000 cost:>0.5 budget:>80% budget:<=99.95%"
+    assert read_query(written).narrow == narrow
+
+
+def test_one_word_stands_for_every_effect_but_reading() -> None:
+    query = read_query("effect:changing -effect:delete")
+    wanted, unwanted = query.narrow.words
+    assert words_of(wanted) == ("write", "delete", "send", "spend", "execute")
+    assert (words_of(unwanted), unwanted.leaves_out) == (("delete",), True)
+    assert [wanted.fits(("read",)), wanted.fits(("read", "send")), wanted.fits(())] == [False, True, False]
+    assert [query.value("effect"), query.wanted.written()] == ["changing", ""]
+    assert query.beyond.written() == query.written() == "effect:changing -effect:delete"

@@ -311,7 +311,7 @@ class ListTraceFacetsRequest(_message.Message):
 
     @_builtins.property
     def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Fields are those whose values are counted, as `TraceTerm` calls them; all when empty."""
+        """Fields are those whose values are counted, as `TraceTerm` calls them, or `effect`; all when empty."""
 
     def __init__(
         self,
@@ -372,7 +372,7 @@ class TraceFacet(_message.Message):
     COUNTED_FIELD_NUMBER: _builtins.int
     WHOLE_FIELD_NUMBER: _builtins.int
     field: _builtins.str
-    """Field is `agent_id`, `outcome`, `tool`, `rule`, `trust`, `revision` or `mode`."""
+    """Field is `agent_id`, `outcome`, `tool`, `rule`, `trust`, `revision`, `mode` or `effect`."""
     left_out: _builtins.int
     """Left_out counts the values beyond them."""
     counted: _builtins.int

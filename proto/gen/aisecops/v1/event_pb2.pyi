@@ -165,6 +165,11 @@ class TraceSummary(_message.Message):
     STARTED_AT_FIELD_NUMBER: _builtins.int
     LAST_AT_FIELD_NUMBER: _builtins.int
     AGENTS_FIELD_NUMBER: _builtins.int
+    EFFECTS_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    MICRO_USD_FIELD_NUMBER: _builtins.int
+    BUDGET_SHARE_FIELD_NUMBER: _builtins.int
     trace_id: _builtins.str
     """Trace_id identifies the trace."""
     agent_id: _builtins.str
@@ -181,6 +186,16 @@ class TraceSummary(_message.Message):
     """Bundle_revision is the last revision that decided in it."""
     decisions: _builtins.int
     """Decisions counts its decisions."""
+    steps: _builtins.int
+    """Steps counts the steps of its plans."""
+    tokens: _builtins.int
+    """Tokens are those that its decisions charged to budgets: what models took. 0 where no limit counts tokens."""
+    micro_usd: _builtins.int
+    """Micro_usd is what its decisions charged to budgets in millionths of a US dollar: models, and what allowed calls are
+    expected to cost. 0 where no limit counts money.
+    """
+    budget_share: _builtins.int
+    """Budget_share is how full the fullest budget got that it charged, with what it asked for: hundredths of a percent of the limit."""
     @_builtins.property
     def tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Tools are the tools it named."""
@@ -201,6 +216,12 @@ class TraceSummary(_message.Message):
     def agents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Agents are all agents that had something decided in it; a trace is found by each of them."""
 
+    @_builtins.property
+    def effects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Effects are what the tools of its steps may do, by the catalogue of the revision that decided: `read`, `write`, `delete`, `send`,
+        `spend` or `execute`. Decisions that were recorded before this was say nothing of it.
+        """
+
     def __init__(
         self,
         *,
@@ -217,10 +238,15 @@ class TraceSummary(_message.Message):
         started_at: _timestamp_pb2.Timestamp | None = ...,
         last_at: _timestamp_pb2.Timestamp | None = ...,
         agents: _abc.Iterable[_builtins.str] | None = ...,
+        effects: _abc.Iterable[_builtins.str] | None = ...,
+        steps: _builtins.int = ...,
+        tokens: _builtins.int = ...,
+        micro_usd: _builtins.int = ...,
+        budget_share: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_at", b"last_at", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "agents", b"agents", "bundle_revision", b"bundle_revision", "decisions", b"decisions", "intent", b"intent", "last_at", b"last_at", "lowest_trust", b"lowest_trust", "mode", b"mode", "outcome", b"outcome", "rules", b"rules", "started_at", b"started_at", "tools", b"tools", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "agents", b"agents", "budget_share", b"budget_share", "bundle_revision", b"bundle_revision", "decisions", b"decisions", "effects", b"effects", "intent", b"intent", "last_at", b"last_at", "lowest_trust", b"lowest_trust", "micro_usd", b"micro_usd", "mode", b"mode", "outcome", b"outcome", "rules", b"rules", "started_at", b"started_at", "steps", b"steps", "tokens", b"tokens", "tools", b"tools", "trace_id", b"trace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

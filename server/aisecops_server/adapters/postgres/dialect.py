@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 PRIMARY_KEYS = {
     "trace": ("number",),
+    "trace_figure": ("number",),
     "trace_posting": ("block", "term"),
     "edge_release": ("id",),
     "hold": ("hold_id",),

@@ -23,6 +23,7 @@ from aisecops_server.adapters.sqlite.grant_key_table import GrantKeyTable
 from aisecops_server.adapters.sqlite.grant_table import GrantTable
 from aisecops_server.adapters.sqlite.keeping_table import KeepingTable
 from aisecops_server.adapters.sqlite.notice_table import NoticeTable
+from aisecops_server.adapters.sqlite.trace_filling import DONE, filled_from
 from aisecops_server.adapters.sqlite.verification import startup_problem
 from aisecops_server.domain import (
     approval_changes,
@@ -78,6 +79,8 @@ def open_log(url: str) -> PostgresEventLog:
         with translated("reading the database", SERVER):
             server.require_sound(connection)
             problem = _problem(url)
+            if not problem:
+                _fill(connection)
             approvals, recent = ApprovalTable(), RecentBudgets()
             tables: dict[str, StateTable] = {
                 approval_changes.KIND: approvals,
@@ -107,6 +110,15 @@ def open_log_read_only(url: str) -> PostgresEventLog:
     with translated("reading the database", SERVER), contextlib.closing(PostgresConnection(url, is_reader=True)) as one:
         server.require_schema(one)
     return PostgresEventLog(PostgresReaders(url), None, approvals=ApprovalTable())
+
+
+def _fill(connection: PostgresConnection) -> None:
+    """Fill what programs of before did not write; whoever appends meanwhile waits for one block of traces."""
+    following = 0
+    while following != DONE:
+        with connection:
+            connection.execute("SELECT size FROM log_head FOR UPDATE").get  # noqa: B018 - held until the end
+            following = filled_from(as_embedded(connection), following)
 
 
 def _problem(url: str) -> str:

@@ -279,7 +279,7 @@ def _bits(connection: apsw.Connection, block: int, wanted: Sequence[Sequence[int
 
 def _loosened(match: WordMatch) -> WordMatch | None:
     """Return what a trace fits of which a decision fits ``match``; ``None`` where that says nothing of the trace."""
-    if match.leaves_out or match.field not in ("agent_id", "tool", "rule", "trust"):
+    if match.leaves_out or match.field not in ("agent_id", "tool", "rule", "trust", "effect"):
         return None
     if match.field == "trust":
         # A trace has the worst trust of its decisions.

@@ -10,15 +10,13 @@ import orjson
 from aisecops_server.adapters.sqlite.keeping_table import KeepingTable, holding, stored_hold
 from aisecops_server.adapters.sqlite.readers import Readers
 from aisecops_server.adapters.sqlite.statements import Row
-from aisecops_server.adapters.sqlite.trace_index import SUMMARY_COLUMNS, summary_of
+from aisecops_server.adapters.sqlite.trace_index import SUMMARIES, summary_of
 from aisecops_server.domain.errors import NotFoundError
 from aisecops_server.domain.keeping import Hold, hold_of
 from aisecops_server.domain.record import TraceSummary
 
 _UNERASED = f"""
-    SELECT t.number, {", ".join(f"t.{name}" for name in SUMMARY_COLUMNS.split(", "))}
-    FROM trace AS t
-    WHERE t.number > ? AND t.last_at <= ? AND NOT EXISTS (
+    {SUMMARIES} t.number > ? AND t.last_at <= ? AND NOT EXISTS (
         SELECT 1 FROM erasure AS x WHERE x.trace_id = t.trace_id
         AND x.through >= (SELECT max(d.outcome_idx) FROM decision AS d WHERE d.trace = t.number)
     )

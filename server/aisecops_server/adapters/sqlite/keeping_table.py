@@ -16,7 +16,7 @@ import orjson
 
 from aisecops_server.adapters.sqlite.fault import Fault
 from aisecops_server.adapters.sqlite.statements import Row
-from aisecops_server.adapters.sqlite.trace_verification import proven_traces
+from aisecops_server.adapters.sqlite.trace_proofs import proven_traces
 from aisecops_server.domain.canonical import canonical_bytes
 from aisecops_server.domain.change import Change
 from aisecops_server.domain.errors import (
@@ -154,7 +154,7 @@ def _erase(connection: apsw.Connection, change: ErasePayloads) -> AisecopsError 
 def _blank_intent(connection: apsw.Connection, number: int) -> AisecopsError | None:
     """List the trace with what its events still say."""
     try:
-        intent = proven_traces(connection, number, number + 1)[number].intent
+        intent = proven_traces(connection, number, number + 1)[number].summary.intent
     except Fault as fault:
         return IntegrityError(fault.problem, hint="Keep the database as evidence and run 'aisecops log verify'")
     connection.execute("UPDATE trace SET intent = ? WHERE number = ?", (intent, number))

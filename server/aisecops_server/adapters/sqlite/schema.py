@@ -288,4 +288,17 @@ MIGRATIONS: tuple[str, ...] = (
     """
     CREATE INDEX event_of_grant_keys ON event (idx) WHERE type IN ('grant_key.rotated', 'edge.grant_key_rotated');
     """,
+    # What traces do and what they took, in rows so narrow that all of them are soon compared. ``decisions`` is how many
+    # are counted; the rows of traces that are there already are filled from their events when the log is opened.
+    """
+    CREATE TABLE trace_figure (
+        number       INTEGER PRIMARY KEY,
+        decisions    INTEGER NOT NULL,
+        effects      TEXT NOT NULL,
+        steps        INTEGER NOT NULL,
+        tokens       INTEGER NOT NULL,
+        micro_usd    INTEGER NOT NULL,
+        budget_share INTEGER NOT NULL
+    ) STRICT;
+    """,
 )

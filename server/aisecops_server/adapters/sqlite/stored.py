@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import apsw
 
 from aisecops_server.adapters.sqlite.statements import Row
-from aisecops_server.adapters.sqlite.trace_index import SUMMARY_COLUMNS, summary_of
+from aisecops_server.adapters.sqlite.trace_index import SUMMARIES, summary_of
 from aisecops_server.domain.budget import Budget
 from aisecops_server.domain.canonical import canonical_bytes
 from aisecops_server.domain.decision import DecisionId
@@ -87,7 +87,7 @@ def trace_of(connection: apsw.Connection, trace_id: str) -> StoredTrace:
     events = events_from(connection, from_index=0, trace_id=trace_id, limit=_EVERY) if trace_id else []
     if not events:
         raise NotFoundError(f"there is no trace {trace_id}", hint="List traces with 'aisecops trace list'", id=trace_id)
-    row = connection.execute(f"SELECT number, {SUMMARY_COLUMNS} FROM trace WHERE trace_id = ?", (trace_id,)).get  # noqa: S608 - constant parts
+    row = connection.execute(f"{SUMMARIES} t.trace_id = ?", (trace_id,)).get
     if row is None:
         return StoredTrace(_undecided(trace_id, events), (), tuple(events))
     decisions = connection.execute(_DECIDED, (row[0],)).fetchall()

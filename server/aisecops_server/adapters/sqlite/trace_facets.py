@@ -14,7 +14,7 @@ import orjson
 
 from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES
 from aisecops_server.adapters.sqlite.statements import Row, select_in
-from aisecops_server.adapters.sqlite.trace_index import SUMMARY_COLUMNS, bits_of, summary_of
+from aisecops_server.adapters.sqlite.trace_index import SUMMARIES, bits_of, summary_of
 from aisecops_server.adapters.sqlite.trace_list import matching_blocks
 from aisecops_server.adapters.sqlite.trace_terms import KINDS, wanted_of
 from aisecops_server.domain.record import TraceFilter
@@ -83,11 +83,11 @@ class _Count:
             self._count_rows()
 
     def _count_rows(self) -> None:
-        query = f"SELECT {SUMMARY_COLUMNS} FROM trace WHERE number IN (SELECT value FROM json_each(?))"  # noqa: S608 - constant parts
+        query = f"{SUMMARIES} t.number IN (SELECT value FROM json_each(?))"  # noqa: S608 - constant parts
         rows = self._connection.execute(query, (orjson.dumps(self._rows).decode(),))
         self._rows = []
         for row in rows:
-            has = held(summary_of(row))
+            has = held(summary_of(row[1:]))
             for name, counter in self._values.items():
                 counter.update(has[name])
 

@@ -12,8 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import apsw
 import orjson
 
+from aisecops_server.adapters.sqlite.fault import Fault
 from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES
 from aisecops_server.adapters.sqlite.statements import Row, insert, select_in
+from aisecops_server.adapters.sqlite.trace_proofs import proven_traces
 from aisecops_server.domain.record import DecisionRecord, TraceSummary
 from aisecops_server.domain.trace_summary import joined, opened
 
@@ -21,18 +23,32 @@ SUMMARY_COLUMNS = (
     "trace_id, agent_id, outcome, mode, intent, tools, rules, lowest_trust, bundle_revision, decisions,"
     " started_at, last_at, agents"
 )
+FIGURE_COLUMNS = "effects, steps, tokens, micro_usd, budget_share"
+_WHOLE = "f.number IS NOT NULL"
+_SELECTED = ", ".join(
+    [
+        *(f"t.{name}" for name in SUMMARY_COLUMNS.split(", ")),
+        "ifnull(f.effects, '[]')",
+        *(f"ifnull(f.{name}, 0)" for name in FIGURE_COLUMNS.split(", ")[1:]),
+    ]
+)
+# Figures that count fewer decisions than there are count for nothing: they are about to be filled.
+LISTED = "trace AS t LEFT JOIN trace_figure AS f ON f.number = t.number AND f.decisions = t.decisions"
+# The number of a trace and the columns that ``summary_of`` reads.
+SUMMARIES = f"SELECT t.number, {_SELECTED} FROM {LISTED} WHERE"  # noqa: S608 - constant columns
+_KNOWN = f"SELECT t.number, {_WHOLE}, {_SELECTED} FROM {LISTED} WHERE t.trace_id IN"  # noqa: S608 - constant columns
 
-# Where the columns of several values stand, besides the last.
-_LISTS = (5, 6)
+# Where the columns of several values stand.
+_LISTS = (5, 6, 12, 13)
 _TERMS_IN_MEMORY = 50_000
 
 Term = tuple[str, str]
 
 
 def summary_of(row: Row) -> TraceSummary:
-    """Return the summary in a row of ``SUMMARY_COLUMNS``."""
+    """Return the summary in a row of ``SUMMARIES``, behind its number."""
     fields = [*row]
-    for at in (*_LISTS, len(fields) - 1):
+    for at in _LISTS:
         fields[at] = tuple(orjson.loads(fields[at]))
     return TraceSummary(*fields)
 
@@ -56,6 +72,18 @@ def summary_row(summary: TraceSummary) -> Row:
     )
 
 
+def figure_row(summary: TraceSummary) -> Row:
+    """Return the figures of ``summary`` as ``FIGURE_COLUMNS`` hold them, behind how many decisions they count."""
+    return (
+        summary.decisions,
+        orjson.dumps(summary.effects).decode(),
+        summary.steps,
+        summary.tokens,
+        summary.micro_usd,
+        summary.budget_share,
+    )
+
+
 def values_of(summary: TraceSummary) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Return what a trace can be found by, as each kind of term with its values."""
     return (
@@ -66,6 +94,7 @@ def values_of(summary: TraceSummary) -> tuple[tuple[str, tuple[str, ...]], ...]:
         ("revision", (summary.bundle_revision,)),
         ("tool", summary.tools),
         ("rule", summary.rules),
+        ("effect", summary.effects),
     )
 
 
@@ -122,10 +151,20 @@ class TraceIndex:
         return numbers
 
     def _stored(self, trace_ids: Iterable[str]) -> dict[str, tuple[int, TraceSummary]]:
-        query = f"SELECT number, {SUMMARY_COLUMNS} FROM trace WHERE trace_id IN"  # noqa: S608 - constant columns
-        rows = select_in(self._connection, query, [(trace_id,) for trace_id in trace_ids])
-        found = ((row[0], summary_of(row[1:])) for row in rows)
+        rows = select_in(self._connection, _KNOWN, [(trace_id,) for trace_id in trace_ids])
+        found = [(row[0], summary_of(row[2:]) if row[1] else self._proven(row[0])) for row in rows]
         return {summary.trace_id: (number, summary) for number, summary in found}
+
+    def _proven(self, number: int) -> TraceSummary:
+        """Return the summary of a trace that an earlier program wrote, from its events.
+
+        Raises:
+            apsw.CorruptError: they do not say it.
+        """
+        try:
+            return proven_traces(self._connection, number, number + 1)[number].summary
+        except (Fault, KeyError) as fault:
+            raise apsw.CorruptError(f"the events of trace number {number} do not say what it was") from fault
 
     def _number(self, numbers: dict[str, int]) -> None:
         if -1 not in numbers.values():
@@ -139,6 +178,7 @@ class TraceIndex:
     def _store(self, numbers: Mapping[str, int], summaries: Mapping[str, TraceSummary]) -> None:
         rows = [(numbers[trace_id], *summary_row(summary)) for trace_id, summary in summaries.items()]
         insert(self._connection, "INSERT OR REPLACE INTO trace", rows)
+        self.store_figures([(numbers[trace_id], summary) for trace_id, summary in summaries.items()])
         spans: dict[int, tuple[int, int]] = {}
         for trace_id, summary in summaries.items():
             block, at = numbers[trace_id] // BLOCK_TRACES, summary.started_at_ns
@@ -151,6 +191,11 @@ class TraceIndex:
             "ON CONFLICT (number) DO UPDATE SET earliest = min(trace_block.earliest, excluded.earliest),"
             " latest = max(trace_block.latest, excluded.latest)",
         )
+
+    def store_figures(self, summaries: Sequence[tuple[int, TraceSummary]]) -> None:
+        """Write the figures of traces, each with its number."""
+        rows = [(number, *figure_row(summary)) for number, summary in summaries]
+        insert(self._connection, "INSERT OR REPLACE INTO trace_figure", rows)
 
     def _post(
         self, numbers: Mapping[str, int], before: Mapping[str, TraceSummary], after: Mapping[str, TraceSummary]

@@ -19,14 +19,20 @@ import apsw
 import orjson
 
 from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES
-from aisecops_server.adapters.sqlite.trace_index import SUMMARY_COLUMNS, bits_of, summary_of
-from aisecops_server.adapters.sqlite.trace_terms import ALL, Wanted, narrow_by_numbers, narrow_by_terms, wanted_of
+from aisecops_server.adapters.sqlite.trace_index import SUMMARIES, bits_of, summary_of
+from aisecops_server.adapters.sqlite.trace_terms import (
+    ALL,
+    FOREVER,
+    Wanted,
+    narrow_by_numbers,
+    narrow_by_terms,
+    wanted_of,
+)
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.record import TraceFilter, TracePage
 
 MOST_TRACES = 1000
 
-_FOREVER = 2**63 - 1
 _MOST_BLOCKS = 16
 R = TypeVar("R")
 _TOKEN = struct.Struct(">Q16s")
@@ -42,12 +48,12 @@ def trace_page(connection: apsw.Connection, narrow: TraceFilter, *, page_size: i
         raise InvalidRequestError("page_size must be at least 1", field="page_size")
     size = min(page_size, MOST_TRACES)
     log_id = connection.execute("SELECT log_id FROM log_head").get
-    below = _opened(page_token, narrow, log_id) if page_token else _FOREVER
+    below = _opened(page_token, narrow, log_id) if page_token else FOREVER
     numbers = _first(_matching(connection, narrow, below), size + 1)
-    query = f"SELECT {SUMMARY_COLUMNS} FROM trace WHERE number IN (SELECT value FROM json_each(?)) ORDER BY number DESC"  # noqa: S608 - constant parts
+    query = f"{SUMMARIES} t.number IN (SELECT value FROM json_each(?)) ORDER BY t.number DESC"  # noqa: S608 - constant parts
     rows = connection.execute(query, (orjson.dumps(numbers[:size]).decode(),))
     token = _sealed(numbers[size - 1], narrow, log_id) if len(numbers) > size else ""
-    return TracePage(tuple(map(summary_of, rows)), token)
+    return TracePage(tuple(summary_of(row[1:]) for row in rows), token)
 
 
 def _first(numbers: Iterator[int], count: int) -> list[int]:
@@ -63,10 +69,10 @@ def _matching(connection: apsw.Connection, narrow: TraceFilter, below: int) -> I
 
 
 def matching_blocks(
-    connection: apsw.Connection, wanted: Wanted, narrow: TraceFilter, below: int = _FOREVER
+    connection: apsw.Connection, wanted: Wanted, narrow: TraceFilter, below: int = FOREVER
 ) -> Iterator[tuple[int, int]]:
     """Yield the blocks in which traces may match, newest first, with the bits of those that do; ``below`` a number."""
-    times = narrow.from_ns, (narrow.to_ns or _FOREVER + 1) - 1
+    times = narrow.from_ns, (narrow.to_ns or FOREVER + 1) - 1
     # Without a term there may be bits that no trace has yet.
     is_certain = bool(wanted.every or wanted.has_any)
     for group in _groups(_blocks(connection, wanted.every, (below - 1) // BLOCK_TRACES, times)):

@@ -18,8 +18,13 @@ from aisecops_server.adapters.sqlite.trace_index import Term, bits_of
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.record import TraceFilter
 from aisecops_server.domain.trace_match import (
+    BUDGET,
+    COST,
+    EFFECT,
     LASTED,
     PLANS,
+    STEPS,
+    TOKENS,
     NumberMatch,
     Relation,
     WordMatch,
@@ -37,8 +42,12 @@ KINDS = {
     "trust": "trust",
     "revision": "revision",
     "mode": "mode",
+    EFFECT: "effect",
 }
 MOST_NAMES = 10_000
+FOREVER = 2**63 - 1
+# Whenever a trace began.
+ANY_TIME = (0, FOREVER)
 # Above it all terms of a block are read, which are never many more.
 _SOUGHT = 500
 # To look up so many terms of a block takes as long as to compare the numbers of its traces.
@@ -50,7 +59,10 @@ _OF_TERMS = (
 )
 _FROM = "SELECT id FROM term WHERE kind = ? AND value >= ? LIMIT ?"
 _BEGINS = "SELECT id FROM term WHERE kind = ? AND value >= ? AND value < ? LIMIT ?"
-_NUMBERS = {PLANS: "decisions", LASTED: "last_at - started_at"}
+# The columns of numbers: some stand in the row of the trace, the others in the narrow one of its figures.
+_OF_TRACES = {PLANS: "decisions", LASTED: "last_at - started_at"}
+_OF_FIGURES = {STEPS: "steps", TOKENS: "tokens", COST: "micro_usd", BUDGET: "budget_share"}
+_NUMBERS = {**_OF_TRACES, **_OF_FIGURES}
 _COMPARED = {
     Relation.EQUAL: "=",
     Relation.LESS: "<",
@@ -160,8 +172,22 @@ def narrow_by_numbers(
     connection: apsw.Connection, bits: dict[int, int], numbers: Sequence[NumberMatch], times: tuple[int, int]
 ) -> None:
     """Take away of the ``bits`` of blocks those of traces with other numbers, or not begun between ``times``."""
-    condition = "".join(map(_condition, numbers))
-    query = f"SELECT number FROM trace WHERE number >= ? AND number < ? AND started_at BETWEEN ? AND ?{condition}"  # noqa: S608 - constant parts
+    narrow = [match for match in numbers if match.field in _OF_FIGURES]
+    if narrow:
+        _narrow(connection, bits, "trace_figure WHERE number >= ? AND number < ?", narrow, ())
+    wide = [match for match in numbers if match.field in _OF_TRACES]
+    if wide or times != ANY_TIME or not narrow:
+        _narrow(connection, bits, "trace WHERE number >= ? AND number < ? AND started_at BETWEEN ? AND ?", wide, times)
+
+
+def _narrow(
+    connection: apsw.Connection,
+    bits: dict[int, int],
+    rows: str,
+    numbers: Sequence[NumberMatch],
+    times: tuple[int, ...],
+) -> None:
+    query = f"SELECT number FROM {rows}{''.join(map(_condition, numbers))}"  # noqa: S608 - constant parts
     found = dict.fromkeys(bits, 0)
     for first, last in _runs(sorted(block for block, kept in bits.items() if kept)):
         span = (first * BLOCK_TRACES, (last + 1) * BLOCK_TRACES)
@@ -191,7 +217,7 @@ def _condition(match: NumberMatch) -> str:
 def _wanted_names(connection: apsw.Connection, narrow: TraceFilter) -> Iterator[tuple[int, ...]]:
     """Yield, for each thing that is wanted, the terms of which a trace has one; none where none was ever seen."""
     for field, kind in KINDS.items():
-        if value := getattr(narrow, field):
+        if value := getattr(narrow, field, ""):
             yield _ids_of(connection, (kind, value))
     for match in narrow.words:
         if not match.leaves_out:

@@ -7,38 +7,27 @@ own, so that memory stays bounded, a running writer is never held back, and rows
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import apsw
-import orjson
 
 from aisecops_server.adapters.sqlite.agent_activity import Told
 from aisecops_server.adapters.sqlite.fault import Fault
 from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES
 from aisecops_server.adapters.sqlite.statements import Row
-from aisecops_server.adapters.sqlite.trace_index import SUMMARY_COLUMNS, Term, bits_of, summary_row, values_of
-from aisecops_server.domain.event import details_in
-from aisecops_server.domain.record import TraceSummary
-from aisecops_server.domain.trace_summary import joined, proven
+from aisecops_server.adapters.sqlite.trace_index import (
+    FIGURE_COLUMNS,
+    SUMMARY_COLUMNS,
+    Term,
+    bits_of,
+    figure_row,
+    summary_row,
+    values_of,
+)
+from aisecops_server.adapters.sqlite.trace_proofs import Proven, proven_traces
 
 _ROWS = f"SELECT number, {SUMMARY_COLUMNS} FROM trace WHERE number >= ? AND number < ? ORDER BY number"  # noqa: S608 - constant columns
-
-# What is read of a text's event is the same.
-PLAN = "plan.received"
-
-# The events of one decision stand together; the plan is found a few of them before the outcome, and 32 are more
-# than a decision has.
-_PROOFS = """
-    SELECT d.trace, d.outcome_idx, e.trace_id, e.occurred_at, e.body, p.body, y.bytes
-    FROM decision AS d CROSS JOIN event AS e ON e.idx = d.outcome_idx
-    LEFT JOIN event AS p ON p.idx = (
-        SELECT max(q.idx) FROM event AS q
-        WHERE q.idx < d.outcome_idx AND q.idx >= d.outcome_idx - 32
-        AND q.type IN ('plan.received', 'text.received') AND q.decision_id = d.decision_id
-    )
-    LEFT JOIN payload AS y ON y.idx = p.idx
-    WHERE d.trace >= ? AND d.trace < ? ORDER BY d.trace, d.outcome_idx"""
+_FIGURES = f"SELECT number, decisions, {FIGURE_COLUMNS} FROM trace_figure WHERE number >= ? AND number < ?"  # noqa: S608 - constant columns
 
 _POSTINGS = """
     SELECT t.kind, t.value, p.bits FROM trace_posting AS p JOIN term AS t ON t.id = p.term WHERE p.block = ?"""
@@ -48,6 +37,10 @@ _STRAYS = (
     (
         "trace {!r} is listed, but no decision of it is in the log",
         "SELECT trace_id FROM trace WHERE number < 0 OR number >= :traces LIMIT 1",
+    ),
+    (
+        "number {} of the list of traces has figures, but no trace",
+        "SELECT number FROM trace_figure WHERE number < 0 OR number >= :traces LIMIT 1",
     ),
     (
         "block {} of the list of traces has times, but no traces",
@@ -66,15 +59,6 @@ _STRAYS = (
         "SELECT kind || ' ' || value FROM term WHERE id NOT IN (SELECT term FROM trace_posting) LIMIT 1",
     ),
 )
-
-
-@dataclass(slots=True)
-class _Proven:
-    """What the log says of one trace, and the leaves of its first and its latest outcome."""
-
-    opening: int
-    latest: int
-    summary: TraceSummary
 
 
 def check_traces(connection: apsw.Connection, *, first: int, end: int | None, told: Told) -> None:
@@ -105,21 +89,11 @@ def _opening_before(connection: apsw.Connection, first: int) -> int:
     return -1 if opening is None else int(opening)
 
 
-def proven_traces(connection: apsw.Connection, first: int, end: int) -> dict[int, TraceSummary]:
-    """Return what the log says of the traces from number ``first`` up to ``end``.
-
-    Raises:
-        Fault: it does not say it.
-    """
-    found = _proven(connection.execute(_PROOFS, (first, end)), Told(until=0))
-    return {number: trace.summary for number, trace in found.items()}
-
-
 def _check_block(connection: apsw.Connection, first: int, opening: int, told: Told) -> tuple[int, int]:
     """Return how many traces there are from ``first`` on, and where the newest of them begins in the log."""
     span = (first, first + BLOCK_TRACES)
     rows: list[Row] = connection.execute(_ROWS, span).fetchall()
-    traces = _proven(connection.execute(_PROOFS, span), told)
+    traces = proven_traces(connection, first, first + BLOCK_TRACES, told)
     for number, row in enumerate(rows, first):
         trace = traces.get(row[0])
         if trace is None:
@@ -131,30 +105,13 @@ def _check_block(connection: apsw.Connection, first: int, opening: int, told: To
     if len(traces) != len(rows):
         raise _fault(next(trace for number, trace in traces.items() if number >= first + len(rows)), "is not listed")
     if rows:
+        _check_figures(connection, span, traces)
         _check_times(connection, rows, traces[first])
         _check_postings(connection, first, traces)
     return len(rows), opening
 
 
-def _proven(rows: Iterable[Row], told: Told) -> dict[int, _Proven]:
-    traces: dict[int, _Proven] = {}
-    for number, index, trace_id, occurred_at, outcome, plan, payload in rows:
-        try:
-            details = orjson.loads(outcome)["details"]
-            added = proven(details, details_in(PLAN, plan, payload), trace_id=trace_id, occurred_at_ns=occurred_at)
-            told.hear(index, occurred_at, details)
-            known = traces.get(number)
-            if known is None:
-                traces[number] = _Proven(index, index, added)
-            else:
-                known.latest, known.summary = index, joined(known.summary, added)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            what = f"event {index}: it and its plan do not say what trace {trace_id} is to be listed with"
-            raise Fault(index, what) from error
-    return traces
-
-
-def _check_row(row: Row, trace: _Proven) -> None:
+def _check_row(row: Row, trace: Proven) -> None:
     # An event proves its time to the microsecond.
     listed = (*row[1:-3], row[-3] // 1000 * 1000, row[-2] // 1000 * 1000, row[-1])
     said = summary_row(trace.summary)
@@ -164,14 +121,26 @@ def _check_row(row: Row, trace: _Proven) -> None:
         raise _fault(trace, f"is listed with another {altered} than its decisions say")
 
 
-def _check_times(connection: apsw.Connection, rows: Sequence[Row], trace: _Proven) -> None:
+def _check_figures(connection: apsw.Connection, span: tuple[int, int], traces: Mapping[int, Proven]) -> None:
+    rows: dict[int, Row] = {row[0]: row[1:] for row in connection.execute(_FIGURES, span)}
+    for number, trace in traces.items():
+        listed, said = rows.get(number), figure_row(trace.summary)
+        if listed is None or listed[0] < trace.summary.decisions:
+            raise _fault(trace, "is listed without the figures of all its decisions")
+        if listed != said:
+            columns = zip(("decisions", *FIGURE_COLUMNS.split(", ")), listed, said, strict=True)
+            altered = ", ".join(name for name, one, other in columns if one != other)
+            raise _fault(trace, f"is listed with another {altered} than its decisions say")
+
+
+def _check_times(connection: apsw.Connection, rows: Sequence[Row], trace: Proven) -> None:
     block, starts = rows[0][0] // BLOCK_TRACES, [row[-3] for row in rows]
     stored = connection.execute("SELECT earliest, latest FROM trace_block WHERE number = ?", (block,)).get
     if stored != (min(starts), max(starts)):
         raise _fault(trace, f"begins block {block} of the list, whose times are not those of its traces")
 
 
-def _check_postings(connection: apsw.Connection, first: int, traces: Mapping[int, _Proven]) -> None:
+def _check_postings(connection: apsw.Connection, first: int, traces: Mapping[int, Proven]) -> None:
     said: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
     for number, trace in traces.items():
         bit = 1 << number - first
@@ -187,7 +156,7 @@ def _check_postings(connection: apsw.Connection, first: int, traces: Mapping[int
             _check_bits((kind, value), 0, wanted, first=first, traces=traces)
 
 
-def _check_bits(term: Term, listed: int, said: int, *, first: int, traces: Mapping[int, _Proven]) -> None:
+def _check_bits(term: Term, listed: int, said: int, *, first: int, traces: Mapping[int, Proven]) -> None:
     wrong = listed ^ said
     if not wrong:
         return
@@ -206,5 +175,5 @@ def _check_strays(connection: apsw.Connection, traces: int) -> None:
             raise Fault(None, problem.format(what))
 
 
-def _fault(trace: _Proven, problem: str) -> Fault:
+def _fault(trace: Proven, problem: str) -> Fault:
     return Fault(trace.latest, f"event {trace.latest}: its trace {trace.summary.trace_id} {problem}")

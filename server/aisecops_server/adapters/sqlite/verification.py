@@ -75,6 +75,7 @@ _DERIVED = (
     "decision",
     "idempotency",
     "trace",
+    "trace_figure",
     "trace_block",
     "term",
     "trace_posting",

@@ -155,6 +155,11 @@ def _summary(trace: TraceSummary) -> event_pb2.TraceSummary:
         started_at=timestamp(trace.started_at_ns),
         last_at=timestamp(trace.last_at_ns),
         agents=trace.agents,
+        effects=trace.effects,
+        steps=trace.steps,
+        tokens=trace.tokens,
+        micro_usd=trace.micro_usd,
+        budget_share=trace.budget_share,
     )
 
 

@@ -19,7 +19,7 @@ _CALL = "AuditService/ListTraceFacets"
 _FIXED: Mapping[str, tuple[str, ...]] = {"outcome": tuple(OUTCOMES), "trust": TRUSTS, "mode": tuple(MODES)}
 _ON_THE_WIRE: Mapping[str, Mapping[str, str]] = {"outcome": OUTCOMES, "mode": MODES}
 _SHORTENED: Mapping[str, Callable[[str], str]] = {"agent": agent_word, "revision": short_revision}
-_OPEN = ("agent", "tool", "rule", "revision")
+_OPEN = ("agent", "tool", "effect", "rule", "revision")
 To = Callable[[TraceQuery], str]
 
 

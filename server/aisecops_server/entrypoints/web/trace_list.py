@@ -23,6 +23,7 @@ from aisecops_server.domain.trace_query import (
     can_be_turned,
     read_query,
 )
+from aisecops_server.domain.words import dollars, percent
 from aisecops_server.entrypoints.trace_terms import filter_of
 from aisecops_server.entrypoints.web.addresses import address
 from aisecops_server.entrypoints.web.markup import hidden_count
@@ -36,7 +37,35 @@ _MOST_OFFERED = 120
 _OFFERED_CHARACTERS = 120
 # What names of one kind begin alike up to.
 _PARTED_BY: Mapping[str, str] = {"agent": "/", "tool": "/", "rule": "."}
-COLUMNS = ("started", "outcome", "intent", "agent", "trust", "rule", "tools", "plans", "lasted", "policy")
+COLUMNS = (
+    "started",
+    "outcome",
+    "intent",
+    "agent",
+    "trust",
+    "rule",
+    "tools",
+    "effects",
+    "plans",
+    "steps",
+    "lasted",
+    "tokens",
+    "cost",
+    "budget",
+    "policy",
+)
+_NUMBERS = ("plans", "steps", "lasted", "tokens", "cost", "budget")
+# What is not shown until it is asked for.
+_EXTRA = ("effects", "budget")
+SHOWN = tuple(name for name in COLUMNS if name not in _EXTRA)
+# What an investigation asks first, as terms of the query: one click each.
+PILLS: Mapping[str, str] = {
+    "not allowed": "-outcome:allowed",
+    "untrusted source": "trust:<internal",
+    "writes": "effect:changing",
+    "slow": "lasted:>1m",
+    "budget > 80 %": "budget:>80%",
+}
 # What leads to the trace; without it a row would lead nowhere.
 _ALWAYS = "intent"
 
@@ -65,7 +94,9 @@ async def trace_list(visitor: Visitor) -> Page:
         "problem": problem,
         "traces": found.traces,
         "columns": columns,
-        "lasted": _lasted,
+        "numbers": _NUMBERS,
+        "figure": _figure,
+        "pills": _pills(query, to),
         "cols": cols,
         "chooser": _chooser(columns, text),
         "facets": facet_views(facets, query, to),
@@ -94,10 +125,28 @@ async def trace_list(visitor: Visitor) -> Page:
     )
 
 
-def _lasted(trace: event_pb2.TraceSummary) -> str:
-    """Return how long it was from the first decision to the last; nothing where there is one."""
-    seconds = (trace.last_at.ToNanoseconds() - trace.started_at.ToNanoseconds()) / 1e9
-    return duration(seconds) if trace.decisions > 1 else ""
+def _figure(trace: event_pb2.TraceSummary, name: str) -> str:
+    """Return a number of a trace as people read it; nothing where there is none."""
+    match name:
+        case "plans":
+            return f"{trace.decisions:,}"
+        case "steps":
+            return f"{trace.steps:,}"
+        case "lasted":
+            seconds = (trace.last_at.ToNanoseconds() - trace.started_at.ToNanoseconds()) / 1e9
+            return duration(seconds) if trace.decisions > 1 else ""
+        case "tokens":
+            return f"{trace.tokens:,}" if trace.tokens else ""
+        case "cost":
+            return dollars(trace.micro_usd) if trace.micro_usd else ""
+        case _:
+            return percent(trace.budget_share) if trace.budget_share else ""
+
+
+def _pills(query: TraceQuery, to: To) -> list[tuple[str, str, str, bool]]:
+    """Return each pill: its words, its term, the address of the list with it or without it, whether it is chosen."""
+    terms = ((word, text, read_query(text).terms[0]) for word, text in PILLS.items())
+    return [(word, text, to(query.toggled(term)), term in query.terms) for word, text, term in terms]
 
 
 def _terms(traces: Sequence[event_pb2.TraceSummary]) -> list[str]:
@@ -133,14 +182,14 @@ def _chosen(text: str) -> tuple[tuple[str, ...], str]:
         InvalidRequestError: there is no such column.
     """
     if not text:
-        return COLUMNS, ""
+        return SHOWN, ""
     asked = text.split(".")
     if unknown := [name for name in asked if name not in COLUMNS]:
         raise InvalidRequestError(
             f"cols: there is no column '{unknown[0][:32]}'", hint=f"They are {', '.join(COLUMNS)}", field="cols"
         )
     columns = tuple(name for name in COLUMNS if name in asked or name == _ALWAYS)
-    return columns, "" if columns == COLUMNS else ".".join(columns)
+    return columns, "" if columns == SHOWN else ".".join(columns)
 
 
 def _chooser(columns: Sequence[str], text: str) -> list[tuple[str, str, bool]]:
@@ -149,7 +198,7 @@ def _chooser(columns: Sequence[str], text: str) -> list[tuple[str, str, bool]]:
     for name in COLUMNS:
         if name != _ALWAYS:
             wanted = tuple(one for one in COLUMNS if (one in columns) != (one == name))
-            cols = "" if wanted == COLUMNS else ".".join(wanted)
+            cols = "" if wanted == SHOWN else ".".join(wanted)
             found.append((name, address("/traces", q=text, cols=cols), name in columns))
     return found
 

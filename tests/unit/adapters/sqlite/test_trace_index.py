@@ -101,6 +101,8 @@ def test_no_statement_of_a_list_scans_a_table(tmp_path: Path) -> None:
         "agent:agent-* tool:t/2* -rule:b* trust:<=internal plans:>0",
         "-agent:agent-* from:2026-01-01",
         "tool:* agent:\U0010ffff*",
+        "steps:>0 cost:<5 budget:<=80% -tokens:>1m",
+        "effect:changing lasted:>1m -steps:>9",
     ):
         asked: list[str] = []
         connection.exec_trace = lambda _, statement, __, asked=asked: asked.append(statement) or True
@@ -117,6 +119,7 @@ def test_no_statement_of_a_list_scans_a_table(tmp_path: Path) -> None:
     }
     assert any("term USING COVERING INDEX" in line and "(kind=? AND value>? AND value<?)" in line for line in said)
     assert any("SEARCH trace USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)" in line for line in said)
+    assert any("SEARCH trace_figure USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)" in line for line in said)
     connection.close()
 
 
