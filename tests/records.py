@@ -97,7 +97,15 @@ class Records:
             "outcome": decision.outcome.value,
             "mode": decision.mode.value,
             "bundle_revision": decision.bundle_revision,
-            "findings": [{"rule": finding.rule} for finding in decision.conclusion.findings],
+            "decision_id": decision.id,
+            "decided_at_micros": decision.decided_at_ns // 1000,
+            "evaluation_ns": decision.evaluation_ns,
+            "steps": [{"id": step.step_id, "outcome": step.outcome.value} for step in decision.conclusion.steps],
+            "findings": [
+                {"rule": finding.rule, "effect": finding.effect.value, "step": finding.step_id}
+                for finding in decision.conclusion.findings
+            ],
+            "sources": [],
             "principal": {"id": principal.id, "roles": sorted(role.value for role in principal.roles)},
             "document_digest": decision.document_digest,
             **details,

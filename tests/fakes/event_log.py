@@ -26,6 +26,7 @@ from aisecops_server.domain.record import (
     placed,
 )
 from aisecops_server.domain.trace_facets import TraceFacets, count, facets_of, fits, questions
+from aisecops_server.domain.trace_outline import TraceOutline, outline_of
 
 
 @dataclass
@@ -86,6 +87,9 @@ class MemoryEventLog:
             tuple(self.decisions[record.decision.id] for record in records),
             tuple(event for event in self.stored if event.event.trace_id == trace_id),
         )
+
+    async def outline(self, trace_id: str) -> TraceOutline:
+        return outline_of(await self.trace(trace_id))
 
     async def event(self, trace_id: str, event_id: str) -> PlacedEvent:
         return placed(await self.trace(trace_id), event_id)

@@ -20,6 +20,7 @@ from aisecops_server.domain.record import (
     TracePage,
 )
 from aisecops_server.domain.trace_facets import TraceFacets
+from aisecops_server.domain.trace_outline import TraceOutline
 
 
 class EventLog(Protocol):
@@ -66,6 +67,14 @@ class EventLog(Protocol):
 
     async def trace(self, trace_id: str) -> StoredTrace:
         """Return everything under one trace id.
+
+        Raises:
+            NotFoundError: there is nothing.
+        """
+        ...
+
+    async def outline(self, trace_id: str) -> TraceOutline:
+        """Return what the rows of a trace say, which of a long one is read sooner than everything.
 
         Raises:
             NotFoundError: there is nothing.

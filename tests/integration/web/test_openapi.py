@@ -95,6 +95,9 @@ def test_a_whole_trace_and_an_error_are_what_the_document_says(scene: Scene, doc
     for trace in scene.traces.values():
         status, found = posted(scene, "AuditService/GetTrace", {"traceId": trace}, Role.AUDITOR)
         assert (status, flaws(document, "GetTraceResponse", found)) == (200, [])
+        asked = {"traceId": trace, "view": "TRACE_VIEW_OUTLINE"}
+        status, outline = posted(scene, "AuditService/GetTrace", asked, Role.AUDITOR)
+        assert (status, flaws(document, "GetTraceResponse", outline)) == (200, [])
     status, found = posted(scene, "AuditService/GetTrace", {"traceId": "x"}, Role.AUDITOR)
     assert (status, flaws(document, "Status", found)) == (400, [])
 

@@ -9,7 +9,19 @@ import re
 import xml.etree.ElementTree as ET
 from collections import Counter
 
+import pytest
+from aisecops.v1.audit_service_pb2 import (
+    TRACE_VIEW_OUTLINE,
+    TRACE_VIEW_UNSPECIFIED,
+    GetTraceRequest,
+    GetTraceResponse,
+    TraceView,
+)
+from aisecops.v1.audit_service_pb2_grpc import AuditServiceStub
+from aisecops_server.entrypoints.web.strips import step_rows
+from aisecops_server.entrypoints.web.trace_page import deciding
 from google.protobuf.json_format import MessageToDict
+from grpc import RpcError, aio
 
 from tests.ui_scene import Scene
 
@@ -24,6 +36,36 @@ def test_the_twin_of_a_trace_is_what_the_api_answers(scene: Scene) -> None:
         found = json.loads(scene.get(f"/traces/{trace_id}.json")[2])
         asked = scene.run(_trace(scene, trace_id))
         assert found["trace"] == MessageToDict(asked, always_print_fields_with_no_presence=True)
+
+
+async def _read(scene: Scene, trace_id: str, view: TraceView.ValueType) -> GetTraceResponse:
+    async with aio.insecure_channel(scene.socket) as channel:
+        stub = AuditServiceStub(channel)
+        asked = GetTraceRequest(trace_id=trace_id, view=view)
+        return await stub.GetTrace(asked, metadata=[("authorization", f"Bearer {scene.token()}")])
+
+
+def test_the_rows_of_a_trace_are_the_same_from_its_outline(scene: Scene) -> None:
+    for trace_id in scene.traces.values():
+        whole = scene.run(_read(scene, trace_id, TRACE_VIEW_UNSPECIFIED))
+        outline = scene.run(_read(scene, trace_id, TRACE_VIEW_OUTLINE))
+        assert (outline.summary, step_rows(outline)) == (whole.summary, step_rows(whole))
+        assert len(step_rows(whole)) > 0
+        assert deciding(outline) == deciding(whole)
+        assert [(one.event_id, one.log_index, one.stage, one.type) for one in outline.events] == [
+            (one.event_id, one.log_index, one.stage, one.type) for one in whole.events
+        ]
+        # What no row says is not there: no word of anybody, but in the one decision that the page is about.
+        assert not any(event.payload or event.leaf_hash for event in outline.events)
+        shown = {event.type for event in outline.events if event.body_json}
+        assert "plan.received" in shown
+        assert "decision.concluded" not in shown
+
+
+def test_a_view_that_is_none_is_refused(scene: Scene) -> None:
+    trace_id = next(iter(scene.traces.values()))
+    with pytest.raises(RpcError, match="view: 7 is none"):
+        scene.run(_read(scene, trace_id, 7))  # type: ignore[arg-type]
 
 
 def test_an_event_is_shown_byte_for_byte(scene: Scene) -> None:

@@ -27,41 +27,43 @@ from aisecops.v1 import event_pb2 as aisecops_dot_v1_dot_event__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61isecops/v1/audit_service.proto\x12\x0b\x61isecops.v1\x1a\x1a\x61isecops/v1/decision.proto\x1a\x17\x61isecops/v1/event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"#\n\x0fGetTraceRequest\x12\x10\n\x08trace_id\x18\x01 \x01(\t\"\x8c\x01\n\x10GetTraceResponse\x12*\n\x07summary\x18\x01 \x01(\x0b\x32\x19.aisecops.v1.TraceSummary\x12(\n\tdecisions\x18\x02 \x03(\x0b\x32\x15.aisecops.v1.Decision\x12\"\n\x06\x65vents\x18\x03 \x03(\x0b\x32\x12.aisecops.v1.Event\"5\n\x0fGetEventRequest\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\"\x83\x01\n\x10GetEventResponse\x12!\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x12.aisecops.v1.Event\x12\x11\n\tbefore_id\x18\x02 \x01(\t\x12\x10\n\x08\x61\x66ter_id\x18\x03 \x01(\t\x12\'\n\x08\x64\x65\x63ision\x18\x04 \x01(\x0b\x32\x15.aisecops.v1.Decision\"d\n\x11ListTracesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12(\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x18.aisecops.v1.TraceFilter\"\x85\x02\n\x0bTraceFilter\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x0f\n\x07outcome\x18\x02 \x01(\t\x12\x0c\n\x04tool\x18\x03 \x01(\t\x12\x0c\n\x04rule\x18\x04 \x01(\t\x12\r\n\x05trust\x18\x05 \x01(\t\x12\x10\n\x08revision\x18\x06 \x01(\t\x12\x0c\n\x04mode\x18\x07 \x01(\t\x12(\n\x04\x66rom\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x02to\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x07without\x18\n \x03(\x0b\x32\x16.aisecops.v1.TraceTerm\x12\r\n\x05query\x18\x0b \x01(\t\")\n\tTraceTerm\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"X\n\x12ListTracesResponse\x12)\n\x06traces\x18\x01 \x03(\x0b\x32\x19.aisecops.v1.TraceSummary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"f\n\x16ListTraceFacetsRequest\x12(\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x18.aisecops.v1.TraceFilter\x12\x0e\n\x06\x66ields\x18\x02 \x03(\t\x12\x12\n\ncount_only\x18\x03 \x01(\x08\"b\n\x17ListTraceFacetsResponse\x12\x0f\n\x07\x63ounted\x18\x01 \x01(\x05\x12\r\n\x05whole\x18\x02 \x01(\x08\x12\'\n\x06\x66\x61\x63\x65ts\x18\x03 \x03(\x0b\x32\x17.aisecops.v1.TraceFacet\"{\n\nTraceFacet\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12,\n\x06values\x18\x02 \x03(\x0b\x32\x1c.aisecops.v1.TraceFacetValue\x12\x10\n\x08left_out\x18\x03 \x01(\x05\x12\x0f\n\x07\x63ounted\x18\x04 \x01(\x05\x12\r\n\x05whole\x18\x05 \x01(\x08\"/\n\x0fTraceFacetValue\x12\r\n\x05value\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\"K\n\x13StreamEventsRequest\x12\x12\n\nfrom_index\x18\x01 \x01(\x03\x12\x0e\n\x06\x66ollow\x18\x02 \x01(\x08\x12\x10\n\x08trace_id\x18\x03 \x01(\t\"9\n\x14StreamEventsResponse\x12!\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x12.aisecops.v1.Event2\xa4\x03\n\x0c\x41uditService\x12G\n\x08GetTrace\x12\x1c.aisecops.v1.GetTraceRequest\x1a\x1d.aisecops.v1.GetTraceResponse\x12G\n\x08GetEvent\x12\x1c.aisecops.v1.GetEventRequest\x1a\x1d.aisecops.v1.GetEventResponse\x12M\n\nListTraces\x12\x1e.aisecops.v1.ListTracesRequest\x1a\x1f.aisecops.v1.ListTracesResponse\x12\\\n\x0fListTraceFacets\x12#.aisecops.v1.ListTraceFacetsRequest\x1a$.aisecops.v1.ListTraceFacetsResponse\x12U\n\x0cStreamEvents\x12 .aisecops.v1.StreamEventsRequest\x1a!.aisecops.v1.StreamEventsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61isecops/v1/audit_service.proto\x12\x0b\x61isecops.v1\x1a\x1a\x61isecops/v1/decision.proto\x1a\x17\x61isecops/v1/event.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"I\n\x0fGetTraceRequest\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12$\n\x04view\x18\x02 \x01(\x0e\x32\x16.aisecops.v1.TraceView\"\x8c\x01\n\x10GetTraceResponse\x12*\n\x07summary\x18\x01 \x01(\x0b\x32\x19.aisecops.v1.TraceSummary\x12(\n\tdecisions\x18\x02 \x03(\x0b\x32\x15.aisecops.v1.Decision\x12\"\n\x06\x65vents\x18\x03 \x03(\x0b\x32\x12.aisecops.v1.Event\"5\n\x0fGetEventRequest\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\"\x83\x01\n\x10GetEventResponse\x12!\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x12.aisecops.v1.Event\x12\x11\n\tbefore_id\x18\x02 \x01(\t\x12\x10\n\x08\x61\x66ter_id\x18\x03 \x01(\t\x12\'\n\x08\x64\x65\x63ision\x18\x04 \x01(\x0b\x32\x15.aisecops.v1.Decision\"d\n\x11ListTracesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12(\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x18.aisecops.v1.TraceFilter\"\x85\x02\n\x0bTraceFilter\x12\x10\n\x08\x61gent_id\x18\x01 \x01(\t\x12\x0f\n\x07outcome\x18\x02 \x01(\t\x12\x0c\n\x04tool\x18\x03 \x01(\t\x12\x0c\n\x04rule\x18\x04 \x01(\t\x12\r\n\x05trust\x18\x05 \x01(\t\x12\x10\n\x08revision\x18\x06 \x01(\t\x12\x0c\n\x04mode\x18\x07 \x01(\t\x12(\n\x04\x66rom\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x02to\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x07without\x18\n \x03(\x0b\x32\x16.aisecops.v1.TraceTerm\x12\r\n\x05query\x18\x0b \x01(\t\")\n\tTraceTerm\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"X\n\x12ListTracesResponse\x12)\n\x06traces\x18\x01 \x03(\x0b\x32\x19.aisecops.v1.TraceSummary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"f\n\x16ListTraceFacetsRequest\x12(\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x18.aisecops.v1.TraceFilter\x12\x0e\n\x06\x66ields\x18\x02 \x03(\t\x12\x12\n\ncount_only\x18\x03 \x01(\x08\"b\n\x17ListTraceFacetsResponse\x12\x0f\n\x07\x63ounted\x18\x01 \x01(\x05\x12\r\n\x05whole\x18\x02 \x01(\x08\x12\'\n\x06\x66\x61\x63\x65ts\x18\x03 \x03(\x0b\x32\x17.aisecops.v1.TraceFacet\"{\n\nTraceFacet\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12,\n\x06values\x18\x02 \x03(\x0b\x32\x1c.aisecops.v1.TraceFacetValue\x12\x10\n\x08left_out\x18\x03 \x01(\x05\x12\x0f\n\x07\x63ounted\x18\x04 \x01(\x05\x12\r\n\x05whole\x18\x05 \x01(\x08\"/\n\x0fTraceFacetValue\x12\r\n\x05value\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\"K\n\x13StreamEventsRequest\x12\x12\n\nfrom_index\x18\x01 \x01(\x03\x12\x0e\n\x06\x66ollow\x18\x02 \x01(\x08\x12\x10\n\x08trace_id\x18\x03 \x01(\t\"9\n\x14StreamEventsResponse\x12!\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x12.aisecops.v1.Event*?\n\tTraceView\x12\x1a\n\x16TRACE_VIEW_UNSPECIFIED\x10\x00\x12\x16\n\x12TRACE_VIEW_OUTLINE\x10\x01\x32\xa4\x03\n\x0c\x41uditService\x12G\n\x08GetTrace\x12\x1c.aisecops.v1.GetTraceRequest\x1a\x1d.aisecops.v1.GetTraceResponse\x12G\n\x08GetEvent\x12\x1c.aisecops.v1.GetEventRequest\x1a\x1d.aisecops.v1.GetEventResponse\x12M\n\nListTraces\x12\x1e.aisecops.v1.ListTracesRequest\x1a\x1f.aisecops.v1.ListTracesResponse\x12\\\n\x0fListTraceFacets\x12#.aisecops.v1.ListTraceFacetsRequest\x1a$.aisecops.v1.ListTraceFacetsResponse\x12U\n\x0cStreamEvents\x12 .aisecops.v1.StreamEventsRequest\x1a!.aisecops.v1.StreamEventsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'aisecops.v1.audit_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_TRACEVIEW']._serialized_start=1554
+  _globals['_TRACEVIEW']._serialized_end=1617
   _globals['_GETTRACEREQUEST']._serialized_start=134
-  _globals['_GETTRACEREQUEST']._serialized_end=169
-  _globals['_GETTRACERESPONSE']._serialized_start=172
-  _globals['_GETTRACERESPONSE']._serialized_end=312
-  _globals['_GETEVENTREQUEST']._serialized_start=314
-  _globals['_GETEVENTREQUEST']._serialized_end=367
-  _globals['_GETEVENTRESPONSE']._serialized_start=370
-  _globals['_GETEVENTRESPONSE']._serialized_end=501
-  _globals['_LISTTRACESREQUEST']._serialized_start=503
-  _globals['_LISTTRACESREQUEST']._serialized_end=603
-  _globals['_TRACEFILTER']._serialized_start=606
-  _globals['_TRACEFILTER']._serialized_end=867
-  _globals['_TRACETERM']._serialized_start=869
-  _globals['_TRACETERM']._serialized_end=910
-  _globals['_LISTTRACESRESPONSE']._serialized_start=912
-  _globals['_LISTTRACESRESPONSE']._serialized_end=1000
-  _globals['_LISTTRACEFACETSREQUEST']._serialized_start=1002
-  _globals['_LISTTRACEFACETSREQUEST']._serialized_end=1104
-  _globals['_LISTTRACEFACETSRESPONSE']._serialized_start=1106
-  _globals['_LISTTRACEFACETSRESPONSE']._serialized_end=1204
-  _globals['_TRACEFACET']._serialized_start=1206
-  _globals['_TRACEFACET']._serialized_end=1329
-  _globals['_TRACEFACETVALUE']._serialized_start=1331
-  _globals['_TRACEFACETVALUE']._serialized_end=1378
-  _globals['_STREAMEVENTSREQUEST']._serialized_start=1380
-  _globals['_STREAMEVENTSREQUEST']._serialized_end=1455
-  _globals['_STREAMEVENTSRESPONSE']._serialized_start=1457
-  _globals['_STREAMEVENTSRESPONSE']._serialized_end=1514
-  _globals['_AUDITSERVICE']._serialized_start=1517
-  _globals['_AUDITSERVICE']._serialized_end=1937
+  _globals['_GETTRACEREQUEST']._serialized_end=207
+  _globals['_GETTRACERESPONSE']._serialized_start=210
+  _globals['_GETTRACERESPONSE']._serialized_end=350
+  _globals['_GETEVENTREQUEST']._serialized_start=352
+  _globals['_GETEVENTREQUEST']._serialized_end=405
+  _globals['_GETEVENTRESPONSE']._serialized_start=408
+  _globals['_GETEVENTRESPONSE']._serialized_end=539
+  _globals['_LISTTRACESREQUEST']._serialized_start=541
+  _globals['_LISTTRACESREQUEST']._serialized_end=641
+  _globals['_TRACEFILTER']._serialized_start=644
+  _globals['_TRACEFILTER']._serialized_end=905
+  _globals['_TRACETERM']._serialized_start=907
+  _globals['_TRACETERM']._serialized_end=948
+  _globals['_LISTTRACESRESPONSE']._serialized_start=950
+  _globals['_LISTTRACESRESPONSE']._serialized_end=1038
+  _globals['_LISTTRACEFACETSREQUEST']._serialized_start=1040
+  _globals['_LISTTRACEFACETSREQUEST']._serialized_end=1142
+  _globals['_LISTTRACEFACETSRESPONSE']._serialized_start=1144
+  _globals['_LISTTRACEFACETSRESPONSE']._serialized_end=1242
+  _globals['_TRACEFACET']._serialized_start=1244
+  _globals['_TRACEFACET']._serialized_end=1367
+  _globals['_TRACEFACETVALUE']._serialized_start=1369
+  _globals['_TRACEFACETVALUE']._serialized_end=1416
+  _globals['_STREAMEVENTSREQUEST']._serialized_start=1418
+  _globals['_STREAMEVENTSREQUEST']._serialized_end=1493
+  _globals['_STREAMEVENTSRESPONSE']._serialized_start=1495
+  _globals['_STREAMEVENTSRESPONSE']._serialized_end=1552
+  _globals['_AUDITSERVICE']._serialized_start=1620
+  _globals['_AUDITSERVICE']._serialized_end=2040
 # @@protoc_insertion_point(module_scope)

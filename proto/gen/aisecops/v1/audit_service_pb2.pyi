@@ -10,6 +10,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -21,6 +22,36 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _TraceView:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TraceViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TraceView.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TRACE_VIEW_UNSPECIFIED: _TraceView.ValueType  # 0
+    """TRACE_VIEW_UNSPECIFIED is everything."""
+    TRACE_VIEW_OUTLINE: _TraceView.ValueType  # 1
+    """TRACE_VIEW_OUTLINE is what a timeline shows. Of each decision it has the id, outcome, mode, time and evaluation, of
+    its steps the id and outcome, of its findings the rule, effect and step, and of its sources the trust; the first of
+    the most restrictive decisions is whole. Of each event it has the id, index, decision, stage and type, and its body
+    where that says which tools a plan names (`plan.received`) or what became of calls (`grant.issued`, `execution.*`,
+    `incident.*`).
+    """
+
+class TraceView(_TraceView, metaclass=_TraceViewEnumTypeWrapper):
+    """TraceView says how much of a trace is answered."""
+
+TRACE_VIEW_UNSPECIFIED: TraceView.ValueType  # 0
+"""TRACE_VIEW_UNSPECIFIED is everything."""
+TRACE_VIEW_OUTLINE: TraceView.ValueType  # 1
+"""TRACE_VIEW_OUTLINE is what a timeline shows. Of each decision it has the id, outcome, mode, time and evaluation, of
+its steps the id and outcome, of its findings the rule, effect and step, and of its sources the trust; the first of
+the most restrictive decisions is whole. Of each event it has the id, index, decision, stage and type, and its body
+where that says which tools a plan names (`plan.received`) or what became of calls (`grant.issued`, `execution.*`,
+`incident.*`).
+"""
+Global___TraceView: _TypeAlias = TraceView  # noqa: Y015
+
 @_typing.final
 class GetTraceRequest(_message.Message):
     """GetTraceRequest names a trace."""
@@ -28,16 +59,20 @@ class GetTraceRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TRACE_ID_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
     trace_id: _builtins.str
     """Trace_id names it."""
+    view: Global___TraceView.ValueType
+    """View is how much of it is answered; a control plane from before there were views answers everything."""
     def __init__(
         self,
         *,
         trace_id: _builtins.str = ...,
+        view: Global___TraceView.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["trace_id", b"trace_id", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

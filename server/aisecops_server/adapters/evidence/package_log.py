@@ -40,6 +40,7 @@ from aisecops_server.domain.record import (
 from aisecops_server.domain.rule_text import rule_doc
 from aisecops_server.domain.signed_note import read_note
 from aisecops_server.domain.trace_facets import TraceFacets, count, facets_of, fits, questions
+from aisecops_server.domain.trace_outline import TraceOutline, outline_of
 from aisecops_server.domain.trace_summary import joined, proven
 
 
@@ -106,6 +107,10 @@ class PackageLog:
                 f"the package holds no trace {trace_id}", hint="Begin at the list of traces", id=trace_id
             )
         return found
+
+    async def outline(self, trace_id: str) -> TraceOutline:
+        """Return what the rows of a trace say."""
+        return outline_of(await self.trace(trace_id))
 
     async def event(self, trace_id: str, event_id: str) -> PlacedEvent:
         """Return one event of a trace that the package holds, with its decision."""

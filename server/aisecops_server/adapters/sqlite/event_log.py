@@ -16,7 +16,7 @@ from typing import BinaryIO, TypeVar
 
 import apsw
 
-from aisecops_server.adapters.sqlite import database, delegations, schema, stored
+from aisecops_server.adapters.sqlite import database, delegations, outlines, schema, stored
 from aisecops_server.adapters.sqlite.adoption import SqliteAdoption
 from aisecops_server.adapters.sqlite.agent_activity import SqliteAgentActivity
 from aisecops_server.adapters.sqlite.append import Entry, Result, load_frontier
@@ -68,6 +68,7 @@ from aisecops_server.domain.record import (
     TracePage,
 )
 from aisecops_server.domain.trace_facets import TraceFacets
+from aisecops_server.domain.trace_outline import TraceOutline
 
 P = TypeVar("P")
 
@@ -148,6 +149,10 @@ class SqliteEventLog:
     async def trace(self, trace_id: str) -> StoredTrace:
         """Return everything under one trace id."""
         return await self._readers.run(partial(stored.trace_of, trace_id=trace_id))
+
+    async def outline(self, trace_id: str) -> TraceOutline:
+        """Return what the rows of a trace say."""
+        return await self._readers.run(partial(outlines.outline_of_trace, trace_id=trace_id))
 
     async def event(self, trace_id: str, event_id: str) -> PlacedEvent:
         """Return one event of a trace, with its decision."""

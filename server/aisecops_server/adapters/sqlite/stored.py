@@ -36,7 +36,7 @@ _DECISION = """
     LEFT JOIN document AS t ON t.digest = d.document_digest
     WHERE"""
 # Of a trace, whose events are read anyway.
-_DECIDED = """
+DECIDED = """
     SELECT d.outcome_idx, d.decision_id, d.request_digest, d.document_digest, t.bytes
     FROM decision AS d LEFT JOIN document AS t ON t.digest = d.document_digest
     WHERE d.trace = ? ORDER BY d.outcome_idx"""
@@ -90,7 +90,7 @@ def trace_of(connection: apsw.Connection, trace_id: str) -> StoredTrace:
     row = connection.execute(f"{SUMMARIES} t.trace_id = ?", (trace_id,)).get
     if row is None:
         return StoredTrace(_undecided(trace_id, events), (), tuple(events))
-    decisions = connection.execute(_DECIDED, (row[0],)).fetchall()
+    decisions = connection.execute(DECIDED, (row[0],)).fetchall()
     ends = {decision[0] for decision in decisions}
     concluded: Mapping[object, StoredEvent] = {event.index: event for event in events if event.index in ends}
     read = (_concluded_by(connection, decision, concluded.get(decision[0])) for decision in decisions)
@@ -200,7 +200,7 @@ def _stored_event(row: Row) -> StoredEvent:
         trace_id=trace_id,
         plan_id=plan_id,
         decision_id=decision_id,
-        stage=_stage(stage, index),
+        stage=stage_of(stage, index),
         type=kind,
         occurred_at_ns=occurred_at,
         body=body,
@@ -220,7 +220,7 @@ def _concluded_by(connection: apsw.Connection, row: Row, end: StoredEvent | None
     """Return a decision of a trace by its row and the event that concluded it, which was checked when it was read."""
     index, decision_id, request_digest, document_digest, document = row
     if end is None:
-        raise _damaged(index, "it concludes no decision of its trace")
+        raise damaged(index, "it concludes no decision of its trace")
     event = end.event
     told = (event.id, end.leaf_hash, event.body, event.payload)
     return _checked_decision(connection, (index, decision_id, request_digest, document_digest, *told, document))
@@ -228,10 +228,7 @@ def _concluded_by(connection: apsw.Connection, row: Row, end: StoredEvent | None
 
 def _checked_decision(connection: apsw.Connection, row: Row) -> StoredDecision:
     index, decision_id, request_digest, document_digest, event_id, leaf, body, payload, document = row
-    if document is None and not connection.execute(_ERASED, (index,)).get:
-        raise _damaged(index, "its document is missing or altered")
-    if document is not None and hashlib.sha256(document).digest() != document_digest:
-        raise _damaged(index, "its document is missing or altered")
+    require_document(connection, index, document_digest, document)
     return StoredDecision(
         decision_id=DecisionId(decision_id),
         details=details_in(CONCLUDED, body, payload),
@@ -241,12 +238,28 @@ def _checked_decision(connection: apsw.Connection, row: Row) -> StoredDecision:
     )
 
 
-def _stage(value: object, index: object) -> Stage:
+def stage_of(value: object, index: object) -> Stage:
+    """Return the stage of that name.
+
+    Raises:
+        IntegrityError: there is none.
+    """
     # An enumeration takes longer to find its own, and a trace may have a hundred thousand.
     found = _STAGES.get(value)
     if found is None:
-        raise _damaged(index, f"it names an unknown stage {value!r}")
+        raise damaged(index, f"it names an unknown stage {value!r}")
     return found
+
+
+def require_document(connection: apsw.Connection, index: object, digest: bytes, document: bytes | None) -> None:
+    """Check what a decision was made on, which is not there once it was erased.
+
+    Raises:
+        IntegrityError: it is not what was stored.
+    """
+    is_there = document is not None or connection.execute(_ERASED, (index,)).get
+    if not is_there or (document is not None and hashlib.sha256(document).digest() != digest):
+        raise damaged(index, "its document is missing or altered")
 
 
 def require_leaf(index: object, leaf: object, body: object) -> None:
@@ -256,7 +269,7 @@ def require_leaf(index: object, leaf: object, body: object) -> None:
         IntegrityError: it is not what was appended.
     """
     if not isinstance(body, bytes) or leaf_hash(body) != leaf:
-        raise _damaged(index, "its body does not match its leaf hash")
+        raise damaged(index, "its body does not match its leaf hash")
 
 
 def require_payload(index: object, body: bytes, payload: object) -> None:
@@ -266,10 +279,11 @@ def require_payload(index: object, body: bytes, payload: object) -> None:
         IntegrityError: it is not what was appended.
     """
     if payload is not None and (not isinstance(payload, bytes) or not commits_to(body, payload)):
-        raise _damaged(index, "its payload is not the one that it commits to")
+        raise damaged(index, "its payload is not the one that it commits to")
 
 
-def _damaged(index: object, why: str) -> IntegrityError:
+def damaged(index: object, why: str) -> IntegrityError:
+    """Return what is raised where an event is not what was appended, or what it needs is not."""
     return IntegrityError(
         f"event {index} does not verify: {why}",
         hint="Keep the database as evidence and run 'aisecops log verify'",

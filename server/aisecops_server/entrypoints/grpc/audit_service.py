@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from aisecops_server.domain.decision import Mode, Outcome
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.event import Stage, StoredEvent
+from aisecops_server.domain.event import StoredEvent
 from aisecops_server.domain.identifiers import is_trace_id
 from aisecops_server.domain.provenance import TrustLevel
 from aisecops_server.domain.record import TraceFilter, TraceSummary
@@ -21,6 +21,7 @@ from aisecops_server.domain.trace_facets import FACETS, Facet
 from aisecops_server.domain.trace_query import LATEST_NS, read_query
 from aisecops_server.entrypoints.grpc.decision_codec import decision_message, timestamp
 from aisecops_server.entrypoints.grpc.methods import Caller, Gate, read_message
+from aisecops_server.entrypoints.grpc.outline_codec import STAGES, write_outline
 from aisecops_server.entrypoints.grpc.paging import page_size
 from aisecops_server.ports import EventLog
 
@@ -29,9 +30,9 @@ _FILTER_CHARACTERS = 256
 # No id is as long.
 _EVENT_ID_CHARACTERS = 256
 _MOST_WITHOUT = 16
-_STAGES = {stage: event_pb2.Stage.Value(f"STAGE_{stage.name}") for stage in Stage}
 _ALLOWED = {"outcome": tuple(Outcome), "mode": tuple(Mode), "trust": tuple(TrustLevel)}
 _TEXTS = ("agent_id", "outcome", "tool", "rule", "trust", "revision", "mode")
+_VIEWS = frozenset(api.TraceView.values())
 # A stream checks its credential again after so many events.
 _EVENTS_PER_CHECK = 256
 
@@ -45,7 +46,16 @@ class AuditService:
 
     async def trace(self, request: bytes, _caller: Caller) -> api.GetTraceResponse:
         """Answer GetTrace."""
-        trace = await self.log.trace(checked_trace_id(read_message(api.GetTraceRequest, request).trace_id))
+        asked = read_message(api.GetTraceRequest, request)
+        trace_id = checked_trace_id(asked.trace_id)
+        if asked.view not in _VIEWS:
+            raise InvalidRequestError(f"view: {asked.view} is none", hint="Leave it out for everything", field="view")
+        if asked.view == api.TRACE_VIEW_OUTLINE:
+            outline = await self.log.outline(trace_id)
+            found = api.GetTraceResponse(summary=_summary(outline.summary))
+            write_outline(outline, found)
+            return found
+        trace = await self.log.trace(trace_id)
         found = api.GetTraceResponse(
             summary=_summary(trace.summary),
             decisions=[decision_message(decision.details) for decision in trace.decisions],
@@ -121,7 +131,7 @@ def _write(stored: StoredEvent, made: event_pb2.Event) -> None:
     made.trace_id = event.trace_id
     made.plan_id = event.plan_id
     made.decision_id = event.decision_id
-    made.stage = _STAGES[event.stage]
+    made.stage = STAGES[event.stage]
     made.type = event.type
     occurred_at.seconds, occurred_at.nanos = divmod(event.occurred_at_ns, 1_000_000_000)
     made.leaf_hash = stored.leaf_hash.hex()

@@ -25,12 +25,12 @@ from aisecops_server.usecases.explain import Explanation
 
 Rules = Mapping[str, RuleDoc]
 SignReceipt = Callable[[Receipt], str]
-_OUTCOMES = {name.removeprefix("OUTCOME_"): number for name, number in decision_pb2.Outcome.items()}
-_MODES = {name.removeprefix("MODE_"): number for name, number in decision_pb2.Mode.items()}
+OUTCOMES = {name.removeprefix("OUTCOME_"): number for name, number in decision_pb2.Outcome.items()}
+MODES = {name.removeprefix("MODE_"): number for name, number in decision_pb2.Mode.items()}
 _POLICY_MODES = {name.removeprefix("POLICY_MODE_").lower(): number for name, number in decision_pb2.PolicyMode.items()}
-_EFFECTS = {name.removeprefix("EFFECT_").lower(): number for name, number in decision_pb2.Effect.items()}
+EFFECTS = {name.removeprefix("EFFECT_").lower(): number for name, number in decision_pb2.Effect.items()}
 _KINDS = {name.removeprefix("SOURCE_KIND_").lower(): number for name, number in SourceKind.items()}
-_TRUST = {name.removeprefix("TRUST_LEVEL_").lower(): number for name, number in TrustLevel.items()}
+TRUST = {name.removeprefix("TRUST_LEVEL_").lower(): number for name, number in TrustLevel.items()}
 
 
 def decide_response(
@@ -52,8 +52,8 @@ def decision_message(details: Mapping[str, JsonValue], rules: Rules | None = Non
         decision_id=fields["decision_id"],
         trace_id=fields["trace_id"],
         plan_id=fields["plan_id"],
-        outcome=_OUTCOMES[fields["outcome"]],
-        mode=_MODES[fields["mode"]],
+        outcome=OUTCOMES[fields["outcome"]],
+        mode=MODES[fields["mode"]],
         findings=[_finding(finding, rules or {}) for finding in fields["findings"]],
         steps=[_step(step) for step in fields["steps"]],
         obligations=[_obligation(obligation) for obligation in fields["obligations"]],
@@ -73,7 +73,7 @@ def decision_message(details: Mapping[str, JsonValue], rules: Rules | None = Non
         budgets=list(map(_budget_use, fields.get("charges", ()), fields.get("budgets", ()))),
         policy_mode=_POLICY_MODES.get(fields.get("policy_mode", ""), decision_pb2.POLICY_MODE_UNSPECIFIED),
         # Decisions from before there were modes say nothing of what they would have been.
-        would_outcome=_OUTCOMES[fields.get("would_outcome", fields["outcome"])],
+        would_outcome=OUTCOMES[fields.get("would_outcome", fields["outcome"])],
         approval_demand=_demand(fields.get("approval_demand")),
         approved_by=fields.get("approved_by", ""),
     )
@@ -117,8 +117,8 @@ def _finding(finding: Mapping[str, Any], rules: Rules) -> decision_pb2.Finding:
         rule=finding["rule"],
         title=finding["title"],
         message=finding["message"],
-        effect=_EFFECTS[finding["effect"]],
-        would_effect=_EFFECTS[finding.get("would_effect", finding["effect"])],
+        effect=EFFECTS[finding["effect"]],
+        would_effect=EFFECTS[finding.get("would_effect", finding["effect"])],
         severity=finding["severity"],
         step_id=finding["step"],
         facts=[
@@ -133,7 +133,7 @@ def _finding(finding: Mapping[str, Any], rules: Rules) -> decision_pb2.Finding:
 def _step(step: Mapping[str, Any]) -> decision_pb2.StepDecision:
     return decision_pb2.StepDecision(
         step_id=step["id"],
-        outcome=_OUTCOMES[step["outcome"]],
+        outcome=OUTCOMES[step["outcome"]],
         capability=step["capability"],
         grant=step.get("grant", ""),
         granted_by=step["granted_by"],
@@ -177,7 +177,7 @@ def _source(source: Mapping[str, Any]) -> decision_pb2.SourceTrust:
     return decision_pb2.SourceTrust(
         source_id=source["id"],
         kind=_KINDS[source["kind"]],
-        trust=_TRUST[source["trust"]],
+        trust=TRUST[source["trust"]],
         verified=source["verified"],
         name=source["name"],
         origin_uri=source["origin_uri"],

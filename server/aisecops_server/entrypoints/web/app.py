@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
@@ -183,7 +183,7 @@ class _Doors:
 
         async def answer(request: Request) -> Response:
             try:
-                visitor = self._visitor(request)
+                visitor = replace(self._visitor(request), wants_data=as_json)
                 page = await show(visitor)
                 if as_json:
                     return Response(twin(page.data), page.status, media_type="application/json")

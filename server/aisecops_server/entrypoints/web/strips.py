@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -65,6 +67,8 @@ SIGNS: Mapping[str, Sign] = {
 }
 # From here on it is said that nothing happened.
 IDLE_SECONDS = 60
+# The steps of a long trace look like few; so many looks are worked out once.
+_LOOKS = 1024
 _WEIGHT = {NOT_REACHED: 0, ALLOWED: 1, WARNED: 2, ESCALATED: 3, BLOCKED: 4}
 
 
@@ -137,9 +141,9 @@ def body(event: Event) -> Mapping[str, Any]:
 
 def step_rows(trace: GetTraceResponse) -> list[StepRow]:
     """Return every step of every decision of a trace, in the order of the log."""
-    by_decision: dict[str, list[Event]] = {}
+    by_decision: defaultdict[str, list[Event]] = defaultdict(list)
     for event in trace.events:
-        by_decision.setdefault(event.decision_id, []).append(event)
+        by_decision[event.decision_id].append(event)
     rows: list[StepRow] = []
     first = before = _seconds(trace.decisions[0]) if trace.decisions else 0.0
     for plan, decision in enumerate(trace.decisions, start=1):
@@ -166,16 +170,17 @@ class _Place:
 
 
 def _rows(decision: decision_pb2.Decision, events: Sequence[Event], place: _Place) -> Iterator[StepRow]:
-    reached = {_STAGE_WORD.get(event.stage, "") for event in events}
+    reached = frozenset([event.stage for event in events])
     tools = _tools(events)
     ran = _executions(events)
     concluded = next((event.event_id for event in events if event.type == "decision.concluded"), "")
-    trust = lowest_trust([trust_name(source.trust) for source in decision.sources])
+    trust = _lowest(tuple([source.trust for source in decision.sources]))
     # Texts that were screened have no steps; they are one row.
     steps = list(decision.steps) or [decision_pb2.StepDecision(outcome=decision.outcome)]
     for number, step in enumerate(steps):
         findings = [finding for finding in decision.findings if finding.step_id in ("", step.step_id)]
-        cells = _cells(step, findings, reached=reached, ran=ran.get(step.step_id, NOT_REACHED))
+        found = tuple([(finding.rule, finding.effect) for finding in findings])
+        cells = _cells(step.outcome, found, reached, ran.get(step.step_id, NOT_REACHED))
         yield StepRow(
             at=place.at + number,
             plan=place.plan,
@@ -205,15 +210,26 @@ def trust_name(trust: TrustLevel.ValueType) -> str:
     return TrustLevel.Name(trust)
 
 
+@functools.lru_cache(maxsize=_LOOKS)
+def _lowest(trusts: tuple[TrustLevel.ValueType, ...]) -> str:
+    return lowest_trust([trust_name(trust) for trust in trusts])
+
+
+@functools.lru_cache(maxsize=_LOOKS)
 def _cells(
-    step: decision_pb2.StepDecision, findings: Iterable[decision_pb2.Finding], *, reached: set[str], ran: Sign
+    decided: decision_pb2.Outcome.ValueType,
+    findings: tuple[tuple[str, decision_pb2.Effect.ValueType], ...],
+    stages: frozenset[Stage.ValueType],
+    ran: Sign,
 ) -> tuple[Sign, ...]:
+    """Return the strip of a step by its outcome, the rules and effects of its findings, and the stages reached."""
+    reached = {_STAGE_WORD.get(stage, "") for stage in stages}
     signs = {column: ALLOWED if stage in reached else NOT_REACHED for column, stage in STAGES.items()}
-    for finding in findings:
-        column = _COLUMN_OF_STAGE[stage_of(finding.rule).value]
-        found = effect_sign(decision_pb2.Effect.Name(finding.effect))
+    for rule, effect in findings:
+        column = _COLUMN_OF_STAGE[stage_of(rule).value]
+        found = effect_sign(decision_pb2.Effect.Name(effect))
         signs[column] = max(signs[column], found, key=lambda sign: _WEIGHT.get(sign, 5))
-    outcome = outcome_sign(decision_pb2.Outcome.Name(step.outcome))
+    outcome = outcome_sign(decision_pb2.Outcome.Name(decided))
     if "approval" in reached:
         signs["approval"] = outcome if outcome in (ESCALATED, ALLOWED) else NOT_REACHED
     if "outcome" in reached:

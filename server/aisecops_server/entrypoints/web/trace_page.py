@@ -40,15 +40,19 @@ _UNTRUSTED = ("external", "unverified")
 async def trace_page(visitor: Visitor) -> Page:
     """Show a trace."""
     trace_id = visitor.path("trace")
-    trace = await read_trace(visitor, trace_id)
     shown = _Shown.of(visitor)
+    is_whole = visitor.wants_data or shown.view != "steps"
+    trace = await read_trace(visitor, trace_id, view=api.TRACE_VIEW_UNSPECIFIED if is_whole else api.TRACE_VIEW_OUTLINE)
+    decision = deciding(trace)
+    explained = await _explained(visitor, decision)
+    title = f"Trace {trace_id[:12]}…"
+    if visitor.wants_data:
+        return Page("trace.html", title, {}, {"trace": trace, "explanation": explained})
     rows = step_rows(trace)
     loops = folded(rows)
     # Who searches is shown everything that is found.
     every = rows if shown.find or not shown.fold else loops
     listed = [row for row in every if _keeps(row, shown.only) and (not shown.find or row.holds(shown.find.lower()))]
-    decision = deciding(trace)
-    explained = await _explained(visitor, decision)
     view = {
         "trace": trace,
         "trace_id": trace_id,
@@ -74,8 +78,7 @@ async def trace_page(visitor: Visitor) -> Page:
         # All of them, where the page shows some: whoever scrolls asks for nothing more.
         "columns": _columns(listed) if len(listed) > PAGE and shown.view == "steps" else None,
     }
-    data = {"trace": trace, "explanation": explained}
-    return Page("trace.html", f"Trace {trace_id[:12]}…", view, data, "Traces", command=("trace", "show", trace_id))
+    return Page("trace.html", title, view, {}, "Traces", command=("trace", "show", trace_id))
 
 
 def _columns(kept: Sequence[StepRow]) -> Mapping[str, Any]:
@@ -118,13 +121,14 @@ async def evidence(visitor: Visitor) -> Response:
     return await package_of(visitor, request, f"evidence-{visitor.path('trace')}.zip")
 
 
-async def read_trace(visitor: Visitor, trace_id: str) -> api.GetTraceResponse:
-    """Return a whole trace.
+async def read_trace(visitor: Visitor, trace_id: str, *, view: api.TraceView.ValueType) -> api.GetTraceResponse:
+    """Return a trace, or what its rows show of it.
 
     Raises:
         AisecopsError: there is none, or the visitor may not read it.
     """
-    return await visitor.ask("AuditService/GetTrace", api.GetTraceRequest(trace_id=trace_id), api.GetTraceResponse)
+    request = api.GetTraceRequest(trace_id=trace_id, view=view)
+    return await visitor.ask("AuditService/GetTrace", request, api.GetTraceResponse)
 
 
 def deciding(trace: api.GetTraceResponse) -> decision_pb2.Decision | None:

@@ -18,7 +18,7 @@ _M = TypeVar("_M", bound=Message)
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who asks and what. ``form`` holds the fields of a form that was sent."""
+    """Who asks and what. ``form`` holds the fields of a form that was sent; ``wants_data`` asks for a page's twin."""
 
     request: Request
     calls: LocalCalls
@@ -26,6 +26,7 @@ class Visitor:
     principal: Principal
     form_key: str
     form: Mapping[str, str] = field(default_factory=dict)
+    wants_data: bool = False
 
     @property
     def peer(self) -> str:

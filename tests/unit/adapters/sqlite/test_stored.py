@@ -18,6 +18,8 @@ _CONCLUDED = "(SELECT outcome_idx FROM decision ORDER BY outcome_idx LIMIT 1)"
 @pytest.mark.parametrize(
     ("change", "told"),
     [
+        ("UPDATE event SET body = CAST(body || ' ' AS BLOB) WHERE type = 'plan.received'", "body does not match"),
+        ("UPDATE event SET stage = 'elsewhere' WHERE idx = 0", "unknown stage"),
         (f"UPDATE event SET body = CAST(body || ' ' AS BLOB) WHERE idx = {_CONCLUDED}", "body does not match"),
         ("UPDATE payload SET bytes = CAST(bytes || ' ' AS BLOB)", "payload is not the one"),
         ("UPDATE document SET bytes = x'7b7d'", "document is missing or altered"),
@@ -37,7 +39,8 @@ async def test_what_was_changed_beside_the_log_is_not_shown(tmp_path: Path, chan
         connection.execute(change)
     log = open_log(path, LogOptions(minimum_free_bytes=0))
     try:
-        with pytest.raises(IntegrityError, match=told):
-            await log.trace(TRACE)
+        for read in (log.trace, log.outline):
+            with pytest.raises(IntegrityError, match=told):
+                await read(TRACE)
     finally:
         await log.close()
