@@ -67,6 +67,8 @@ _KINDS: Mapping[grpc.StatusCode, type[AisecopsClientError]] = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: RetryLaterError,
     grpc.StatusCode.DEADLINE_EXCEEDED: RetryLaterError,
     grpc.StatusCode.ABORTED: RetryLaterError,
+    # Ended by the library at a control plane that cannot take it up for the flood, or that stops: it was never begun.
+    grpc.StatusCode.CANCELLED: RetryLaterError,
 }
 
 _KINDS_OF_REASON: Mapping[str, type[AisecopsClientError]] = {"APPROVAL_NOT_USABLE": ApprovalNotUsableError}

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 import pytest
+from aisecops.v1.bundle_service_pb2 import GetStatusRequest
+from aisecops.v1.bundle_service_pb2_grpc import BundleServiceStub
+from aisecops.v1.decision_service_pb2_grpc import DecisionServiceStub
 from aisecops_client import AsyncClient, RetryLaterError
 from aisecops_client.messages import bearer
 from aisecops_server.domain.fair_queue import FairQueue
@@ -176,3 +182,55 @@ async def test_what_does_not_fit_is_refused_before_its_request_came() -> None:
             assert await call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         held.open.set()
         assert await asyncio.gather(*floods) == ["ALLOW"] * 2
+
+
+# More than the library keeps waiting in one line, over connections that each have fewer than its limit of streams.
+CONNECTIONS, EACH = 8, 100
+
+
+@pytest.mark.asyncio
+async def test_a_flood_that_nobody_takes_up_cancels_no_health_check_and_no_administration() -> None:
+    async with held_api(slots=1, limit=2) as held:
+        with contextlib.ExitStack() as closing:
+            channels = [closing.enter_context(_connection(held.api)) for _ in range(CONNECTIONS)]
+            agent, person = bearer(held.api.token()), bearer(held.api.token(Role.PLATFORM, subject="person"))
+            # From here to the first await nothing is taken up, because the loop that would do it stands still.
+            floods = [
+                DecisionServiceStub(channel).Decide.future(request(), metadata=agent, timeout=SECONDS)
+                for channel in channels
+                for _ in range(EACH)
+            ]
+            assert _first_ended(floods) is grpc.StatusCode.CANCELLED
+            others = [
+                health_pb2_grpc.HealthStub(channel).Check.future(health_pb2.HealthCheckRequest(), timeout=SECONDS)
+                for channel in channels
+                for _ in range(4)
+            ]
+            others += [
+                BundleServiceStub(channel).GetStatus.future(GetStatusRequest(), metadata=person, timeout=SECONDS)
+                for channel in channels
+            ]
+            assert await asyncio.to_thread(_codes, others) == {grpc.StatusCode.OK}
+            held.open.set()
+            told = await asyncio.to_thread(_codes, floods)
+        assert told == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED}
+
+
+def _connection(api: Api) -> grpc.Channel:
+    return grpc.insecure_channel(api.address, options=[("grpc.use_local_subchannel_pool", 1)])
+
+
+def _codes(calls: list[Any]) -> set[grpc.StatusCode]:
+    return {call.code() for call in calls}
+
+
+def _first_ended(calls: list[Any]) -> grpc.StatusCode:
+    ended = concurrent.futures.Future[grpc.StatusCode]()
+
+    def told(call: Any) -> None:
+        with contextlib.suppress(concurrent.futures.InvalidStateError):
+            ended.set_result(call.code())
+
+    for call in calls:
+        call.add_done_callback(told)
+    return ended.result(SECONDS)

@@ -22,7 +22,7 @@ from grpc_reflection.v1alpha import reflection
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.identity import DEFAULT_TENANT
 from aisecops_server.domain.refusal import Refusal
-from aisecops_server.entrypoints.grpc.doors import Doors
+from aisecops_server.entrypoints.grpc.doors import Doors, Table
 from aisecops_server.entrypoints.grpc.health_service import SERVICE as HEALTH_SERVICE
 from aisecops_server.entrypoints.grpc.health_service import HealthService
 from aisecops_server.entrypoints.grpc.local_calls import LocalCalls
@@ -50,6 +50,7 @@ _OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.http2.max_ping_strikes", 3),
     # Calls that the library has read and the interpreter has not taken yet. Beyond the first number more and more of
     # them are cancelled, beyond the second all: what is cancelled soon can be asked again, what waits long cannot.
+    # They count by line: each method that waits for a turn has one, all others share one.
     ("grpc.server.max_pending_requests", 256),
     ("grpc.server.max_pending_requests_hard_limit", 512),
 )
@@ -125,7 +126,14 @@ async def serve_tenants(
     tables = {tenant: methods(own, gates[tenant]) for tenant, own in served.items()}
     names = next(iter(served.values())).service_names
     health = HealthService(lambda: readiness(served.values()), frozenset(names))
-    answering = [*doors.handlers(tables), health.handler()]
+    table = doors.table(tables)
+    answering = _Answering(
+        (
+            *(grpc.method_handlers_generic_handler(service, dict(own)) for service, own in table.items()),
+            health.handler(),
+        ),
+        {service: _waiting(service, own, next(iter(gates.values()))) for service, own in table.items()},
+    )
     servers: list[grpc.aio.Server] = []
     ports = []
     for tcp in listening.tcp:
@@ -147,11 +155,28 @@ def readiness(served: Iterable[Served]) -> str:
     return "" if "" in problems else "; ".join(problems)
 
 
-def _server(
-    answering: Sequence[grpc.GenericRpcHandler], options: Iterable[tuple[str, Any]], names: Sequence[str]
-) -> grpc.aio.Server:
+@dataclass(frozen=True, slots=True)
+class _Answering:
+    """What answers: ``all`` methods, and by service and name ``apart`` those that the library lines up by themselves.
+
+    What is not taken yet waits in the library in one line of a bounded length, from whose end it cancels. With a line
+    of its own, a flood of decisions keeps neither health checks waiting nor whoever mends its cause, and cancels none.
+    """
+
+    all: Sequence[grpc.GenericRpcHandler]
+    apart: Table
+
+
+def _waiting(service: str, methods: Mapping[str, grpc.RpcMethodHandler[Any, Any]], gate: Gate) -> dict[str, Any]:
+    """Return those of the methods that wait for a turn: what is asked by the thousand."""
+    return {name: method for name, method in methods.items() if f"/{service}/{name}" in gate.checks}
+
+
+def _server(answering: _Answering, options: Iterable[tuple[str, Any]], names: Sequence[str]) -> grpc.aio.Server:
     server = grpc.aio.server(options=list(options))
-    server.add_generic_rpc_handlers(tuple(answering))
+    server.add_generic_rpc_handlers(tuple(answering.all))
+    for service, own in answering.apart.items():
+        server.add_registered_method_handlers(service, dict(own))
     if names:
         reflection.enable_server_reflection((*names, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
     return server

@@ -54,11 +54,13 @@ def presented_by(context: grpc.aio.ServicerContext[Any, Any]) -> Presented:
         UnauthenticatedError: it carries several tokens, or something else than a token.
     """
     facts: Mapping[str, Iterable[bytes]] = context.auth_context()
+    # Read once: the library makes it anew each time.
+    metadata = tuple(context.invocation_metadata() or ())
     return Presented(
-        token=_token(context),
+        token=_token(metadata),
         certificate=b"".join(facts.get("x509_pem_cert", ())),
         intermediates=b"".join(facts.get("x509_pem_cert_chain", ())),
-        tenant=named_tenant(_values(context, HEADER)),
+        tenant=named_tenant(_values(metadata, HEADER)),
     )
 
 
@@ -68,13 +70,13 @@ def peer_of(context: grpc.aio.ServicerContext[Any, Any]) -> str:
     return unquote(rest.rpartition(":")[0]).strip("[]") if kind in ("ipv4", "ipv6") else kind
 
 
-def _token(context: grpc.aio.ServicerContext[Any, Any]) -> str:
+def _token(metadata: Iterable[tuple[str, str | bytes]]) -> str:
     # Several values would let two readers pick different ones.
-    return bearer_token(_values(context, "authorization"))
+    return bearer_token(_values(metadata, "authorization"))
 
 
-def _values(context: grpc.aio.ServicerContext[Any, Any], name: str) -> list[str]:
-    return [str(value) for key, value in context.invocation_metadata() or () if key == name]
+def _values(metadata: Iterable[tuple[str, str | bytes]], name: str) -> list[str]:
+    return [str(value) for key, value in metadata if key == name]
 
 
 def named_tenant(values: Sequence[str]) -> str:
