@@ -131,6 +131,14 @@ def test_every_decision_page_has_its_parts_and_stands_in_the_index() -> None:
     assert numbers == sorted(set(numbers))
 
 
+def test_every_path_of_the_map_of_the_code_exists() -> None:
+    rows = tree.text("docs/explanation/architecture.md").split("## Where things are")[1].splitlines()
+    named = [path for row in rows if row.startswith("| ") for path in re.findall(r"`([^`]+)`", row)]
+    roots = (tree.ROOT, tree.ROOT / tree.SERVER, tree.ROOT / "clients/aisecops_mcp")
+    assert [path for path in named if not any(any(root.glob(path)) for root in roots)] == []
+    assert len(named) > 100
+
+
 def test_every_threat_that_is_covered_names_a_test_that_exists() -> None:
     page = tree.text("docs/explanation/threat-model.md").split("## Threats")[1].split("## Not covered")[0]
     lines = [*page.splitlines(), ""]

@@ -13,10 +13,10 @@ from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.decision import Conclusion, conclude
 from aisecops_server.domain.decision_json import conclusion_details
 from aisecops_server.domain.errors import AisecopsError, NotFoundError
+from aisecops_server.domain.evaluation_trace import fold
 from aisecops_server.domain.identity import PrincipalId
 from aisecops_server.domain.plan import StepId
 from aisecops_server.domain.record import StoredDecision
-from aisecops_server.domain.trace_text import fold
 from aisecops_server.ports import EventLog, PolicyEngine
 from aisecops_server.usecases.decide import EngineSource
 
