@@ -56,6 +56,10 @@ class PostgresServer:
     def url(self, database: str, role: str = REPLICA) -> str:
         return f"postgresql://{role}@/{database}?host={self.folder}"
 
+    def address(self, database: str) -> str:
+        """Return where a database is, without a role."""
+        return f"postgresql:///{database}?host={self.folder}"
+
     @property
     def socket(self) -> Path:
         """Where it listens, for who connects by another way."""
@@ -155,7 +159,7 @@ def postgres_server(**settings: str) -> Iterator[PostgresServer]:
         server_.run(f"CREATE DATABASE {_TEMPLATE} TEMPLATE template0 ENCODING 'UTF8'")
         with contextlib.closing(PostgresConnection(server_.url(_TEMPLATE, _ADMIN))) as owner:
             server.migrate(owner)
-            for role, group in ((REPLICA, server.WRITER), (READER, server.READER)):
+            for role, group in ((REPLICA, owner.place.writer), (READER, owner.place.reader)):
                 owner.script(f"CREATE ROLE {role} LOGIN")
                 server.allow(owner, role, group=group)
             owner.script(f"CREATE ROLE {STRANGER} LOGIN")

@@ -59,7 +59,8 @@ class Settings(BaseModel):
         default="",
         description="A PostgreSQL database that several control planes share as their log: "
         "`postgresql://ROLE@HOST/DATABASE?sslmode=verify-full&sslrootcert=FILE&passfile=FILE`; empty for a file in the "
-        "state directory. A password stands in a file of its own.",
+        "state directory. A password stands in a file of its own. With `tenants_file` without a role: each tenant's "
+        "log is reached in its own.",
     )
     engine_dir: Path = Field(default_factory=default_engine_dir, description="Where installed engines live.")
     engine_path: Path | None = Field(default=None, description="An OPA binary to use instead of an installed one.")

@@ -5,16 +5,33 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from aisecops_server.adapters.postgres.place import Place
 from aisecops_server.adapters.sqlite import event_log as embedded
 from aisecops_server.adapters.sqlite.activation_state import ActivationState
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
 from aisecops_server.adapters.sqlite.history import SqliteHistory, open_history
+from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.settings import Settings
 
 if TYPE_CHECKING:
     from aisecops_server.adapters.postgres.activation_state import SharedActivation
 
 # What speaks to a database is loaded where there is one: every command would wait for it.
+
+
+def place_of(settings: Settings) -> Place:
+    """Return where the log is in the database that the settings name.
+
+    Raises:
+        InvalidRequestError: they are of several tenants, each of which has a log of its own.
+    """
+    if settings.tenants_file is not None:
+        raise InvalidRequestError(
+            "each tenant has a log of its own in the database", hint="Name one with --tenant", field="tenant"
+        )
+    if settings.tenant:
+        return Place.of_tenant(settings.database_url, settings.tenant)
+    return Place(settings.database_url)
 
 
 async def open_log(settings: Settings) -> SqliteEventLog:
@@ -26,7 +43,7 @@ async def open_log(settings: Settings) -> SqliteEventLog:
     if settings.database_url:
         from aisecops_server.adapters.postgres import event_log as shared  # noqa: PLC0415
 
-        return await asyncio.to_thread(shared.open_log, settings.database_url)
+        return await asyncio.to_thread(shared.open_log, place_of(settings))
     return embedded.open_log(settings.log_path)
 
 
@@ -39,7 +56,7 @@ async def open_log_read_only(settings: Settings) -> SqliteEventLog:
     if settings.database_url:
         from aisecops_server.adapters.postgres import event_log as shared  # noqa: PLC0415
 
-        return await asyncio.to_thread(shared.open_log_read_only, settings.database_url)
+        return await asyncio.to_thread(shared.open_log_read_only, place_of(settings))
     return embedded.open_log_read_only(settings.log_path)
 
 
@@ -52,7 +69,7 @@ def history_of(settings: Settings) -> SqliteHistory:
     if settings.database_url:
         from aisecops_server.adapters.postgres.readers import PostgresReaders  # noqa: PLC0415
 
-        return SqliteHistory(PostgresReaders(settings.database_url))
+        return SqliteHistory(PostgresReaders(place_of(settings)))
     return open_history(settings.log_path)
 
 
@@ -65,5 +82,5 @@ def activation_of(settings: Settings) -> ActivationState | SharedActivation:
     if settings.database_url:
         from aisecops_server.adapters.postgres.activation_state import SharedActivation  # noqa: PLC0415
 
-        return SharedActivation(settings.database_url)
+        return SharedActivation(place_of(settings))
     return ActivationState(settings.state_dir / "activation.db")

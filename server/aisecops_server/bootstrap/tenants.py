@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
 from aisecops_server.adapters.identity.watched_file import bounded_content
+from aisecops_server.adapters.postgres.place import role_in
 from aisecops_server.domain import spiffe
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError
@@ -25,7 +26,7 @@ from aisecops_server.settings import Settings
 FOLDER = "tenants"
 # What is said of each tenant cannot be said of all, and what several cannot have yet is refused and not left out.
 _OF_EACH = ("repository", "follow", "channel", "channel_keys", "trigger_secret_file", "webhooks", "log_origin")
-_OF_ONE = ("database_url", "cluster")
+_OF_ONE = ("cluster",)
 
 
 class TenantEntry(BaseModel):
@@ -45,6 +46,9 @@ class TenantEntry(BaseModel):
     )
     webhooks: tuple[str, ...] = Field(default=(), description="Who is told of its requests for approval.")
     log_origin: str = Field(default="", description="The name of its log in checkpoints.")
+    database_url: str = Field(
+        default="", description="The PostgreSQL database with its log, where it is not that of all, or its role is not."
+    )
     callers: tuple[str, ...] = Field(
         default=(),
         description="Whose certificates are of it: SPIFFE ids, or beginnings of ids that end in a slash.",
@@ -128,6 +132,12 @@ def _require_fitting(settings: Settings) -> None:
                 hint=f"Say it of each in {settings.tenants_file}",
                 field=name,
             )
+    if settings.database_url and (role := role_in(settings.database_url)):
+        raise InvalidRequestError(
+            f"database_url names the role {role} for all tenants, and each has its own",
+            hint="Leave the role out: each tenant's log is reached as aisecops_tenant_NAME, made by 'aisecops db init'",
+            field="database_url",
+        )
     for name in _OF_ONE:
         if getattr(settings, name):
             raise InvalidRequestError(

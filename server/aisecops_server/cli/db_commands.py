@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from aisecops_server.cli.configuration import tenant_settings
+from aisecops_server.cli.configuration import settings, tenant_settings
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.invocation import command
 from aisecops_server.cli.output import show, talk_console
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-    from aisecops_server.bootstrap.databases import DatabaseStatus
+    from aisecops_server.bootstrap.databases import DatabaseStatus, LetIn, Prepared
 
 _URL = click.option("--url", help="The database, as a role that owns the log; left out: the setting database_url.")
 
@@ -31,6 +31,7 @@ _URL = click.option("--url", help="The database, as a role that owns the log; le
     aisecops db init --url 'postgresql://owner@db.example/aisecops?sslmode=verify-full' --writer replica
         'replica' is the role that control planes log in as; make it first, without any privilege
     aisecops db init --url "$OWNER_URL" --writer replica --reader auditor
+    aisecops db init --url "$OWNER_URL" --tenant shop --reader auditor-of-the-shop
     """,
 )
 @_URL
@@ -41,8 +42,14 @@ def init(*, url: str | None, writers: tuple[str, ...], readers: tuple[str, ...])
 
     Run it as the owner of the database. Control planes log in as another role, which may add to the log and never
     change or delete an event of it. It may be run again: what is there stays, and more roles may be named.
+
+    With a tenants_file each tenant, or the one that --tenant names, gets a schema of its own and a role that reaches
+    no other: aisecops_tenant_NAME, or the one of its database_url, unless --writer names another. It is made without a
+    password or anything else to log in with, which you give it.
     """
-    return _prepared(url, writers, readers)
+    from aisecops_server.bootstrap.databases import LetIn  # noqa: PLC0415
+
+    return _prepared(url, LetIn(writers, readers))
 
 
 @command("migrate", examples="aisecops db migrate --url 'postgresql://owner@db.example/aisecops?sslmode=verify-full'")
@@ -50,9 +57,10 @@ def init(*, url: str | None, writers: tuple[str, ...], readers: tuple[str, ...])
 def migrate(*, url: str | None) -> ExitCode:
     """Bring the schema of the log up to date, all of it or nothing.
 
-    Control planes of the version before go on working; those that are newer than the schema do not start.
+    Control planes of the version before go on working; those that are newer than the schema do not start. With a
+    tenants_file it does so for each tenant, one after the other, or for the one that --tenant names.
     """
-    return _prepared(url, (), ())
+    return _prepared(url, None)
 
 
 @command("status", examples="aisecops db status -o json | jq .problems")
@@ -60,24 +68,32 @@ def migrate(*, url: str | None) -> ExitCode:
 def status(*, url: str | None) -> ExitCode:
     """Say what the database holds, and what speaks against using it.
 
-    Run it as control planes do, without --url: what is judged is also the role. Exit code 1 when anything speaks
-    against it.
+    Run it as control planes do, without --url: what is judged is also the role, and with a tenants_file that of each
+    tenant, or of the one that --tenant names. Exit code 1 when anything speaks against it.
     """
-    from aisecops_server.bootstrap.databases import database_status  # noqa: PLC0415
+    from aisecops_server.bootstrap.databases import database_statuses  # noqa: PLC0415
 
-    found = database_status(_url(url))
+    found = database_statuses(settings(), _checked(url))
 
     def draw(console: Console) -> None:
-        console.print(f"PostgreSQL {found.server}, as role {found.role}, schema version {found.schema_version}")
-        if found.head:
-            console.print(f"{found.head.size:,} events, root {found.head.root.hex()}")
-        for problem in found.problems:
-            console.print(f"• {problem}", style="red")
-        if not found.problems:
-            console.print("Nothing speaks against entrusting the log to it.", style="green")
+        for name, each in found.items():
+            _draw(console, name, each)
 
     show(_document(found), draw)
-    return ExitCode.FAILURE if found.problems else ExitCode.OK
+    return ExitCode.FAILURE if any(each.problems for each in found.values()) else ExitCode.OK
+
+
+def _draw(console: Console, tenant: str, found: DatabaseStatus) -> None:
+    if tenant:
+        console.print(tenant, style="bold")
+    if found.server:
+        console.print(f"PostgreSQL {found.server}, as role {found.role}, schema version {found.schema_version}")
+    if found.head:
+        console.print(f"{found.head.size:,} events, root {found.head.root.hex()}")
+    for problem in found.problems:
+        console.print(f"• {problem}", style="red")
+    if not found.problems:
+        console.print("Nothing speaks against entrusting the log to it.", style="green")
 
 
 @command("import", examples="aisecops db import --state-dir ./state")
@@ -102,23 +118,46 @@ def bring(*, url: str | None) -> ExitCode:
     return ExitCode.OK
 
 
-def _prepared(url: str | None, writers: tuple[str, ...], readers: tuple[str, ...]) -> ExitCode:
-    from aisecops_server.bootstrap.databases import prepare_database  # noqa: PLC0415
+def _prepared(url: str | None, let_in: LetIn | None) -> ExitCode:
+    from aisecops_server.bootstrap.databases import prepare_databases  # noqa: PLC0415
 
-    taken = prepare_database(_url(url), writers=writers, readers=readers)
-    said = f"schema brought to version {taken[-1]}" if taken else "the schema is up to date"
-    show({"migrations": taken, "writers": list(writers), "readers": list(readers)}, lambda console: console.print(said))
+    done = prepare_databases(settings(), _checked(url), let_in)
+
+    def draw(console: Console) -> None:
+        for name, each in done.items():
+            said = f"schema brought to version {each.migrations[-1]}" if each.migrations else "the schema is up to date"
+            let_in = f", used as {', '.join(each.let_in.writers)}" if name and each.let_in.writers else ""
+            console.print(f"{name}: {said}{let_in}" if name else said)
+
+    show(
+        {**_done(done.get("")), "tenants": [{"tenant": name, **_done(each)} for name, each in done.items() if name]},
+        draw,
+    )
     return ExitCode.OK
 
 
+def _done(prepared: Prepared | None) -> dict[str, Any]:
+    """Return what was done to one log; for tenants it is said of each."""
+    return {
+        "schema": prepared.schema if prepared else None,
+        "migrations": list(prepared.migrations) if prepared else [],
+        "writers": list(prepared.let_in.writers) if prepared else [],
+        "readers": list(prepared.let_in.readers) if prepared else [],
+    }
+
+
+def _checked(given: str | None) -> str:
+    if given and (problem := database_problem(given)):
+        raise InvalidRequestError(f"--url: {problem}", hint="See 'aisecops db init --help'", field="url")
+    return given or ""
+
+
 def _url(given: str | None) -> str:
-    url = given or tenant_settings().database_url
+    url = _checked(given) or tenant_settings().database_url
     if not url:
         raise InvalidRequestError(
             "no database is named", hint="Set database_url, or name one with --url", field="database_url"
         )
-    if problem := database_problem(url):
-        raise InvalidRequestError(f"--url: {problem}", hint="See 'aisecops db init --help'", field="url")
     return url
 
 
@@ -138,12 +177,23 @@ def _advance(progress: Progress, task: TaskID, done: int, total: int) -> None:
     progress.update(task, completed=done, total=total)
 
 
-def _document(found: DatabaseStatus) -> dict[str, Any]:
-    head = found.head
+def _document(found: Mapping[str, DatabaseStatus]) -> dict[str, Any]:
+    """Return how the one log is; for tenants it is said of each."""
+    one = found.get("")
+    of_each = [{"tenant": name, **_state(each)} for name, each in found.items() if name]
+    return {**_state(one), "problems": _problems(found), "tenants": of_each}
+
+
+def _problems(found: Mapping[str, DatabaseStatus]) -> list[str]:
+    return [f"{name}: {problem}" if name else problem for name, each in found.items() for problem in each.problems]
+
+
+def _state(found: DatabaseStatus | None) -> dict[str, Any]:
+    head = found.head if found else None
     return {
-        "server": found.server,
-        "role": found.role,
-        "schema": {"version": found.schema_version, "wanted": found.wanted_version},
+        "server": found.server if found else None,
+        "role": found.role if found else None,
+        "schema": {"version": found.schema_version, "wanted": found.wanted_version} if found else None,
         "log": {"size": head.size, "root": head.root.hex()} if head else None,
-        "problems": list(found.problems),
+        "problems": list(found.problems) if found else [],
     }

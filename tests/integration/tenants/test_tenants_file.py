@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from aisecops_server.adapters.identity.certificates import CertificateRules
+from aisecops_server.bootstrap.store import place_of
 from aisecops_server.bootstrap.tenants import read_tenants
 from aisecops_server.domain.errors import InvalidRequestError, NotFoundError, NotPermittedError
 from aisecops_server.domain.identity import DEFAULT_TENANT, Principal, PrincipalId, Role
@@ -46,6 +47,18 @@ def test_each_has_a_directory_and_a_policy_of_its_own_and_shares_what_all_have(t
         tenants.of("farm")
 
 
+def test_each_has_its_place_in_the_database_of_all_or_in_its_own(tmp_path: Path) -> None:
+    content = "shop: {repository: /p}\nbank-eu: {repository: /q, database_url: 'postgresql://teller@other/d'}\n"
+    settings = settings_of(tmp_path, content, database_url="postgresql://host/d")
+    places = [place_of(own) for own in read_tenants(settings).settings.values()]
+    assert [(place.url, place.schema, place.role) for place in places] == [
+        ("postgresql://host/d", "aisecops_tenant_shop", "aisecops_tenant_shop"),
+        ("postgresql://teller@other/d", "aisecops_tenant_bank_eu", ""),
+    ]
+    with pytest.raises(InvalidRequestError, match="a log of its own"):
+        place_of(settings)
+
+
 def test_without_a_file_there_is_one_and_no_other_can_be_named(tmp_path: Path) -> None:
     settings = Settings(state_dir=tmp_path)
     tenants = read_tenants(settings)
@@ -68,6 +81,7 @@ def test_without_a_file_there_is_one_and_no_other_can_be_named(tmp_path: Path) -
         ("shop: {repository: /p, state_dir: /elsewhere}", "state_dir"),
         ("shop: {repository: /p, tenant: bank}", "tenant"),
         ("shop: {repository: /p, follow: 'tag:../x'}", "follow"),
+        ("shop: {repository: /p, database_url: 'postgresql://shop:secret@h/d'}", "passfile"),
         ("shop: {repository: /p, callers: [ann]}", "SPIFFE id"),
         ("shop: {repository: /p, callers: ['spiffe://']}", "SPIFFE id"),
         (two("spiffe://d/x", "spiffe://d/x"), "of a and of b"),

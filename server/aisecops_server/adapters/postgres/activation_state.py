@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 
 from aisecops_server.adapters.postgres.connection import PostgresConnection
+from aisecops_server.adapters.postgres.place import Place
 from aisecops_server.adapters.postgres.readers import SERVER
 from aisecops_server.adapters.sqlite.activation_state import ADVANCE, ANNOUNCED, announced_of, row_of
 from aisecops_server.adapters.sqlite.database import translated
@@ -19,8 +20,8 @@ _SAVE = "INSERT OR REPLACE INTO activation VALUES (1, ?, ?, ?, ?)"
 class SharedActivation:
     """Implements ``ActivationStore`` and ``AnnouncementStore``; each use, which is rare, makes a connection."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, where: Place | str) -> None:
+        self._where = where
 
     async def load(self) -> tuple[Activated, Activated | None] | None:
         """Return what is live and what was live before; ``None`` before the first activation."""
@@ -44,7 +45,7 @@ class SharedActivation:
     def _load(self) -> tuple[Activated, Activated | None] | None:
         with (
             translated("reading what is live", SERVER),
-            contextlib.closing(PostgresConnection(self._url)) as connection,
+            contextlib.closing(PostgresConnection(self._where)) as connection,
         ):
             row = connection.execute(_LOAD).get
         if row is None:
@@ -55,14 +56,14 @@ class SharedActivation:
         before = (previous.revision, previous.digest) if previous else (None, None)
         with (
             translated("storing what is live", SERVER),
-            contextlib.closing(PostgresConnection(self._url)) as connection,
+            contextlib.closing(PostgresConnection(self._where)) as connection,
         ):
             connection.execute(_SAVE, (live.revision, live.digest, *before))
 
     def _announced(self, channel: str) -> Announced | None:
         with (
             translated("reading what was announced", SERVER),
-            contextlib.closing(PostgresConnection(self._url)) as connection,
+            contextlib.closing(PostgresConnection(self._where)) as connection,
         ):
             row = connection.execute(f"{ANNOUNCED} WHERE channel = ?", (channel,)).get
         return None if row is None else announced_of(row)
@@ -70,7 +71,7 @@ class SharedActivation:
     def _advance(self, announced: Announced) -> bool:
         with (
             translated("storing what was announced", SERVER),
-            contextlib.closing(PostgresConnection(self._url)) as connection,
+            contextlib.closing(PostgresConnection(self._where)) as connection,
         ):
             return connection.execute(ADVANCE, row_of(announced)).get is not None
 

@@ -21,13 +21,12 @@ import asyncpg
 
 from aisecops_server.adapters.postgres import doubt
 from aisecops_server.adapters.postgres.dialect import conflict, insertion, quoted, translated
+from aisecops_server.adapters.postgres.place import Place
 
 R = TypeVar("R")
 Row = tuple[Any, ...]
 
 _logger = logging.getLogger(__name__)
-
-SCHEMA = "aisecops"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,6 @@ SHORT = Patience(5.0, 5.0, 3)
 READING = Patience(5.0, 5.0, 15)
 _IDLE = "idle_in_transaction_session_timeout"
 _SESSION = {
-    "search_path": f"{SCHEMA}, pg_catalog",
     "application_name": "aisecops",
     "lock_timeout": "30s",
     "timezone": "UTC",
@@ -126,13 +124,13 @@ class _Made:
 class PostgresConnection:
     """One connection. ``is_reader`` makes every ``with`` one snapshot that cannot write."""
 
-    def __init__(self, url: str, *, is_reader: bool = False, patience: Patience = WORK) -> None:
-        """Connect.
+    def __init__(self, where: Place | str, *, is_reader: bool = False, patience: Patience = WORK) -> None:
+        """Connect to the log at ``where``.
 
         Raises:
             apsw.CantOpenError: the server does not answer or refuses.
         """
-        self._url = url
+        self.place = Place.of(where)
         self._is_reader = is_reader
         self._patience = patience
         self._loop = asyncio.new_event_loop()
@@ -170,27 +168,31 @@ class PostgresConnection:
     async def _made(self) -> _Made:
         connection = await self._connected()
         try:
-            return _Made(connection, await connection.fetch(_COLUMNS, SCHEMA))
+            return _Made(connection, await connection.fetch(_COLUMNS, self.place.schema))
         except BaseException:
             connection.terminate()
             raise
 
     async def _connected(self) -> Any:
         return await asyncpg.connect(
-            self._url,
+            self.place.url,
+            user=self.place.role or None,
             timeout=self._patience.connect_seconds,
             command_timeout=self._patience.answer_seconds,
-            server_settings=_SESSION | self._bounds(),
+            server_settings=_SESSION | self._own(),
             statement_cache_size=0,
         )
 
-    def _bounds(self) -> dict[str, str]:
-        bounds = {_IDLE: f"{self._patience.idle_seconds}s"}
+    def _own(self) -> dict[str, str]:
+        own = {
+            "search_path": f"{self.place.schema}, pg_catalog",
+            _IDLE: f"{self._patience.idle_seconds}s",
+        }
         if self._is_reader:
             # What nobody waits for any more is not worked on. Never for who writes: a COMMIT that is cancelled while it
             # waits for a standby has taken place.
-            bounds["statement_timeout"] = f"{self._patience.answer_seconds:.0f}s"
-        return bounds
+            own["statement_timeout"] = f"{self._patience.answer_seconds:.0f}s"
+        return own
 
     @property
     def is_lost(self) -> bool:

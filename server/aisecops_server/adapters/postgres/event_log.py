@@ -12,6 +12,7 @@ import contextlib
 from aisecops_server.adapters.postgres import server
 from aisecops_server.adapters.postgres.budgets import PostgresBudgets, PostgresBudgetTable, RecentBudgets
 from aisecops_server.adapters.postgres.connection import SHORT, PostgresConnection
+from aisecops_server.adapters.postgres.place import Place
 from aisecops_server.adapters.postgres.readers import SERVER, PostgresReaders, as_embedded
 from aisecops_server.adapters.postgres.writer import PostgresWriter, Watch
 from aisecops_server.adapters.sqlite.approval_table import ApprovalTable
@@ -66,19 +67,19 @@ class PostgresEventLog(SqliteEventLog):
             self.budgets = PostgresBudgets(readers, recent)
 
 
-def open_log(url: str) -> PostgresEventLog:
-    """Open the log in the database at ``url`` to append to it, beside whoever else does.
+def open_log(where: Place | str) -> PostgresEventLog:
+    """Open the log in the database at ``where`` to append to it, beside whoever else does.
 
     Raises:
         LogUnavailableError: the server is away, is set up so that it could lose or give away what it holds, or has no
             schema, or another one.
     """
     with translated("connecting to the database", SERVER):
-        connection = PostgresConnection(url, patience=SHORT)
+        connection = PostgresConnection(where, patience=SHORT)
     try:
         with translated("reading the database", SERVER):
             server.require_sound(connection)
-            problem = _problem(url)
+            problem = _problem(where)
             if not problem:
                 _fill(connection)
             approvals, recent = ApprovalTable(), RecentBudgets()
@@ -96,20 +97,23 @@ def open_log(url: str) -> PostgresEventLog:
         raise
     sealed = f"{IntegrityError.reason}: {problem}" if problem else ""
     writer = PostgresWriter(
-        connection, StateTables(tables), watch=Watch(url, recent.drop, approvals.wake_all), sealed=sealed
+        connection, StateTables(tables), watch=Watch(where, recent.drop, approvals.wake_all), sealed=sealed
     )
-    return PostgresEventLog(PostgresReaders(url), writer, approvals=approvals, recent=recent, kept=kept)
+    return PostgresEventLog(PostgresReaders(where), writer, approvals=approvals, recent=recent, kept=kept)
 
 
-def open_log_read_only(url: str) -> PostgresEventLog:
-    """Open the log in the database at ``url`` for reading.
+def open_log_read_only(where: Place | str) -> PostgresEventLog:
+    """Open the log in the database at ``where`` for reading.
 
     Raises:
         LogUnavailableError: the server is away, or there is no log.
     """
-    with translated("reading the database", SERVER), contextlib.closing(PostgresConnection(url, is_reader=True)) as one:
+    with (
+        translated("reading the database", SERVER),
+        contextlib.closing(PostgresConnection(where, is_reader=True)) as one,
+    ):
         server.require_schema(one)
-    return PostgresEventLog(PostgresReaders(url), None, approvals=ApprovalTable())
+    return PostgresEventLog(PostgresReaders(where), None, approvals=ApprovalTable())
 
 
 def _fill(connection: PostgresConnection) -> None:
@@ -121,7 +125,7 @@ def _fill(connection: PostgresConnection) -> None:
             following = filled_from(as_embedded(connection), following)
 
 
-def _problem(url: str) -> str:
+def _problem(where: Place | str) -> str:
     # On one snapshot: others append meanwhile.
-    with contextlib.closing(PostgresConnection(url, is_reader=True)) as connection, connection:
+    with contextlib.closing(PostgresConnection(where, is_reader=True)) as connection, connection:
         return startup_problem(as_embedded(connection))

@@ -16,6 +16,7 @@ import apsw
 from aisecops_server.adapters.postgres import server
 from aisecops_server.adapters.postgres.connection import PostgresConnection
 from aisecops_server.adapters.postgres.dialect import quoted
+from aisecops_server.adapters.postgres.place import Place
 from aisecops_server.adapters.postgres.readers import SERVER
 from aisecops_server.adapters.sqlite import database
 from aisecops_server.adapters.sqlite.database import translated
@@ -32,8 +33,8 @@ _NEXT_TERM = """
 Told = Callable[[int, int], None]
 
 
-def import_log(path: Path, url: str, told: Told) -> int:
-    """Copy the log at ``path`` into the empty one at ``url`` and return how many events it has.
+def import_log(path: Path, where: Place | str, told: Told) -> int:
+    """Copy the log at ``path`` into the empty one at ``where`` and return how many events it has.
 
     ``told`` is called with how many rows of how many are there.
 
@@ -49,7 +50,7 @@ def import_log(path: Path, url: str, told: Told) -> int:
         with translated("reading the log"):
             _require_this_version(source)
         with translated("connecting to the database", SERVER):
-            target = PostgresConnection(url)
+            target = PostgresConnection(where)
         with contextlib.closing(target), translated("writing into the database", SERVER):
             server.require_sound(target)
             with target:

@@ -8,6 +8,7 @@ from typing import cast
 import apsw
 
 from aisecops_server.adapters.postgres.connection import READING, PostgresConnection
+from aisecops_server.adapters.postgres.place import Place
 from aisecops_server.adapters.sqlite.database import translated
 from aisecops_server.adapters.sqlite.readers import Helpers, Readers
 
@@ -15,13 +16,13 @@ SERVER = "Check the database server: 'aisecops db status' says what is wrong"
 
 
 class PostgresReaders(Readers):
-    """Runs queries, each on one consistent snapshot of the database at ``url``."""
+    """Runs queries, each on one consistent snapshot of the log at ``where``."""
 
     check = SERVER
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, where: Place | str) -> None:
         super().__init__(Path())
-        self._url = url
+        self._where = where
 
     def helpers(self, *, niceness: int) -> Helpers:
         """Return nobody: the server's work is not made quicker by more who read what it sends."""
@@ -30,12 +31,12 @@ class PostgresReaders(Readers):
     def opened(self) -> apsw.Connection:
         """Return a connection of its own, that cannot write."""
         with translated("connecting to the database", SERVER):
-            return as_embedded(PostgresConnection(self._url, is_reader=True))
+            return as_embedded(PostgresConnection(self._where, is_reader=True))
 
     def kept(self) -> apsw.Connection:
         """Return a connection that cannot write, and is taken for dead soon: decisions may wait behind it."""
         with translated("connecting to the database", SERVER):
-            return as_embedded(PostgresConnection(self._url, is_reader=True, patience=READING))
+            return as_embedded(PostgresConnection(self._where, is_reader=True, patience=READING))
 
 
 def as_embedded(connection: PostgresConnection) -> apsw.Connection:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import resources
 
-from aisecops_server.adapters.postgres.connection import SCHEMA, PostgresConnection
+from aisecops_server.adapters.postgres.connection import PostgresConnection
+from aisecops_server.adapters.postgres.place import Place
+from aisecops_server.adapters.postgres.roles import role_problems
 from aisecops_server.domain.errors import LogUnavailableError
 
 OLDEST = 150000
-WRITER, READER = "aisecops_writer", "aisecops_reader"
-_LOCK = 0x41495345
 # A commit is durable when it is acknowledged only with these.
 _WANTED = {
     "fsync": ("on",),
@@ -24,11 +24,6 @@ _WANTED = {
     "server_encoding": ("UTF8",),
     "transaction_read_only": ("off",),
 }
-_ROLE = """
-    SELECT r.rolsuper OR r.rolbypassrls, pg_has_role(current_user, c.relowner, 'MEMBER'),
-        has_table_privilege(c.oid, 'DELETE') OR has_table_privilege(c.oid, 'UPDATE')
-    FROM pg_roles AS r, pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE r.rolname = current_user AND n.nspname = ? AND c.relname = 'event'"""
 _ENCRYPTED = """
     SELECT coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false)
         OR inet_server_addr() IS NULL OR host(inet_server_addr()) IN ('127.0.0.1', '::1')"""
@@ -52,7 +47,7 @@ def migrations() -> list[Migration]:
 
 def schema_version(connection: PostgresConnection) -> int:
     """Return the version of the schema that is there; 0 where there is none."""
-    if connection.execute("SELECT to_regclass(?)::text", (f"{SCHEMA}.migration",)).get is None:
+    if connection.execute("SELECT to_regclass(?)::text", (f"{connection.place.schema}.migration",)).get is None:
         return 0
     return int(connection.execute("SELECT coalesce(max(version), 0) FROM migration").get)
 
@@ -63,18 +58,33 @@ def migrate(connection: PostgresConnection) -> list[int]:
     Raises:
         LogUnavailableError: a newer program made the schema.
     """
+    place = connection.place
     with connection:
-        connection.execute("SELECT pg_advisory_xact_lock(?)", (_LOCK,))
-        connection.script(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}; SET LOCAL search_path TO {SCHEMA}, pg_catalog")
+        connection.execute("SELECT pg_advisory_xact_lock(?)", (place.lock,))
+        connection.script(
+            f"CREATE SCHEMA IF NOT EXISTS {place.schema}; SET LOCAL search_path TO {place.schema}, pg_catalog"
+        )
         before = schema_version(connection)
         steps = migrations()
         if before > steps[-1].version:
             raise _wrong_version(before, steps[-1].version)
         taken = [step for step in steps if step.version > before]
         for step in taken:
-            connection.script(step.script)
+            connection.script(place.fitted(step.script))
             connection.execute("INSERT INTO migration (version, name) VALUES (?, ?)", (step.version, step.name))
     return [step.version for step in taken]
+
+
+def make_login(connection: PostgresConnection) -> str:
+    """Return the role of a tenant's control planes, made where it is not there: without anything to log in with.
+
+    Raises:
+        LogUnavailableError: who asks may make no roles.
+    """
+    login = connection.place.login
+    if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = ?", (login,)).get is None:
+        connection.script(f"CREATE ROLE {login} LOGIN")
+    return login
 
 
 def allow(connection: PostgresConnection, role: str, *, group: str) -> None:
@@ -89,15 +99,21 @@ def allow(connection: PostgresConnection, role: str, *, group: str) -> None:
     connection.script(f"GRANT {group} TO {quoted}")
 
 
+def making(place: Place) -> str:
+    """Return the command that makes a log at ``place``."""
+    return f"aisecops db init{f' --tenant {place.tenant}' if place.tenant else ''}"
+
+
 def require_schema(connection: PostgresConnection) -> None:
     """Refuse a database without the log, or with that of another version.
 
     Raises:
         LogUnavailableError: it is one.
     """
-    version, wanted = schema_version(connection), migrations()[-1].version
+    version, wanted, place = schema_version(connection), migrations()[-1].version, connection.place
     if not version:
-        raise LogUnavailableError("the database holds no log", hint="Its owner makes it: 'aisecops db init'")
+        missing = f"no log of the tenant {place.tenant}" if place.tenant else "no log"
+        raise LogUnavailableError(f"the database holds {missing}", hint=f"Its owner makes it: '{making(place)}'")
     # One migration ahead is a program that is being replaced: a migration works with the program before it.
     if not wanted <= version <= wanted + 1:
         raise _wrong_version(version, wanted)
@@ -113,13 +129,7 @@ def problems(connection: PostgresConnection) -> list[str]:
             found.append(f"{name} is {value}, it must be {' or '.join(wanted)}")
     if not connection.execute(_ENCRYPTED).get:
         found.append("the connection is not encrypted; add sslmode=verify-full and sslrootcert=FILE to the address")
-    if (role := connection.execute(_ROLE, (SCHEMA,)).get) is not None:
-        is_super, is_owner, may_change = role
-        if is_super or is_owner:
-            found.append(f"the role owns the log or all of the server; use one that has been given {WRITER}")
-        elif may_change:
-            found.append("the role may change or delete events; take that away from it")
-    return found
+    return [*found, *role_problems(connection)]
 
 
 def require_sound(connection: PostgresConnection) -> None:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 import apsw
 
 from aisecops_server.adapters.postgres.connection import SHORT, PostgresConnection
+from aisecops_server.adapters.postgres.place import Place
 from aisecops_server.adapters.postgres.readers import SERVER, as_embedded
 from aisecops_server.adapters.sqlite.append import Appender, Result, load_frontier
 from aisecops_server.adapters.sqlite.changes import StateTables
@@ -145,8 +146,8 @@ class PostgresWriter(Writer):
 class Watch:
     """Looks at the size of the log, and calls back when it grew, whoever made it grow."""
 
-    def __init__(self, url: str, *also: Callable[[], None]) -> None:
-        self._url = url
+    def __init__(self, where: Place | str, *also: Callable[[], None]) -> None:
+        self._where = where
         self._also = also
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
@@ -169,7 +170,7 @@ class Watch:
         size = -1
         while not self._over.wait(_LOOK_SECONDS):
             try:
-                connection = connection or PostgresConnection(self._url, is_reader=True, patience=SHORT)
+                connection = connection or PostgresConnection(self._where, is_reader=True, patience=SHORT)
                 with connection:
                     found = load_frontier(as_embedded(connection)).size
             except (apsw.Error, ValueError) as error:
