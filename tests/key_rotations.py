@@ -7,12 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aisecops_server.adapters.signing.grants import GrantKeyFiles, GrantKeyRing
+from aisecops_server.adapters.signing.grants import TimedGrantKeys
+from aisecops_server.adapters.signing.key_files import KeyFiles
 from aisecops_server.adapters.signing.keys import SigningKey, verifies_ed25519
 from aisecops_server.adapters.sqlite.event_log import LogOptions, SqliteEventLog, open_log
 from aisecops_server.domain.event import StoredEvent
+from aisecops_server.domain.key_rotation import KeyUse
 from aisecops_server.domain.record import ChangeRecord, LogHead, Receipt
-from aisecops_server.usecases.rotate_grant_key import FollowGrantKeys, RotatedGrantKey, RotateGrantKeys
+from aisecops_server.usecases.rotate_key import FollowKeys, RotatedKey, RotateKeys
 
 from tests.fakes.clock import FakeClock
 from tests.granting import IDS, Workshop
@@ -40,7 +42,7 @@ class Stops:
 class StoppingFiles:
     """Files of keys, in front of and behind which the process may end."""
 
-    files: GrantKeyFiles
+    files: KeyFiles
     stops: Stops
 
     def first(self) -> SigningKey:
@@ -74,8 +76,8 @@ class StoppingLog:
         self.stops.reach("recorded")
         return receipt
 
-    async def grant_key_events(self) -> list[StoredEvent]:
-        return await self.log.grant_key_events()
+    async def key_rotations(self, use: KeyUse) -> list[StoredEvent]:
+        return await self.log.key_rotations(use)
 
     async def head(self) -> LogHead:
         return await self.log.head()
@@ -89,12 +91,12 @@ class Rotating:
     """A control plane as far as it signs grants. ``shop`` gives grants and uses them up."""
 
     shop: Workshop
-    keys: FollowGrantKeys
-    files: GrantKeyFiles
+    keys: FollowKeys[TimedGrantKeys]
+    files: KeyFiles
     stops: Stops = field(default_factory=Stops)
 
-    async def rotate(self, *, revoke: bool = False, reason: str = "yearly") -> RotatedGrantKey:
-        rotate = RotateGrantKeys(self.keys, IDS)
+    async def rotate(self, *, revoke: bool = False, reason: str = "yearly") -> RotatedKey:
+        rotate = RotateKeys(self.keys, IDS)
         return await rotate(principal="dana@corp.example", reason=reason, revoke=revoke)
 
     @property
@@ -110,9 +112,14 @@ async def rotating(place: Path, clock: FakeClock | None = None) -> AsyncIterator
     """Start on the state in ``place`` and stop again; the same place gives the same state."""
     clock, stops = clock or FakeClock(), Stops()
     log = open_log(place / "audit.db", LogOptions(minimum_free_bytes=0))
-    files = GrantKeyFiles(place / "keys")
-    keys = FollowGrantKeys(
-        StoppingLog(log, stops), StoppingFiles(files, stops), GrantKeyRing(clock), clock, verifies_ed25519
+    files = KeyFiles(place / "keys", KeyUse.GRANT)
+    keys = FollowKeys(
+        KeyUse.GRANT,
+        StoppingLog(log, stops),
+        StoppingFiles(files, stops),
+        TimedGrantKeys(clock),
+        clock,
+        verifies_ed25519,
     )
     try:
         await keys.open()

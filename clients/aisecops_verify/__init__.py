@@ -1,6 +1,7 @@
 """Verifies evidence packages and receipts of AISecOps: no server, no network, nothing but `cryptography`.
 
     aisecops-verify PACKAGE --log-key KEY --evidence-key KEY [--witness-key KEY] [--receipt FILE] [--reproduce OPA]
+                    [--evidence-keys FILE]
     aisecops-verify --receipt FILE --proof FILE --log-key KEY
 
 `one_file.py` is all of this in one file, to be copied and read; `make docs` writes it.
@@ -22,6 +23,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from aisecops_verify.evidence_keys import check_keys, handovers_in, keys_told, known_keys
 from aisecops_verify.notes import (
     HASH_BYTES,
     LogKeys,
@@ -95,6 +97,7 @@ def verify(package: bytes, trust: Trust = UNKNOWING, *, opa: str = "") -> Report
 def _check(files: Mapping[str, bytes], trust: Trust, report: Report, opa: str) -> None:
     report.checks.append(f"{len(files)} files in a plain archive")
     manifest = manifest_of(files)
+    known = known_keys(trust.evidence_key.strip().lower(), trust.evidence_keys)
     own, evidence_key = _keys(manifest, trust, report)
     _check_statement(files, evidence_key)
     report.checks.append("the statement is signed, and every file is the one that it names")
@@ -105,9 +108,12 @@ def _check(files: Mapping[str, bytes], trust: Trust, report: Report, opa: str) -
         raise EvidenceError("the package was made with another log key than the one you gave")
     size, root = _check_checkpoint(files, keys, trust, report)
     prove(proved, size, root)
+    told = keys_told(handovers_in(events), evidence_key)
+    turned = check_keys(evidence_key, told, known, size=size, proven=bool(trust.log_key))
     report.checks.append(f"{len(events)} events are in the log of {size} events, root {root.hex()}")
     for earlier, index in zip(keys.keys, keys.ends, strict=False):
         report.checks.append(f"the log's key {earlier.id.hex()} was followed by another in event {index}")
+    report.checks += turned
     require_payloads(files, events)
     check_receipts([read_receipt(written, keys) for written in trust.receipts], events, size, report)
     decisions = decisions_in(files, events, report)
@@ -147,22 +153,19 @@ def check_proof(receipt: str, proof: str, log_key: str) -> Report:
 
 
 def _keys(manifest: Mapping[str, Json], trust: Trust, report: Report) -> tuple[str, str]:
-    """Return the log's key as the package says it, and the key that its statement has to be signed with."""
+    """Return the log's key and the evidence key as the package says them."""
     own = manifest.get("keys")
     if not isinstance(own, dict):
         raise EvidenceError("the manifest names no keys")
     for given, name, option in (
         (trust.log_key, "log", "--log-key"),
-        (trust.evidence_key, "evidence", "--evidence-key"),
+        (trust.evidence_key or trust.evidence_keys, "evidence", "--evidence-key"),
     ):
         if not given:
             report.remarks.append(
                 f"the {name} key is the package's own word; give the one you know with {option} to prove whose it is"
             )
-    evidence = trust.evidence_key.strip()
-    if evidence and evidence != own.get("evidence"):
-        raise EvidenceError("the package was made with another evidence key than the one you gave")
-    return str(own.get("log")), evidence or str(own.get("evidence"))
+    return str(own.get("log")), str(own.get("evidence"))
 
 
 def _check_statement(files: Mapping[str, bytes], evidence_key: str) -> None:
@@ -203,6 +206,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("package", type=Path, nargs="?", help="the package (.zip)")
     parser.add_argument("--log-key", default="", help="the log's key, as you know it: name+id+key")
     parser.add_argument("--evidence-key", default="", help="the key that signs packages, as you know it: 64 hex digits")
+    parser.add_argument("--evidence-keys", type=Path, help="all keys that signed, by 'aisecops evidence keys'")
     parser.add_argument("--witness-key", action="append", default=[], help="a witness that must have signed")
     parser.add_argument("--receipt", action="append", default=[], type=Path, help="what the log gave when it recorded")
     parser.add_argument("--proof", type=Path, help="a tlog-proof of the receipt's event, in the place of a package")
@@ -238,7 +242,8 @@ def _asked(given: argparse.Namespace) -> Report:
         for receipt in receipts:
             report.checks += check_proof(receipt, proof, given.log_key).checks
         return report
-    trust = Trust(given.log_key, given.evidence_key, tuple(given.witness_key), tuple(receipts))
+    history = given.evidence_keys.read_text("utf-8") if given.evidence_keys else ""
+    trust = Trust(given.log_key, given.evidence_key, tuple(given.witness_key), tuple(receipts), history)
     return verify(given.package.read_bytes(), trust, opa=given.reproduce)
 
 

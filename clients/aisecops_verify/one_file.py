@@ -2,6 +2,7 @@
 """Verifies evidence packages and receipts of AISecOps: no server, no network, nothing but `cryptography`.
 
     aisecops-verify PACKAGE --log-key KEY --evidence-key KEY [--witness-key KEY] [--receipt FILE] [--reproduce OPA]
+                    [--evidence-keys FILE]
     aisecops-verify --receipt FILE --proof FILE --log-key KEY
 
 `one_file.py` is all of this in one file, to be copied and read; `make docs` writes it.
@@ -54,6 +55,7 @@ class EvidenceError(Exception):
 class Trust:
     """What the reader brings along: keys that were had from elsewhere. Empty ones are taken from the package.
 
+    ``evidence_keys`` is the history of the keys that sign packages, as 'aisecops evidence keys' prints it.
     ``receipts`` are what the log gave for what it recorded; each must be kept by the log of the package.
     """
 
@@ -61,6 +63,7 @@ class Trust:
     evidence_key: str = ""
     witness_keys: Sequence[str] = ()
     receipts: Sequence[str] = ()
+    evidence_keys: str = ""
 
 
 @dataclass
@@ -546,6 +549,190 @@ def _joined(public: Any, private: Any) -> Any:
     return private
 
 
+ROTATED_EVIDENCE = "evidence_key.rotated"
+_ROTATION = "aisecops/evidence-key-rotation/v1"
+
+
+@dataclass(frozen=True)
+class Handover:
+    """One key followed another, as both of them signed: the ``number``-th time, and in which event."""
+
+    number: int
+    old: str
+    new: str
+    grace: bool
+    index: int
+
+
+@dataclass(frozen=True)
+class EvidenceKeys:
+    """The keys that sign packages of one log, oldest first, and how each but the first came to be."""
+
+    first: str
+    handovers: tuple[Handover, ...] = ()
+
+    @property
+    def current(self) -> str:
+        """Return the key that signs."""
+        return self.handovers[-1].new if self.handovers else self.first
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Return all keys, oldest first."""
+        return (self.first, *(handover.new for handover in self.handovers))
+
+
+def handover_of(details: Mapping[str, Json], index: int) -> Handover:
+    """Return what an event, or somebody who tells of it, says of a rotation that both keys signed.
+
+    Raises:
+        EvidenceError: it says nothing of that kind, or one of the keys did not sign it.
+    """
+    what = f"the rotation of the evidence key in event {index}"
+    try:
+        number, at_seconds, grace = details["number"], details["at_seconds"], details["grace"]
+        old, new, by_old, by_new = (bytes.fromhex(details[name]) for name in ("old", "new", "by_old", "by_new"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise EvidenceError(f"{what} cannot be read") from error
+    if type(number) is not int or type(at_seconds) is not int or type(grace) is not bool or len(new) != HASH_BYTES:
+        raise EvidenceError(f"{what} cannot be read")
+    ends = "grace" if grace else "revoked"
+    lines = (_ROTATION, number, old.hex(), new.hex(), at_seconds, ends)
+    text = "".join(f"{line}\n" for line in lines).encode()
+    for public, signature in ((old, by_old), (new, by_new)):
+        require_signature(public, text, signature, what)
+    return Handover(number, old.hex(), new.hex(), grace, index)
+
+
+def keys_told(handovers: Sequence[Handover], otherwise: str) -> EvidenceKeys:
+    """Return the keys that all handovers of a log tell of, from its first key on; ``otherwise`` when there are none.
+
+    Raises:
+        EvidenceError: one is missing, or does not go on from the one before it.
+    """
+    found: list[Handover] = []
+    for handover in handovers:
+        # An event that is told twice is one.
+        if found and (handover.old, handover.new) == (found[-1].old, found[-1].new):
+            continue
+        known = {found[0].old, *(before.new for before in found)} if found else {handover.old}
+        follows = not found or handover.old == found[-1].new
+        if not follows or handover.number != len(found) + 1 or handover.new in known:
+            raise EvidenceError(
+                f"the rotation of the evidence key in event {handover.index} does not go on from the key before it"
+            )
+        found.append(handover)
+    return EvidenceKeys(found[0].old if found else otherwise, tuple(found))
+
+
+def handovers_in(events: Sequence[Event]) -> list[Handover]:
+    """Return the rotations of the evidence key that stand among ``events``, in log order.
+
+    Raises:
+        EvidenceError: one of them is not signed by both of its keys.
+    """
+    found = [event for event in events if event.body.get("type") == ROTATED_EVIDENCE]
+    return [handover_of(event.details, event.index) for event in sorted(found, key=lambda event: event.index)]
+
+
+def read_history(text: str) -> EvidenceKeys:
+    """Return the keys that 'aisecops evidence keys' printed.
+
+    Raises:
+        EvidenceError: it printed something else.
+    """
+    try:
+        told = json.loads(text)
+        key, rotations = str(told["key"]), [(one, int(one["log_index"])) for one in told["rotations"]]
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise EvidenceError("the history of evidence keys is not what 'aisecops evidence keys' prints") from error
+    found = keys_told([handover_of(one, index) for one, index in rotations], key)
+    if found.current != key:
+        raise EvidenceError("the history of evidence keys does not lead to the key that it names")
+    return found
+
+
+def known_keys(key: str, history: str) -> EvidenceKeys | None:
+    """Return the keys that a reader brings along: one, or all of a history; none when both are empty.
+
+    Raises:
+        EvidenceError: the history is none, or does not have the key.
+    """
+    if not history:
+        return EvidenceKeys(key) if key else None
+    found = read_history(history)
+    if key and key not in found.all:
+        raise EvidenceError("the history of evidence keys that you gave does not have the key that you gave")
+    return found
+
+
+def check_keys(own: str, told: EvidenceKeys, known: EvidenceKeys | None, *, size: int, proven: bool) -> list[str]:
+    """Check that ``own`` may have signed a package of a log of ``size`` events, and return what was found out.
+
+    ``told`` are the keys as the package tells of them, ``known`` those that the reader brings along; ``proven`` says
+    that the reader brought the log's key, too.
+
+    Raises:
+        EvidenceError: it may not.
+    """
+    if own not in told.all:
+        raise EvidenceError("the package is signed with a key that its log does not know as one for packages")
+    _require_good(own, told, size)
+    if known is None:
+        return _said(told.handovers)
+    _require_agreeing(told, known)
+    if own in known.all:
+        _require_good(own, known, size)
+        return _said(known.handovers)
+    if known.current not in told.all:
+        raise EvidenceError(
+            "the package was made with another evidence key than the one you gave, and no rotation in it leads there"
+        )
+    steps = told.handovers[told.all.index(known.current) :]
+    revoked = [step for step in steps if not step.grace]
+    if revoked and not proven:
+        raise EvidenceError(
+            f"the evidence key that you gave was revoked in event {revoked[-1].index}: what it says of the key that"
+            " follows counts only where the log's key is known; give --log-key"
+        )
+    return _said((*known.handovers, *steps))
+
+
+def _require_good(own: str, keys: EvidenceKeys, size: int) -> None:
+    """Check that ``own`` was not revoked, and signed for nothing behind the event in which another followed it."""
+    steps = keys.handovers[keys.all.index(own) :]
+    for step in steps:
+        if not step.grace:
+            raise EvidenceError(
+                f"the package is signed with an evidence key that was revoked in event {step.index}: whoever stole it"
+                " may have made it; ask for the package anew"
+            )
+    if steps and steps[0].index < size:
+        raise EvidenceError(
+            f"the package is signed with an evidence key that was followed by another in event {steps[0].index}, and"
+            " speaks of events behind that"
+        )
+
+
+def _require_agreeing(told: EvidenceKeys, known: EvidenceKeys) -> None:
+    """Check that the package tells of no other key in a place that the reader knows."""
+    ours = {step.old: step for step in known.handovers}
+    for step in told.handovers:
+        if step.old in ours and step.new != ours[step.old].new:
+            raise EvidenceError(
+                f"event {step.index} of the package hands an evidence key over to another one than you know: one of the"
+                " logs was rewritten"
+            )
+
+
+def _said(steps: Sequence[Handover]) -> list[str]:
+    return [
+        f"the evidence key {step.old[:16]} was {'followed by' if step.grace else 'revoked, and replaced by'}"
+        f" {step.new[:16]} in event {step.index}"
+        for step in steps
+    ]
+
+
 MOST_BUNDLE_BYTES = 128 * 1024 * 1024
 # What a re-run must give again; `trust` is told by the sources.
 _CONCLUSION = ("outcome", "findings", "steps", "obligations", "trust", "risk_score_milli")
@@ -677,6 +864,7 @@ def verify(package: bytes, trust: Trust = UNKNOWING, *, opa: str = "") -> Report
 def _check(files: Mapping[str, bytes], trust: Trust, report: Report, opa: str) -> None:
     report.checks.append(f"{len(files)} files in a plain archive")
     manifest = manifest_of(files)
+    known = known_keys(trust.evidence_key.strip().lower(), trust.evidence_keys)
     own, evidence_key = _keys(manifest, trust, report)
     _check_statement(files, evidence_key)
     report.checks.append("the statement is signed, and every file is the one that it names")
@@ -687,9 +875,12 @@ def _check(files: Mapping[str, bytes], trust: Trust, report: Report, opa: str) -
         raise EvidenceError("the package was made with another log key than the one you gave")
     size, root = _check_checkpoint(files, keys, trust, report)
     prove(proved, size, root)
+    told = keys_told(handovers_in(events), evidence_key)
+    turned = check_keys(evidence_key, told, known, size=size, proven=bool(trust.log_key))
     report.checks.append(f"{len(events)} events are in the log of {size} events, root {root.hex()}")
     for earlier, index in zip(keys.keys, keys.ends, strict=False):
         report.checks.append(f"the log's key {earlier.id.hex()} was followed by another in event {index}")
+    report.checks += turned
     require_payloads(files, events)
     check_receipts([read_receipt(written, keys) for written in trust.receipts], events, size, report)
     decisions = decisions_in(files, events, report)
@@ -729,22 +920,19 @@ def check_proof(receipt: str, proof: str, log_key: str) -> Report:
 
 
 def _keys(manifest: Mapping[str, Json], trust: Trust, report: Report) -> tuple[str, str]:
-    """Return the log's key as the package says it, and the key that its statement has to be signed with."""
+    """Return the log's key and the evidence key as the package says them."""
     own = manifest.get("keys")
     if not isinstance(own, dict):
         raise EvidenceError("the manifest names no keys")
     for given, name, option in (
         (trust.log_key, "log", "--log-key"),
-        (trust.evidence_key, "evidence", "--evidence-key"),
+        (trust.evidence_key or trust.evidence_keys, "evidence", "--evidence-key"),
     ):
         if not given:
             report.remarks.append(
                 f"the {name} key is the package's own word; give the one you know with {option} to prove whose it is"
             )
-    evidence = trust.evidence_key.strip()
-    if evidence and evidence != own.get("evidence"):
-        raise EvidenceError("the package was made with another evidence key than the one you gave")
-    return str(own.get("log")), evidence or str(own.get("evidence"))
+    return str(own.get("log")), str(own.get("evidence"))
 
 
 def _check_statement(files: Mapping[str, bytes], evidence_key: str) -> None:
@@ -785,6 +973,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("package", type=Path, nargs="?", help="the package (.zip)")
     parser.add_argument("--log-key", default="", help="the log's key, as you know it: name+id+key")
     parser.add_argument("--evidence-key", default="", help="the key that signs packages, as you know it: 64 hex digits")
+    parser.add_argument("--evidence-keys", type=Path, help="all keys that signed, by 'aisecops evidence keys'")
     parser.add_argument("--witness-key", action="append", default=[], help="a witness that must have signed")
     parser.add_argument("--receipt", action="append", default=[], type=Path, help="what the log gave when it recorded")
     parser.add_argument("--proof", type=Path, help="a tlog-proof of the receipt's event, in the place of a package")
@@ -820,7 +1009,8 @@ def _asked(given: argparse.Namespace) -> Report:
         for receipt in receipts:
             report.checks += check_proof(receipt, proof, given.log_key).checks
         return report
-    trust = Trust(given.log_key, given.evidence_key, tuple(given.witness_key), tuple(receipts))
+    history = given.evidence_keys.read_text("utf-8") if given.evidence_keys else ""
+    trust = Trust(given.log_key, given.evidence_key, tuple(given.witness_key), tuple(receipts), history)
     return verify(given.package.read_bytes(), trust, opa=given.reproduce)
 
 

@@ -27,6 +27,7 @@ class EvidenceError(Exception):
 class Trust:
     """What the reader brings along: keys that were had from elsewhere. Empty ones are taken from the package.
 
+    ``evidence_keys`` is the history of the keys that sign packages, as 'aisecops evidence keys' prints it.
     ``receipts`` are what the log gave for what it recorded; each must be kept by the log of the package.
     """
 
@@ -34,6 +35,7 @@ class Trust:
     evidence_key: str = ""
     witness_keys: Sequence[str] = ()
     receipts: Sequence[str] = ()
+    evidence_keys: str = ""
 
 
 @dataclass

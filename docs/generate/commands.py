@@ -57,6 +57,7 @@ SHAPES: Mapping[str, tuple[str, ...]] = {
     "rollout rollback": ("rollout",),
     "rollout abort": ("rollout",),
     "grant keys": ("keys",),
+    "evidence keys": ("key", "rotations"),
     "trace import": ("traces", "new", "calls"),
     "trace evaluate": ("revision", "decided", "skipped", "failed", "unknown", "tallies"),
     "budget list": ("budgets", "nextPageToken"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parents[2] / "clients" / "aisecops_verify"
 ONE_FILE = HERE / "one_file.py"
-MODULES = ("package", "notes", "record", "reproduction", "__init__")
+MODULES = ("package", "notes", "record", "evidence_keys", "reproduction", "__init__")
 _OWN = "aisecops_verify"
 _NOTICE = "# Written by `make docs` from the modules of clients/aisecops_verify; edit those instead.\n"
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError, NotFoundError, SealedError
 from aisecops_server.domain.event import Event, StoredEvent
 from aisecops_server.domain.grant_keys import OF_EDGE, ROTATED
+from aisecops_server.domain.key_rotation import KeyUse
 from aisecops_server.domain.merkle import consistency_proof, inclusion_proof, root_of
 from aisecops_server.domain.record import (
     ChangeRecord,
@@ -148,6 +149,9 @@ class MemoryEventLog:
 
     async def grant_key_events(self) -> list[StoredEvent]:
         return [stored for stored in self.stored if stored.event.type in (ROTATED, OF_EDGE)]
+
+    async def key_rotations(self, use: KeyUse) -> list[StoredEvent]:
+        return [stored for stored in self.stored if stored.event.type == use.rotated]
 
     def seal(self, why: str) -> None:
         self.sealed = self.sealed or why

@@ -126,7 +126,7 @@ async def test_whoever_looks_later_is_told_that_it_was_erased(scene: Scene) -> N
     assert (await investigate.diff(trace)).violations == ()
     package = await scene.plane.export(EvidenceRequest([trace, other]), principal=AUDITOR)
     assert SECRET.encode() not in package.content
-    trust = Trust(scene.plane.publish.keys.public.text(), scene.plane.export.signer.public_raw.hex())
+    trust = Trust(scene.plane.publish.keys.public.text(), scene.plane.export.keys.ring.public.hex())
     report = verify(package.content, trust)
     assert any("1 decisions cannot be made again" in remark for remark in report.remarks)
     assert any(check.startswith("1 decisions, each") for check in report.checks)

@@ -46,7 +46,7 @@ class Case:
     def __init__(self, package: EvidencePackage, plane: ControlPlane, settings: Settings) -> None:
         self.content = package.content
         self.sha256 = package.sha256
-        self.trust = Trust(plane.publish.keys.public.text(), plane.export.signer.public_raw.hex())
+        self.trust = Trust(plane.publish.keys.public.text(), package.key.hex())
         self.signer = open_key(settings.state_dir / "keys", "evidence")
 
     def files(self) -> Files:

@@ -41,8 +41,8 @@ from aisecops_server.usecases.watch_drift import Record, WatchDrift
 class Watched:
     """What of a control plane is looked at. ``live`` gives the bundle that is live, or raises that none is.
 
-    ``status`` says which revisions there are to judge by, ``signing`` why no grant can be signed, and ``record`` writes
-    an event, which is all that can.
+    ``status`` says which revisions there are to judge by, ``signing`` why no grant can be signed, ``missing`` of each
+    other key why it signs nothing, and ``record`` writes an event, which is all that can.
     """
 
     log: ReadableLog
@@ -51,6 +51,7 @@ class Watched:
     status: Callable[[], BundleStatus]
     record: Record
     signing: Callable[[], str]
+    missing: Callable[[], Mapping[str, str]]
 
 
 def compliance_of(settings: Settings, replays: Replaying, watched: Watched) -> ComplianceUseCases:
@@ -126,7 +127,12 @@ async def metrics(
         return
     counts = {
         name: CountEvents(
-            watched.log, watched.publish.log.head, partial(_last, drift), partial(_standing, watched), watched.signing
+            watched.log,
+            watched.publish.log.head,
+            partial(_last, drift),
+            partial(_standing, watched),
+            watched.signing,
+            watched.missing,
         )
         for name, (watched, drift) in tenants.items()
     }

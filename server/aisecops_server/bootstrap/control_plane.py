@@ -20,7 +20,7 @@ from aisecops_server.adapters.opa import binary
 from aisecops_server.adapters.opa.pool import OpaEnginePool
 from aisecops_server.adapters.records.python_records import python_scalars
 from aisecops_server.adapters.records.yaml_records import yaml_scalars
-from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
+from aisecops_server.adapters.signing.keys import verifies_ed25519
 from aisecops_server.adapters.signing.log_keys import LogKeyFiles
 from aisecops_server.adapters.sqlite.checkpoint_store import SqliteCheckpointStore
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
@@ -28,7 +28,7 @@ from aisecops_server.adapters.system import RandomChance, RandomIds, SystemClock
 from aisecops_server.adapters.webhooks.courier import WebhookCourier
 from aisecops_server.adapters.webhooks.endpoint import read_endpoint
 from aisecops_server.adapters.witness.http_witness import read_witness
-from aisecops_server.bootstrap.controls import budget_use_cases, grant_keys, granting, reapers
+from aisecops_server.bootstrap.controls import budget_use_cases, grant_keys, granting, reapers, signing_keys
 from aisecops_server.bootstrap.keys import vote_proofs
 from aisecops_server.bootstrap.replay import retention_of
 from aisecops_server.bootstrap.source import Grounds, Opens, PolicySource, repository_policy
@@ -36,14 +36,17 @@ from aisecops_server.bootstrap.state import private
 from aisecops_server.bootstrap.store import activation_of, open_log
 from aisecops_server.domain.errors import AisecopsError, IntegrityError, InvalidRequestError
 from aisecops_server.domain.identity import DEFAULT_TENANT
+from aisecops_server.domain.key_rotation import KeyUse
 from aisecops_server.domain.log_keys import earlier_keys
 from aisecops_server.domain.source_text import Scalar, json_scalars
 from aisecops_server.entrypoints.grpc.approval_service import ApprovalUseCases
 from aisecops_server.entrypoints.grpc.budget_service import BudgetUseCases
 from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
 from aisecops_server.entrypoints.grpc.execution_service import GrantUseCases
+from aisecops_server.entrypoints.grpc.key_service import SigningKeys
 from aisecops_server.entrypoints.grpc.retention_service import RetentionUseCases
 from aisecops_server.ports import ActivationStore, Clock, EnginePool, EventLog, Ids
+from aisecops_server.ports.grants import GrantKeyRing
 from aisecops_server.ports.rollout import NO_ROLLOUT
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.activate import PolicySwitch
@@ -65,7 +68,7 @@ from aisecops_server.usecases.read_maturity import ReadMaturity
 from aisecops_server.usecases.read_replays import ReadReplays
 from aisecops_server.usecases.resend_notices import ResendNotices
 from aisecops_server.usecases.rollouts import Rollouts
-from aisecops_server.usecases.rotate_grant_key import RotateGrantKeys
+from aisecops_server.usecases.rotate_key import RotateKeys
 from aisecops_server.usecases.rotate_log_key import RotateLogKey
 from aisecops_server.usecases.rounds import Rounds
 from aisecops_server.usecases.screen import Screen
@@ -74,7 +77,6 @@ from aisecops_server.usecases.sync import Poller, Resume
 from aisecops_server.usecases.vote import CastVotes
 from aisecops_server.usecases.vote_together import VoteTogether
 
-EVIDENCE_KEY = "evidence"
 _logger = logging.getLogger(__name__)
 
 
@@ -88,7 +90,8 @@ class ControlPlane:
     log: SqliteEventLog
     publish: PublishCheckpoint
     rotate: RotateLogKey
-    grant_keys: RotateGrantKeys
+    grant_keys: RotateKeys[GrantKeyRing]
+    signing_keys: SigningKeys
     live: LivePolicy
     decide: Decide
     explain: Explain
@@ -154,6 +157,7 @@ async def compose(
         closed = channel.closed if channel else _open
         couriers = _couriers(settings)
         signing = await grant_keys(log, state, clock)
+        evidence = await signing_keys(log, state, clock, KeyUse.EVIDENCE)
         proofs = vote_proofs(state / "keys")
         votes = CastVotes(log, log.approvals, lambda: live.current().bundle.tables, proofs, clock, ids)
         approvals = ApprovalControl(log.approvals, proofs, ids, Lifetimes(clock), tuple(couriers))
@@ -165,7 +169,8 @@ async def compose(
             log=log,
             publish=publish,
             rotate=RotateLogKey(log, publish, LogKeyFiles(state / "keys"), clock, ids),
-            grant_keys=RotateGrantKeys(signing, ids),
+            grant_keys=RotateKeys(signing, ids),
+            signing_keys={KeyUse.EVIDENCE: RotateKeys(evidence, ids)},
             live=live,
             decide=Decide(
                 engines=live,
@@ -189,7 +194,7 @@ async def compose(
                 log=log,
                 publish=publish,
                 bundles=source.builder,
-                signer=open_key(state / "keys", EVIDENCE_KEY),
+                keys=evidence,
                 clock=clock,
                 ids=ids,
                 pack=pack,

@@ -6,14 +6,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
-from aisecops_server.adapters.signing.grants import GrantKeyFiles, GrantKeyRing
+from aisecops_server.adapters.signing.grants import TimedGrantKeys
+from aisecops_server.adapters.signing.key_files import KeyFiles
 from aisecops_server.adapters.signing.keys import verifies_ed25519
+from aisecops_server.adapters.signing.one_key import OneSigningKey
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
 from aisecops_server.bootstrap.state import private
+from aisecops_server.domain.key_rotation import KeyUse
 from aisecops_server.entrypoints.grpc.budget_service import BudgetUseCases
 from aisecops_server.entrypoints.grpc.execution_service import GrantUseCases
 from aisecops_server.ports import Clock, EventLog, Ids
-from aisecops_server.ports.grants import GrantSigner, GrantStore
+from aisecops_server.ports.grants import GrantKeyRing, GrantSigner, GrantStore
+from aisecops_server.ports.keys import SigningRing
 from aisecops_server.usecases.adjust_budget import AdjustBudget
 from aisecops_server.usecases.budgets import Settlements
 from aisecops_server.usecases.complete_grant import Complete
@@ -26,7 +30,7 @@ from aisecops_server.usecases.redeem_grant import Redeem
 from aisecops_server.usecases.release_reservation import ReleaseReservation
 from aisecops_server.usecases.report_execution import ReportExecution
 from aisecops_server.usecases.revoke_grants import Revoke
-from aisecops_server.usecases.rotate_grant_key import FollowGrantKeys
+from aisecops_server.usecases.rotate_key import FollowKeys
 from aisecops_server.usecases.rounds import Rounds
 
 _REAP_SECONDS = 5.0
@@ -48,15 +52,29 @@ def grant_use_cases(
     )
 
 
-async def grant_keys(log: SqliteEventLog, state: Path, clock: Clock) -> FollowGrantKeys:
+async def grant_keys(log: SqliteEventLog, state: Path, clock: Clock) -> FollowKeys[GrantKeyRing]:
     """Return what signs grants with the key that the log names, which ``state`` keeps.
 
     Raises:
         IntegrityError: it does not keep it.
     """
-    files = GrantKeyFiles(private(state / "keys"))
-    keys = FollowGrantKeys(log, files, GrantKeyRing(clock), clock, verifies_ed25519)
+    files = KeyFiles(private(state / "keys"), KeyUse.GRANT)
+    keys = FollowKeys[GrantKeyRing](KeyUse.GRANT, log, files, TimedGrantKeys(clock), clock, verifies_ed25519)
     await keys.open()
+    return keys
+
+
+async def signing_keys(log: SqliteEventLog, state: Path, clock: Clock, use: KeyUse) -> FollowKeys[SigningRing]:
+    """Return what signs for ``use`` with the key that the log names, once ``state`` keeps it.
+
+    Decisions are made without it: a key that is missing stops what it would sign, and nothing else.
+
+    Raises:
+        IntegrityError: the log hands over from a key that was not its own, or the first key cannot be used.
+    """
+    files = KeyFiles(private(state / "keys"), use)
+    keys = FollowKeys[SigningRing](use, log, files, OneSigningKey(use), clock, verifies_ed25519)
+    await keys.open(waiting=True)
     return keys
 
 

@@ -44,6 +44,7 @@ from aisecops_server.usecases.judge_flips import JudgeFlips
 from aisecops_server.usecases.read_maturity import ReadMaturity
 from aisecops_server.usecases.record_reads import RecordReads
 from aisecops_server.usecases.record_refusals import RecordRefusals
+from aisecops_server.usecases.rotate_key import FollowKeys
 from aisecops_server.usecases.rounds import Rounds
 from aisecops_server.usecases.shadow import ShadowWorker
 
@@ -229,6 +230,7 @@ def _served(
         publish=plane.publish,
         rotate=plane.rotate,
         grant_keys=plane.grant_keys,
+        signing_keys=plane.signing_keys,
         export=replace(plane.export, mapped=central.compliance.check.decided) if central else plane.export,
         records=ExportRecords(plane.log, plane.publish.keys.origin, metadata.version("aisecops")),
         replays=central.replays if central else None,
@@ -266,16 +268,19 @@ def _standing(own: Housed) -> list[asyncio.Task[None]]:
 
 
 def _following_keys(plane: ControlPlane) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
-    """Return what looks which key signs grants: where nobody else writes the log, it is known."""
-    if not plane.settings.database_url:
-        return {}
-    follower = Rounds(
-        plane.grant_keys.keys,
-        done="keys of grants taken up, as the log says",
-        failed="it is not known which key signs grants",
-        interval_seconds=_KEYS_SECONDS,
-    )
-    return {"follow the key of grants": follower.run}
+    """Return what looks which keys sign: where nobody else writes the log it is known, but for one that is not here."""
+    signing = [rotate.keys for rotate in plane.signing_keys.values()]
+    followed: tuple[FollowKeys[Any], ...] = (plane.grant_keys.keys, *signing)
+    return {
+        f"follow the key of {keys.use.signs}": Rounds(
+            keys,
+            done=f"keys of {keys.use.signs} taken up, as the log says",
+            failed=f"it is not known which key signs {keys.use.signs}",
+            interval_seconds=_KEYS_SECONDS,
+        ).run
+        for keys in followed
+        if plane.settings.database_url or keys.ring.problem
+    }
 
 
 class ToldInLines:
@@ -342,4 +347,5 @@ def _watched(plane: ControlPlane) -> Watched:
         plane.live.status,
         plane.log.append_event,
         lambda: plane.grant_keys.keys.ring.problem,
+        lambda: {use.value: keys.keys.ring.problem for use, keys in plane.signing_keys.items()},
     )

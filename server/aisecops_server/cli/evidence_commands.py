@@ -61,6 +61,31 @@ def export(*, traces: tuple[str, ...], file: Path, **asked: Any) -> ExitCode:
 
 
 @command(
+    "keys",
+    examples="""
+    aisecops evidence keys > evidence.keys.json
+    aisecops evidence keys show
+    aisecops evidence keys rotate --reason "yearly"
+    aisecops evidence keys revoke --reason "a backup with the key was lost"
+    """,
+)
+@click.argument("action", required=False, type=click.Choice(["show", "rotate", "revoke"]))
+@click.option("--reason", default="", help="With 'rotate' and 'revoke': why; it stands in the log.")
+def keys(*, action: str | None, reason: str) -> ExitCode:
+    """Print the keys that sign packages for those who verify, show them, or have another key sign.
+
+    Who has them verifies packages of every key, and is told of one that was revoked. 'rotate' has a new key sign;
+    packages of the old one go on counting. 'revoke' does the same, and no package of any earlier key counts any more
+    with who knows of it: for a key that was stolen. Export what is needed anew then. The old private key is deleted.
+    """
+    from aisecops.v1.key_service_pb2 import KEY_USE_EVIDENCE  # noqa: PLC0415
+
+    from aisecops_server.cli.signing_keys import told_keys  # noqa: PLC0415
+
+    return told_keys(KEY_USE_EVIDENCE, action, reason)
+
+
+@command(
     "verify",
     examples="""
     aisecops evidence verify case-17.zip --log-key "$(cat log.key)"
@@ -70,10 +95,21 @@ def export(*, traces: tuple[str, ...], file: Path, **asked: Any) -> ExitCode:
 @click.argument("package", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.option("--log-key", default="", help="The log's key, as you know it.")
 @click.option("--evidence-key", default="", help="The key that signs packages, as you know it.")
+@click.option(
+    "--evidence-keys",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="All keys that signed packages, as 'aisecops evidence keys' printed them.",
+)
 @click.option("--witness-key", multiple=True, help="A witness that must have signed; may be given repeatedly.")
 @click.option("--reproduce", is_flag=True, help="Make every decision again, with the installed engine.")
 def verify(
-    *, package: Path, log_key: str, evidence_key: str, witness_key: tuple[str, ...], reproduce: bool
+    *,
+    package: Path,
+    log_key: str,
+    evidence_key: str,
+    evidence_keys: Path | None,
+    witness_key: tuple[str, ...],
+    reproduce: bool,
 ) -> ExitCode:
     """Verify PACKAGE.
 
@@ -85,7 +121,7 @@ def verify(
 
     problem, report = "", Report()
     try:
-        trust = Trust(log_key, evidence_key, witness_key)
+        trust = Trust(log_key, evidence_key, witness_key, evidence_keys=_history(evidence_keys))
         report = verified(package.read_bytes(), trust, opa=_engine() if reproduce else "")
     except EvidenceError as error:
         problem = str(error)
@@ -109,10 +145,21 @@ def verify(
 @click.argument("package", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.option("--log-key", default="", help="The log's key, as you know it.")
 @click.option("--evidence-key", default="", help="The key that signs packages, as you know it.")
+@click.option(
+    "--evidence-keys",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="All keys that signed packages, as 'aisecops evidence keys' printed them.",
+)
 @click.option("--witness-key", multiple=True, help="A witness that must have signed; may be given repeatedly.")
 @click.option("--address", default="127.0.0.1:0", show_default=True, help="Where on this machine to listen.")
 def show_package(
-    *, package: Path, log_key: str, evidence_key: str, witness_key: tuple[str, ...], address: str
+    *,
+    package: Path,
+    log_key: str,
+    evidence_key: str,
+    evidence_keys: Path | None,
+    witness_key: tuple[str, ...],
+    address: str,
 ) -> ExitCode:
     """Verify PACKAGE, and show its traces in the browser until you interrupt it.
 
@@ -124,7 +171,13 @@ def show_package(
     from aisecops_server.adapters.evidence.package_log import open_package  # noqa: PLC0415
     from aisecops_server.bootstrap.opened import package_ui  # noqa: PLC0415
 
-    log = open_package(package.read_bytes(), log_key=log_key, evidence_key=evidence_key, witnesses=witness_key)
+    log = open_package(
+        package.read_bytes(),
+        log_key=log_key,
+        evidence_key=evidence_key,
+        witnesses=witness_key,
+        evidence_keys=_history(evidence_keys),
+    )
     for remark in log.facts.remarks:
         say(f"! {remark}")
 
@@ -136,6 +189,10 @@ def show_package(
 
     asyncio.run(shown())
     return ExitCode.OK
+
+
+def _history(file: Path | None) -> str:
+    return file.read_text("utf-8", "replace") if file else ""
 
 
 def _lines(document: dict[str, Any]) -> list[str]:

@@ -173,6 +173,12 @@ class GrantKeyMissingError(AisecopsError):
     reason = "GRANT_KEY_MISSING"
 
 
+class SigningKeyMissingError(AisecopsError):
+    """The log names a key that signs bundles or evidence packages, and this control plane does not have it (yet)."""
+
+    reason = "SIGNING_KEY_MISSING"
+
+
 class RepositoryUnavailableError(AisecopsError):
     """The policy repository cannot be read."""
 

@@ -81,6 +81,7 @@ EVENT_KINDS: Mapping[str, str] = {
     "log.restored": "the log was restored from a backup, and what was open in it was taken back",
     "log.key_rotated": "another key signs for the log from here on, as the old and the new key attest",
     "grant_key.rotated": "another key signs grants from here on, as the old and the new key attest",
+    "evidence_key.rotated": "another key signs evidence packages from here on, as the old and the new key attest",
     "edge.grant_key_rotated": "another key signs grants at an edge, as the edge's log and both keys attest",
     "vote_key.rotated": "another key attests votes from here on, as the old and the new key attest",
     "edge.enrolled": "a control plane beside an agent was given its place",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from aisecops_server.domain.event import StoredEvent
 from aisecops_server.domain.grant import Grant, StoredGrant
 from aisecops_server.domain.incident import IncidentFilter, IncidentPage
-from aisecops_server.ports.signing import Signer
+from aisecops_server.ports.keys import KeyRing
 
 
 class GrantSigner(Protocol):
@@ -35,62 +33,8 @@ class GrantSigner(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class CountingKey:
-    """A public key that signs no more and counts still: since when, in Unix seconds, until when, by monotonic time."""
-
-    public: bytes
-    ended_at_seconds: int
-    until_ns: int
-
-
-class GrantKeyRing(GrantSigner, Protocol):
-    """Signs with one key, and knows what earlier ones signed for as long as they count."""
-
-    @property
-    def signer(self) -> Signer:
-        """Return the key that signs.
-
-        Raises:
-            GrantKeyMissingError: it is not here.
-        """
-        ...
-
-    @property
-    def problem(self) -> str:
-        """Return why nothing is signed here, or an empty string."""
-        ...
-
-    def turn(self, signer: Signer, earlier: Sequence[CountingKey]) -> None:
-        """Sign with ``signer`` from here on, and believe what each of ``earlier`` signed for as long as it counts."""
-        ...
-
-    def miss(self, public: bytes, earlier: Sequence[CountingKey], *, problem: str) -> None:
-        """Sign nothing, because the key whose public half is ``public`` is not here; what it signed is believed."""
-        ...
-
-
-class GrantKeyStore(Protocol):
-    """The private keys that sign grants: the first one, and one after each rotation.
-
-    Every call may raise ``IntegrityError`` for a file that cannot be used.
-    """
-
-    def first(self) -> Signer:
-        """Return the first key, made when it is missing."""
-        ...
-
-    def current(self, number: int, public: bytes) -> Signer:
-        """Return the key after so many rotations, whose public half is known."""
-        ...
-
-    def following(self, number: int) -> Signer:
-        """Return the key that is to follow after so many rotations, durable, made if it is not there."""
-        ...
-
-    def destroy_before(self, number: int) -> None:
-        """Delete the keys of before so many rotations."""
-        ...
+class GrantKeyRing(GrantSigner, KeyRing, Protocol):
+    """Signs grants with one key, and knows what earlier ones signed for as long as they count."""
 
 
 class GrantKeyLog(Protocol):

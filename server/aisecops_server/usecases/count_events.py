@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -18,7 +18,7 @@ from aisecops_server.ports.assurance import ReadableLog
 class Snapshot:
     """What is counted and known now. ``sealed`` says whether the log is, ``channel`` how the channel stands.
 
-    ``keyless`` says that no grant can be signed here.
+    ``keyless`` says that no grant can be signed here, ``missing`` of each other key whether it is not here.
     """
 
     counts: EventCounts
@@ -27,6 +27,7 @@ class Snapshot:
     drift: DriftReport | None
     channel: ChannelStanding | None = None
     keyless: bool = False
+    missing: Mapping[str, bool] = field(default_factory=dict)
 
 
 def _no_channel() -> None:
@@ -42,7 +43,7 @@ def _no_problem() -> str:
 class CountEvents:
     """Counts events; ``drift`` gives the last report on it, ``channel`` how the channel stands.
 
-    ``signing`` says why no grant can be signed.
+    ``signing`` says why no grant can be signed, ``missing`` of each other key why it signs nothing.
     """
 
     log: ReadableLog
@@ -50,6 +51,7 @@ class CountEvents:
     drift: Callable[[], DriftReport | None]
     channel: Callable[[], ChannelStanding | None] = _no_channel
     signing: Callable[[], str] = _no_problem
+    missing: Callable[[], Mapping[str, str]] = dict
     counts: EventCounts = field(default_factory=EventCounts)
 
     async def run(self, *, from_index: int) -> None:
@@ -64,4 +66,5 @@ class CountEvents:
         """Return what is counted and known now."""
         head = await self.head()
         sealed, keyless = bool(self.log.sealed), bool(self.signing())
-        return Snapshot(self.counts, head.size, sealed, self.drift(), self.channel(), keyless)
+        missing = {key: bool(problem) for key, problem in self.missing().items()}
+        return Snapshot(self.counts, head.size, sealed, self.drift(), self.channel(), keyless, missing)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from aisecops_server.domain.bundle import CommitId
 from aisecops_server.domain.canonical import JsonValue, digest
 from aisecops_server.domain.checkpoint import read_checkpoint
-from aisecops_server.domain.errors import IntegrityError, InvalidRequestError, NotFoundError
+from aisecops_server.domain.errors import ContendedError, IntegrityError, InvalidRequestError, NotFoundError
 from aisecops_server.domain.event import Stage, StoredEvent, make_event
 from aisecops_server.domain.evidence import (
     MANIFEST,
@@ -29,17 +29,22 @@ from aisecops_server.domain.evidence import (
 from aisecops_server.domain.evidence_summary import markdown, page
 from aisecops_server.domain.evidence_views import Story
 from aisecops_server.domain.identity import Principal
+from aisecops_server.domain.key_rotation import chain_of
 from aisecops_server.domain.record import Receipt, StoredTrace, TraceFilter
+from aisecops_server.domain.signed_note import Note
 from aisecops_server.domain.trace_query import written_matches
 from aisecops_server.ports import BundleBuilder, Clock, EventLog, Ids, Signer
+from aisecops_server.ports.keys import SigningRing
 from aisecops_server.usecases.checkpoint import PublishCheckpoint
 from aisecops_server.usecases.investigate import Investigate
+from aisecops_server.usecases.rotate_key import FollowKeys
 
 MOST_TRACES = 5_000
 MOST_BYTES = 256 * 1024 * 1024
 # Reports on the commits that decided last; each takes all their scenarios.
 MOST_REPORTS = 4
 _PAGE = 500
+_TRIES = 5
 
 Pack = Callable[[Mapping[str, bytes]], bytes]
 # What holds at a commit, as JSON.
@@ -56,13 +61,24 @@ class EvidenceRequest:
 
 @dataclass(frozen=True, slots=True)
 class EvidencePackage:
-    """A package, its SHA-256, and the receipt of the event that says that it was made."""
+    """A package, its SHA-256, the key that signed it, and the receipt of the event that says that it was made."""
 
     content: bytes
     sha256: str
     traces: int
     events: int
+    key: bytes
     receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class _Opening:
+    """What a package is of: a checkpoint of the log, the key that signs packages as of it, and how it came to that."""
+
+    note: Note
+    size: int
+    signer: Signer
+    rotations: Sequence[StoredEvent]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +88,7 @@ class ExportEvidence:
     log: EventLog
     publish: PublishCheckpoint
     bundles: BundleBuilder
-    signer: Signer
+    keys: FollowKeys[SigningRing]
     clock: Clock
     ids: Ids
     pack: Pack
@@ -88,10 +104,11 @@ class ExportEvidence:
             IntegrityError: the log is sealed for another history, or a bundle is not there any more.
         """
         traces = await self._traces(request)
-        content, events = await self._package(request, traces)
+        opening = await self._opening()
+        content, events = await self._package(request, traces, opening)
         sha256 = digest(content)
         receipt = await self._record(request, principal, sha256, traces)
-        return EvidencePackage(content, sha256, len(traces), events, receipt)
+        return EvidencePackage(content, sha256, len(traces), events, opening.signer.public_raw, receipt)
 
     async def _traces(self, request: EvidenceRequest) -> list[StoredTrace]:
         if bool(request.trace_ids) == (request.narrow is not None):
@@ -116,16 +133,37 @@ class ExportEvidence:
                 break
         return found
 
-    async def _package(self, request: EvidenceRequest, traces: Sequence[StoredTrace]) -> tuple[bytes, int]:
-        # After the traces were read, so that the checkpoint covers all of them.
-        note = await self.publish()
-        size = read_checkpoint(note.text).head.size
+    async def _opening(self) -> _Opening:
+        """Return a checkpoint and the key that signs packages as of it, with all that lead to that key.
+
+        Who knew an earlier key goes on from it, and a key that was replaced before the checkpoint signs none: what is
+        signed with it and speaks of events behind its end is a forgery.
+
+        Raises:
+            SigningKeyMissingError: the key is not here.
+            ContendedError: it changes all the time.
+        """
+        for _ in range(_TRIES):
+            note = await self.publish()
+            size = read_checkpoint(note.text).head.size
+            told = [event for event in await self.keys.log.key_rotations(self.keys.use) if event.index < size]
+            if chain_of(told, self.keys.verify, self.keys.use).number == self.keys.chain.number:
+                return _Opening(note, size, self.keys.ring.signer, told)
+            # Another one signs since, or is about to.
+            await self.keys()
+        raise ContendedError("the key of evidence packages is rotated all the time", hint="Export it in a moment")
+
+    async def _package(
+        self, request: EvidenceRequest, traces: Sequence[StoredTrace], opening: _Opening
+    ) -> tuple[bytes, int]:
+        size = opening.size
         decisions = sorted(
             (decision for trace in traces for decision in trace.decisions),
             key=lambda decision: decision.receipt.log_index,
         )
-        # With the events that hand the log's key over, so that who knows an earlier key can go on from it.
-        listed = [event for trace in traces for event in trace.events] + await self.publish.log.rotations()
+        # With the events that hand keys over, so that who knows an earlier key can go on from it.
+        turned = [*await self.publish.log.rotations(), *opening.rotations]
+        listed = [event for trace in traces for event in trace.events] + turned
         stored = sorted((event for event in listed if event.index < size), key=lambda event: event.index)
         collected = Collected(
             selection=_selection(request),
@@ -133,11 +171,11 @@ class ExportEvidence:
             decisions=[decision.details for decision in decisions],
             documents={digest(decision.document): decision.document for decision in decisions if decision.document},
             bundles=await self._bundles(traces),
-            checkpoint=note.written(),
+            checkpoint=opening.note.written(),
             compliance=await self._compliance(traces),
             stories=[self._story(trace) for trace in traces],
         )
-        return self._signed(collected), len(stored)
+        return self._signed(collected, opening.signer), len(stored)
 
     async def _proved(self, event: StoredEvent, size: int) -> ProvedEvent:
         return ProvedEvent(event, tuple(await self.publish.log.inclusion(event.index, size=size)))
@@ -170,14 +208,14 @@ class ExportEvidence:
         revisions = sorted(sorted(last, key=lambda revision: last[revision])[-MOST_REPORTS:])
         return [await self.mapped(revision) for revision in revisions] if self.mapped else []
 
-    def _signed(self, collected: Collected) -> bytes:
+    def _signed(self, collected: Collected, signer: Signer) -> bytes:
         files = evidence_files(collected, summary=markdown(collected), page=page(collected))
         if sum(map(len, files.values())) > MOST_BYTES:
             raise _too_much(f"more than {MOST_BYTES >> 20} MiB")
-        public = self.signer.public_raw.hex()
+        public = signer.public_raw.hex()
         manifest = manifest_of(files, collected, EvidenceKeys(self.publish.keys.public.text(), public))
         statement = statement_of(manifest, collected)
-        envelope = envelope_of(statement, signature=self.signer.sign(signed_bytes(statement)), key_id=public[:16])
+        envelope = envelope_of(statement, signature=signer.sign(signed_bytes(statement)), key_id=public[:16])
         return self.pack({**files, MANIFEST: manifest, STATEMENT: envelope})
 
     async def _record(

@@ -25,16 +25,9 @@ from aisecops_server.domain.edge_log import (
 )
 from aisecops_server.domain.errors import ContendedError, IntegrityError, InvalidRequestError, RecordsRefusedError
 from aisecops_server.domain.event import Event
-from aisecops_server.domain.grant_keys import (
-    GRACE_SECONDS,
-    OF_EDGE,
-    ROTATED,
-    GrantKeyChain,
-    Rotation,
-    read_rotation,
-    rotated_at_edge_event,
-)
+from aisecops_server.domain.grant_keys import GRACE_SECONDS, OF_EDGE, ROTATED, rotated_at_edge_event
 from aisecops_server.domain.incident import Incident, IncidentKind
+from aisecops_server.domain.key_rotation import KeyChain, Rotation, read_rotation
 from aisecops_server.domain.merkle import Frontier, leaf_hash
 from aisecops_server.domain.record import ChangeRecord, LogHead
 from aisecops_server.domain.signed_note import KeyKind, NoteKey, Verify, opened, read_key, read_note
@@ -196,7 +189,7 @@ class ReconcileEdges:
         """
         told: list[Event] = []
         rotations = [event for event in events if event.type == ROTATED]
-        chain = (await self._chains()).get(known.edge_id, GrantKeyChain()) if rotations else GrantKeyChain()
+        chain = (await self._chains()).get(known.edge_id, KeyChain()) if rotations else KeyChain()
         for event in rotations:
             try:
                 signed = read_rotation(event.details, self.verify)
@@ -214,23 +207,23 @@ class ReconcileEdges:
                 )
         return told
 
-    def _require_known(self, known: EdgeLog, chain: GrantKeyChain, rotation: Rotation) -> None:
+    def _require_known(self, known: EdgeLog, chain: KeyChain, rotation: Rotation) -> None:
         if chain.current is None and self.key_set_of(rotation.old, ()) != known.grant_keys:
             raise IntegrityError("a key was replaced that the edge did not have")
 
-    async def _chains(self) -> dict[str, GrantKeyChain]:
+    async def _chains(self) -> dict[str, KeyChain]:
         """Return of each edge whose key of grants was replaced the keys that it had."""
-        chains: dict[str, GrantKeyChain] = {}
+        chains: dict[str, KeyChain] = {}
         for stored in await self.log.grant_key_events():
             if stored.event.type == OF_EDGE:
                 details = stored.event.details()
                 # The centre's own word, which it gave when it had verified both signatures.
                 rotation = read_rotation(details, _as_recorded).rotation
-                chain = chains.get(str(details["edge"]), GrantKeyChain())
+                chain = chains.get(str(details["edge"]), KeyChain())
                 chains[str(details["edge"])] = chain.followed(rotation, index=int(details["edge_index"]))
         return chains
 
-    def _key_set(self, known: EdgeLog, chain: GrantKeyChain | None) -> bytes:
+    def _key_set(self, known: EdgeLog, chain: KeyChain | None) -> bytes:
         if chain is None or chain.current is None:
             return known.grant_keys
         now = self.clock.now_ns() // _SECOND

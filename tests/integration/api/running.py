@@ -16,9 +16,11 @@ from aisecops_server.adapters.identity.issuer import KEY_SET_FILE, TokenIssuer, 
 from aisecops_server.adapters.identity.key_set import KeySet
 from aisecops_server.adapters.identity.tokens import TokenAuthenticator
 from aisecops_server.adapters.identity.watched_file import WatchedFile
-from aisecops_server.adapters.signing.grants import GrantKeyFiles, GrantKeyRing
+from aisecops_server.adapters.signing.grants import TimedGrantKeys
+from aisecops_server.adapters.signing.key_files import KeyFiles
 from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
 from aisecops_server.adapters.signing.log_keys import LogKeyFiles
+from aisecops_server.adapters.signing.one_key import OneSigningKey
 from aisecops_server.adapters.signing.vote_keys import SigningVoteKeys
 from aisecops_server.adapters.system import RandomIds
 from aisecops_server.bootstrap.admission import work_queue
@@ -28,6 +30,7 @@ from aisecops_server.domain.bundle import Commit, CommitId, Revision, RevisionSt
 from aisecops_server.domain.bundle_status import BundleStatus
 from aisecops_server.domain.errors import NotFoundError, UnknownRevisionError
 from aisecops_server.domain.identity import Role
+from aisecops_server.domain.key_rotation import KeyChain, KeyUse
 from aisecops_server.entrypoints.grpc.admission import WorkQueue
 from aisecops_server.entrypoints.grpc.approval_service import ApprovalUseCases
 from aisecops_server.entrypoints.grpc.budget_service import BudgetUseCases
@@ -36,6 +39,7 @@ from aisecops_server.entrypoints.grpc.server import Listening, RunningServer, Tc
 from aisecops_server.entrypoints.grpc.services import Served
 from aisecops_server.ports import Authenticator, EventLog
 from aisecops_server.ports.grants import GrantStore
+from aisecops_server.ports.keys import SigningRing
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.activate import ActivateCommand, Order
 from aisecops_server.usecases.adjust_budget import AdjustBudget
@@ -55,7 +59,7 @@ from aisecops_server.usecases.record_reads import RecordReads
 from aisecops_server.usecases.record_refusals import RecordRefusals
 from aisecops_server.usecases.release_reservation import ReleaseReservation
 from aisecops_server.usecases.resend_notices import ResendNotices
-from aisecops_server.usecases.rotate_grant_key import FollowGrantKeys, RotateGrantKeys
+from aisecops_server.usecases.rotate_key import FollowKeys, RotateKeys
 from aisecops_server.usecases.rotate_log_key import RotateLogKey
 from aisecops_server.usecases.screen import Screen
 from aisecops_server.usecases.vote import CastVotes
@@ -202,8 +206,13 @@ def served_by(
     publish = publishing(keys.parent, log)
     none = NoApprovals()
     proofs = VoteProofs(SigningVoteKeys(open_key(keys.parent, "approval")))
-    signing = FollowGrantKeys(log, GrantKeyFiles(keys.parent), GrantKeyRing(clock), clock, verifies_ed25519)
-    signing.ring.turn(signing.store.first(), ())
+    signing = FollowKeys(
+        KeyUse.GRANT, log, KeyFiles(keys.parent, KeyUse.GRANT), TimedGrantKeys(clock), clock, verifies_ed25519
+    )
+    signing.ring.turn(signing.store.first(), KeyChain(), now_ns=0)
+    files, own = KeyFiles(keys.parent, KeyUse.EVIDENCE), OneSigningKey(KeyUse.EVIDENCE)
+    own.turn(files.first(), KeyChain(), now_ns=0)
+    evidence = FollowKeys[SigningRing](KeyUse.EVIDENCE, log, files, own, clock, verifies_ed25519)
     return Served(
         decide=Decide(engine, log, clock, ids, deadline_seconds=1.0, controls=[GrantControl(ids, 30, 300)]),
         explain=Explain(engine, log, deadline_seconds=1.0),
@@ -230,7 +239,8 @@ def served_by(
         log=log,
         publish=publish,
         rotate=RotateLogKey(log, publish, LogKeyFiles(keys.parent), clock, ids),
-        grant_keys=RotateGrantKeys(signing, ids),
+        grant_keys=RotateKeys(signing, ids),
+        signing_keys={KeyUse.EVIDENCE: RotateKeys(evidence, ids)},
         retention=no_retention(log, clock, ids),
         replays=no_replays(),
         review=no_reviews(log, clock, ids),
@@ -241,7 +251,7 @@ def served_by(
             log,
             publish,
             bundles=NoBundles(),
-            signer=publish.keys.signer,
+            keys=evidence,
             clock=clock,
             ids=ids,
             pack=pack,

@@ -43,6 +43,8 @@ EXPECTED = {
     "ExecutionService/RotateGrantKey": {Role.SECURITY, Role.PLATFORM},
     "ExecutionService/RevokeGrants": {Role.SECURITY, Role.PLATFORM, Role.SECOPS},
     "ExecutionService/GetGrantKeys": set(Role),
+    "KeyService/GetKeys": set(Role),
+    "KeyService/RotateKey": {Role.SECURITY, Role.PLATFORM},
     "ExecutionService/ListIncidents": READERS,
     "ExecutionService/StreamIncidents": READERS,
     "AgentService/ListAgents": READERS,

@@ -384,7 +384,7 @@ async def test_evidence_of_texts_verifies_and_holds_nothing_private(settings: Se
         answer = await client.screen(f"{ATTACK} {SECRETS['secret.npm_token']}", direction="prompt")
         auditor = Principal(PrincipalId("auditor@corp.example"), "token", frozenset({Role.AUDITOR}))
         package = await plane.export(EvidenceRequest([answer.decision.trace_id]), principal=auditor)
-        trust = Trust(plane.publish.keys.public.text(), plane.export.signer.public_raw.hex())
+        trust = Trust(plane.publish.keys.public.text(), plane.export.keys.ring.public.hex())
     report = verify(package.content, trust)
     assert any("1 decision" in check for check in report.checks)
     files = read_package(package.content)

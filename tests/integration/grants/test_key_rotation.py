@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from aisecops_grant.verifier import GrantKeys, GrantVerifier
-from aisecops_server.adapters.signing.grants import GrantKeyFiles
+from aisecops_server.adapters.signing.key_files import KeyFiles
 from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
 from aisecops_server.domain.errors import (
     ContendedError,
@@ -22,7 +22,8 @@ from aisecops_server.domain.errors import (
     InvalidRequestError,
 )
 from aisecops_server.domain.event import Event
-from aisecops_server.domain.grant_keys import ROTATED, RotateGrantKey, chain_of, read_rotation, rotated_event
+from aisecops_server.domain.grant_keys import ROTATED
+from aisecops_server.domain.key_rotation import KeyUse, RotateKey, chain_of, read_rotation, rotated_event
 from aisecops_server.domain.record import ChangeRecord
 from aisecops_server.usecases.issue_grants import SignedGrant
 from hypothesis import given, settings
@@ -61,7 +62,7 @@ async def test_what_was_granted_before_is_redeemed_and_what_comes_after_is_signe
         current, retired = published(desk)
         assert "retired_at" not in current
         assert retired["retired_at"] == desk.shop.clock.now_ns() // 10**9
-        assert json.loads(rotated.key_set)["keys"] == [current, retired]
+        assert json.loads(desk.keys.ring.key_set())["keys"] == [current, retired]
         [event] = await desk.shop.events(ROTATED)
         assert (event.index, rotated.number) == (rotated.log_index, 1)
         told = details(event)
@@ -290,11 +291,11 @@ async def test_a_rotation_that_another_control_plane_made_first_is_refused_and_t
         stale = desk.keys.chain
         await desk.rotate()
         [event] = await desk.shop.events(ROTATED)
-        again = ChangeRecord((_copy(event.event),), (RotateGrantKey(stale.last),))
+        again = ChangeRecord((_copy(event.event),), (RotateKey(KeyUse.GRANT, stale.last),))
         with pytest.raises(ContendedError):
             await desk.shop.log.append_change(again)
         # Two that come into one commit do not both pass either.
-        change = RotateGrantKey(desk.keys.chain.last)
+        change = RotateKey(KeyUse.GRANT, desk.keys.chain.last)
         both = await asyncio.gather(
             *(desk.shop.log.append_change(ChangeRecord((_copy(event.event),), (change,))) for _ in range(2)),
             return_exceptions=True,
@@ -400,13 +401,15 @@ async def test_who_has_not_the_new_key_signs_nothing_until_it_is_copied_in(tmp_p
     # Another control plane on the same log, with files of its own.
     async with rotating(tmp_path) as desk:
         [before] = await desk.shop.granted()
-        files = GrantKeyFiles(tmp_path / "elsewhere")
+        files = KeyFiles(tmp_path / "elsewhere", KeyUse.GRANT)
         files.directory.mkdir(mode=0o700)
         kept = files.directory / "grants.pem"
         kept.write_bytes((desk.files.directory / "grants.pem").read_bytes())
         kept.chmod(0o600)
         clock = desk.shop.clock
-        other = type(desk.keys)(desk.keys.log, files, type(desk.keys.ring)(clock), clock, verifies_ed25519)
+        other = type(desk.keys)(
+            KeyUse.GRANT, desk.keys.log, files, type(desk.keys.ring)(clock), clock, verifies_ed25519
+        )
         await other.open()
         await desk.rotate()
         [after] = await desk.shop.granted()

@@ -74,6 +74,13 @@ def test_a_key_of_grants_that_is_not_here_is_told() -> None:
     assert "aisecops_grant_key_missing 1.0" in exposition({"default": snapshot}, IDLE).decode()
 
 
+def test_each_other_key_that_is_not_here_is_told() -> None:
+    missing = {"evidence": True, "bundle": False}
+    told = exposition({"default": Snapshot(EventCounts(), 7, sealed=False, drift=None, missing=missing)}, IDLE).decode()
+    assert 'aisecops_signing_key_missing{key="evidence"} 1.0' in told
+    assert 'aisecops_signing_key_missing{key="bundle"} 0.0' in told
+
+
 def test_who_invents_names_makes_no_more_series_than_fit() -> None:
     counts = EventCounts()
     for number in range(MOST_SERIES + 50):

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import apsw
 import pytest
-from aisecops_server.adapters.signing.grants import GrantKeyFiles, GrantKeyRing, key_set_of
+from aisecops_server.adapters.signing.grants import TimedGrantKeys, key_set_of
+from aisecops_server.adapters.signing.key_files import KeyFiles
 from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
 from aisecops_server.adapters.system import RandomIds
 from aisecops_server.domain.canonical import JsonValue, canonical_bytes
@@ -24,11 +25,11 @@ from aisecops_server.domain.errors import (
     RepositoryUnavailableError,
     SealedError,
 )
-from aisecops_server.domain.grant_keys import Rotation, SignedRotation, rotated_event
+from aisecops_server.domain.key_rotation import KeyUse, Rotation, SignedRotation, rotated_event
 from aisecops_server.ports.edges import Batch
 from aisecops_server.usecases import forward_log
 from aisecops_server.usecases.checkpoint import CheckpointKeys
-from aisecops_server.usecases.rotate_grant_key import FollowGrantKeys, RotateGrantKeys
+from aisecops_server.usecases.rotate_key import FollowKeys, RotateKeys
 
 from tests.fakes.clock import FakeClock
 from tests.fault.log_copies import verified
@@ -319,13 +320,13 @@ async def test_what_is_kept_of_edges_otherwise_than_the_log_tells_is_found(tmp_p
     assert (await verified(original)).problem == ""
 
 
-async def signing(found: Pair, root: Path, clock: FakeClock) -> RotateGrantKeys:
+async def signing(found: Pair, root: Path, clock: FakeClock) -> RotateKeys[TimedGrantKeys]:
     """Have the edge sign grants with a key of its own."""
-    files = GrantKeyFiles(root / "edge" / "keys")
-    keys = FollowGrantKeys(found.edge, files, GrantKeyRing(clock), clock, verifies_ed25519)
+    files = KeyFiles(root / "edge" / "keys", KeyUse.GRANT)
+    keys = FollowKeys(KeyUse.GRANT, found.edge, files, TimedGrantKeys(clock), clock, verifies_ed25519)
     await keys.open()
     found.grant_keys = lambda: key_set_of(keys.first)
-    return RotateGrantKeys(keys, RandomIds())
+    return RotateKeys(keys, RandomIds())
 
 
 async def grant_keys(found: Pair) -> JsonValue:

@@ -74,6 +74,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ERROR_REASON_ROLLOUT_REFUSED: a rollout may not take this step now. Metadata: {"why": "terms"}."""
     ERROR_REASON_GRANT_KEY_MISSING: _ErrorReason.ValueType  # 25
     """ERROR_REASON_GRANT_KEY_MISSING: allowed, and the key that signs grants is not here; retry elsewhere. Metadata: {}."""
+    ERROR_REASON_SIGNING_KEY_MISSING: _ErrorReason.ValueType  # 26
+    """ERROR_REASON_SIGNING_KEY_MISSING: the key that signs what was asked for is not here; retry elsewhere. Metadata: {}."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the `reason` of the google.rpc.ErrorInfo that comes with every error; its domain is `aisecops`."""
@@ -130,4 +132,6 @@ ERROR_REASON_ROLLOUT_REFUSED: ErrorReason.ValueType  # 24
 """ERROR_REASON_ROLLOUT_REFUSED: a rollout may not take this step now. Metadata: {"why": "terms"}."""
 ERROR_REASON_GRANT_KEY_MISSING: ErrorReason.ValueType  # 25
 """ERROR_REASON_GRANT_KEY_MISSING: allowed, and the key that signs grants is not here; retry elsewhere. Metadata: {}."""
+ERROR_REASON_SIGNING_KEY_MISSING: ErrorReason.ValueType  # 26
+"""ERROR_REASON_SIGNING_KEY_MISSING: the key that signs what was asked for is not here; retry elsewhere. Metadata: {}."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -186,7 +186,12 @@ class PackageLog:
 
 
 def open_package(
-    package: bytes, *, log_key: str = "", evidence_key: str = "", witnesses: Sequence[str] = ()
+    package: bytes,
+    *,
+    log_key: str = "",
+    evidence_key: str = "",
+    witnesses: Sequence[str] = (),
+    evidence_keys: str = "",
 ) -> PackageLog:
     """Verify a package and return it as a log.
 
@@ -194,7 +199,7 @@ def open_package(
         IntegrityError: something of it does not verify.
     """
     try:
-        report = verify(package, Trust(log_key, evidence_key, tuple(witnesses)))
+        report = verify(package, Trust(log_key, evidence_key, tuple(witnesses), evidence_keys=evidence_keys))
         files = read_package(package)
     except EvidenceError as error:
         raise IntegrityError(

@@ -57,6 +57,13 @@ def _of_log(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge("log_events", "Events in the log.", snapshot.log_events)
     yield _gauge("log_sealed", "Whether the log is sealed, so that nothing is decided.", snapshot.sealed)
     yield _gauge("grant_key_missing", "Whether the key that signs grants is not here.", snapshot.keyless)
+    if snapshot.missing:
+        missing = GaugeMetricFamily(
+            f"{_PREFIX}signing_key_missing", "Whether a key that signs is not here, by key.", labels=("key",)
+        )
+        for key, is_missing in sorted(snapshot.missing.items()):
+            missing.add_metric((key,), is_missing)
+        yield missing
     if snapshot.channel:
         yield from _channel(snapshot.channel)
     if snapshot.drift:

@@ -20,9 +20,9 @@ from aisecops_server.adapters.sqlite.changes import StateTable, StateTables
 from aisecops_server.adapters.sqlite.database import translated
 from aisecops_server.adapters.sqlite.edge_table import EdgeTable
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
-from aisecops_server.adapters.sqlite.grant_key_table import GrantKeyTable
 from aisecops_server.adapters.sqlite.grant_table import GrantTable
 from aisecops_server.adapters.sqlite.keeping_table import KeepingTable
+from aisecops_server.adapters.sqlite.key_table import KeyTable
 from aisecops_server.adapters.sqlite.notice_table import NoticeTable
 from aisecops_server.adapters.sqlite.trace_filling import DONE, filled_from
 from aisecops_server.adapters.sqlite.verification import startup_problem
@@ -31,8 +31,8 @@ from aisecops_server.domain import (
     budget_changes,
     edge_log,
     grant_changes,
-    grant_keys,
     keeping,
+    key_rotation,
     notice,
 )
 from aisecops_server.domain.errors import IntegrityError
@@ -88,7 +88,7 @@ def open_log(where: Place | str) -> PostgresEventLog:
                 grant_changes.KIND: GrantTable(),
                 notice.KIND: NoticeTable(),
                 edge_log.KIND: EdgeTable(),
-                grant_keys.KIND: GrantKeyTable(),
+                key_rotation.KIND: KeyTable(),
                 budget_changes.KIND: PostgresBudgetTable(as_embedded(connection), recent),
                 keeping.KIND: (kept := PostgresKeeping(as_embedded(connection))),
             }

@@ -11,27 +11,25 @@ import json
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from aisecops_server.adapters.signing.keys import SigningKey, make_lasting, open_key
 from aisecops_server.domain import jws
 from aisecops_server.domain.canonical import JsonValue, canonical_bytes, digest
-from aisecops_server.domain.errors import GrantKeyMissingError, GrantNotUsableError, IntegrityError
+from aisecops_server.domain.errors import GrantKeyMissingError, GrantNotUsableError
 from aisecops_server.domain.grant import Grant, claims_of, grant_of
-from aisecops_server.domain.grant_keys import LONGEST_SECONDS, SKEW_SECONDS
+from aisecops_server.domain.grant_keys import GRACE_SECONDS, LONGEST_SECONDS, SKEW_SECONDS
+from aisecops_server.domain.key_rotation import KeyChain, ReplacedKey
 from aisecops_server.ports import Clock, Signer
-from aisecops_server.ports.grants import CountingKey
 
-KEY_NAME = "grants"
 _TYPE = "grant+jwt"
 _ALGORITHM = "EdDSA"
 _TOKEN_CHARACTERS = 16 * 1024
 # Most grants are redeemed moments after they were signed, by the process that signed them.
 _REMEMBERED = 4096
+_SECOND = 1_000_000_000
 # Times are judged by the clock that everything else is judged by.
 _OPTIONS: Any = {"verify_exp": False, "verify_iat": False, "verify_aud": False, "verify_iss": False}
 
@@ -102,15 +100,25 @@ class GrantKey:
         return key_set_of(self.verifier.public_raw)
 
 
-class GrantKeyRing:
-    """Implements ``GrantKeyRing`` of the ports: the key that signs, and earlier ones as long as they count."""
+@dataclass(frozen=True, slots=True)
+class _CountingKey:
+    """A public key that signs no more and counts still: since when, in Unix seconds, until when, by monotonic time."""
+
+    public: bytes
+    ended_at_seconds: int
+    until_ns: int
+
+
+class TimedGrantKeys:
+    """Implements ``GrantKeyRing``: the key that signs, and earlier ones as long as they count."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._key: GrantKey | None = None
         self._problem = "no key was taken up"
         self._current: GrantVerifier | None = None
-        self._earlier: dict[str, tuple[GrantVerifier, CountingKey]] = {}
+        self._earlier: dict[str, tuple[GrantVerifier, _CountingKey]] = {}
+        self._until: dict[bytes, int] = {}
 
     @property
     def signer(self) -> Signer:
@@ -126,18 +134,22 @@ class GrantKeyRing:
         """Return why nothing is signed here, or an empty string."""
         return self._problem
 
-    def turn(self, signer: Signer, earlier: Sequence[CountingKey]) -> None:
-        """Sign with ``signer`` from here on, and believe what each of ``earlier`` signed for as long as it counts."""
+    def turn(self, signer: Signer, chain: KeyChain, *, now_ns: int) -> None:
+        """Sign with ``signer`` from here on, and believe what each earlier key signed for as long as it counts.
+
+        ``now_ns`` is the time by which a key that was not seen before is judged. Once it was seen, time is counted
+        here, whatever anybody does to the wall clock.
+        """
         if self._key is None or self._key.signer.public_raw != signer.public_raw:
             self._key = GrantKey(signer)
         self._current, self._problem = self._key.verifier, ""
-        self._count(earlier)
+        self._count(chain, now_ns)
 
-    def miss(self, public: bytes, earlier: Sequence[CountingKey], *, problem: str) -> None:
-        """Sign nothing, because the key whose public half is ``public`` is not here; what it signed is believed."""
+    def miss(self, chain: KeyChain, *, problem: str, now_ns: int) -> None:
+        """Sign nothing, because the current key of ``chain`` is not here; what it signed is believed."""
         self._key, self._problem = None, problem
-        self._current = GrantVerifier(public)
-        self._count(earlier)
+        self._current = GrantVerifier(chain.current) if chain.current else None
+        self._count(chain, now_ns)
 
     def sign(self, grant: Grant, claims: bytes = b"") -> str:
         """Return the grant as a compact JWS.
@@ -185,11 +197,18 @@ class GrantKeyRing:
             )
         return self._key
 
-    def _count(self, earlier: Sequence[CountingKey]) -> None:
-        verifiers = ((GrantVerifier(key.public), key) for key in earlier)
-        self._earlier = {verifier.id: (verifier, key) for verifier, key in verifiers}
+    def _count(self, chain: KeyChain, now_ns: int) -> None:
+        found = [_CountingKey(key.public, key.ended_at_seconds, self._end(key, now_ns)) for key in chain.counting]
+        self._until = {key.public: key.until_ns for key in found}
+        self._earlier = {(verifier := GrantVerifier(key.public)).id: (verifier, key) for key in found}
 
-    def _counting(self) -> dict[str, tuple[GrantVerifier, CountingKey]]:
+    def _end(self, key: ReplacedKey, now_ns: int) -> int:
+        if (known := self._until.get(key.public)) is not None:
+            return known
+        left = GRACE_SECONDS * _SECOND - max(0, now_ns - key.ended_at_seconds * _SECOND)
+        return self._clock.monotonic_ns() + left
+
+    def _counting(self) -> dict[str, tuple[GrantVerifier, _CountingKey]]:
         if self._earlier:
             now = self._clock.monotonic_ns()
             self._earlier = {name: found for name, found in self._earlier.items() if now < found[1].until_ns}
@@ -200,74 +219,6 @@ def key_set_of(current: bytes, earlier: Sequence[tuple[bytes, int]] = ()) -> byt
     """Return a JWKS document of public keys; each of ``earlier`` with when it was replaced, in Unix seconds."""
     retired = [{**GrantVerifier(public).entry(), "retired_at": ended_at} for public, ended_at in earlier]
     return canonical_bytes({"keys": [GrantVerifier(current).entry(), *retired]})
-
-
-@dataclass(frozen=True, slots=True)
-class GrantKeyFiles:
-    """Implements ``GrantKeyStore``: ``grants.pem`` is the first key, ``grants.N.pem`` the one after N rotations."""
-
-    directory: Path
-
-    def first(self) -> SigningKey:
-        """Return the first key, made when it is missing.
-
-        Raises:
-            IntegrityError: it is readable by others, is no Ed25519 key, or cannot be read or written.
-        """
-        return open_key(self.directory, KEY_NAME)
-
-    def current(self, number: int, public: bytes) -> SigningKey:
-        """Return the key after so many rotations, whose public half is known.
-
-        Raises:
-            IntegrityError: it is not there, cannot be used, or is another one.
-        """
-        file = self._file(number)
-        if not file.exists():
-            raise IntegrityError(
-                f"the key of grants {file} is missing: the log says that it signs since rotation {number}",
-                hint="Copy it from the control plane that rotated it, or restore it from a backup. If it is lost,"
-                " grants cannot be signed on this log any more",
-                file=str(file),
-            )
-        key = open_key(self.directory, file.stem)
-        if key.public_raw != public:
-            raise IntegrityError(
-                f"{file} is not the key that the log names after rotation {number}",
-                hint="Copy it from the control plane that rotated it, or restore it from a backup",
-                file=str(file),
-            )
-        return key
-
-    def following(self, number: int) -> SigningKey:
-        """Return the key that is to follow after so many rotations; one that was made and never used is taken.
-
-        Raises:
-            IntegrityError: what is there cannot be used, or nothing can be written.
-        """
-        return open_key(self.directory, self._file(number + 1).stem)
-
-    def destroy_before(self, number: int) -> None:
-        """Delete the keys of before so many rotations; what they signed is verified with their public halves.
-
-        Raises:
-            IntegrityError: one cannot be deleted.
-        """
-        gone = [file for file in map(self._file, range(number)) if file.exists()]
-        try:
-            for file in gone:
-                file.unlink(missing_ok=True)
-            if gone:
-                make_lasting(gone[0])
-        except OSError as error:
-            raise IntegrityError(
-                f"the key {gone[0]} signs no grants any more and cannot be deleted ({error})",
-                hint="Delete it by hand: whoever has it can sign what counts for a while yet",
-                file=str(gone[0]),
-            ) from error
-
-    def _file(self, number: int) -> Path:
-        return self.directory / f"{KEY_NAME}.{number}.pem" if number else self.directory / f"{KEY_NAME}.pem"
 
 
 def _forged() -> GrantNotUsableError:

@@ -26,11 +26,11 @@ from aisecops_server.adapters.sqlite.budget_table import MOST_OWNERS, BudgetTabl
 from aisecops_server.adapters.sqlite.budgets import SqliteBudgets
 from aisecops_server.adapters.sqlite.changes import StateTable, StateTables
 from aisecops_server.adapters.sqlite.edge_table import EdgeTable, SqliteEdges
-from aisecops_server.adapters.sqlite.grant_key_table import GrantKeyTable
 from aisecops_server.adapters.sqlite.grant_reader import SqliteGrants
 from aisecops_server.adapters.sqlite.grant_table import GrantTable
 from aisecops_server.adapters.sqlite.keeping_rows import SqliteKeeping
 from aisecops_server.adapters.sqlite.keeping_table import KeepingTable, emptied
+from aisecops_server.adapters.sqlite.key_table import KeyTable
 from aisecops_server.adapters.sqlite.nodes import NodeMemory, NodeReader
 from aisecops_server.adapters.sqlite.notice_table import NoticeTable
 from aisecops_server.adapters.sqlite.readers import Readers
@@ -45,13 +45,14 @@ from aisecops_server.domain import (
     budget_changes,
     edge_log,
     grant_changes,
-    grant_keys,
     keeping,
+    key_rotation,
     notice,
 )
 from aisecops_server.domain.backup import RESTORING
 from aisecops_server.domain.errors import AisecopsError, IntegrityError, InvalidRequestError, LogUnavailableError
 from aisecops_server.domain.event import Event, StoredEvent
+from aisecops_server.domain.key_rotation import KeyUse
 from aisecops_server.domain.log_keys import ROTATED
 from aisecops_server.domain.merkle_proofs import consistency_path, inclusion_path, root_at
 from aisecops_server.domain.plan import Delegate
@@ -226,6 +227,10 @@ class SqliteEventLog:
         """Return the events in which the key of grants was replaced, here or at an edge, oldest first."""
         return await self._readers.run(stored.grant_key_events)
 
+    async def key_rotations(self, use: KeyUse) -> list[StoredEvent]:
+        """Return the events in which the key for ``use`` was replaced here, oldest first."""
+        return await self._readers.run(partial(stored.key_rotations, use=use))
+
     async def verify(self, progress: Callable[[int, int], None] | None = None) -> LogReport:
         """Recompute every leaf, the root, and what is derived from them; beside the running writer."""
         loop = asyncio.get_running_loop()
@@ -328,7 +333,7 @@ def open_log(path: Path, options: LogOptions = LogOptions()) -> SqliteEventLog:
         grant_changes.KIND: GrantTable(),
         notice.KIND: NoticeTable(),
         edge_log.KIND: EdgeTable(),
-        grant_keys.KIND: GrantKeyTable(),
+        key_rotation.KIND: KeyTable(),
     }
     try:
         writer, budgets, kept = _writer(path, options, tables)

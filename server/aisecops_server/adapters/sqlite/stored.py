@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import apsw
 
+from aisecops_server.adapters.sqlite.key_table import GRANT_KEYS, SIGNING_KEYS
 from aisecops_server.adapters.sqlite.statements import Row
 from aisecops_server.adapters.sqlite.trace_index import SUMMARIES, summary_of
 from aisecops_server.domain.budget import Budget
@@ -14,6 +15,7 @@ from aisecops_server.domain.canonical import canonical_bytes
 from aisecops_server.domain.decision import DecisionId
 from aisecops_server.domain.errors import IntegrityError, NotFoundError
 from aisecops_server.domain.event import CONCLUDED, Event, EventId, Stage, StoredEvent, commits_to, details_in
+from aisecops_server.domain.key_rotation import KeyUse
 from aisecops_server.domain.merkle import leaf_hash
 from aisecops_server.domain.record import (
     PlacedEvent,
@@ -148,6 +150,17 @@ def grant_key_events(connection: apsw.Connection) -> list[StoredEvent]:
         " WHERE type IN ('grant_key.rotated', 'edge.grant_key_rotated') ORDER BY e.idx"
     )
     return [_stored_event(row) for row in connection.execute(query)]
+
+
+def key_rotations(connection: apsw.Connection, use: KeyUse) -> list[StoredEvent]:
+    """Return the events in which the key for ``use`` was replaced here, in log order.
+
+    Raises:
+        IntegrityError: an event does not verify.
+    """
+    index, among = GRANT_KEYS if use is KeyUse.GRANT else SIGNING_KEYS
+    query = f"SELECT {_EVENT} FROM event AS e {index} {_WITH_PAYLOAD} WHERE {among} AND type = ? ORDER BY e.idx"  # noqa: S608 - constant parts
+    return [_stored_event(row) for row in connection.execute(query, (use.rotated,))]
 
 
 def incidents(connection: apsw.Connection, conditions: Mapping[str, str | int], *, limit: int) -> list[StoredEvent]:

@@ -99,6 +99,8 @@ ROLES_OF_CALL: Mapping[str, frozenset[Role]] = {
     "/aisecops.v1.TransparencyService/ProveInclusion": _READERS,
     "/aisecops.v1.TransparencyService/ProveConsistency": _EXPLAINERS,
     "/aisecops.v1.TransparencyService/RotateLogKey": _CHANGERS,
+    "/aisecops.v1.KeyService/GetKeys": frozenset(Role),
+    "/aisecops.v1.KeyService/RotateKey": _CHANGERS,
     "/aisecops.v1.ApprovalService/ListApprovals": _READERS | {Role.AGENT},
     "/aisecops.v1.ApprovalService/GetApproval": _READERS | {Role.AGENT},
     "/aisecops.v1.ApprovalService/Wait": _READERS | {Role.AGENT},

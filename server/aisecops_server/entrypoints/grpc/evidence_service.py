@@ -38,6 +38,6 @@ class EvidenceService:
             traces=package.traces,
             events=package.events,
             log_index=package.receipt.log_index,
-            evidence_key=self.export.signer.public_raw.hex(),
+            evidence_key=package.key.hex(),
             log_key=self.export.publish.keys.public.text(),
         )

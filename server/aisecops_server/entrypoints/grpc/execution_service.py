@@ -16,14 +16,14 @@ from aisecops_server.entrypoints.grpc.admission import Admission
 from aisecops_server.entrypoints.grpc.methods import Caller, Gate, read_message
 from aisecops_server.entrypoints.grpc.paging import page_size
 from aisecops_server.ports import EventLog
-from aisecops_server.ports.grants import GrantStore
+from aisecops_server.ports.grants import GrantKeyRing, GrantStore
 from aisecops_server.usecases.complete_grant import CompleteCommand, Completed
 from aisecops_server.usecases.decide import Decided
 from aisecops_server.usecases.issue_grants import SignedGrant
 from aisecops_server.usecases.redeem_grant import Redeem
 from aisecops_server.usecases.report_execution import ReportCommand
 from aisecops_server.usecases.revoke_grants import RevokeCommand
-from aisecops_server.usecases.rotate_grant_key import RotateGrantKeys
+from aisecops_server.usecases.rotate_key import RotateKeys
 
 _MAX_PAGE = 500
 _REASON_CHARACTERS = 1000
@@ -49,7 +49,7 @@ class ExecutionService:
     """The handlers of ``aisecops.v1.ExecutionService``."""
 
     grants: GrantUseCases
-    rotate: RotateGrantKeys
+    rotate: RotateKeys[GrantKeyRing]
     log: EventLog
     admission: Admission
     gate: Gate
@@ -108,7 +108,8 @@ class ExecutionService:
         if len(asked.reason) > _REASON_CHARACTERS:
             raise InvalidRequestError(f"reason: more than {_REASON_CHARACTERS} characters", field="reason")
         rotated = await self.rotate(principal=caller.principal.id, reason=asked.reason, revoke=asked.revoke)
-        return api.RotateGrantKeyResponse(jwks_json=rotated.key_set, number=rotated.number, log_index=rotated.log_index)
+        key_set = self.rotate.keys.ring.key_set()
+        return api.RotateGrantKeyResponse(jwks_json=key_set, number=rotated.number, log_index=rotated.log_index)
 
     async def list_incidents(self, request: bytes, _caller: Caller) -> api.ListIncidentsResponse:
         """Answer ListIncidents."""

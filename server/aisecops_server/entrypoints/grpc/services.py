@@ -22,6 +22,7 @@ from aisecops.v1 import (
     execution_service_pb2,
     export_service_pb2,
     investigation_service_pb2,
+    key_service_pb2,
     replay_service_pb2,
     retention_service_pb2,
     review_service_pb2,
@@ -48,6 +49,7 @@ from aisecops_server.entrypoints.grpc.export_service import ExportService
 from aisecops_server.entrypoints.grpc.ext_authz_service import METHOD, SERVICE, ExtAuthzService
 from aisecops_server.entrypoints.grpc.health_service import Readiness
 from aisecops_server.entrypoints.grpc.investigation_service import InvestigationService
+from aisecops_server.entrypoints.grpc.key_service import KeyService, SigningKeys
 from aisecops_server.entrypoints.grpc.methods import Caller, Gate, Patience
 from aisecops_server.entrypoints.grpc.reads import Tell
 from aisecops_server.entrypoints.grpc.replay_service import ReplayService, ReplayUseCases
@@ -57,6 +59,7 @@ from aisecops_server.entrypoints.grpc.rollout_service import RolloutService
 from aisecops_server.entrypoints.grpc.screen_service import ScreenService
 from aisecops_server.entrypoints.grpc.transparency_service import TransparencyService
 from aisecops_server.ports import Authenticator, EventLog, Ids
+from aisecops_server.ports.grants import GrantKeyRing
 from aisecops_server.usecases.check_http import CheckHttp
 from aisecops_server.usecases.checkpoint import PublishCheckpoint
 from aisecops_server.usecases.decide import Decide
@@ -68,7 +71,7 @@ from aisecops_server.usecases.judge_flips import JudgeFlips
 from aisecops_server.usecases.read_agents import ReadAgents
 from aisecops_server.usecases.read_maturity import ReadMaturity
 from aisecops_server.usecases.rollouts import Rollouts
-from aisecops_server.usecases.rotate_grant_key import RotateGrantKeys
+from aisecops_server.usecases.rotate_key import RotateKeys
 from aisecops_server.usecases.rotate_log_key import RotateLogKey
 from aisecops_server.usecases.screen import Screen
 
@@ -88,6 +91,7 @@ _REVIEW = review_service_pb2.DESCRIPTOR.services_by_name["ReviewService"].full_n
 _REPLAY = replay_service_pb2.DESCRIPTOR.services_by_name["ReplayService"].full_name
 _RETENTION = retention_service_pb2.DESCRIPTOR.services_by_name["RetentionService"].full_name
 _SCREEN = screen_service_pb2.DESCRIPTOR.services_by_name["ScreenService"].full_name
+_KEYS = key_service_pb2.DESCRIPTOR.services_by_name["KeyService"].full_name
 _TRANSPARENCY = transparency_service_pb2.DESCRIPTOR.services_by_name["TransparencyService"].full_name
 _ROLLOUT = rollout_service_pb2.DESCRIPTOR.services_by_name["RolloutService"].full_name
 _EDGE = edge_service_pb2.DESCRIPTOR.services_by_name["EdgeService"].full_name
@@ -114,7 +118,8 @@ class Served:
     log: EventLog
     publish: PublishCheckpoint
     rotate: RotateLogKey
-    grant_keys: RotateGrantKeys
+    grant_keys: RotateKeys[GrantKeyRing]
+    signing_keys: SigningKeys
     export: ExportEvidence
     records: ExportRecords
     retention: RetentionUseCases
@@ -140,6 +145,7 @@ class Served:
             _BUNDLE,
             _AUDIT,
             _TRANSPARENCY,
+            _KEYS,
             _EVIDENCE,
             _APPROVAL,
             _EXECUTION,
@@ -176,6 +182,7 @@ def methods(served: Served, gate: Gate) -> dict[str, Methods]:
         _BUDGET: _budget_methods(served, gate),
         _SCREEN: _screen_methods(served, gate),
         _TRANSPARENCY: _transparency_methods(served, gate),
+        _KEYS: _key_methods(served, gate),
         _EVIDENCE: _evidence_methods(served, gate),
         _APPROVAL: _approval_methods(served, gate),
         _INVESTIGATION: _investigation_methods(served, gate),
@@ -303,6 +310,14 @@ def _screen_methods(served: Served, gate: Gate) -> Methods:
     service = ScreenService(served.screen, served.ids, served.work, served.publish.receipt)
     call, patience = f"/{_SCREEN}/Screen", Patience.DECISION
     return {"Screen": gate.queued(call, service.screen_texts, patience, _check(served))}
+
+
+def _key_methods(served: Served, gate: Gate) -> Methods:
+    service, place = KeyService(served.signing_keys), f"/{_KEYS}"
+    return {
+        "GetKeys": gate.unary(f"{place}/GetKeys", service.get, Patience.WORK),
+        "RotateKey": gate.unary(f"{place}/RotateKey", service.rotate, Patience.WORK),
+    }
 
 
 def _transparency_methods(served: Served, gate: Gate) -> Methods:

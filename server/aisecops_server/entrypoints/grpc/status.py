@@ -51,6 +51,7 @@ CODE_OF_REASON: Mapping[str, grpc.StatusCode] = {
     "POLICY_STALE": grpc.StatusCode.UNAVAILABLE,
     "LOG_UNAVAILABLE": grpc.StatusCode.UNAVAILABLE,
     "GRANT_KEY_MISSING": grpc.StatusCode.UNAVAILABLE,
+    "SIGNING_KEY_MISSING": grpc.StatusCode.UNAVAILABLE,
     "REPOSITORY_UNAVAILABLE": grpc.StatusCode.UNAVAILABLE,
     "INTEGRITY": grpc.StatusCode.DATA_LOSS,
     "INTERNAL": grpc.StatusCode.INTERNAL,
@@ -65,6 +66,7 @@ RETRY_MILLISECONDS: Mapping[str, int] = {
     "NO_LIVE_REVISION": 1_000,
     "LOG_UNAVAILABLE": 1_000,
     "GRANT_KEY_MISSING": 1_000,
+    "SIGNING_KEY_MISSING": 1_000,
     "REPOSITORY_UNAVAILABLE": 5_000,
 }
 

@@ -1,4 +1,4 @@
-"""The key of grants is rotated at one of two control planes on one database; the other has not the new key's file."""
+"""A key is rotated at one of two control planes on one database; the other has not the new key's file."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ import aiohttp
 import pytest
 from aisecops_client import AsyncClient
 from aisecops_client.errors import AisecopsClientError
-from aisecops_server.domain.errors import IntegrityError
+from aisecops_server.domain.errors import ContendedError, IntegrityError, SigningKeyMissingError
+from aisecops_server.domain.key_rotation import KeyUse
+from aisecops_server.usecases.export_evidence import EvidenceRequest
+from aisecops_server.usecases.rotate_key import RotatedKey
+from aisecops_verify import Trust, verify
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.engines import until
 from tests.integration.api.real import running, settings_in
 from tests.integration.grants.test_key_rotation_live import granted, plan, redeem
 from tests.integration.shared.test_control_planes import replica
+from tests.integration.test_evidence import AUDITOR, decide
 from tests.postgres_servers import PostgresServer
 
 pytestmark = pytest.mark.timeout(280)
@@ -35,12 +40,12 @@ def test_a_control_plane_without_the_new_key_signs_nothing_until_it_is_copied_in
             async with running(other) as (two, asking_too):
                 await two.policy.sync()
                 before = [await granted(client) for client in (asking, asking_too)]
-                rotated = await one.grant_keys(principal="dana@corp.example", reason="yearly")
+                await one.grant_keys(principal="dana@corp.example", reason="yearly")
                 await until(lambda: "grants.1.pem is missing" in two.grant_keys.keys.ring.problem)
                 await require_signed_by_one_alone(asking, asking_too)
                 assert await key_missing(told) == 1
                 assert (await asking_too.grant_key_state()).problem
-                assert await asking_too.grant_keys() == await asking.grant_keys() == rotated.key_set
+                assert await asking_too.grant_keys() == await asking.grant_keys() == one.grants.key_set()
                 # What was granted is used up anywhere, by whichever key it was signed.
                 for token in (*before, await granted(asking)):
                     await redeem(asking_too, token)
@@ -58,6 +63,49 @@ def test_a_control_plane_without_the_new_key_signs_nothing_until_it_is_copied_in
         with pytest.raises(IntegrityError, match=r"grants\.2\.pem is missing"):
             async with running(settings):
                 pass
+
+    asyncio.run(together())
+
+
+def test_the_key_of_evidence_packages_is_rotated_at_one_and_followed_by_all(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    settings = settings_in(tmp_path).model_copy(update={"database_url": postgres.url(postgres.database())})
+
+    async def together() -> None:
+        async with running(settings) as (one, asking):
+            await one.policy.sync()
+            other = replica(settings, tmp_path)
+            async with running(other) as (two, _):
+                await two.policy.sync()
+                request = EvidenceRequest([await decide(asking)])
+                keys, keys_too = one.signing_keys[KeyUse.EVIDENCE], two.signing_keys[KeyUse.EVIDENCE]
+                first = await two.export(request, principal=AUDITOR)
+                # Two at once: one after the other, or one is told to look again; never two of one number.
+                made = await asyncio.gather(
+                    *(rotate(principal="dana@corp.example", reason="both") for rotate in (keys, keys_too)),
+                    return_exceptions=True,
+                )
+                await until(lambda: keys.keys.chain.number == keys_too.keys.chain.number > 0)
+                numbers = [result.number for result in made if isinstance(result, RotatedKey)]
+                assert len(set(numbers)) == len(numbers) == keys.keys.chain.number
+                refused = [result for result in made if isinstance(result, BaseException)]
+                assert all(isinstance(result, ContendedError | SigningKeyMissingError) for result in refused)
+                [with_key] = [
+                    plane for plane in (one, two) if not plane.signing_keys[KeyUse.EVIDENCE].keys.ring.problem
+                ]
+                [without] = [plane for plane in (one, two) if plane is not with_key]
+                with pytest.raises(SigningKeyMissingError, match=r"evidence\.1\.pem is missing"):
+                    await without.export(request, principal=AUDITOR)
+                name = f"evidence.{keys.keys.chain.number}.pem"
+                shutil.copyfile(with_key.settings.state_dir / "keys" / name, tmp_path / "copied")
+                (tmp_path / "copied").chmod(0o600)
+                (tmp_path / "copied").rename(without.settings.state_dir / "keys" / name)
+                await until(lambda: not without.signing_keys[KeyUse.EVIDENCE].keys.ring.problem)
+                for plane in (one, two):
+                    package = await plane.export(request, principal=AUDITOR)
+                    trust = Trust(plane.publish.keys.public.text(), first.key.hex())
+                    assert verify(package.content, trust).checks
 
     asyncio.run(together())
 

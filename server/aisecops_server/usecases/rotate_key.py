@@ -1,28 +1,24 @@
-"""Which key signs grants: follows what the log says, and rotates the key while everything runs.
+"""Which key signs: follows what the log says, and rotates the key while everything runs.
 
-Ordering rules: the new key is durable before the event that names it; what signs changes in the very step that learns
-that the event is durable, so nothing that was recorded behind it is signed with the old key; the old private key is
-destroyed last. A stop in between leaves a key file that nobody uses, or an old one that signs nothing any more, and
-the next start goes by the log alone.
+One mechanism for the keys of grants, of evidence packages and of bundles. Ordering rules: the new key is durable before
+the event that names it; what signs changes in the very step that learns that the event is durable, so nothing that was
+recorded behind it is signed with the old key; the old private key is destroyed last. A stop in between leaves a key
+file that nobody uses, or an old one that signs nothing any more, and the next start goes by the log alone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from aisecops_server.domain.errors import IntegrityError
-from aisecops_server.domain.event import StoredEvent
-from aisecops_server.domain.grant_keys import (
-    GRACE_SECONDS,
-    ROTATED,
-    EarlierGrantKey,
-    GrantKeyChain,
-    RotateGrantKey,
+from aisecops_server.domain.key_rotation import (
+    KeyChain,
+    KeyUse,
+    RotateKey,
     Rotation,
     SignedRotation,
     chain_of,
@@ -31,41 +27,51 @@ from aisecops_server.domain.grant_keys import (
 from aisecops_server.domain.record import ChangeRecord
 from aisecops_server.domain.signed_note import Verify
 from aisecops_server.ports import Clock, EventLog, Ids, ProvenLog, Signer
-from aisecops_server.ports.grants import CountingKey, GrantKeyLog, GrantKeyRing, GrantKeyStore
+from aisecops_server.ports.keys import KeyLog, KeyRing, KeyStore
 from aisecops_server.usecases.adjust_budget import require_reason
 
 _SECOND = 1_000_000_000
 _logger = logging.getLogger(__name__)
+Ring = TypeVar("Ring", bound=KeyRing)
 
 
-class RotationLog(EventLog, ProvenLog, GrantKeyLog, Protocol):
+class RotationLog(EventLog, ProvenLog, KeyLog, Protocol):
     """The log, with what it tells of keys."""
 
 
 @dataclass(slots=True)
-class FollowGrantKeys:
-    """Keeps what signs and verifies grants at what the log says. ``chain`` is what it said last."""
+class FollowKeys(Generic[Ring]):
+    """Keeps what signs with the key for ``use`` at what the log says. ``chain`` is what it said last."""
 
+    use: KeyUse
     log: RotationLog
-    store: GrantKeyStore
-    ring: GrantKeyRing
+    store: KeyStore
+    ring: Ring
     clock: Clock
     verify: Verify
-    chain: GrantKeyChain = field(default_factory=GrantKeyChain)
-    _until: dict[bytes, int] = field(default_factory=dict)
+    chain: KeyChain = field(default_factory=KeyChain)
     _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def open(self) -> None:
-        """Take up the key that the log names.
+    async def open(self, *, waiting: bool = False) -> None:
+        """Take up the key that the log names; ``waiting`` for one that is not here, nothing is signed until it is.
 
         Raises:
-            IntegrityError: it is not here, or the log hands over from a key that was not its own.
+            IntegrityError: it is not here and not waited for, or the log hands over from a key that was not its own.
         """
         async with self._busy:
-            chain = chain_of(await self._events(), self.verify)
-            earlier = self._counting(chain, now_ns=max(self.clock.now_ns(), await self._latest()))
-            signer = self.store.first() if chain.current is None else self.store.current(chain.number, chain.current)
-            self._turn(chain, earlier, signer)
+            chain = await self._told()
+            now_ns = max(self.clock.now_ns(), await self._latest())
+            if chain.current is None:
+                self._turn(chain, self.store.first(), now_ns=now_ns)
+                return
+            try:
+                signer = self.store.current(chain.number, chain.current)
+            except IntegrityError as error:
+                if not waiting:
+                    raise
+                self._miss(chain, error, now_ns=now_ns)
+                return
+            self._turn(chain, signer, now_ns=now_ns)
             await self.destroy_earlier()
 
     async def __call__(self) -> int:
@@ -81,19 +87,15 @@ class FollowGrantKeys:
 
     async def look(self) -> int:
         """Do the same, for a caller who stands ``apart``."""
-        chain = chain_of(await self._events(), self.verify)
+        chain = await self._told()
         if chain.current is None or (chain == self.chain and not self.ring.problem):
             return 0
-        earlier = self._counting(chain, now_ns=self.clock.now_ns())
         try:
             signer = await asyncio.to_thread(self.store.current, chain.number, chain.current)
         except IntegrityError as error:
-            if self.ring.problem != error.message:
-                _logger.error("no grant is signed: %s", error.diagnostics())  # noqa: TRY400 - no fault of the program
-            self.chain = chain
-            self.ring.miss(chain.current, earlier, problem=error.message)
+            self._miss(chain, error, now_ns=self.clock.now_ns())
             return 0
-        self._turn(chain, earlier, signer)
+        self._turn(chain, signer, now_ns=self.clock.now_ns())
         await self.destroy_earlier()
         return 1
 
@@ -113,31 +115,22 @@ class FollowGrantKeys:
         """Return the public half of the first key that the log had, by which others know it for good."""
         return self.chain.earlier[0].public if self.chain.earlier else self.ring.signer.public_raw
 
-    def follow(self, chain: GrantKeyChain, signer: Signer) -> None:
+    def follow(self, chain: KeyChain, signer: Signer) -> None:
         """Sign with ``signer`` from here on, as the log says by now."""
-        self._turn(chain, self._counting(chain, now_ns=self.clock.now_ns()), signer)
+        self._turn(chain, signer, now_ns=self.clock.now_ns())
 
-    def _turn(self, chain: GrantKeyChain, earlier: Sequence[CountingKey], signer: Signer) -> None:
+    def _turn(self, chain: KeyChain, signer: Signer, *, now_ns: int) -> None:
         self.chain = chain
-        self.ring.turn(signer, earlier)
+        self.ring.turn(signer, chain, now_ns=now_ns)
 
-    def _counting(self, chain: GrantKeyChain, *, now_ns: int) -> list[CountingKey]:
-        """Return the earlier keys that count; ``now_ns`` is the time by which one that was not seen before is judged.
+    def _miss(self, chain: KeyChain, error: IntegrityError, *, now_ns: int) -> None:
+        if self.ring.problem != error.message:
+            _logger.error("no %s are signed here: %s", self.use.signs, error.diagnostics())
+        self.chain = chain
+        self.ring.miss(chain, problem=error.message, now_ns=now_ns)
 
-        Once it was seen, time is counted here, whatever anybody does to the wall clock.
-        """
-        found = [CountingKey(key.public, key.ended_at_seconds, self._end(key, now_ns)) for key in chain.counting]
-        self._until = {key.public: key.until_ns for key in found}
-        return found
-
-    def _end(self, key: EarlierGrantKey, now_ns: int) -> int:
-        if (known := self._until.get(key.public)) is not None:
-            return known
-        left = GRACE_SECONDS * _SECOND - max(0, now_ns - key.ended_at_seconds * _SECOND)
-        return self.clock.monotonic_ns() + left
-
-    async def _events(self) -> list[StoredEvent]:
-        return [stored for stored in await self.log.grant_key_events() if stored.event.type == ROTATED]
+    async def _told(self) -> KeyChain:
+        return chain_of(await self.log.key_rotations(self.use), self.verify, self.use)
 
     async def _latest(self) -> int:
         """Return the time of the newest event, 0 without any."""
@@ -147,30 +140,29 @@ class FollowGrantKeys:
 
 
 @dataclass(frozen=True, slots=True)
-class RotatedGrantKey:
-    """A rotation that is in force: in which event it stands, and the keys by now, as a JWKS document."""
+class RotatedKey:
+    """A rotation that is in force: the ``number``-th of the log, and in which event it stands."""
 
     number: int
     log_index: int
-    key_set: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class RotateGrantKeys:
-    """Rotates the key that signs grants."""
+class RotateKeys(Generic[Ring]):
+    """Rotates the key that ``keys`` follows."""
 
-    keys: FollowGrantKeys
+    keys: FollowKeys[Ring]
     ids: Ids
-    _under_way: set[asyncio.Task[RotatedGrantKey]] = field(default_factory=set)
+    _under_way: set[asyncio.Task[RotatedKey]] = field(default_factory=set)
 
-    async def __call__(self, *, principal: str, reason: str, revoke: bool = False) -> RotatedGrantKey:
+    async def __call__(self, *, principal: str, reason: str, revoke: bool = False) -> RotatedKey:
         """Rotate the key; with ``revoke`` nothing that any earlier key signed counts from there on.
 
         Once begun it goes on to its end, also when the caller leaves.
 
         Raises:
             InvalidRequestError: there is no reason.
-            GrantKeyMissingError: the key that signs now is not here.
+            GrantKeyMissingError, SigningKeyMissingError: the key that signs now is not here.
             IntegrityError: the new key cannot be made or used; the old one goes on.
             ContendedError: another control plane rotated it meanwhile.
             LogUnavailableError: it could not be recorded; the old key goes on.
@@ -181,7 +173,7 @@ class RotateGrantKeys:
         task.add_done_callback(self._under_way.discard)
         return await asyncio.shield(task)
 
-    async def _rotated(self, principal: str, reason: str, *, grace: bool) -> RotatedGrantKey:
+    async def _rotated(self, principal: str, reason: str, *, grace: bool) -> RotatedKey:
         keys = self.keys
         async with keys.apart():
             # An event may be there whose acknowledgement was lost, or another control plane's.
@@ -189,17 +181,18 @@ class RotateGrantKeys:
             chain, old = keys.chain, keys.ring.signer
             new = await asyncio.to_thread(keys.store.following, chain.number)
             now_ns = keys.clock.now_ns()
-            rotation = Rotation(chain.number + 1, old.public_raw, new.public_raw, now_ns // _SECOND, grace)
+            number, at_seconds = chain.number + 1, now_ns // _SECOND
+            rotation = Rotation(number, old.public_raw, new.public_raw, at_seconds, grace, keys.use)
             if new.public_raw in {old.public_raw, *(key.public for key in chain.earlier)}:
                 raise IntegrityError(
-                    f"the key that is prepared for rotation {rotation.number} signed grants before",
+                    f"the key that is prepared for rotation {number} signed {keys.use.signs} before",
                     hint="Move its file away; a new one is made then",
                 )
             text = rotation.text()
             signed = SignedRotation(rotation, old.sign(text), new.sign(text))
             event = rotated_event(signed, id=self.ids.event_id(), now_ns=now_ns, principal=principal, reason=reason)
-            receipt = await keys.log.append_change(ChangeRecord((event,), (RotateGrantKey(chain.last),)))
+            receipt = await keys.log.append_change(ChangeRecord((event,), (RotateKey(keys.use, chain.last),)))
             following = chain.followed(rotation, index=receipt.log_index)
             keys.follow(following, new)
             await keys.destroy_earlier()
-            return RotatedGrantKey(following.number, receipt.log_index, keys.ring.key_set())
+            return RotatedKey(following.number, receipt.log_index)

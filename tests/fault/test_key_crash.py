@@ -1,4 +1,4 @@
-"""The process is killed while it rotates the key of grants, again and again: the log says which key signs."""
+"""The process is killed while it rotates a key, again and again: the log says which key signs."""
 
 from __future__ import annotations
 
@@ -8,32 +8,33 @@ from pathlib import Path
 
 import pytest
 from aisecops_server.domain.grant_keys import ROTATED
+from aisecops_server.domain.key_rotation import KeyUse
 
 from tests.fault.rounds import rounds
 from tests.key_rotations import rotating
+from tests.signing_keys import signing
 
 ROOT = Path(__file__).parents[2]
 ROUNDS = rounds(8, of_many=50)
 
 
-def killed_after(place: Path, count: int) -> list[tuple[int, str, str]]:
+def killed_after(place: Path, count: int, rotator: str) -> list[list[str]]:
     """Start a rotator, kill it at its ``count``-th acknowledgement, and return all that it said."""
-    command = [sys.executable, "-m", "tests.fault.grant_key_rotator", str(place)]
+    command = [sys.executable, "-m", f"tests.fault.{rotator}", str(place)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         lines = [process.stdout.readline() for _ in range(count)]
         process.kill()
         lines += process.stdout.readlines()
-    whole = [line.decode().split() for line in lines if line.endswith(b"\n")]
-    return [(int(number), public, token) for number, public, token in whole]
+    return [line.decode().split() for line in lines if line.endswith(b"\n")]
 
 
 @pytest.mark.asyncio
 async def test_a_killed_process_leaves_the_key_that_the_log_names(tmp_path: Path) -> None:
     for round_ in range(ROUNDS):
-        said = killed_after(tmp_path, 1 + round_ % 7)
-        number, public, token = said[-1]
+        said, public, token = killed_after(tmp_path, 1 + round_ % 7, "grant_key_rotator")[-1]
+        number = int(said)
         async with rotating(tmp_path) as desk:
             assert desk.keys.chain.number in (number, number + 1)
             assert len(await desk.shop.events(ROTATED)) == desk.keys.chain.number
@@ -49,3 +50,18 @@ async def test_a_killed_process_leaves_the_key_that_the_log_names(tmp_path: Path
             assert set(desk.names()) <= {current, following}
             [signed] = await desk.shop.granted()
             await desk.shop.redeem(signed)
+
+
+@pytest.mark.asyncio
+async def test_a_killed_process_leaves_the_evidence_key_that_the_log_names(tmp_path: Path) -> None:
+    for round_ in range(ROUNDS):
+        said, public = killed_after(tmp_path, 1 + round_ % 7, "evidence_key_rotator")[-1]
+        number = int(said)
+        async with signing(tmp_path, KeyUse.EVIDENCE) as desk:
+            chain = desk.keys.chain
+            assert chain.number in (number, number + 1)
+            assert len(await desk.told()) == chain.number
+            assert public == (desk.current if chain.number == number else chain.earlier[-1].public).hex()
+            current, following = f"evidence.{chain.number}.pem", f"evidence.{chain.number + 1}.pem"
+            assert current in desk.names()
+            assert set(desk.names()) <= {current, following}
