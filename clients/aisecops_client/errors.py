@@ -84,7 +84,18 @@ def from_rpc_error(error: grpc.RpcError) -> AisecopsClientError:
         if key == _DETAILS_KEY:
             said.read(value)
     found = _kind(code, said.reason)(details or "", code, said.reason, said.metadata, said.retry_after_seconds)
+    if _is_unreached(found):
+        return _unreached(found)
     return _too_large() if _is_transport_refusal(found) else found
+
+
+def _is_unreached(found: AisecopsClientError) -> bool:
+    return found.code is grpc.StatusCode.UNAVAILABLE and not found.reason and "failed to connect" in found.message
+
+
+def _unreached(found: AisecopsClientError) -> AisecopsClientError:
+    message = f"no control plane answers. Is 'aisecops serve' running, and is this its address? {found.message}"
+    return RetryLaterError(message, found.code)
 
 
 def _kind(code: grpc.StatusCode, reason: str) -> type[AisecopsClientError]:

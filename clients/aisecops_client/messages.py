@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import grpc
 from aisecops.v1 import decision_service_pb2
 from aisecops.v1.plan_pb2 import ExecutionPlan, ToolCallFormat, ToolCallMessage
 
+from aisecops_client.errors import AccessRefusedError
 from aisecops_client.plan import PlanBuilder
+from aisecops_client.words import constant
 
 Plan = ExecutionPlan | PlanBuilder
 
@@ -23,7 +26,7 @@ def tool_call_message(shape: str, payload: bytes | str, *, server: str = "") -> 
     """
     data = payload.encode() if isinstance(payload, str) else payload
     return ToolCallMessage(
-        format=ToolCallFormat.Value(f"TOOL_CALL_FORMAT_{shape.upper()}"), payload=data, server=server
+        format=constant(ToolCallFormat, "TOOL_CALL_FORMAT_", shape, "shape of message"), payload=data, server=server
     )
 
 
@@ -61,6 +64,19 @@ def batch_request(plans: Iterable[Plan], *, dry_run: bool) -> decision_service_p
 
 
 def bearer(token: str, tenant: str = "") -> tuple[tuple[str, str], ...]:
-    """Return the metadata that carries a token, none without one, where a certificate says who calls; and a tenant."""
-    said = (("authorization", f"Bearer {token}"),) if token else ()
+    """Return the metadata that carries a token, none without one, where a certificate says who calls; and a tenant.
+
+    The white space around a token is that of the file which it was read from.
+
+    Raises:
+        AccessRefusedError: it is more than one word, or has signs that no token has.
+    """
+    word = token.strip()
+    if not word.isascii() or any(not "!" <= sign <= "~" for sign in word):
+        raise AccessRefusedError(
+            "the token is not one word of ASCII. Give it alone, as who issued it printed it",
+            grpc.StatusCode.UNAUTHENTICATED,
+            "UNAUTHENTICATED",
+        )
+    said = (("authorization", f"Bearer {word}"),) if word else ()
     return (*said, (TENANT, tenant)) if tenant else said

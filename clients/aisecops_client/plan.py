@@ -10,6 +10,8 @@ from typing import Any
 
 from aisecops.v1 import plan_pb2, provenance_pb2
 
+from aisecops_client.words import constant
+
 
 @dataclass(slots=True)
 class PlanBuilder:
@@ -44,17 +46,19 @@ class PlanBuilder:
         """
         data = content.encode() if isinstance(content, str) else content
         source_id = id or f"source-{len(self._plan.sources) + 1}"
-        trust = f"TRUST_LEVEL_{declared_trust.upper() or 'UNSPECIFIED'}"
+        trust = provenance_pb2.TRUST_LEVEL_UNSPECIFIED
+        if declared_trust:
+            trust = constant(provenance_pb2.TrustLevel, "TRUST_LEVEL_", declared_trust, "trust level")
         self._plan.sources.append(
             provenance_pb2.Source(
                 source_id=source_id,
-                kind=provenance_pb2.SourceKind.Value(f"SOURCE_KIND_{kind.upper()}"),
+                kind=constant(provenance_pb2.SourceKind, "SOURCE_KIND_", kind, "kind of source"),
                 name=name,
                 origin_uri=origin_uri,
                 content=data or b"",
                 # Says also of empty content that it is known.
                 digest=digest if data is None else hashlib.sha256(data).hexdigest(),
-                declared_trust=provenance_pb2.TrustLevel.Value(trust),
+                declared_trust=trust,
                 tool=tool,
                 step_id=step_id,
             )

@@ -24,6 +24,10 @@ class CallDeniedError(CallRefusedError):
         """Return what would make the plan acceptable, each once."""
         return tuple(dict.fromkeys(finding.remedy for finding in self.answer.decision.findings if finding.remedy))
 
+    def __str__(self) -> str:
+        """Return the reason, the message, and what would be acceptable."""
+        return " ".join((f"{self.reason}: {self.message}", *map("What would be acceptable: {}".format, self.remedies)))
+
 
 class ApprovalRequiredError(CallDeniedError):
     """People have to approve the plan first."""
@@ -36,6 +40,10 @@ class ApprovalRequiredError(CallDeniedError):
     def approval_id(self) -> str:
         """Return the request that waits for people."""
         return self.answer.approval_id
+
+    def __str__(self) -> str:
+        """Return the reason, the message, and the request that waits."""
+        return f"{self.reason}: {self.message} Request {self.approval_id} waits for people."
 
 
 class GrantNotUsableError(CallRefusedError):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from aisecops.v1 import provenance_pb2, screen_service_pb2
 
 from aisecops_client.answers import Answer
+from aisecops_client.words import constant
 
 ONE_PART = "text"
 Texts = str | Mapping[str, str]
@@ -69,9 +70,11 @@ def screen_request(
         ValueError: there is no such direction or kind.
     """
     parts = {ONE_PART: texts} if isinstance(texts, str) else texts
-    what = provenance_pb2.SourceKind.Value(f"SOURCE_KIND_{(kind or 'unspecified').upper()}")
+    what = provenance_pb2.SOURCE_KIND_UNSPECIFIED
+    if kind:
+        what = constant(provenance_pb2.SourceKind, "SOURCE_KIND_", kind, "kind of source")
     return screen_service_pb2.ScreenRequest(
-        direction=screen_service_pb2.TextDirection.Value(f"TEXT_DIRECTION_{direction.upper()}"),
+        direction=constant(screen_service_pb2.TextDirection, "TEXT_DIRECTION_", direction, "direction"),
         parts=[
             screen_service_pb2.TextPart(part_id=name, text=text, kind=what, tool=tool) for name, text in parts.items()
         ],

@@ -138,7 +138,8 @@ def space_check(settings: Settings) -> Check:
     path = settings.state_dir
     existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
     free = shutil.disk_usage(existing).free
-    detail = f"{free / 2**30:.1f} GiB free on the disk of {existing}"
+    room = f"{free / 2**30:.1f} GiB" if free >= 2**30 else f"{free // 2**20} MiB"
+    detail = f"{room} free on the disk of {existing}"
     if free < MINIMUM_FREE_BYTES:
         return Check("free space", FAIL, detail, "Make room: without it the log seals and nothing is decided")
     return Check("free space", OK, detail)

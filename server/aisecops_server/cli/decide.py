@@ -10,6 +10,7 @@ import click
 from aisecops_server.cli.exit_codes import ExitCode, of_outcome
 from aisecops_server.cli.invocation import command
 from aisecops_server.cli.output import say, show
+from aisecops_server.domain.errors import InvalidPlanError
 
 if TYPE_CHECKING:
     from aisecops.v1 import plan_pb2
@@ -135,7 +136,8 @@ def _plan(file: IO[bytes] | None) -> plan_pb2.ExecutionPlan:
     try:
         return parse_plan(file.read())
     except PlanFileError as error:
-        raise click.UsageError(f"{file.name}: {error}") from error
+        hint = "Correct it; 'aisecops decide --help' says what a plan holds"
+        raise InvalidPlanError(f"{file.name}: {error}", hint=hint, field=error.field) from error
 
 
 def _print(answer: dict[str, Any], tools: dict[str, str], *, explained: bool) -> None:

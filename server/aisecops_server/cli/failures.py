@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -13,6 +15,7 @@ from aisecops_server.cli.exit_codes import ExitCode, of_reason
 from aisecops_server.domain.errors import AisecopsError
 from aisecops_server.domain.visible_text import json_text, visible
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 UNREACHABLE_HINT = "Start it with 'aisecops serve', or say where it is with --server or --state-dir"
 
 
@@ -46,12 +49,31 @@ def report(error: Exception, arguments: Sequence[str]) -> ExitCode:
         click.echo(error.format_message(), err=True)
         return failure.exit_code
     if _asked_output(arguments) == "table":
-        click.echo(visible(f"error: {failure.message}"), err=True)
+        _say(f"error: {failure.message}", indent="  ")
         if failure.hint:
-            click.echo(visible(f"  hint: {failure.hint}"), err=True)
+            _say(f"  hint: {failure.hint}", indent="  ")
     else:
         click.echo(json_text({"error": document(failure)}))
     return failure.exit_code
+
+
+def _say(text: str, *, indent: str) -> None:
+    """Print a line; on a terminal it breaks between words, and what is copied from it, such as a path, stays whole."""
+    lines = visible(text).splitlines() or [""]
+    if width := _terminal_width():
+        broken = textwrap.TextWrapper(
+            width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+        )
+        lines = [part for line in lines for part in broken.wrap(line) or [""]]
+    click.echo("\n".join(lines), err=True)
+
+
+def _terminal_width() -> int:
+    """Return how wide the terminal is that errors are shown on, 0 if it is none."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        return 0
 
 
 def document(failure: Failure) -> dict[str, object]:
@@ -92,6 +114,12 @@ def _of_system(error: OSError) -> Failure:
     if isinstance(error, PermissionError):
         hint = "Check its owner and mode, or give another --state-dir"
         return Failure("NOT_PERMITTED", f"this user may not read or write {where}", hint, ExitCode.NOT_PERMITTED)
+    if error.errno in _NO_ROOM or error.errno == errno.EROFS:
+        why = "there is no room left" if error.errno in _NO_ROOM else "the file system can only be read"
+        hint = "'aisecops doctor' says what is missing; make room or mend the disk, and start again"
+        return Failure(
+            "DISK_FULL" if error.errno in _NO_ROOM else "READ_ONLY", f"{why} for {where}", hint, ExitCode.FAILURE
+        )
     return _unforeseen(error)
 
 

@@ -173,6 +173,8 @@ def wrap(
     )
     for name, why in done.left.items():
         say(f"NOT governed: {name}: {why}")
+    if (token := current().token_file) and not Path(token).exists():
+        say(f"there is no {token} yet, and until there is every call is refused; it holds the agent's token")
     return ExitCode.OK
 
 

@@ -37,7 +37,7 @@ policy = group(
     },
     examples="""
     aisecops policy init ./policy
-    aisecops policy new-rule business/refund_without_order --effect require_approval
+    aisecops policy new-rule business/refund_at_night --effect require_approval
     aisecops policy check --base origin/main
     aisecops policy announce prod --key channel.pem
     """,

@@ -43,7 +43,7 @@ def init(*, directory: Path) -> ExitCode:
 @command(
     "new-rule",
     examples="""
-    aisecops policy new-rule business/refund_without_order --effect require_approval --tool crm/issue_refund
+    aisecops policy new-rule business/refund_at_night --effect require_approval --tool crm/issue_refund
     """,
 )
 @click.argument("name", help="CATEGORY/RULE, in small letters.")

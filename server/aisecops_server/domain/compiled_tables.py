@@ -41,7 +41,7 @@ from aisecops_server.domain.policy_tables import (
 from aisecops_server.domain.retention_table import RetentionTable
 from aisecops_server.domain.screen_table import ScreenTable
 from aisecops_server.domain.table_names import require_known_names
-from aisecops_server.domain.table_rejection import rejected, told
+from aisecops_server.domain.table_rejection import first_of, rejected, told
 from aisecops_server.domain.vocabulary import Vocabulary
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -110,7 +110,7 @@ def _parse(model: type[_Model], table: str, files: Mapping[str, JsonValue]) -> _
     try:
         return model.model_validate(files[table])
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        first = first_of(error.errors(include_url=False))
         raise rejected(table, ".".join(str(part) for part in first["loc"]), told(first)) from error
 
 

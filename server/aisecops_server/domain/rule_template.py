@@ -60,7 +60,7 @@ def _require_sound(new: NewRule) -> None:
     if not _NAME.fullmatch(new.name):
         raise InvalidRequestError(
             f"'{new.name[:80]}' is no name of a rule",
-            hint="Write CATEGORY/RULE in small letters, digits and underscores, such as business/refund_without_order",
+            hint="Write CATEGORY/RULE in small letters, digits and underscores, such as business/refund_at_night",
             field="name",
         )
     if not _TOOL.fullmatch(new.tool):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 
 from pydantic_core import ErrorDetails
 
@@ -11,6 +12,9 @@ from aisecops_server.domain.errors import BundleRejectedError
 from aisecops_server.domain.table_fields import Entry
 
 _LIKENESS = 0.75
+_SHOWN = 60
+# Errors of ours, whose words hold the value where it helps.
+_SAYS_WHAT_IS_GIVEN = ("value_error", "assertion_error", "missing")
 
 
 def rejected(table: str, key: str, problem: str) -> BundleRejectedError:
@@ -27,9 +31,23 @@ def rejected(table: str, key: str, problem: str) -> BundleRejectedError:
 def told(error: ErrorDetails) -> str:
     """Return what is wrong with one value."""
     if error["type"] != "extra_forbidden":
-        return error["msg"]
+        given = error["input"]
+        known = isinstance(given, str | int | float) and error["type"] not in _SAYS_WHAT_IS_GIVEN
+        return f"{error['msg']}, not {json.dumps(given, ensure_ascii=False)[:_SHOWN]}" if known else error["msg"]
     fields = {name for model in Entry.__subclasses__() for name in model.model_fields}
     return f"there is no such field{meant(str(error['loc'][-1]), fields)}"
+
+
+def first_of(errors: Sequence[ErrorDetails]) -> ErrorDetails:
+    """Return the error to tell first: a field that is missing may stand there with a slip in its name."""
+    first = errors[0]
+    if first["type"] != "missing":
+        return first
+    beside = [
+        error for error in errors if error["type"] == "extra_forbidden" and error["loc"][:-1] == first["loc"][:-1]
+    ]
+    wanted = str(first["loc"][-1])
+    return next((error for error in beside if meant(str(error["loc"][-1]), [wanted])), first)
 
 
 def meant(word: str, known: Iterable[str]) -> str:

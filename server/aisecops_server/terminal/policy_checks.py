@@ -31,6 +31,8 @@ def check_block(console: Console, report: CheckReport) -> RenderableType:  # noq
 
 def _table(report: CheckReport) -> Table:
     table = Table.grid(padding=(0, 2))
+    for overflow in ("ellipsis", "ellipsis", "fold", "ellipsis"):
+        table.add_column(overflow=overflow)
     for result in report.results:
         mark, style = _MARKS[result.state]
         time = "remembered" if result.remembered else f"{result.milliseconds / 1000:.1f} s"

@@ -1,6 +1,12 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
+import pty
+import subprocess
+import sys
+import termios
 from pathlib import Path
 
 import click
@@ -34,6 +40,7 @@ def test_an_unknown_reason_is_a_failure() -> None:
         (BundleRejectedError("no rules"), ExitCode.FAILURE),
         (FileNotFoundError(2, "no such file", "plan.json"), ExitCode.NOT_FOUND),
         (PermissionError(13, "no", "keys"), ExitCode.NOT_PERMITTED),
+        (OSError(errno.ENOSPC, "no space"), ExitCode.FAILURE),
         (ZeroDivisionError("ours"), ExitCode.FAILURE),
         (NotFoundError("no trace", grpc.StatusCode.NOT_FOUND), ExitCode.NOT_FOUND),
         (AccessRefusedError("who", grpc.StatusCode.UNAUTHENTICATED), ExitCode.NOT_PERMITTED),
@@ -148,3 +155,47 @@ def test_settings_tell_where_each_value_comes_from(
     assert settings["branch"] == {"value": "release", "origin": "file"}
     assert settings["repository"] == {"value": "/from/the/environment", "origin": "environment"}
     assert settings["poll_seconds"]["origin"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"), [(errno.ENOSPC, "DISK_FULL"), (errno.EDQUOT, "DISK_FULL"), (errno.EROFS, "READ_ONLY")]
+)
+def test_a_disk_that_takes_nothing_is_the_disks_fault_and_not_ours(number: int, reason: str) -> None:
+    told = failure_of(OSError(number, "no", "/var/lib/aisecops/run"))
+    assert (told.reason, "/var/lib/aisecops/run" in told.message) == (reason, True)
+    assert "aisecops doctor" in told.hint
+
+
+def test_on_a_terminal_an_error_breaks_between_words_and_a_path_stays_whole(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 50))
+    plan = tmp_path / "-".join(["a-long-name"] * 6)
+    subprocess.run(
+        [sys.executable, "-m", "aisecops_server", "decide", "-f", str(plan)],
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+        check=False,
+    )
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode().replace("\r\n", "\n")
+    os.close(ours)
+    assert str(plan) in shown
+    assert all(len(line) <= 50 for line in shown.splitlines() if str(plan) not in line)
+    assert "\n  hint: " in shown
+
+
+def test_piped_an_error_is_one_line(tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "aisecops_server", "--state-dir", str(tmp_path / ("a" * 90)), "health"]
+    shown = subprocess.run(line, capture_output=True, check=False).stderr.decode()
+    assert [said.split()[0] for said in shown.splitlines()] == ["error:", "hint:"]
+
+
+def test_a_plan_with_a_slip_is_told_with_where_and_what_a_plan_holds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = tmp_path / "plan.json"
+    plan.write_text('{"steps": [{"step_id": "a", "tol": "tickets/read"}]}', encoding="utf-8")
+    assert run(["--state-dir", str(tmp_path), "decide", "-f", str(plan)]) == ExitCode.USAGE
+    shown = capsys.readouterr().err
+    assert "steps[0]: unknown field 'tol'; did you mean 'tool'?" in shown
+    assert "says what a plan holds" in shown

@@ -48,7 +48,7 @@ def test_a_plan_that_is_no_json_is_not_built() -> None:
     builder = PlanBuilder()
     with pytest.raises(ValueError, match="JSON"):
         builder.step("mail/send", {"amount": float("nan")})
-    with pytest.raises(ValueError, match="SOURCE_KIND"):
+    with pytest.raises(ValueError, match="kind of source"):
         builder.source("gossip", "x")
     assert builder.build().ByteSize() == 0
 

@@ -78,6 +78,7 @@ SUPPORT = "spiffe://corp.example/agent/support-assistant"
         ("agents", (SUPPORT, "environments"), [], "at least 1 item"),
         ("agents", (SUPPORT, "admin"), True, "there is no such field"),
         ("agents", (SUPPORT, "enviroments"), ["x"], "; the nearest is 'environments'"),
+        ("approvals", ("tools", "crm/issue_refund", "amount_over"), "lots", 'valid integer, not "lots"'),
         ("capabilities", ("mail.send", "tools"), ["web/fetsh"], "is not defined; the nearest is 'web/fetch'"),
         ("agents", (SUPPORT, "max_delegation_depth"), "2", "valid integer"),
         ("capabilities", ("mail.send", "tools"), ["workspace/*"], "match pattern"),
@@ -136,6 +137,17 @@ def test_a_wrong_entry_is_refused_with_its_table_and_key(files, table, path, val
     assert refused.metadata()["key"] or table in ("risk", "trust", "people")
     assert says in refused.message
     assert f"data/{table}.yaml" in refused.hint
+
+
+def test_a_field_that_is_missing_because_of_a_slip_is_told_by_the_slip(files):
+    agent = files["agents"][SUPPORT]
+    agent["ownr"] = agent.pop("owner")
+    told = _refusal(files)
+    assert told.metadata()["key"] == f"{SUPPORT}.ownr"
+    assert "there is no such field; the nearest is 'owner'" in told.message
+    del agent["ownr"]
+    agent["colour"] = "red"
+    assert _refusal(files).metadata()["key"] == f"{SUPPORT}.owner"
 
 
 def test_a_trust_table_without_a_kind_is_refused(files):

@@ -26,7 +26,11 @@ def read_working_copy(directory: Path) -> dict[str, bytes]:
         if len(files) > MAX_ENTRIES:
             raise _refused(directory, f"has more than {MAX_ENTRIES:,} policy files")
     if not files:
-        raise _refused(directory, "holds no policy")
+        raise _refused(
+            directory,
+            "holds no policy",
+            hint="Give the working copy of a policy repository; 'aisecops policy init ./policy' makes one",
+        )
     return files
 
 
@@ -49,7 +53,7 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def _refused(path: Path, why: str) -> InvalidRequestError:
-    return InvalidRequestError(
-        f"{path} {why}", hint="Give the working copy of a policy repository", field="working_copy"
-    )
+def _refused(
+    path: Path, why: str, *, hint: str = "Give the working copy of a policy repository"
+) -> InvalidRequestError:
+    return InvalidRequestError(f"{path} {why}", hint=hint, field="working_copy")
