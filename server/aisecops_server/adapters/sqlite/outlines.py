@@ -15,7 +15,7 @@ from aisecops_server.adapters.sqlite.stored import (
     stage_of,
     trace_of,
 )
-from aisecops_server.adapters.sqlite.trace_index import SUMMARY_COLUMNS, summary_of
+from aisecops_server.adapters.sqlite.trace_index import SUMMARIES, summary_of
 from aisecops_server.domain.trace_outline import (
     DecisionLine,
     DecisionLook,
@@ -40,7 +40,7 @@ def outline_of_trace(connection: apsw.Connection, trace_id: str) -> TraceOutline
         NotFoundError: there is nothing.
         IntegrityError: what is stored does not verify.
     """
-    row = connection.execute(f"SELECT number, {SUMMARY_COLUMNS} FROM trace WHERE trace_id = ?", (trace_id,)).get  # noqa: S608 - constant parts
+    row = connection.execute(f"{SUMMARIES} t.trace_id = ?", (trace_id,)).get
     if row is None:
         return outline_of(trace_of(connection, trace_id))
     summary = summary_of(row[1:])
