@@ -75,9 +75,8 @@ async def test_what_was_answered_before_the_table_was_there_is_found(tmp_path: P
         first = await scene.granted(arguments=payment(1))
         await scene.vote(await scene.asked(arguments=payment(2)), BOB, Choice.DENY)
     file = apsw.Connection(str(tmp_path / "audit.db"))
-    file.execute(
-        "DROP TABLE past_answer; DROP INDEX event_of_grant_keys; DROP INDEX event_of_signing_keys; DROP TABLE trace_figure"
-    )
+    file.execute("DROP TABLE past_answer; DROP INDEX event_of_grant_keys")
+    file.execute("DROP INDEX event_of_signing_keys; DROP TABLE trace_figure")
     file.execute("DELETE FROM migration WHERE version > ?", (BEFORE,))
     file.close()
     async with approval_scene(tmp_path) as scene:
