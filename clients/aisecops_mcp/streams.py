@@ -149,11 +149,6 @@ class Streams:
         """Return how many requests are not over."""
         return len(self._open)
 
-    @property
-    def are_read(self) -> bool:
-        """Return whether a client reads any of them."""
-        return any(stream.is_read for stream in self._streams.values())
-
     def begin(self, about: MessageId) -> Stream:
         """Return the stream of a new request.
 

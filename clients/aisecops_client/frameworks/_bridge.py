@@ -114,11 +114,6 @@ class Permit:
     steps: Steps | None = field(default=None, repr=False)
 
     @property
-    def is_replay(self) -> bool:
-        """Return whether the call ran already, so that it must not run again."""
-        return self.steps is None
-
-    @property
     def result(self) -> Any:
         """Return what a call that ran already gave."""
         return self.entry.result

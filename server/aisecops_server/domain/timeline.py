@@ -11,8 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.decision import Decision, Finding, Outcome
-from aisecops_server.domain.event import Event, EventId, Stage, make_event
+from aisecops_server.domain.event import CONCLUDED, Event, EventId, Stage, make_event
 from aisecops_server.domain.plan import ExecutionPlan
+
+# A stage of a decision: its event's type, and the facts that it looked at.
+_Looked = tuple[Stage, str, Mapping[str, JsonValue]]
 
 # Rule categories that have a stage of their own; every other category is policy.
 _STAGE_OF_CATEGORY = {
@@ -42,8 +45,7 @@ def decision_events(
 
     ``told`` are the events of what runtime controls changed for it.
     """
-    found = _rules_by_stage(decision.conclusion.findings)
-    stages: list[tuple[Stage, str, Mapping[str, JsonValue]]] = [
+    stages: list[_Looked] = [
         (Stage.PLAN_EXTRACTION, "plan.received", _plan_facts(decision, plan)),
         (Stage.IDENTITY, "identity.verified", _identity_facts(decision, plan)),
         (Stage.CAPABILITY, "capability.checked", {"steps": _step_facts(decision)}),
@@ -51,19 +53,8 @@ def decision_events(
         (Stage.MCP, "mcp.checked", {"servers": sorted({step.server for step in plan.steps})}),
         (Stage.BUDGET, "budget.checked", {"calls": len(plan.steps), "earlier_calls": len(plan.history)}),
     ]
-    if decision.outcome is Outcome.REQUIRE_APPROVAL:
-        stages.append((Stage.APPROVAL, "approval.required", {"plan_hash": decision.plan_hash}))
-    events = [
-        _event(
-            next_id(),
-            decision,
-            stage,
-            kind,
-            details={**facts, **_policy_of(decision), "rules": found.get(stage, [])},
-        )
-        for stage, kind, facts in stages
-    ]
-    return (*events, *told, _event(next_id(), decision, Stage.OUTCOME, "decision.concluded", details=details))
+    before = _stage_events(decision, stages, next_id)
+    return (*before, *told, _event(next_id(), decision, Stage.OUTCOME, CONCLUDED, details=details))
 
 
 def screening_events(
@@ -79,15 +70,21 @@ def screening_events(
 
     A text proposes no call, so no capability, server or budget is looked up for it. ``told`` as for a plan.
     """
-    found = _rules_by_stage(decision.conclusion.findings)
-    stages: list[tuple[Stage, str, Mapping[str, JsonValue]]] = [
+    stages: list[_Looked] = [
         (Stage.PLAN_EXTRACTION, "text.received", {**_plan_facts(decision, texts), **received}),
         (Stage.IDENTITY, "identity.verified", _identity_facts(decision, texts)),
         (Stage.POLICY, "policy.evaluated", _policy_facts(decision)),
     ]
+    before = _stage_events(decision, stages, next_id)
+    return (*before, *told, _event(next_id(), decision, Stage.OUTCOME, CONCLUDED, details=details))
+
+
+def _stage_events(decision: Decision, stages: Sequence[_Looked], next_id: Callable[[], EventId]) -> list[Event]:
+    """Return what each stage looked at and found; that people are needed is a stage of its own, and the last."""
+    found = _rules_by_stage(decision.conclusion.findings)
     if decision.outcome is Outcome.REQUIRE_APPROVAL:
-        stages.append((Stage.APPROVAL, "approval.required", {"plan_hash": decision.plan_hash}))
-    events = [
+        stages = [*stages, (Stage.APPROVAL, "approval.required", {"plan_hash": decision.plan_hash})]
+    return [
         _event(
             next_id(),
             decision,
@@ -97,7 +94,6 @@ def screening_events(
         )
         for stage, kind, facts in stages
     ]
-    return (*events, *told, _event(next_id(), decision, Stage.OUTCOME, "decision.concluded", details=details))
 
 
 def _policy_of(decision: Decision) -> dict[str, JsonValue]:

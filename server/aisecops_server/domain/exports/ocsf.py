@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.event import CONCLUDED
 from aisecops_server.domain.exports.record import Exported
 
 VERSION = "1.8.0"
@@ -82,7 +83,7 @@ def _activity(item: Exported) -> dict[str, JsonValue]:
     outcome = str(item.details.get("outcome", ""))
     refused = event.type.rpartition(".")[2] in _REFUSED
     action, disposition, action_name, disposition_name = _CONTROL.get(
-        outcome if event.type == "decision.concluded" else "", (_OTHER, _OTHER, "Other", event.type)
+        outcome if event.type == CONCLUDED else "", (_OTHER, _OTHER, "Other", event.type)
     )
     worst = max((_severity(finding) for finding in _parts(item.details.get("findings"))), default=1)
     return {
