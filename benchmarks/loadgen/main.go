@@ -55,6 +55,7 @@ func main() {
 	rate := flag.Float64("rate", 0, "requests a second in an open loop over all clients, for -seconds; 0 for a closed loop")
 	seconds := flag.Float64("seconds", 10, "how long an open loop lasts")
 	seed := flag.Int64("seed", 1, "seed of the moments of an open loop")
+	heed := flag.Bool("heed", false, "in an open loop, send nothing until the time that a refusal told is over")
 	flag.Parse()
 
 	bodies, err := read(*payloads)
@@ -74,7 +75,7 @@ func main() {
 	}
 	run(callers, bodies, *warmup)
 	if *rate > 0 {
-		open(callers, bodies, *rate, time.Duration(*seconds*float64(time.Second)), *seed)
+		open(callers, bodies, *rate, time.Duration(*seconds*float64(time.Second)), *seed, *heed)
 		return
 	}
 	started := time.Now()

@@ -7,8 +7,10 @@ import (
 	"os"
 	"sort"
 	"sync"
+	"syscall"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -18,9 +20,11 @@ type outcomes struct {
 	sync.Mutex
 	of    map[string][]time.Duration
 	first string
+	// until is when each caller may come again, as it was told; it is kept to where callers heed.
+	until []time.Time
 }
 
-func (o *outcomes) add(err error, took time.Duration) {
+func (o *outcomes) add(caller int, err error, took time.Duration) {
 	o.Lock()
 	defer o.Unlock()
 	how := "answered"
@@ -28,6 +32,9 @@ func (o *outcomes) add(err error, took time.Duration) {
 		how = "failed"
 		if status.Code(err) == codes.ResourceExhausted {
 			how = "refused"
+			// Not all at the same moment: that would be the next flood.
+			told := time.Duration(float64(comeAgain(err)) * (0.5 + rand.Float64()/2))
+			o.until[caller] = time.Now().Add(told)
 		} else if o.first == "" {
 			o.first = err.Error()
 		}
@@ -35,10 +42,28 @@ func (o *outcomes) add(err error, took time.Duration) {
 	o.of[how] = append(o.of[how], took)
 }
 
+// held tells whether a caller keeps a request back, because it was told to come later.
+func (o *outcomes) held(caller int) bool {
+	o.Lock()
+	defer o.Unlock()
+	return time.Now().Before(o.until[caller])
+}
+
+func comeAgain(err error) time.Duration {
+	for _, detail := range status.Convert(err).Details() {
+		if retry, ok := detail.(*errdetails.RetryInfo); ok {
+			return retry.GetRetryDelay().AsDuration()
+		}
+	}
+	return 0
+}
+
 // open sends requests at the moments of a Poisson process, whether or not earlier ones were answered.
-func open(callers []call, bodies [][]byte, rate float64, length time.Duration, seed int64) {
+// Callers that heed send nothing until they were told to come again, and what they keep back counts as held.
+func open(callers []call, bodies [][]byte, rate float64, length time.Duration, seed int64, heed bool) {
 	random := rand.New(rand.NewSource(seed))
-	found := outcomes{of: map[string][]time.Duration{}}
+	found := outcomes{of: map[string][]time.Duration{}, until: make([]time.Time, len(callers))}
+	held, worked := 0, processor()
 	var wait sync.WaitGroup
 	began := time.Now()
 	offered, behind := 0, time.Duration(0)
@@ -50,21 +75,34 @@ func open(callers []call, bodies [][]byte, rate float64, length time.Duration, s
 		intended := began.Add(at)
 		time.Sleep(time.Until(intended))
 		behind = max(behind, time.Since(intended))
-		caller, body := callers[offered%len(callers)], bodies[offered%len(bodies)]
+		caller, body := offered%len(callers), bodies[offered%len(bodies)]
+		if heed && found.held(caller) {
+			held++
+			continue
+		}
 		wait.Add(1)
 		go func() {
 			defer wait.Done()
-			err := caller(body)
-			found.add(err, time.Since(intended))
+			err := callers[caller](body)
+			found.add(caller, err, time.Since(intended))
 		}()
 	}
 	wait.Wait()
 	result := map[string]any{"offered": offered, "seconds": length.Seconds(), "took": time.Since(began).Seconds(), "first_failure": found.first,
-		"behind_ms": milliseconds(behind)}
+		"behind_ms": milliseconds(behind), "held": held, "generator": (processor() - worked).Seconds()}
 	for _, how := range []string{"answered", "refused", "failed"} {
 		result[how] = summary(found.of[how])
 	}
 	_ = json.NewEncoder(os.Stdout).Encode(result)
+}
+
+// processor returns the processor time of this process.
+func processor() time.Duration {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		fail("getrusage: %v", err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
 func summary(latencies []time.Duration) map[string]any {

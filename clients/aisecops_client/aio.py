@@ -29,6 +29,7 @@ from aisecops.v1.screen_service_pb2_grpc import ScreenServiceStub
 from aisecops_client.aio_approvals import AsyncApprovals
 from aisecops_client.answers import Answer, answer_of, result_of
 from aisecops_client.approvals import GRANTED, WAIT_SECONDS, in_trace
+from aisecops_client.come_again import ComeAgain
 from aisecops_client.errors import AisecopsClientError, from_rpc_error
 from aisecops_client.messages import Plan, batch_request, bearer, built, decide_request
 from aisecops_client.screening import Screened, Texts, screen_request, screened
@@ -55,6 +56,7 @@ class AsyncClient:
     work_seconds: float = 60.0
     tenant: str = ""
     address: str = ""
+    _come_again: ComeAgain = field(default_factory=ComeAgain, init=False, repr=False)
     _decisions: DecisionServiceAsyncStub = field(init=False, repr=False)
     _bundles: BundleServiceAsyncStub = field(init=False, repr=False)
     _screening: ScreenServiceAsyncStub = field(init=False, repr=False)
@@ -466,7 +468,10 @@ class AsyncClient:
             call.cancel()
 
     async def _call(self, method: Callable[..., Awaitable[_R]], request: Any, seconds: float) -> _R:
+        self._come_again.check(method)
         try:
             return await method(request, metadata=self.metadata, timeout=seconds)
         except grpc.RpcError as error:
-            raise from_rpc_error(error) from error
+            found = from_rpc_error(error)
+            self._come_again.heard(method, found)
+            raise found from error

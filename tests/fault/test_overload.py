@@ -84,9 +84,10 @@ async def test_a_flood_is_refused_a_quiet_tenant_is_served_and_every_answer_is_o
     acknowledged: set[str] = set()
     async with running(settings, *Role) as (control, quiet):
         token = issuer(settings).mint(LOUD, (Role.AGENT,))
-        async with AsyncClient.connect(f"unix:{settings.socket}", token) as loud:
-            loud.timeout_seconds = 60.0
-            for _wave in range(WAVES):
+        for _wave in range(WAVES):
+            # Another client each time: one that was told to come later would.
+            async with AsyncClient.connect(f"unix:{settings.socket}", token) as loud:
+                loud.timeout_seconds = 60.0
                 signalled(control, signal.SIGSTOP)
                 try:
                     flood = Asked.of(loud, FLOOD)

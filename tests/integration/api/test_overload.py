@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import grpc
@@ -15,7 +16,8 @@ import pytest
 from aisecops.v1.bundle_service_pb2 import GetStatusRequest
 from aisecops.v1.bundle_service_pb2_grpc import BundleServiceStub
 from aisecops.v1.decision_service_pb2_grpc import DecisionServiceStub
-from aisecops_client import AsyncClient, RetryLaterError
+from aisecops_client import AsyncClient, Client, RetryLaterError
+from aisecops_client.come_again import ComeAgain
 from aisecops_client.messages import bearer
 from aisecops_server.domain.fair_queue import FairQueue
 from aisecops_server.domain.identity import Role
@@ -68,10 +70,12 @@ async def held_api(*, slots: int, limit: int, patience: float = PATIENT) -> Asyn
 async def test_a_loud_tenant_is_told_at_once_and_a_quiet_one_still_gets_in() -> None:
     async with (
         held_api(slots=2, limit=4) as held,
-        held.api.client(subject="a@loud") as loud,
+        contextlib.AsyncExitStack() as closing,
         held.api.client(subject="b@quiet") as quiet,
     ):
         for _wave in range(3):
+            # Another client each time: one that was told to come later would.
+            loud = await closing.enter_async_context(held.api.client(subject="a@loud"))
             held.open.clear()
             floods = [asyncio.create_task(_decided(loud)) for _ in range(4)]
             await held.until(lambda queue: (queue.running, queue.waiting) == (2, 2))
@@ -87,6 +91,27 @@ async def test_a_loud_tenant_is_told_at_once_and_a_quiet_one_still_gets_in() -> 
             assert await other == "ALLOW"
             assert sorted(map(str, map(_why, await asyncio.gather(*floods)))) == ["ALLOW"] * 3 + ["gave_way"]
             await held.until(lambda queue: (queue.running, queue.waiting) == (0, 0))
+
+
+@pytest.mark.asyncio
+async def test_who_was_told_to_come_later_does_not_send_before() -> None:
+    async with held_api(slots=1, limit=2) as held, held.api.client() as client:
+        with Client.connect(held.api.address, held.api.token()) as blocking:
+            floods = [asyncio.create_task(_decided(client)) for _ in range(2)]
+            await held.until(lambda queue: queue.waiting == 1)
+            # A clock that stands still: a busy machine must not make it time to come again.
+            client._come_again = blocking._come_again = ComeAgain(lambda: 0.0)
+            for decided in (partial(_decided, client), partial(asyncio.to_thread, _decided_blocking, blocking)):
+                told = await decided()
+                turned_away = held.queue.refused.total()
+                again = await decided()
+                assert isinstance(told, RetryLaterError)
+                assert isinstance(again, RetryLaterError)
+                assert (again.reason, again.metadata["why"]) == ("OVERLOADED", "told")
+                assert 0 < again.retry_after_seconds <= told.retry_after_seconds
+                assert held.queue.refused.total() == turned_away
+            held.open.set()
+            assert await asyncio.gather(*floods) == ["ALLOW"] * 2
 
 
 @pytest.mark.asyncio
@@ -152,6 +177,13 @@ async def _decided(client: AsyncClient) -> object:
     """Return the outcome of a plan, or the error that told why there is none."""
     try:
         return (await client.decide(plan())).outcome
+    except RetryLaterError as error:
+        return error
+
+
+def _decided_blocking(client: Client) -> object:
+    try:
+        return client.decide(plan()).outcome
     except RetryLaterError as error:
         return error
 
