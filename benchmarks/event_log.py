@@ -25,6 +25,7 @@ from aisecops_server.domain.canonical import canonical_bytes
 from aisecops_server.domain.decision import Mode, Outcome
 from aisecops_server.domain.record import DecisionRecord, TraceFilter
 from aisecops_server.domain.trace_facets import FACETS
+from aisecops_server.domain.trace_figures import EFFECTS
 from aisecops_server.domain.trace_query import read_query
 from rich.console import Console
 from rich.table import Table
@@ -62,6 +63,10 @@ FILTERS: dict[str, TraceFilter] = {
     "less trust, no rule": read_query("trust:<internal -rule:*").narrow,
     "a number that none has (no match)": read_query("plans:>1").narrow,
     "a number, a beginning, less trust (no match)": read_query("plans:>1 tool:server-1* trust:<internal").narrow,
+    "what changes something": read_query("effect:changing").narrow,
+    "steps that none has (no match)": read_query("steps:>100").narrow,
+    "cost, tokens, a budget (no match)": read_query("cost:>0.001 tokens:>1m budget:>80%").narrow,
+    "slow, and a budget (no match)": read_query("lasted:>1h budget:>80%").narrow,
     "all filters": TraceFilter(
         agent_id=AGENTS[5],
         outcome="ALLOW",
@@ -83,6 +88,7 @@ FACETED = (
     "agent:spiffe://example/agent/3*",
     "trust:<internal -rule:*",
     "plans:>1",
+    "effect:changing steps:>1",
     "mode:dry-run outcome:escalated tool:odd/tool rule:category.*",
     "outcome:allowed trust:external mode:enforce tool:server-1* rule:category.rule_1* agent:spiffe://* revision:0*",
 )
@@ -113,7 +119,7 @@ class Traffic:
             trust=self.random.choice(("internal", "external", "unverified")) if odd else "trusted",
             revision=REVISIONS[number * len(REVISIONS) // self.total % len(REVISIONS)],
             document=canonical_bytes({"number": number, "filler": self.filler}),
-            details={"explanation": "y" * 600},
+            details={"explanation": "y" * 600, "effects": self.random.sample(EFFECTS, 2)},
         )
 
 

@@ -98,6 +98,11 @@ def test_columns_say_what_a_trace_does_and_took(browser: Browser, scene: Scene) 
         for row, trace in zip(page.locator("tbody tr").all(), traces, strict=True):
             cells = row.locator("td").all_inner_texts()
             assert (cells[2].split(), cells[3]) == (trace["effects"], trace["steps"])
+        charged = json.loads(scene.get("/traces.json?q=budget:%3E0%25")[2])["page"]["traces"][0]
+        visit.go(f"/traces/{charged['traceId']}")
+        share = charged["budgetShare"] // 100
+        expect(page.locator(".facts")).to_contain_text(f"fullest budget at {share} %")
+        visit.go("/traces?cols=started.intent.effects.steps&q=effect:changing+steps:>1")
         page.locator("tbody .cell", has_text="send").first.click(modifiers=["Alt"])
         expect(page.locator("#q")).to_have_value("effect:changing steps:>1 -effect:send", timeout=PATIENCE_MS)
         assert visit.complaints == []

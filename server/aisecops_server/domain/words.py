@@ -222,6 +222,16 @@ def percent(hundredths: int) -> str:
     return f"{hundredths // 100:,} %"
 
 
+def taken(*, tokens: int, micro_usd: int, budget_share: int) -> str:
+    """Return what a trace took, of what was counted; an empty text where nothing was."""
+    parts = (
+        counted(tokens, "token") if tokens else "",
+        dollars(micro_usd) if micro_usd else "",
+        f"fullest budget at {percent(budget_share)}" if budget_share else "",
+    )
+    return ", ".join(part for part in parts if part)
+
+
 def counted(count: int, noun: str, plural: str = "") -> str:
     """Return ``1 rule`` or ``3 rules``."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"

@@ -17,9 +17,9 @@ from aisecops_server.domain.words import (
     bare,
     check_sign,
     counted,
-    dollars,
     outcome_sign,
     short_revision,
+    taken,
     trust_word,
 )
 from aisecops_server.terminal.consoles import style_of
@@ -70,10 +70,15 @@ def trace_table(console: Console, traces: Sequence[Json], when: When) -> Table:
 
 
 def _figures(trace: Json) -> str:
-    """Return what a trace took: steps, and of tokens and money what was counted."""
-    steps, tokens, micro_usd = (int(trace.get(name, 0)) for name in ("steps", "tokens", "microUsd"))
-    parts = [counted(steps, "step") if steps else "", counted(tokens, "token") if tokens else ""]
-    return ", ".join(part for part in (*parts, dollars(micro_usd) if micro_usd else "") if part)
+    """Return how many steps a trace has, and what it took."""
+    steps = int(trace.get("steps", 0))
+    return ", ".join(part for part in (counted(steps, "step") if steps else "", taken_by(trace)) if part)
+
+
+def taken_by(trace: Json) -> str:
+    """Return what a trace took, of what was counted."""
+    tokens, micro_usd, share = (int(trace.get(name, 0)) for name in ("tokens", "microUsd", "budgetShare"))
+    return taken(tokens=tokens, micro_usd=micro_usd, budget_share=share)
 
 
 def facet_table(found: Json) -> Table:

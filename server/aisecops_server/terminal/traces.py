@@ -15,7 +15,7 @@ from aisecops_server.domain.words import bare, counted, trust_word
 from aisecops_server.terminal.consoles import indented
 from aisecops_server.terminal.decisions import FAINT, findings_block, head, sources_table, trust_style
 from aisecops_server.terminal.gates import gate_strip, legend
-from aisecops_server.terminal.lists import agent_word
+from aisecops_server.terminal.lists import agent_word, taken_by
 
 Json = Mapping[str, Any]
 # Two that are alike are read sooner than a number is.
@@ -39,6 +39,7 @@ def trace_block(
             ("  lowest trust ", FAINT),
             (trust, trust_style(trust)),
             (f"  {counted(int(summary.get('decisions', 0)), 'decision')}", FAINT),
+            (f"  {took}" if (took := taken_by(summary)) else "", FAINT),
         ),
     ]
     parts += [Text(told, style="bold") for told in _erasures(found)]

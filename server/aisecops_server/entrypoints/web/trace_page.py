@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.visible_text import visible
-from aisecops_server.domain.words import ALLOWED, BLOCKED, ESCALATED, NOT_REACHED, counted
+from aisecops_server.domain.words import ALLOWED, BLOCKED, ESCALATED, NOT_REACHED, counted, taken
 from aisecops_server.entrypoints.web.addresses import address
 from aisecops_server.entrypoints.web.evidence_page import package_of
 from aisecops_server.entrypoints.web.loops import folded
@@ -73,6 +73,11 @@ async def trace_page(visitor: Visitor) -> Page:
         "pages": _pages(shown, trace_id, len(_items(shown, trace, listed))),
         "answers": await answers(visitor, trace, decision, explained),
         "counts": _counts(rows),
+        "taken": taken(
+            tokens=trace.summary.tokens,
+            micro_usd=trace.summary.micro_usd,
+            budget_share=trace.summary.budget_share,
+        ),
         "event": _event(trace, visitor.query("event")),
         "event_tab": visitor.query("tab") if visitor.query("tab") in EVENT_TABS else "",
         # All of them, where the page shows some: whoever scrolls asks for nothing more.
