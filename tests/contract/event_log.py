@@ -21,10 +21,10 @@ from aisecops_server.domain.errors import (
 from aisecops_server.domain.event import Event, StoredEvent
 from aisecops_server.domain.merkle import EMPTY_ROOT, leaf_hash, root_of
 from aisecops_server.domain.payload import NO_SALT
-from aisecops_server.domain.record import DecisionRecord, Receipt, TraceFilter, TraceSummary
-from aisecops_server.domain.trace_figures import EFFECTS
+from aisecops_server.domain.record import Receipt, TraceFilter, TraceSummary
 from aisecops_server.ports import EventLog
 
+from tests.contract.variety import varied
 from tests.records import START_NS, Records
 
 EVERYTHING = TraceFilter()
@@ -465,36 +465,6 @@ class EventLogContract:
         assert {trace.agent_id for trace in first.traces} == {"agent-0", "agent-2"}
         with pytest.raises(InvalidRequestError):
             await log.traces(TraceFilter(), page_size=5, page_token=first.next_token)
-
-
-def varied(make: Records, number: int, *, trace_id: str = "") -> DecisionRecord:
-    """Make one of decisions that differ in everything by which a list is narrowed."""
-    return make.record(
-        trace_id=trace_id,
-        agent=f"agent-{number % 3}",
-        outcome=list(Outcome)[number % 3],
-        mode=list(Mode)[number % 2],
-        tools=(f"t/{number % 2}", f"t/{number % 5}"),
-        rules=(f"r.{number % 4}",) if number % 7 else (),
-        trust=("trusted", "external", "unverified")[number // 3 % 3],
-        revision=str(number % 2) * 40,
-        details=_spending(number),
-    )
-
-
-def _spending(number: int) -> dict[str, object]:
-    """Details of a decision by what it did and was charged; every eleventh is of a program that told of none of it."""
-    if not number % 11:
-        return {}
-    shared = {"subject": "agent", "id": "a", "limit": 1000, "enforced": True}
-    steps = {"s0": number % 13 * 10_000}
-    charges = [
-        {**shared, "metric": "calls", "window": "day", "amount": number % 7 * 100, "spent": 0, "steps": {}},
-        {**shared, "metric": "tokens", "window": "day", "amount": number, "spent": number, "steps": {}},
-        {**shared, "metric": "micro_usd", "window": "day", "amount": sum(steps.values()), "spent": 0, "steps": steps},
-    ]
-    budgets = [{"used": number % 3 * 100, "reserved": 50}, {"used": 0, "reserved": 0}, {"used": 0, "reserved": 0}]
-    return {"effects": [EFFECTS[number % 6], EFFECTS[number % 4]], "charges": charges, "budgets": budgets}
 
 
 def _matches(narrow: TraceFilter, summary: TraceSummary) -> bool:

@@ -14,7 +14,8 @@ from aisecops_server.domain.trace_match import Relation
 from aisecops_server.domain.trace_query import Term, TraceQuery, read_query
 from aisecops_server.ports import EventLog
 
-from tests.contract.event_log import listed, varied
+from tests.contract.event_log import listed
+from tests.contract.variety import varied
 from tests.records import Records
 
 SPENT = (("steps", "10"), ("tokens", "150"), ("cost", "0.05"), ("budget", "60%"), ("budget", "5000%"))

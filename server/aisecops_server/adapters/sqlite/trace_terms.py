@@ -174,19 +174,22 @@ def narrow_by_numbers(
     """Take away of the ``bits`` of blocks those of traces with other numbers, or not begun between ``times``."""
     narrow = [match for match in numbers if match.field in _OF_FIGURES]
     if narrow:
-        _narrow(connection, bits, "trace_figure WHERE number >= ? AND number < ?", narrow, ())
+        _narrow(connection, bits, rows="trace_figure WHERE number >= ? AND number < ?", numbers=narrow)
     wide = [match for match in numbers if match.field in _OF_TRACES]
     if wide or times != ANY_TIME or not narrow:
-        _narrow(connection, bits, "trace WHERE number >= ? AND number < ? AND started_at BETWEEN ? AND ?", wide, times)
+        rows = "trace WHERE number >= ? AND number < ? AND started_at BETWEEN ? AND ?"
+        _narrow(connection, bits, rows=rows, numbers=wide, times=times)
 
 
 def _narrow(
     connection: apsw.Connection,
     bits: dict[int, int],
+    *,
     rows: str,
     numbers: Sequence[NumberMatch],
-    times: tuple[int, ...],
+    times: tuple[int, ...] = (),
 ) -> None:
+    """Take away of the ``bits`` of blocks those of traces whose ``rows`` do not have such numbers."""
     query = f"SELECT number FROM {rows}{''.join(map(_condition, numbers))}"  # noqa: S608 - constant parts
     found = dict.fromkeys(bits, 0)
     for first, last in _runs(sorted(block for block, kept in bits.items() if kept)):

@@ -6,6 +6,7 @@ Everything that a reader chose stands in the address, so a view of the list is a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from aisecops.v1 import audit_service_pb2 as api
 from aisecops.v1 import event_pb2
@@ -76,10 +77,7 @@ async def trace_list(visitor: Visitor) -> Page:
     columns, cols = _chosen(visitor.query("cols"))
     problem, query, found = "", TraceQuery(), api.ListTracesResponse()
     facets: api.ListTraceFacetsResponse | None = None
-
-    def to(wanted: TraceQuery) -> str:
-        return address("/traces", q=wanted.written(), cols=cols)
-
+    to = partial(_place, cols=cols)
     try:
         query = read_query(text)
         request = api.ListTracesRequest(page_size=PAGE, page_token=before, filter=filter_of(query))
@@ -89,7 +87,6 @@ async def trace_list(visitor: Visitor) -> Page:
     except InvalidRequestError as error:
         problem = error.diagnostics()
     view = {
-        "query": query,
         "text": text,
         "problem": problem,
         "traces": found.traces,
@@ -123,6 +120,11 @@ async def trace_list(visitor: Visitor) -> Page:
         400 if problem else 200,
         command=() if problem else ("trace", "list", *(("--where", text) if text else ())),
     )
+
+
+def _place(query: TraceQuery, *, cols: str) -> str:
+    """Return the address of the list under a query."""
+    return address("/traces", q=query.written(), cols=cols)
 
 
 def _figure(trace: event_pb2.TraceSummary, name: str) -> str:

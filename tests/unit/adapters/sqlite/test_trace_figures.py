@@ -10,7 +10,8 @@ from aisecops_server.adapters.sqlite import schema
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog, open_log
 from aisecops_server.domain.trace_query import read_query
 
-from tests.contract.event_log import listed, varied
+from tests.contract.event_log import listed
+from tests.contract.variety import varied
 from tests.records import Records
 
 QUERIES = ("", "effect:changing", "-effect:read", "steps:>3 cost:>0.02", "budget:>60%", "tokens:<100")
