@@ -15,6 +15,7 @@ from aisecops_server.usecases.activate import Activate, Order, PolicySwitch, Rol
 from aisecops_server.usecases.live_policy import LivePolicy
 from aisecops_server.usecases.rollouts import Rollouts
 from aisecops_server.usecases.shadow import Shadow
+from aisecops_server.usecases.sync import Resume
 
 from tests.fakes.policies import FakeActivationStore, FakeBuilder, FakePool, FakeRepository
 
@@ -70,6 +71,7 @@ def no_rollouts(log: EventLog, clock: Clock, ids: Ids) -> Rollouts:
         switch=switch,
         activate=Activate(switch),
         roll_back=Rollback(switch),
+        follow_live=Resume(switch).follow,
         store=MemoryRollouts(),
         gates=FixedGates(),
         shadow=Shadow(log, clock, ids, deadline_seconds=1.0),

@@ -336,7 +336,11 @@ async def _made_live(plane: ControlPlane) -> None:
 
 def _watching(plane: ControlPlane) -> Mapping[str, Callable[[], Coroutine[Any, Any, None]]]:
     rollouts = plane.rollouts
-    return {"watch a rollout": ShadowWorker(rollouts.room, rollouts.ask).run} if rollouts else {}
+    if rollouts is None:
+        return {}
+    watching = {"watch a rollout": ShadowWorker(rollouts.room, rollouts.ask).run}
+    # In a file nobody else moves it.
+    return {**watching, "follow a rollout": rollouts.watch} if plane.settings.database_url else watching
 
 
 def _watched(plane: ControlPlane) -> Watched:

@@ -23,6 +23,7 @@ from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
 from aisecops_server.adapters.sqlite.rollout_state import SqliteRolloutStore
 from aisecops_server.bootstrap.policy import accepted_of, gates_of, policies_of
 from aisecops_server.bootstrap.replay import BUNDLE_KEY, repository_of
+from aisecops_server.bootstrap.store import rollouts_of
 from aisecops_server.domain.accepted_flips import Gates
 from aisecops_server.domain.announcement import ChannelKey
 from aisecops_server.domain.bundle import CommitId
@@ -113,14 +114,16 @@ async def repository_policy(grounds: Grounds) -> AsyncIterator[PolicySource]:
 
     def follow(switch: PolicySwitch, live: LivePolicy) -> Following:
         activate, resume, rollback = Activate(switch), Resume(switch), Rollback(switch)
-        store = SqliteRolloutStore(state / "rollout.db")
+        store = rollouts_of(grounds.settings, grounds.ids)
         closing.callback(store.close)
         confirm = Confirm(grounds.settings.channel, partial(_gates, repository), store, switch)
         rollouts = Rollouts(
             switch=switch,
             activate=activate,
             roll_back=rollback,
+            follow_live=resume.follow,
             store=store,
+            shared=None if isinstance(store, SqliteRolloutStore) else store,
             gates=partial(_rollout_gate, repository),
             shadow=Shadow(grounds.log, grounds.clock, grounds.ids, grounds.settings.deadline_seconds),
             confirm=confirm,

@@ -10,11 +10,14 @@ from aisecops_server.adapters.sqlite import event_log as embedded
 from aisecops_server.adapters.sqlite.activation_state import ActivationState
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
 from aisecops_server.adapters.sqlite.history import SqliteHistory, open_history
+from aisecops_server.adapters.sqlite.rollout_state import SqliteRolloutStore
 from aisecops_server.domain.errors import InvalidRequestError
+from aisecops_server.ports import Ids
 from aisecops_server.settings import Settings
 
 if TYPE_CHECKING:
     from aisecops_server.adapters.postgres.activation_state import SharedActivation
+    from aisecops_server.adapters.postgres.rollouts import PostgresRollouts
 
 # What speaks to a database is loaded where there is one: every command would wait for it.
 
@@ -84,3 +87,16 @@ def activation_of(settings: Settings) -> ActivationState | SharedActivation:
 
         return SharedActivation(place_of(settings))
     return ActivationState(settings.state_dir / "activation.db")
+
+
+def rollouts_of(settings: Settings, ids: Ids) -> SqliteRolloutStore | PostgresRollouts:
+    """Return where it is kept what is rolled out, and who asked for changes that wait for more people.
+
+    Raises:
+        LogUnavailableError, IntegrityError: it cannot be opened.
+    """
+    if settings.database_url:
+        from aisecops_server.adapters.postgres.rollouts import PostgresRollouts  # noqa: PLC0415
+
+        return PostgresRollouts(place_of(settings), ids.nonce())
+    return SqliteRolloutStore(settings.state_dir / "rollout.db")

@@ -131,10 +131,13 @@ class Rollout:
     terms: Terms = field(default_factory=Terms)
     # What the tally had counted when this stage began.
     counted_before: int = 0
+    # How often it was moved: of two who move it from the same step one comes first, and the other looks again.
+    step: int = 0
 
     def at(self, stage: RolloutStage, moved: Moved, *, counted: int, selector: Selector | None = None) -> Rollout:
         """Return it in another stage."""
-        return replace(self, stage=stage, moved=moved, selector=selector or self.selector, counted_before=counted)
+        chosen, step = selector or self.selector, self.step + 1
+        return replace(self, stage=stage, moved=moved, selector=chosen, counted_before=counted, step=step)
 
     def as_json(self) -> dict[str, JsonValue]:
         """Return it as JSON."""
@@ -177,6 +180,7 @@ def read_rollout(found: Mapping[str, Any]) -> Rollout:
         ),
         terms=Terms(**found["terms"]),
         counted_before=found["counted_before"],
+        step=found.get("step", 0),
     )
 
 

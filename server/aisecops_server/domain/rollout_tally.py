@@ -7,8 +7,8 @@ after a crash counting the log again gives the same.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aisecops_server.domain.accepted_flips import NO_RULE, Flip
@@ -84,6 +84,10 @@ class Tally:
         self.slow += slow
         self.errors += failed
 
+    def plus(self, others: Tally) -> Tally:
+        """Return it with the sums of what ``others`` counted; which rules, agents and decisions differ stays."""
+        return replace(self, **{name: getattr(self, name) + getattr(others, name) for name in _COUNTS})
+
     def fault(self, terms: Terms) -> str:
         """Return why the candidate has to go now, or an empty string."""
         if self.answered < terms.least:
@@ -145,6 +149,33 @@ def compared_details(
         "evaluation_ns": evaluation_ns,
         "slow": not by_candidate and evaluation_ns > rollout.terms.slow_milliseconds * 1_000_000,
         "error": "",
+    }
+
+
+def step_details(rollout: Rollout, tally: Tally, problems: Sequence[str]) -> dict[str, JsonValue]:
+    """Return what an event tells of a step of a rollout; ``problems`` are what stood against it."""
+    selector = rollout.selector
+    return {
+        "rollout": rollout.id,
+        "revision": rollout.candidate.revision,
+        "digest": rollout.candidate.digest,
+        "base": rollout.base.revision,
+        "base_digest": rollout.base.digest,
+        "stage": rollout.stage.value,
+        "principal": rollout.moved.by,
+        "reason": rollout.moved.reason,
+        "forced": rollout.moved.forced,
+        "percent": selector.percent,
+        "agents": list(selector.agents),
+        "teams": list(selector.teams),
+        "environments": list(selector.environments),
+        "compared": tally.compared,
+        "looser": tally.looser,
+        "stricter": tally.stricter,
+        "errors": tally.errors,
+        "slow": tally.slow,
+        "dropped": tally.dropped,
+        "against": list(problems),
     }
 
 

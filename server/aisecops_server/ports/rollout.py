@@ -9,7 +9,9 @@ from typing import Protocol
 from aisecops_server.domain.accepted_flips import Accepted, Gates
 from aisecops_server.domain.bundle import Bundle, CommitId
 from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.change import Change
 from aisecops_server.domain.errors import AisecopsError
+from aisecops_server.domain.event import StoredEvent
 from aisecops_server.domain.record import DecisionRecord
 from aisecops_server.domain.rollout import Proposal, Rollout
 from aisecops_server.domain.rollout_tally import Tally
@@ -21,6 +23,14 @@ class Companion(Protocol):
 
     def engine_for(self, agent_id: str) -> PolicyEngine | None:
         """Return the candidate's engine for an agent that it decides for; ``None`` for everybody else."""
+        ...
+
+    def required(self, bundle: Bundle) -> tuple[Change, ...]:
+        """Return what must hold when a decision by ``bundle`` is stored, so that it counts as the candidate's."""
+        ...
+
+    def contended(self, error: AisecopsError) -> None:
+        """Take note that a decision was not stored, because a change of it did not hold."""
         ...
 
     def decided(self, record: DecisionRecord, details: Mapping[str, JsonValue]) -> None:
@@ -39,6 +49,13 @@ class NoRollout:
     def engine_for(self, agent_id: str) -> PolicyEngine | None:  # noqa: ARG002 - the port's signature
         """Return nothing."""
         return None
+
+    def required(self, bundle: Bundle) -> tuple[Change, ...]:  # noqa: ARG002 - the port's signature
+        """Return nothing."""
+        return ()
+
+    def contended(self, error: AisecopsError) -> None:
+        """Do nothing."""
 
     def decided(self, record: DecisionRecord, details: Mapping[str, JsonValue]) -> None:
         """Do nothing."""
@@ -66,10 +83,60 @@ class RolloutStore(Protocol):
         ...
 
     async def save(self, rollout: Rollout, tally: Tally) -> None:
-        """Store a rollout as it is now, durably.
+        """Store a rollout as it is now, durably; where replicas share it, what was counted and only if that is newer.
 
         Raises:
             LogUnavailableError: it could not be made durable.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRollout:
+    """A rollout as all replicas know it. ``tally`` is what somebody counted in the log and saved.
+
+    ``others`` is what the other replicas counted of what the log does not tell, and ``problems`` are why some of them
+    take no part in it now.
+    """
+
+    rollout: Rollout
+    tally: Tally
+    others: Tally
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SeenSteps:
+    """Events of rollouts in the order of the log, and the index behind everything that was looked through."""
+
+    events: Sequence[StoredEvent]
+    counted_to: int
+
+
+class SharedRollouts(RolloutStore, Protocol):
+    """Rollouts that several control planes follow. They are moved by the log, with ``MoveRollout``."""
+
+    async def known(self) -> KnownRollout | None:
+        """Return the rollout that was begun last.
+
+        Raises:
+            LogUnavailableError, IntegrityError: it cannot be read.
+        """
+        ...
+
+    async def seen(self, from_index: int) -> SeenSteps:
+        """Return some of the events by which rollouts are counted and ended, from an index on.
+
+        Raises:
+            LogUnavailableError, IntegrityError: they cannot be read.
+        """
+        ...
+
+    async def share(self, rollout_id: str, own: Tally, problem: str) -> None:
+        """Tell the others what this replica counted by itself, and why it takes no part, if it does not.
+
+        Raises:
+            LogUnavailableError: it could not be stored.
         """
         ...
 

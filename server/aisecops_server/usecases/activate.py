@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from aisecops_server.domain.bundle import Activated, CommitId
 from aisecops_server.domain.bundle_status import BundleStatus
 from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.change import Change
 from aisecops_server.domain.decision import Verdict
 from aisecops_server.domain.errors import (
     AisecopsError,
@@ -32,9 +33,11 @@ from aisecops_server.domain.errors import (
     NotPermittedError,
     UnknownRevisionError,
 )
-from aisecops_server.domain.event import control_event
+from aisecops_server.domain.event import Event, control_event
 from aisecops_server.domain.identity import DEFAULT_TENANT
 from aisecops_server.domain.probe import probes, require_denied, require_not_allowed, text_probe
+from aisecops_server.domain.record import ChangeRecord
+from aisecops_server.domain.rollout_changes import MadeLive
 from aisecops_server.ports import (
     ActivationStore,
     BundleBuilder,
@@ -49,6 +52,8 @@ from aisecops_server.usecases.channel import Channel
 from aisecops_server.usecases.live_policy import LivePolicy, Served
 
 T = TypeVar("T")
+# Stores the event of a change together with something else, or neither, and what is live with it.
+Together = Callable[[Event, MadeLive], Awaitable[None]]
 
 PROBE_DEADLINE_SECONDS = 5.0
 _WHOLE_COMMIT_ID = 40
@@ -69,6 +74,7 @@ class ActivateCommand:
     revision: str
     order: Order
     digest: str = ""
+    together: Together | None = None
 
 
 class PolicySwitch:
@@ -143,8 +149,10 @@ class PolicySwitch:
         if saved is None or saved[0].revision != commit_id:
             await self.channel.require(commit_id)
 
-    async def make_live(self, served: Served, order: Order, *, type: str = "bundle.activated") -> None:
-        """Log the change, move the pointer, remember it.
+    async def make_live(
+        self, served: Served, order: Order, *, type: str = "bundle.activated", together: Together | None = None
+    ) -> None:
+        """Log the change, move the pointer, remember it; ``together`` logs it and remembers it in one step.
 
         Raises:
             NotPermittedError: it is not what the channel announces.
@@ -152,7 +160,7 @@ class PolicySwitch:
         """
         old = self.live.live
         await self.require_announced(served.commit.id)
-        await self.record(
+        event = self.event(
             type,
             {
                 "revision": served.commit.id,
@@ -165,8 +173,16 @@ class PolicySwitch:
                 "reason": order.reason,
             },
         )
+        if together is None or old is None:
+            await self._log.append_event(event)
+            self.live.flip(served)
+            await self.remember()
+            return
+        kept = (_activated(served), _activated(old))
+        await together(event, MadeLive(*kept, over=old.engine.bundle.digest))
         self.live.flip(served)
-        await self.remember()
+        self.remembered = kept
+        await self._kept_warm()
 
     async def reject(self, commit_id: CommitId, order: Order, error: AisecopsError) -> None:
         """Note and log that a revision did not become live."""
@@ -197,6 +213,12 @@ class PolicySwitch:
         except AisecopsError as error:
             self.live.problem = f"the live revision would not survive a restart: {error.message}"
 
+    async def _kept_warm(self) -> None:
+        try:
+            await self.keep_warm()
+        except AisecopsError as error:
+            self.live.problem = f"the revision before is not kept ready: {error.message}"
+
     async def keep_warm(self) -> None:
         """Keep the engines of what is live and of what was live before."""
         kept = (self.live.live, self.live.previous)
@@ -208,8 +230,29 @@ class PolicySwitch:
         Raises:
             LogUnavailableError: it could not be made durable.
         """
-        await self._log.append_event(
-            control_event(type, {"tenant": self._tenant, **details}, id=self.ids.event_id(), now_ns=self.clock.now_ns())
+        await self.append(self.event(type, details))
+
+    async def append(self, event: Event) -> None:
+        """Append such an event.
+
+        Raises:
+            LogUnavailableError: it could not be made durable.
+        """
+        await self._log.append_event(event)
+
+    async def record_change(self, events: Sequence[Event], change: Change) -> None:
+        """Append events about the control plane together with the change that they tell of.
+
+        Raises:
+            ContendedError: the condition of the change does not hold.
+            LogUnavailableError: they could not be made durable.
+        """
+        await self._log.append_change(ChangeRecord(tuple(events), (change,)))
+
+    def event(self, type: str, details: Mapping[str, JsonValue]) -> Event:
+        """Return an event about the control plane itself."""
+        return control_event(
+            type, {"tenant": self._tenant, **details}, id=self.ids.event_id(), now_ns=self.clock.now_ns()
         )
 
 
@@ -265,7 +308,8 @@ class Activate:
             await switch.require_announced(commit_id)
             engine = await switch.engine(commit_id)
             _require_exact(engine, command.digest)
-            await switch.make_live(Served(await switch.repository.commit(commit_id), engine), command.order)
+            served = Served(await switch.repository.commit(commit_id), engine)
+            await switch.make_live(served, command.order, together=command.together)
         except AisecopsError as error:
             await switch.reject(commit_id, command.order, error)
             raise
@@ -293,7 +337,7 @@ class Rollback:
     def __init__(self, switch: PolicySwitch) -> None:
         self._switch = switch
 
-    async def __call__(self, order: Order) -> BundleStatus:
+    async def __call__(self, order: Order, *, together: Together | None = None) -> BundleStatus:
         """Swap the live and the previous revision.
 
         Raises:
@@ -301,9 +345,9 @@ class Rollback:
             NotPermittedError: it is not what the channel announces.
             EngineUnavailableError, LogUnavailableError: the live revision stays.
         """
-        return await self._switch.unbroken(self._roll_back(order))
+        return await self._switch.unbroken(self._roll_back(order, together))
 
-    async def _roll_back(self, order: Order) -> BundleStatus:
+    async def _roll_back(self, order: Order, together: Together | None) -> BundleStatus:
         switch = self._switch
         async with switch.lock:
             previous = switch.live.previous
@@ -315,7 +359,8 @@ class Rollback:
             try:
                 await switch.require_announced(previous.commit.id)
                 engine = await switch.pool.acquire(previous.engine.bundle)
-                await switch.make_live(Served(previous.commit, engine), order, type="bundle.rolled_back")
+                served = Served(previous.commit, engine)
+                await switch.make_live(served, order, type="bundle.rolled_back", together=together)
             except NotPermittedError as error:
                 await switch.reject(previous.commit.id, order, error)
                 raise

@@ -55,6 +55,7 @@ class Arrive:
         if live.live is None:
             return await self.activate(command)
         rules = await self.confirm.rules()
+        await self.rollouts.follow()
         current = self.rollouts.current
         if current is not None:
             live.problem = "" if current.candidate.revision == head else f"{head[:_SHOWN]} waits for a rollout to end"

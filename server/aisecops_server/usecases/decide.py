@@ -201,6 +201,7 @@ class Decide:
         except (LogUnavailableError, IdempotencyConflictError):
             raise
         except AisecopsError as error:
+            self.rollout.contended(error)
             if isinstance(error, ContendedError) and attempts > 1:
                 return await self._decided(reading, attempts - 1)
             await self._record_refusal(reading, error)
@@ -294,6 +295,7 @@ class Decide:
             record, details = judged
             self.rollout.decided(record, details)
             return Decided(details, receipt, record.changes)
+        self.rollout.contended(receipt)
         if isinstance(receipt, ContendedError):
             return await self._again(prepared.reading)
         if isinstance(receipt, LogUnavailableError):
@@ -379,6 +381,8 @@ class Decide:
     ) -> DecisionRecord:
         command = prepared.reading.command
         plan = command.plan
+        # Who names a revision asks it, whatever is rolled out.
+        required = () if command.revision else self.rollout.required(prepared.engine.bundle)
         return DecisionRecord(
             decision=decision,
             document=prepared.document,
@@ -392,7 +396,7 @@ class Decide:
             intent=plan.intent,
             tools=tuple(sorted({step.tool for step in plan.steps})),
             lowest_trust=_lowest_trust(decision).value,
-            changes=commitment.changes,
+            changes=(*required, *commitment.changes),
         )
 
     def _retried(self, stored: StoredDecision, command: DecideCommand) -> Decided:

@@ -7,38 +7,38 @@ Ordering rules:
 3. What is promoted is the very bundle that was watched, by digest, through ``activate`` and in no other way.
 4. When something else becomes live, the rollout ends: it compared with what is no longer there.
 5. A candidate that fails or is too slow is taken back by itself, from a shadow as from a canary.
+6. Where replicas share it, the event, the row that they follow and what becomes live with it are stored together, and
+   only from the step that was known here: who comes second is told to look again.
 """
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from aisecops_server.domain.accepted_flips import judged
-from aisecops_server.domain.bundle import Activated, Bundle
-from aisecops_server.domain.bundle_status import BundleStatus
-from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.decision import Mode
+from aisecops_server.domain.bundle import Activated
 from aisecops_server.domain.errors import (
     AisecopsError,
-    BundleRejectedError,
-    EngineUnavailableError,
-    NoDecisionError,
+    ContendedError,
     NoLiveRevisionError,
     RolloutRefusedError,
 )
+from aisecops_server.domain.event import Event
 from aisecops_server.domain.policy_check import Level
-from aisecops_server.domain.record import DecisionRecord
 from aisecops_server.domain.rollout import Moved, Rollout, RolloutStage, Selector, Terms
-from aisecops_server.domain.rollout_tally import MOST_FLIPS, Tally
+from aisecops_server.domain.rollout_changes import MadeLive, MoveRollout
+from aisecops_server.domain.rollout_tally import MOST_FLIPS, Tally, step_details
 from aisecops_server.ports import PolicyEngine
-from aisecops_server.ports.rollout import RolloutGates, RolloutStore
-from aisecops_server.usecases.activate import Activate, ActivateCommand, Order, PolicySwitch
+from aisecops_server.ports.rollout import RolloutGates, RolloutStore, SharedRollouts
+from aisecops_server.usecases.activate import Activate, ActivateCommand, Order, PolicySwitch, Rollback
+from aisecops_server.usecases.follow_rollout import FOLLOW_SECONDS, RolloutFollower
 from aisecops_server.usecases.live_policy import Served
-from aisecops_server.usecases.shadow import Room, Sample, Shadow, UnderWay
+from aisecops_server.usecases.rounds import Rounds
+from aisecops_server.usecases.shadow import Sample, Shadow, UnderWay
 
 CONTROL_PLANE = "control-plane"
 SAVE_NS = 5_000_000_000
@@ -71,80 +71,60 @@ class RolloutStatus:
     problems: tuple[str, ...] = ()
 
 
-class Rollouts:
-    """Implements ``Companion``, and changes the rollout that is under way."""
+@dataclass(slots=True)
+class _Both:
+    """Stores what becomes live together with the step of a rollout by which it does, or neither."""
+
+    switch: PolicySwitch
+    event: Event
+    step: MoveRollout
+    is_stored: bool = False
+
+    async def __call__(self, event: Event, made_live: MadeLive) -> None:
+        await self.switch.record_change((event, self.event), replace(self.step, made_live=made_live))
+        self.is_stored = True
+
+
+class Rollouts(RolloutFollower):
+    """Changes the rollout that is under way, as people say and as what is seen of it asks for."""
 
     def __init__(
         self,
         *,
         switch: PolicySwitch,
         activate: Activate,
-        roll_back: Callable[[Order], Awaitable[BundleStatus]],
+        roll_back: Rollback,
+        follow_live: Callable[[], Awaitable[None]],
         store: RolloutStore,
         gates: RolloutGates,
         shadow: Shadow,
         confirm: Callable[[str, Order], Awaitable[None]],
+        shared: SharedRollouts | None = None,
     ) -> None:
-        self._switch = switch
-        self._activate = activate
+        super().__init__(switch=switch, activate=activate, shared=shared, follow_live=follow_live)
         self._roll_back = roll_back
-        self._store = store
+        self._store = shared or store
         self._gates = gates
         self._shadow = shadow
         self._confirm = confirm
-        self._busy = asyncio.Lock()
-        self._under_way: UnderWay | None = None
         self._saved_at_ns = 0
-        self.room = Room()
 
-    # What decisions meet.
-
-    def engine_for(self, agent_id: str) -> PolicyEngine | None:
-        """Return the candidate's engine for an agent of the canary."""
-        under_way = self._under_way
-        if under_way is None or under_way.rollout.stage is not RolloutStage.CANARY or not self._is_base(under_way):
-            return None
-        rollout = under_way.rollout
-        chosen = rollout.selector.chooses(agent_id, under_way.base.bundle.tables, salt=rollout.id)
-        return under_way.candidate if chosen else None
-
-    def decided(self, record: DecisionRecord, details: Mapping[str, JsonValue]) -> None:
-        """Take note of a decision that counted, for the other side to be asked about it later."""
-        under_way = self._under_way
-        decision = record.decision
-        if under_way is None or decision.mode is not Mode.ENFORCE:
-            return
-        rollout = under_way.rollout
-        by_candidate = decision.bundle_digest == rollout.candidate.digest
-        if not by_candidate and decision.bundle_digest != rollout.base.digest:
-            return
-        if by_candidate:
-            under_way.tally.decided(
-                slow=decision.evaluation_ns > rollout.terms.slow_milliseconds * 1_000_000, failed=False
-            )
-        if not self.room.put(Sample(decision, details, record.document, by_candidate)):
-            under_way.tally.dropped += 1
-
-    def failed(self, bundle: Bundle, error: AisecopsError) -> None:
-        """Take note that the candidate gave no decision to an agent of the canary."""
-        under_way = self._under_way
-        if under_way is None or bundle.digest != under_way.rollout.candidate.digest:
-            return
-        if isinstance(error, EngineUnavailableError | NoDecisionError):
-            under_way.tally.decided(slow=False, failed=True)
-            # So that somebody looks, although there is nothing to compare.
-            self.room.filled.set()
+    # What is seen.
 
     async def ask(self, samples: Sequence[Sample]) -> None:
         """Have the other side asked about ``samples``, and end the rollout where what is seen asks for it."""
-        under_way = self._under_way
         if not samples:
             self.room.filled.clear()
+        await self._looked_after(samples)
+
+    async def _looked_after(self, samples: Sequence[Sample]) -> None:
+        under_way = self._under_way
         if under_way is None:
             return
         try:
             if samples:
                 await self._shadow(under_way, samples)
+                await self._count(under_way)
             await self._look(under_way)
         except AisecopsError as error:
             _logger.warning("the rollout was not looked after: %s", error.diagnostics())
@@ -202,9 +182,10 @@ class Rollouts:
 
     async def status(self) -> RolloutStatus | None:
         """Return the rollout that is under way, or the last one; ``None`` before the first."""
+        await self.follow()
         if self._under_way is not None:
             under_way = self._under_way
-            return RolloutStatus(under_way.rollout, under_way.tally, await self._problems(under_way))
+            return RolloutStatus(under_way.rollout, under_way.total, await self._problems(under_way))
         found = await self._store.newest()
         return RolloutStatus(*found) if found else None
 
@@ -212,7 +193,7 @@ class Rollouts:
         """Return the latest rollouts, newest first."""
         current = self._under_way
         return [
-            RolloutStatus(current.rollout, current.tally)
+            RolloutStatus(current.rollout, current.total)
             if current and current.rollout.id == rollout.id
             else RolloutStatus(rollout, tally)
             for rollout, tally in await self._store.recent(limit)
@@ -226,16 +207,26 @@ class Rollouts:
         """
         await self._switch.unbroken(self._resume())
 
-    @property
-    def current(self) -> Rollout | None:
-        """Return the rollout that is under way."""
-        return self._under_way.rollout if self._under_way else None
+    async def watch(self) -> None:
+        """Follow the rollout that replicas share until cancelled."""
+        # Who ended here would go on with a candidate that was taken back.
+        await Rounds(
+            self._round,
+            done="rollouts were followed",
+            failed="it is not known how the rollout stands",
+            interval_seconds=FOLLOW_SECONDS,
+            pause=self.bell.pause,
+        ).run()
 
-    # One change at a time.
+    async def _round(self) -> int:
+        await self.follow()
+        await self._looked_after(())
+        return 0
 
     async def _start(self, command: StartCommand) -> RolloutStatus:
         switch = self._switch
         async with self._busy:
+            await self._look_up()
             if self._under_way is not None:
                 raise _refused("a rollout is under way", "Promote, roll back or abort it first", "under_way")
             commit_id = await self._activate.resolve(command.revision)
@@ -257,27 +248,29 @@ class Rollouts:
                 moved=moved,
                 terms=terms.strictest(command.seconds, command.decisions),
             )
-            under_way = UnderWay(rollout, live.engine, engine, Tally(counted_to=await self._shadow.size()))
-            await self._recorded("rollout.started", under_way)
+            tally = Tally(counted_to=await self._shadow.size())
+            under_way = UnderWay(rollout, live.engine, engine, tally, Tally() if self._shared else tally)
+            await self._stepped("rollout.started", rollout, tally)
             self._begin(under_way)
             return await self._told(under_way)
 
     async def _canary(self, selector: Selector, order: Order) -> RolloutStatus:
         async with self._busy:
-            under_way = self._require()
+            under_way = await self._require()
             await self._switch.require_announced(under_way.rollout.candidate.revision)
             # Who decides for all in a canary has made it live, so a canary asks for as many people.
             await self._confirm(f"canary {under_way.rollout.candidate.revision} for {selector.told()}", order)
-            counted = under_way.tally.compared
-            rollout = under_way.rollout.at(RolloutStage.CANARY, self._moved(order), counted=counted, selector=selector)
-            moved = UnderWay(rollout, under_way.base, under_way.candidate, under_way.tally)
-            await self._recorded("rollout.canary_set", moved)
-            self._under_way = moved
-            return await self._told(moved)
+            total = under_way.total
+            moved = self._moved(order)
+            rollout = under_way.rollout.at(RolloutStage.CANARY, moved, counted=total.compared, selector=selector)
+            await self._stepped("rollout.canary_set", rollout, total)
+            under_way.rollout = rollout
+            self._move(under_way)
+            return await self._told(under_way)
 
     async def _promote(self, order: Order, *, force: bool) -> RolloutStatus:
         async with self._busy:
-            under_way = self._require()
+            under_way = await self._require()
             problems = await self._problems(under_way)
             if problems and not force:
                 raise _refused(
@@ -290,19 +283,26 @@ class Rollouts:
             rollout = under_way.rollout
             forced = " against its terms" if problems else ""
             await self._confirm(f"promote {rollout.candidate.revision}{forced}", order)
-            command = ActivateCommand(rollout.candidate.revision, order, rollout.candidate.digest)
-            await self._activate(command)
             moved = self._moved(order, forced=bool(problems))
+            total = under_way.total
+            ended = rollout.at(RolloutStage.PROMOTED, moved, counted=total.compared)
+            both = self._both(ended, total, problems)
+            command = ActivateCommand(rollout.candidate.revision, order, rollout.candidate.digest, both)
+            async with self._first():
+                await self._activate(command)
+            if both is not None and both.is_stored:
+                return await self._over(under_way, ended)
             return await self._end(under_way, RolloutStage.PROMOTED, moved, against=problems)
 
     async def _leave(self, stage: RolloutStage, order: Order) -> RolloutStatus:
         async with self._busy:
-            return await self._taken_back(self._require(), stage, order)
+            return await self._end(await self._require(), stage, self._moved(order))
 
     async def _take_back(self, order: Order) -> RolloutStatus:
         async with self._busy:
+            await self._look_up()
             if self._under_way is not None:
-                return await self._taken_back(self._under_way, RolloutStage.ROLLED_BACK, order)
+                return await self._end(self._under_way, RolloutStage.ROLLED_BACK, self._moved(order))
             found = await self._store.newest()
             live, previous = self._switch.live.live, self._switch.live.previous
             if (
@@ -316,32 +316,63 @@ class Rollouts:
                     "'aisecops bundle rollback' makes the revision before live again",
                     "nothing",
                 )
-            await self._roll_back(order)
-            return await self._ended(*found, RolloutStage.ROLLED_BACK, self._moved(order))
-
-    async def _taken_back(self, under_way: UnderWay, stage: RolloutStage, order: Order) -> RolloutStatus:
-        return await self._end(under_way, stage, self._moved(order))
+            rollout, tally = found
+            ended = rollout.at(RolloutStage.ROLLED_BACK, self._moved(order), counted=tally.compared)
+            both = self._both(ended, tally)
+            async with self._first():
+                await self._roll_back(order, together=both)
+            if both is None:
+                await self._stepped(_ENDS[ended.stage], ended, tally)
+            return RolloutStatus(ended, tally)
 
     async def _end(
         self, under_way: UnderWay, stage: RolloutStage, moved: Moved, *, against: Sequence[str] = ()
     ) -> RolloutStatus:
-        status = await self._ended(under_way.rollout, under_way.tally, stage, moved, against=against)
-        self._under_way = None
-        self.room.clear()
-        return status
+        total = under_way.total
+        ended = under_way.rollout.at(stage, moved, counted=total.compared)
+        await self._stepped(_ENDS[stage], ended, total, against)
+        return await self._over(under_way, ended)
 
-    async def _ended(
-        self, rollout: Rollout, tally: Tally, stage: RolloutStage, moved: Moved, *, against: Sequence[str] = ()
-    ) -> RolloutStatus:
-        ended = rollout.at(stage, moved, counted=tally.compared)
-        await self._switch.record(_ENDS[stage], _told_of(ended, tally, against))
-        # What is in the log has happened; a restart finds it from what is live.
-        if self._under_way is not None and self._under_way.rollout.id == rollout.id:
-            self._under_way = None
-        await self._store.save(ended, tally)
-        return RolloutStatus(ended, tally)
+    async def _over(self, under_way: UnderWay, ended: Rollout) -> RolloutStatus:
+        self._leave_behind(ended.id)
+        under_way.rollout = ended
+        await self._finish(under_way)
+        return RolloutStatus(ended, under_way.total)
+
+    async def _stepped(self, type: str, rollout: Rollout, tally: Tally, against: Sequence[str] = ()) -> None:
+        """Record a step of a rollout and store the rollout with it."""
+        event = self._switch.event(type, step_details(rollout, tally, against))
+        if self._shared is not None:
+            async with self._first():
+                await self._switch.record_change((event,), MoveRollout(rollout, tally.as_json()))
+            return
+        await self._switch.append(event)
+        if not rollout.stage.is_under_way:
+            # What is in the log has happened; a restart finds it from what is live.
+            self._leave_behind(rollout.id)
+        await self._store.save(rollout, tally)
+
+    def _both(self, ended: Rollout, tally: Tally, against: Sequence[str] = ()) -> _Both | None:
+        """Return what stores the end of a rollout together with what becomes live by it, where others follow both."""
+        if self._shared is None:
+            return None
+        event = self._switch.event(_ENDS[ended.stage], step_details(ended, tally, against))
+        return _Both(self._switch, event, MoveRollout(ended, tally.as_json()))
+
+    @contextlib.asynccontextmanager
+    async def _first(self) -> AsyncIterator[None]:
+        """Refuse who was not the first to move a rollout, after looking what became of it."""
+        try:
+            yield
+        except ContendedError as error:
+            await self._look_up()
+            hint = "Look at 'aisecops rollout status' before you say it again"
+            raise _refused(error.message, hint, "moved") from error
 
     async def _resume(self) -> None:
+        await self.follow()
+        if self._shared is not None:
+            return
         async with self._busy:
             found = await self._store.newest()
             live = self._switch.live.live
@@ -351,44 +382,59 @@ class Rollouts:
             await self._shadow.recount(rollout, tally)
             if live.engine.bundle.digest == rollout.candidate.digest:
                 moved = self._moved(Order(CONTROL_PLANE, "it had become live when the process ended"))
-                await self._ended(rollout, tally, RolloutStage.PROMOTED, moved)
+                await self._closed(rollout, tally, RolloutStage.PROMOTED, moved)
                 return
             try:
-                self._begin(UnderWay(rollout, live.engine, await self._again(rollout, live), tally))
+                self._begin(UnderWay(rollout, live.engine, await self._again(rollout, live), tally, tally))
             except AisecopsError as error:
                 moved = self._moved(Order(CONTROL_PLANE, f"it cannot go on after a restart: {error.message}"))
-                await self._ended(rollout, tally, RolloutStage.ABORTED, moved)
+                await self._closed(rollout, tally, RolloutStage.ABORTED, moved)
+
+    async def _closed(self, rollout: Rollout, tally: Tally, stage: RolloutStage, moved: Moved) -> None:
+        await self._stepped(_ENDS[stage], rollout.at(stage, moved, counted=tally.compared), tally)
 
     async def _again(self, rollout: Rollout, live: Served) -> PolicyEngine:
         if live.engine.bundle.digest != rollout.base.digest:
             raise _refused("another revision is live", "Start a rollout anew", "base")
-        async with self._switch.lock:
-            engine = await self._switch.engine(rollout.candidate.revision)
-        if engine.bundle.digest != rollout.candidate.digest:
-            raise BundleRejectedError("the candidate is built otherwise by this version", hint="Start a rollout anew")
-        return engine
+        return await self._candidate(rollout)
 
     async def _look(self, under_way: UnderWay) -> None:
         """End the rollout that asks for it, and remember the tally now and then."""
-        if not self._is_base(under_way):
+        why, stage = "", RolloutStage.ROLLED_BACK
+        if self._is_base(under_way):
+            why = under_way.total.fault(under_way.rollout.terms)
+        elif await self._is_replaced(under_way):
             why, stage = "another revision became live", RolloutStage.ABORTED
-        else:
-            why, stage = under_way.tally.fault(under_way.rollout.terms), RolloutStage.ROLLED_BACK
         if why:
+            # Of several replicas that see it, one ends it.
             async with self._busy:
                 if self._under_way is not None and self._under_way.rollout.id == under_way.rollout.id:
-                    await self._taken_back(self._under_way, stage, Order(CONTROL_PLANE, why))
+                    with contextlib.suppress(RolloutRefusedError):
+                        await self._end(self._under_way, stage, self._moved(Order(CONTROL_PLANE, why)))
             return
         now = self._switch.clock.monotonic_ns()
         if now - self._saved_at_ns >= SAVE_NS and self._under_way is not None:
             self._saved_at_ns = now
             await self._store.save(self._under_way.rollout, self._under_way.tally)
 
+    async def _is_replaced(self, under_way: UnderWay) -> bool:
+        """Return whether another revision is live than the base: at all replicas, and not only here."""
+        if self._shared is None:
+            return True
+        saved = await self._switch.store.load()
+        return saved is not None and saved[0].digest != under_way.rollout.base.digest
+
     async def _problems(self, under_way: UnderWay) -> tuple[str, ...]:
-        rollout, tally, terms = under_way.rollout, under_way.tally, under_way.rollout.terms
+        rollout, terms = under_way.rollout, under_way.rollout.terms
         # First, because it takes a while: from here on what is counted stands still.
-        gate = await self._gates(rollout.base.revision, rollout.candidate.revision)
-        found: list[str] = []
+        found = sorted({*under_way.problems, *filter(None, (under_way.problem,))})
+        try:
+            gate = await self._gates(rollout.base.revision, rollout.candidate.revision)
+        except AisecopsError as error:
+            if not under_way.is_shared:
+                raise
+            return (*found, f"what may differ cannot be read here: {error.message}")
+        tally = under_way.total
         waited = (self._switch.clock.now_ns() - rollout.moved.at_ns) // _NS
         seen = tally.compared - rollout.counted_before
         if not self._is_base(under_way):
@@ -408,15 +454,8 @@ class Rollouts:
         problems = judged(tally.flips, gate.gates, gate.accepted, severities=gate.severities, today=today)
         return (*found, *(problem.message for problem in problems if problem.level is Level.ERROR))
 
-    def _is_base(self, under_way: UnderWay) -> bool:
-        live = self._switch.live.live
-        return live is not None and live.engine.bundle.digest == under_way.rollout.base.digest
-
-    def _begin(self, under_way: UnderWay) -> None:
-        self.room.clear()
-        self._under_way = under_way
-
-    def _require(self) -> UnderWay:
+    async def _require(self) -> UnderWay:
+        await self._look_up()
         if self._under_way is None:
             raise _refused("no rollout is under way", "'aisecops rollout start' begins one", "nothing")
         return self._under_way
@@ -424,12 +463,8 @@ class Rollouts:
     def _moved(self, order: Order, *, forced: bool = False) -> Moved:
         return Moved(order.principal, order.reason, self._switch.clock.now_ns(), forced)
 
-    async def _recorded(self, type: str, under_way: UnderWay) -> None:
-        await self._switch.record(type, _told_of(under_way.rollout, under_way.tally, ()))
-        await self._store.save(under_way.rollout, under_way.tally)
-
     async def _told(self, under_way: UnderWay) -> RolloutStatus:
-        return RolloutStatus(under_way.rollout, under_way.tally, await self._problems(under_way))
+        return RolloutStatus(under_way.rollout, under_way.total, await self._problems(under_way))
 
 
 def _activated(engine: PolicyEngine) -> Activated:
@@ -438,29 +473,3 @@ def _activated(engine: PolicyEngine) -> Activated:
 
 def _refused(message: str, hint: str, why: str) -> RolloutRefusedError:
     return RolloutRefusedError(message, hint=hint, why=why)
-
-
-def _told_of(rollout: Rollout, tally: Tally, problems: Sequence[str]) -> dict[str, JsonValue]:
-    selector = rollout.selector
-    return {
-        "rollout": rollout.id,
-        "revision": rollout.candidate.revision,
-        "digest": rollout.candidate.digest,
-        "base": rollout.base.revision,
-        "base_digest": rollout.base.digest,
-        "stage": rollout.stage.value,
-        "principal": rollout.moved.by,
-        "reason": rollout.moved.reason,
-        "forced": rollout.moved.forced,
-        "percent": selector.percent,
-        "agents": list(selector.agents),
-        "teams": list(selector.teams),
-        "environments": list(selector.environments),
-        "compared": tally.compared,
-        "looser": tally.looser,
-        "stricter": tally.stricter,
-        "errors": tally.errors,
-        "slow": tally.slow,
-        "dropped": tally.dropped,
-        "against": list(problems),
-    }

@@ -112,6 +112,7 @@ class Screen:
         except LogUnavailableError:
             raise
         except AisecopsError as error:
+            self.rollout.contended(error)
             if isinstance(error, ContendedError) and attempts > 1:
                 return await self._screened(reading, attempts - 1)
             await self._record_refusal(reading, error)
@@ -234,7 +235,7 @@ class Screen:
             intent="",
             tools=(),
             lowest_trust=_lowest_trust(decision).value,
-            changes=commitment.changes,
+            changes=(*self.rollout.required(prepared.engine.bundle), *commitment.changes),
         )
 
     async def _record_refusal(self, reading: _Reading, error: AisecopsError, prepared: _Prepared | None = None) -> None:

@@ -93,12 +93,32 @@ class Room:
 
 @dataclass(slots=True)
 class UnderWay:
-    """The rollout that is under way, with an engine of either side and what was seen so far."""
+    """The rollout that is under way, with an engine of either side and what was seen so far.
+
+    ``own`` is what was counted here and stands in no event. Where replicas share a rollout it is apart from ``tally``,
+    which is counted from the log, and ``others`` counted theirs; an engine may be missing then: ``problem`` says why.
+    """
 
     rollout: Rollout
-    base: PolicyEngine
-    candidate: PolicyEngine
+    base: PolicyEngine | None
+    candidate: PolicyEngine | None
     tally: Tally
+    own: Tally
+    others: Tally = field(default_factory=Tally)
+    problem: str = ""
+    problems: tuple[str, ...] = ()
+    # Its end was found in the log: what comes behind it is not counted any more.
+    is_counted: bool = False
+
+    @property
+    def is_shared(self) -> bool:
+        """Return whether other control planes follow it."""
+        return self.own is not self.tally
+
+    @property
+    def total(self) -> Tally:
+        """Return what was counted in all."""
+        return self.tally.plus(self.own).plus(self.others) if self.is_shared else self.tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +134,11 @@ class Shadow:
         """Ask about ``samples``, record each, and count what is recorded."""
         for by_candidate in (False, True):
             own = [sample for sample in samples if sample.by_candidate is by_candidate]
-            if own:
-                await self._ask(under_way, own, under_way.base if by_candidate else under_way.candidate)
+            engine = under_way.base if by_candidate else under_way.candidate
+            if own and engine is None:
+                under_way.own.dropped += len(own)
+            elif own and engine is not None:
+                await self._ask(under_way, own, engine)
 
     async def size(self) -> int:
         """Return how many events are in the log."""
@@ -146,7 +169,10 @@ class Shadow:
         receipts = await asyncio.gather(*(self._recorded(event) for event, _ in told))
         for (event, details), receipt in zip(told, receipts, strict=True):
             if receipt is None:
-                under_way.tally.dropped += 1
+                under_way.own.dropped += 1
+                continue
+            if under_way.is_shared:
+                # Counted where everybody counts: in the log, in its order.
                 continue
             under_way.tally.count(details, decision_id=event.decision_id, trace_id=event.trace_id)
             under_way.tally.counted_to = max(under_way.tally.counted_to, receipt.log_index + 1)

@@ -7,8 +7,8 @@ from aisecops_server.adapters.sqlite.schema import MIGRATIONS
 
 from tests.postgres_servers import PostgresServer
 
-# Kept by each store in its own way: what was migrated, what is live, and what was announced.
-OWN = {"migration", "activation", "announcement"}
+# Kept by each store in its own way: what was migrated, what is live, what was announced, and what is rolled out.
+OWN = {"migration", "activation", "announcement", "rollout", "rollout_share", "proposal"}
 COLUMNS = """
     SELECT table_name::text, column_name::text FROM information_schema.columns WHERE table_schema = 'aisecops'
     ORDER BY table_name, ordinal_position"""

@@ -81,6 +81,7 @@ def made(control: Control, store: MemoryRollouts) -> Rollouts:
         switch=control.switch,
         activate=control.activate,
         roll_back=control.rollback,
+        follow_live=control.resume.follow,
         store=store,
         gates=FixedGates(),
         shadow=Shadow(ReadableLog(control.log), FixedClock(), Ids(), deadline_seconds=1.0),

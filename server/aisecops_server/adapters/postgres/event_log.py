@@ -14,6 +14,7 @@ from aisecops_server.adapters.postgres.budgets import PostgresBudgets, PostgresB
 from aisecops_server.adapters.postgres.connection import SHORT, PostgresConnection
 from aisecops_server.adapters.postgres.place import Place
 from aisecops_server.adapters.postgres.readers import SERVER, PostgresReaders, as_embedded
+from aisecops_server.adapters.postgres.rollout_table import RolloutTable
 from aisecops_server.adapters.postgres.writer import PostgresWriter, Watch
 from aisecops_server.adapters.sqlite.approval_table import ApprovalTable
 from aisecops_server.adapters.sqlite.changes import StateTable, StateTables
@@ -34,6 +35,7 @@ from aisecops_server.domain import (
     keeping,
     key_rotation,
     notice,
+    rollout_changes,
 )
 from aisecops_server.domain.errors import IntegrityError
 
@@ -90,6 +92,7 @@ def open_log(where: Place | str) -> PostgresEventLog:
                 edge_log.KIND: EdgeTable(),
                 key_rotation.KIND: KeyTable(),
                 budget_changes.KIND: PostgresBudgetTable(as_embedded(connection), recent),
+                rollout_changes.KIND: RolloutTable(),
                 keeping.KIND: (kept := PostgresKeeping(as_embedded(connection))),
             }
     except BaseException:

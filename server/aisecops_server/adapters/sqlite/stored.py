@@ -163,6 +163,19 @@ def key_rotations(connection: apsw.Connection, use: KeyUse) -> list[StoredEvent]
     return [_stored_event(row) for row in connection.execute(query, (use.rotated,))]
 
 
+def rollout_events(connection: apsw.Connection, *, from_index: int, limit: int) -> list[StoredEvent]:
+    """Return events by which rollouts are counted and ended, in log order from an index on.
+
+    Raises:
+        IntegrityError: an event does not verify.
+    """
+    query = (
+        f"SELECT {_EVENT} FROM event AS e {_WITH_PAYLOAD} WHERE type IN ('rollout.compared', 'rollout.promoted',"  # noqa: S608 - constant parts
+        " 'rollout.rolled_back', 'rollout.aborted') AND e.idx >= ? ORDER BY e.idx LIMIT ?"
+    )
+    return [_stored_event(row) for row in connection.execute(query, (from_index, limit))]
+
+
 def incidents(connection: apsw.Connection, conditions: Mapping[str, str | int], *, limit: int) -> list[StoredEvent]:
     """Return the newest incidents that meet all of ``conditions`` (SQL text and its one value).
 
