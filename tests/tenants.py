@@ -11,12 +11,14 @@ from aisecops_client import AsyncClient, PlanBuilder
 from aisecops_server.adapters.git.create import create_policy_repository
 from aisecops_server.bootstrap.authentication import issuer
 from aisecops_server.bootstrap.control_plane import ControlPlane
+from aisecops_server.bootstrap.databases import LetIn, prepare_databases
 from aisecops_server.bootstrap.serving import serving_tenants
 from aisecops_server.domain.identity import Role
 from aisecops_server.entrypoints.grpc.server import RunningServer
 from aisecops_server.settings import Settings
 
 from tests.git_remotes import Remote
+from tests.postgres_servers import PostgresServer
 from tests.support import opa_binary
 
 AGENT = "spiffe://corp.example/agent/support-assistant"
@@ -86,6 +88,14 @@ def house_in(root: Path, *, entries: Mapping[str, str] | None = None, **settings
         }
     )
     return House(root, made, remotes)
+
+
+def house_on(postgres: PostgresServer, root: Path) -> House:
+    """Return a house whose tenants' logs are in one new database."""
+    name = postgres.empty_database()
+    house = house_in(root, database_url=postgres.address(name))
+    prepare_databases(house.settings, postgres.url(name, "administrator"), LetIn())
+    return house
 
 
 @asynccontextmanager

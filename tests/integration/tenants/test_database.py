@@ -11,13 +11,12 @@ from typing import Any
 
 import pytest
 from aisecops_client import NotFoundError, PlanBuilder
-from aisecops_server.bootstrap.databases import LetIn, prepare_databases
 from aisecops_server.domain.errors import LogUnavailableError
 from aisecops_server.domain.identity import Role
 from aisecops_server.usecases.activate import Order
 
 from tests.postgres_servers import PostgresServer
-from tests.tenants import BANK, SHOP, House, house_in, open_house, refund
+from tests.tenants import BANK, SHOP, House, house_in, house_on, open_house, refund
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(600)]
 
@@ -28,14 +27,6 @@ _MARKED = """
     SELECT (SELECT count(*) FROM aisecops_tenant_{0}.payload WHERE position('{1}'::bytea IN bytes) > 0),
         (SELECT count(*) FROM aisecops_tenant_{0}.document WHERE position('{1}'::bytea IN bytes) > 0)"""
 MARK = {SHOP: "crown-jewels-of-the-shop", BANK: "vault-of-the-bank"}
-
-
-def house_on(postgres: PostgresServer, root: Path) -> House:
-    """Return a house of two tenants on a new database."""
-    name = postgres.empty_database()
-    house = house_in(root, database_url=postgres.address(name))
-    prepare_databases(house.settings, postgres.url(name, "administrator"), LetIn())
-    return house
 
 
 def replica(house: House, root: Path) -> House:

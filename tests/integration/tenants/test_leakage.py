@@ -19,7 +19,7 @@ from aisecops_server.entrypoints.grpc.server import MAX_RESPONSE_BYTES
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 
-from tests.tenants import AGENT, BANK, SHOP, House, house_in, open_house, refund
+from tests.tenants import AGENT, BANK, SHOP, House, house_in, house_on, open_house, refund
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(900)]
 
@@ -71,6 +71,12 @@ class Names:
 
 
 NOBODYS = Names("0" * 31 + "1", "dec-0199f2c4a1b71f0c8a", "evt-0199f2c4a1b71f0c8b", "plan-none", "s-none", "1" * 40)
+
+
+@pytest.fixture(params=["files", "a database"])
+def made(request: pytest.FixtureRequest, tmp_path: Path) -> House:
+    """A house whose tenants' logs are in files, and one where they are in one database."""
+    return house_in(tmp_path) if request.param == "files" else house_on(request.getfixturevalue("postgres"), tmp_path)
 
 
 def methods() -> Iterator[tuple[str, MethodDescriptor]]:
@@ -164,8 +170,8 @@ def shown(ended: Sequence[Any], names: Names) -> tuple[str, str]:
     return str(ended[0]), words
 
 
-async def test_no_call_gives_one_tenant_anything_of_another(tmp_path: Path) -> None:
-    async with open_house(house_in(tmp_path)) as house:
+async def test_no_call_gives_one_tenant_anything_of_another(made: House) -> None:
+    async with open_house(made) as house:
         names = await made_by_the_shop(house)
         spy = house.token(*Role, subject="ann@bank.example", tenants=(BANK,))
         own = house.token(*Role, subject="ben@shop.example", tenants=(SHOP,))
