@@ -11,11 +11,11 @@ from aisecops_server.domain.approval import ApprovalState, Choice
 from aisecops_server.usecases.approvals import PAST_ANSWERS
 
 from tests.approval_scene import OTHER_AGENT, ApprovalScene, approval_scene
+from tests.earlier_schema import take_back_migrations_from
 
 pytestmark = pytest.mark.asyncio
 
 ADA, BOB = "ada@corp.example", "bob@corp.example"
-BEFORE = next(number for number, script in enumerate(schema.MIGRATIONS) if "CREATE TABLE past_answer" in script)
 
 
 async def past(scene: ApprovalScene, approval_id: str) -> list[tuple[str, str, Choice, str]]:
@@ -74,11 +74,7 @@ async def test_what_was_answered_before_the_table_was_there_is_found(tmp_path: P
     async with approval_scene(tmp_path) as scene:
         first = await scene.granted(arguments=payment(1))
         await scene.vote(await scene.asked(arguments=payment(2)), BOB, Choice.DENY)
-    file = apsw.Connection(str(tmp_path / "audit.db"))
-    file.execute("DROP TABLE past_answer; DROP INDEX event_of_grant_keys")
-    file.execute("DROP INDEX event_of_signing_keys; DROP TABLE trace_figure")
-    file.execute("DELETE FROM migration WHERE version > ?", (BEFORE,))
-    file.close()
+    take_back_migrations_from(tmp_path / "audit.db", "past_answer")
     async with approval_scene(tmp_path) as scene:
         found = await past(scene, await scene.asked(arguments=payment(3)))
         assert (len(found), (first, "ada", Choice.APPROVE, "") in found) == (2, True)

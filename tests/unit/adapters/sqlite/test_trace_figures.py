@@ -6,12 +6,12 @@ from pathlib import Path
 
 import apsw
 import pytest
-from aisecops_server.adapters.sqlite import schema
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog, open_log
 from aisecops_server.domain.trace_query import read_query
 
 from tests.contract.event_log import listed
 from tests.contract.variety import varied
+from tests.earlier_schema import take_back_migrations_from
 from tests.records import Records
 
 QUERIES = ("", "effect:changing", "-effect:read", "steps:>3 cost:>0.02", "budget:>60%", "tokens:<100")
@@ -30,21 +30,12 @@ async def asked(log: SqliteEventLog) -> dict[str, list[object]]:
     return {query: [*await listed(log, read_query(query).narrow)] for query in QUERIES}
 
 
-def as_of_before(path: Path) -> None:
-    """Take away what the migration of figures made."""
-    version = next(at for at, script in enumerate(schema.MIGRATIONS, 1) if "CREATE TABLE trace_figure" in script)
-    connection = apsw.Connection(str(path))
-    connection.execute("DROP TABLE trace_figure")
-    connection.execute("DELETE FROM migration WHERE version >= ?", (version,))
-    connection.close()
-
-
 @pytest.mark.asyncio
 async def test_a_log_of_an_earlier_version_gets_its_figures_from_its_events_and_verifies(tmp_path: Path) -> None:
     path = tmp_path / "audit.db"
     before = await written(path, 90)
     assert all(before.values())
-    as_of_before(path)
+    take_back_migrations_from(path, "trace_figure")
     log = open_log(path)
     assert await asked(log) == before
     assert (await log.verify()).ok
