@@ -7,12 +7,11 @@ believed only where the reader knows the log's key.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aisecops_verify.notes import HASH_BYTES, require_signature
-from aisecops_verify.package import EvidenceError, Json
+from aisecops_verify.package import EvidenceError, Json, parsed
 from aisecops_verify.record import Event
 
 ROTATED_EVIDENCE = "evidence_key.rotated"
@@ -108,7 +107,7 @@ def read_history(text: str) -> EvidenceKeys:
         EvidenceError: it printed something else.
     """
     try:
-        told = json.loads(text)
+        told = parsed(text.encode("utf-8", "replace"), "the history of evidence keys")
         key, rotations = str(told["key"]), [(one, int(one["log_index"])) for one in told["rotations"]]
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise EvidenceError("the history of evidence keys is not what 'aisecops evidence keys' prints") from error

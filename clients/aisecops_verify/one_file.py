@@ -642,7 +642,7 @@ def read_history(text: str) -> EvidenceKeys:
         EvidenceError: it printed something else.
     """
     try:
-        told = json.loads(text)
+        told = parsed(text.encode("utf-8", "replace"), "the history of evidence keys")
         key, rotations = str(told["key"]), [(one, int(one["log_index"])) for one in told["rotations"]]
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise EvidenceError("the history of evidence keys is not what 'aisecops evidence keys' prints") from error

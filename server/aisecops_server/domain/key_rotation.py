@@ -17,7 +17,6 @@ from aisecops_server.domain.errors import IntegrityError
 from aisecops_server.domain.event import Event, EventId, StoredEvent, control_event
 
 KIND = "key"
-MOST_ROTATIONS = 4096
 
 Verifies = Callable[[bytes, bytes, bytes], bool]
 
@@ -145,13 +144,6 @@ class KeyChain:
             )
         replaced = ReplacedKey(rotation.old, rotation.at_seconds, rotation.grace, index)
         return KeyChain((*self.earlier, replaced), rotation.new, index)
-
-    def until(self, size: int) -> KeyChain:
-        """Return the chain as the log of the first ``size`` events tells of it; the first key's name is not lost."""
-        replaced = tuple(key for key in self.earlier if key.index < size)
-        if len(replaced) == len(self.earlier):
-            return self
-        return KeyChain(replaced, self.earlier[len(replaced)].public, replaced[-1].index if replaced else -1)
 
 
 def rotated_event(signed: SignedRotation, *, id: EventId, now_ns: int, principal: str, reason: str) -> Event:
