@@ -19,6 +19,8 @@ from tests.contract.variety import varied
 from tests.records import Records
 
 SPENT = (("steps", "10"), ("tokens", "150"), ("cost", "0.05"), ("budget", "60%"), ("budget", "5000%"))
+# More than are looked up one by one, and than are in one block.
+MANY = 1200
 SIGNS = ("", "<", "<=", ">", ">=")
 
 
@@ -49,6 +51,23 @@ class NarrowingContract:
             assert await listed(log, narrow, page_size=7) == expected, terms
             found += 0 < len(expected) < len(everything)
         assert found > len(names)
+
+    @pytest.mark.asyncio
+    async def test_numbers_that_many_traces_have_and_those_that_few_have_are_found(self, log: EventLog) -> None:
+        make = Records()
+        often = [make.record(trace_id=f"{number:032x}") for number in range(0, MANY, 150) for _ in range(3)]
+        await log.append_many([*(make.record(trace_id=f"{number:032x}") for number in range(MANY)), *often])
+        everything = await listed(log, page_size=500)
+        assert len(everything) == MANY
+        for terms in (
+            *(("plans:1",), ("-plans:1",), ("plans:>1",), ("-plans:>1",), ("plans:>=1",), ("plans:4",), ("plans:>4",)),
+            *(("lasted:>0",), ("lasted:<=0",), ("-lasted:>0",), ("lasted:>0", "plans:>1"), ("plans:1", "lasted:<=0")),
+            *(("plans:>1", "agent:agent-*"), ("plans:1", "-agent:agent-*"), ("plans:1", "steps:>5"), ("-plans:<4",)),
+        ):
+            narrow = read_query(" ".join(terms)).narrow
+            expected = [summary for summary in everything if all(fits(term, summary) for term in terms)]
+            assert await listed(log, narrow, page_size=500) == expected, terms
+            assert (await log.facets(narrow, ())).counted == len(expected), terms
 
     @pytest.mark.asyncio
     async def test_every_facet_is_what_a_scan_counts(self, log: EventLog) -> None:

@@ -197,6 +197,8 @@ async def test_what_was_answered_before_is_found_by_every_replica_also_from_befo
         "DROP TABLE aisecops.past_answer",
         "DROP INDEX aisecops.event_of_grant_keys",
         "DROP INDEX aisecops.event_of_signing_keys",
+        "DROP INDEX aisecops.trace_by_decisions",
+        "DROP INDEX aisecops.trace_by_length",
         "DROP TABLE aisecops.trace_figure",
         "DELETE FROM aisecops.migration WHERE version >= 3",
     )

@@ -305,4 +305,9 @@ MIGRATIONS: tuple[str, ...] = (
     """
     CREATE INDEX event_of_signing_keys ON event (idx) WHERE type IN ('evidence_key.rotated', 'bundle_key.rotated');
     """,
+    # A number that few traces have is looked up, not compared trace by trace.
+    """
+    CREATE INDEX trace_by_decisions ON trace (decisions);
+    CREATE INDEX trace_by_length ON trace (last_at - started_at);
+    """,
 )

@@ -24,6 +24,7 @@ from aisecops_server.adapters.sqlite.trace_terms import (
     ALL,
     FOREVER,
     Wanted,
+    few_with,
     narrow_by_numbers,
     narrow_by_terms,
     wanted_of,
@@ -75,8 +76,13 @@ def matching_blocks(
     times = narrow.from_ns, (narrow.to_ns or FOREVER + 1) - 1
     # Without a term there may be bits that no trace has yet.
     is_certain = bool(wanted.every or wanted.has_any)
+    few = few_with(connection, wanted.numbers)
+    if few == {}:
+        return
     for group in _groups(_blocks(connection, wanted.every, (below - 1) // BLOCK_TRACES, times)):
         bits = {block: _joined(postings, below - block * BLOCK_TRACES) for block, _, _, *postings in group}
+        if few:
+            bits = {block: kept & few.get(block, 0) for block, kept in bits.items()}
         for choice in wanted.few:
             narrow_by_terms(connection, bits, choice)
         in_time = all(times[0] <= first and last <= times[1] for _, first, last, *_ in group)

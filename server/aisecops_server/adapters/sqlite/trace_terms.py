@@ -6,14 +6,14 @@ terms: they are compared row by row, in the blocks where a trace is still wanted
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import apsw
 import orjson
 
 from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES
-from aisecops_server.adapters.sqlite.statements import Bulk
+from aisecops_server.adapters.sqlite.statements import Bulk, Row
 from aisecops_server.adapters.sqlite.trace_index import Term, bits_of
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.record import TraceFilter
@@ -57,10 +57,18 @@ _OF_TERMS = (
     "SELECT block, bits FROM trace_posting"
     " WHERE block IN (SELECT value FROM json_each(?)) AND term IN (SELECT value FROM json_each(?))"
 )
+# The sign keeps a server from looking up every pair of a block and a term: the terms of a block are read in a row.
+_AMONG_TERMS = (
+    "SELECT block, bits FROM trace_posting"
+    " WHERE block IN (SELECT value FROM json_each(?)) AND (+term) IN (SELECT CAST(value AS BIGINT) FROM json_each(?))"
+)
+_MOST_LOOKED_UP = 128
 _FROM = "SELECT id FROM term WHERE kind = ? AND value >= ? LIMIT ?"
 _BEGINS = "SELECT id FROM term WHERE kind = ? AND value >= ? AND value < ? LIMIT ?"
 # The columns of numbers: some stand in the row of the trace, the others in the narrow one of its figures.
-_OF_TRACES = {PLANS: "decisions", LASTED: "last_at - started_at"}
+_INDEXED = {PLANS: "decisions", LASTED: "last_at - started_at"}
+# The sign keeps a planner from the index of a number that most traces may have: rows are compared in their blocks.
+_OF_TRACES = {field: f"+({column})" for field, column in _INDEXED.items()}
 _OF_FIGURES = {STEPS: "steps", TOKENS: "tokens", COST: "micro_usd", BUDGET: "budget_share"}
 _NUMBERS = {**_OF_TRACES, **_OF_FIGURES}
 _COMPARED = {
@@ -70,6 +78,16 @@ _COMPARED = {
     Relation.MORE: ">",
     Relation.AT_LEAST: ">=",
 }
+
+
+_OPPOSITE = {
+    Relation.LESS: Relation.AT_LEAST,
+    Relation.AT_MOST: Relation.MORE,
+    Relation.MORE: Relation.AT_MOST,
+    Relation.AT_LEAST: Relation.LESS,
+}
+# So many rows are sooner looked up one by one than those of their blocks are compared.
+_FEW_TRACES = 512
 
 
 # Terms of which one is wanted, or none is.
@@ -168,36 +186,76 @@ def _parts(connection: apsw.Connection, blocks: Sequence[int], terms: int) -> It
         yield blocks
 
 
+def few_with(connection: apsw.Connection, numbers: Sequence[NumberMatch]) -> dict[int, int] | None:
+    """Return the bits, by block, of the traces that have one of ``numbers`` where few do; ``None`` where none is rare.
+
+    One look into an index, where comparing the numbers of every trace finds as little.
+    """
+    for match in numbers:
+        relation = _OPPOSITE.get(match.relation) if match.leaves_out else match.relation
+        if relation is None or match.field not in _INDEXED:
+            continue
+        column = _INDEXED[match.field]
+        query = (
+            f"SELECT number FROM trace WHERE {column} {_COMPARED[relation]} ? ORDER BY {column} LIMIT {_FEW_TRACES + 1}"  # noqa: S608 - constant parts
+        )
+        found: list[Row] = connection.execute(query, (match.amount,)).fetchall()
+        if len(found) <= _FEW_TRACES:
+            return _blocks_of(number for (number,) in found)
+    return None
+
+
+def _blocks_of(numbers: Iterable[int]) -> dict[int, int]:
+    bits: dict[int, int] = {}
+    for number in numbers:
+        block, at = divmod(number, BLOCK_TRACES)
+        bits[block] = bits.get(block, 0) | 1 << at
+    return bits
+
+
 def narrow_by_numbers(
     connection: apsw.Connection, bits: dict[int, int], numbers: Sequence[NumberMatch], times: tuple[int, int]
 ) -> None:
     """Take away of the ``bits`` of blocks those of traces with other numbers, or not begun between ``times``."""
     narrow = [match for match in numbers if match.field in _OF_FIGURES]
     if narrow:
-        _narrow(connection, bits, rows="trace_figure WHERE number >= ? AND number < ?", numbers=narrow)
+        _narrow(connection, bits, table="trace_figure", numbers=narrow, times=())
     wide = [match for match in numbers if match.field in _OF_TRACES]
     if wide or times != ANY_TIME or not narrow:
-        rows = "trace WHERE number >= ? AND number < ? AND started_at BETWEEN ? AND ?"
-        _narrow(connection, bits, rows=rows, numbers=wide, times=times)
+        _narrow(connection, bits, table="trace", numbers=wide, times=times)
 
 
 def _narrow(
     connection: apsw.Connection,
     bits: dict[int, int],
     *,
-    rows: str,
+    table: str,
     numbers: Sequence[NumberMatch],
-    times: tuple[int, ...] = (),
+    times: tuple[int, ...],
 ) -> None:
-    """Take away of the ``bits`` of blocks those of traces whose ``rows`` do not have such numbers."""
-    query = f"SELECT number FROM {rows}{''.join(map(_condition, numbers))}"  # noqa: S608 - constant parts
-    found = dict.fromkeys(bits, 0)
+    """Take away of the ``bits`` of blocks those of traces whose rows in ``table`` do not have such numbers."""
+    in_time = " AND started_at BETWEEN ? AND ?" if times else ""
+    rest, values = f"{in_time}{''.join(map(_condition, numbers))}", (*times, *(match.amount for match in numbers))
+    found: dict[int, int] = {}
+    for rows, bindings in _rows(bits):
+        query = f"SELECT number FROM {table} WHERE {rows}{rest}"  # noqa: S608 - constant parts
+        for block, there in _blocks_of(number for (number,) in connection.execute(query, (*bindings, *values))).items():
+            found[block] = found.get(block, 0) | there
+    for block in bits:
+        bits[block] &= found.get(block, 0)
+
+
+def _rows(bits: dict[int, int]) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+    """Yield which rows to compare, as a condition with its values: one by one where few traces are still wanted."""
+    if sum(kept.bit_count() for kept in bits.values()) <= _FEW_TRACES:
+        numbers = [
+            block * BLOCK_TRACES + at for block, kept in bits.items() for at in range(BLOCK_TRACES) if kept >> at & 1
+        ]
+        if numbers:
+            yield "number IN (SELECT value FROM json_each(?))", (orjson.dumps(numbers).decode(),)
+        return
     for first, last in _runs(sorted(block for block, kept in bits.items() if kept)):
-        span = (first * BLOCK_TRACES, (last + 1) * BLOCK_TRACES)
-        for (number,) in connection.execute(query, (*span, *times, *(match.amount for match in numbers))):
-            found[number // BLOCK_TRACES] |= 1 << number % BLOCK_TRACES
-    for block, there in found.items():
-        bits[block] &= there
+        yield "number >= ? AND number < ?", (first * BLOCK_TRACES, (last + 1) * BLOCK_TRACES)
 
 
 def _runs(blocks: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -234,7 +292,9 @@ def _ids_of(connection: apsw.Connection, term: Term) -> tuple[int, ...]:
 def _postings(connection: apsw.Connection, blocks: Sequence[int], terms: Sequence[int]) -> Iterator[tuple[int, bytes]]:
     """Yield what the index has of some terms in some blocks."""
     listed = orjson.dumps(blocks).decode()
-    if len(terms) > _SOUGHT:
+    if isinstance(connection, Bulk) and len(terms) > _MOST_LOOKED_UP:
+        yield from connection.execute(_AMONG_TERMS, (listed, orjson.dumps(terms).decode()))
+    elif len(terms) > _SOUGHT:
         sought = frozenset(terms)
         rows = connection.execute(_OF_BLOCKS, (listed,))
         yield from ((block, bits) for block, term, bits in rows if term in sought)
