@@ -170,6 +170,9 @@ def test_requests_for_the_very_same_stand_together_and_are_answered_together(ter
     ]
     assert [states[name]["votes"][0]["note"] for name in (first, third)] == ["one parcel, two losses"] * 2
     more = [asked(terminal, 172, step) for step in ("once", "again")]
+    code, shown = typed(terminal, "y", "approvals", "approve", second)
+    assert (code, "the request is rejected already" in " ".join(shown.split())) == (3, True)
+    assert "[y/N]" not in shown
     denied = terminal.run("approvals", "deny", more[1], "--identical", "-o", "json")
     assert (denied.code, {one["approval"]["approvalId"] for one in denied.json["answered"]}) == (0, set(more))
     assert {one["reason"] for one in denied.json["answered"]} == {""}

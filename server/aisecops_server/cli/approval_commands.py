@@ -291,6 +291,18 @@ def _signer(key: str | None) -> VoteSigner | None:
     return VoteSigner(own.algorithm, own.key_id, own.sign)
 
 
+def _require_waiting(shown: approval_service_pb2.GetApprovalResponse) -> None:
+    """Ask nobody for an answer that no longer counts."""
+    from aisecops.v1 import approval_pb2  # noqa: PLC0415
+
+    from aisecops_server.domain.errors import ApprovalNotUsableError  # noqa: PLC0415
+
+    state = approval_pb2.ApprovalState.Name(shown.approval.state).removeprefix("APPROVAL_STATE_").lower()
+    if shown.approval.state != approval_pb2.APPROVAL_STATE_REQUESTED:
+        hint = "It takes no answer any more; 'aisecops approvals list' shows what waits"
+        raise ApprovalNotUsableError(f"the request is {state} already", hint=hint, why=state)
+
+
 def _require_consent(shown: Sequence[approval_service_pb2.GetApprovalResponse]) -> None:
     """Show what would run and ask; whoever cannot be asked has not agreed."""
     from aisecops_server.terminal.approvals import also, effect  # noqa: PLC0415
@@ -299,6 +311,7 @@ def _require_consent(shown: Sequence[approval_service_pb2.GetApprovalResponse]) 
         raise click.UsageError("nobody can be asked here: look with 'approvals show', then give --yes")
     first, *others = shown
     _draw(talk_console(), first)
+    _require_waiting(first)
     if others:
         talk_console().print(also([_statement(other) for other in others]))
     if not click.confirm(effect(_statement(first), times=len(shown)), default=False, err=True):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.main import run
+from aisecops_verify.one_file import main as verify
 
 
 def test_a_configuration_is_wrapped_for_a_token_that_is_not_there_yet_and_that_is_told(
@@ -38,3 +39,10 @@ def test_the_rule_of_the_help_can_be_written_into_a_repository_that_was_just_mad
 def test_a_folder_without_a_policy_is_told_how_one_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["policy", "check", str(tmp_path)]) == ExitCode.USAGE
     assert "'aisecops policy init ./policy' makes one" in capsys.readouterr().err
+
+
+def test_the_verifier_names_what_is_not_there_in_plain_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert verify([str(tmp_path / "case.zip")]) == ExitCode.USAGE
+    assert capsys.readouterr().err == f"aisecops-verify: there is no {tmp_path}/case.zip\n"

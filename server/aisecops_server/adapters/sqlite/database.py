@@ -23,6 +23,10 @@ FIRST_SOUND_SQLITE = (3, 51, 3)
 
 _BUSY_MILLISECONDS = 5000
 DISK = "Check the disk that holds the state directory"
+_OTHER_VERSION = (
+    "Another version wrote it. Start the control plane of this version on it, which brings it up to date, or read it "
+    "with the version that wrote it"
+)
 # Text that is no UTF-8 and lists that are no JSON were not written by us.
 _DAMAGED = (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError, json.JSONDecodeError)
 
@@ -62,7 +66,8 @@ def translated(doing: str, check: str = DISK) -> Iterator[None]:
             hint="Keep the file as evidence, restore a backup beside it, and compare both with 'aisecops log verify'",
         ) from error
     except (apsw.Error, OSError, MemoryError) as error:
-        raise LogUnavailableError(f"the database failed while {doing} ({error})", hint=check) from error
+        hint = _OTHER_VERSION if isinstance(error, apsw.SQLError) and "no such " in str(error) else check
+        raise LogUnavailableError(f"the database failed while {doing} ({error})", hint=hint) from error
 
 
 def open_for_writing(path: Path, *, vfs: str | None = None) -> apsw.Connection:

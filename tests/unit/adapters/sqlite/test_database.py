@@ -124,6 +124,13 @@ def test_what_the_system_raises_becomes_an_error_of_the_domain() -> None:
         assert caught.value.hint
 
 
+def test_a_log_of_another_version_is_not_taken_for_a_failing_disk() -> None:
+    with apsw.Connection(":memory:") as file, pytest.raises(LogUnavailableError) as caught, translated("reading"):
+        file.execute("SELECT * FROM of_tomorrow")
+    assert "Start the control plane of this version on it" in caught.value.hint
+    assert "disk" not in caught.value.hint
+
+
 def test_a_log_that_is_not_there_is_not_made_by_reading(tmp_path: Path) -> None:
     with pytest.raises(LogUnavailableError, match="no log"):
         open_log_read_only(tmp_path / "none.db")
