@@ -224,6 +224,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("name a package, or --proof with --receipt and --log-key")
     try:
         report = _asked(given)
+    except FileNotFoundError as error:
+        sys.stderr.write(f"aisecops-verify: there is no {error.filename}\n")
+        return 2
     except (OSError, UnicodeDecodeError) as error:
         sys.stderr.write(f"aisecops-verify: {error}\n")
         return 2

@@ -106,6 +106,9 @@ class LogKeys:
         raise EvidenceError(f"{what} is not one of the log's key")
 
 
+_A_KEY = "one is NAME+ID+KEY. Of a file that holds it, give what stands in it"
+
+
 def read_note_key(text: str) -> NoteKey:
     """Return the key that ``name+id+key`` writes.
 
@@ -118,9 +121,9 @@ def read_note_key(text: str) -> NoteKey:
         raw = base64.b64decode(encoded, validate=True)
         key = NoteKey(name, raw[0], raw[1:])
     except (ValueError, IndexError) as error:
-        raise EvidenceError(f"{text[:60]!r} is no key") from error
+        raise EvidenceError(f"{text[:60]!r} is no key; {_A_KEY}") from error
     if not name or key.id.hex() != key_id or len(key.public) != HASH_BYTES:
-        raise EvidenceError(f"{text[:60]!r} is no key")
+        raise EvidenceError(f"{text[:60]!r} is no key; {_A_KEY}")
     return key
 
 
