@@ -199,6 +199,9 @@ async def test_what_was_answered_before_is_found_by_every_replica_also_from_befo
         "DROP INDEX aisecops.event_of_signing_keys",
         "DROP INDEX aisecops.trace_by_decisions",
         "DROP INDEX aisecops.trace_by_length",
+        "DROP TABLE aisecops.rollout, aisecops.rollout_share, aisecops.proposal",
+        "DROP FUNCTION aisecops.refuse_older_rollout",
+        "DROP INDEX aisecops.event_of_rollouts",
         "DROP TABLE aisecops.trace_figure",
         "DELETE FROM aisecops.migration WHERE version >= 3",
     )
