@@ -97,7 +97,8 @@ class Command(click.Command):
         super().__init__(*args, **kwargs)
         self.examples = examples
         self.own = list(self.params)
-        self.params = [*self.params, *global_options()]
+        said = {name for item in self.own for name in item.opts}
+        self.params = [*self.params, *(item for item in global_options() if said.isdisjoint(item.opts))]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the command's own options; the global ones by name."""
