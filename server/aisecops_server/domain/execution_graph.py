@@ -119,9 +119,13 @@ class _Builder:
     nodes: dict[str, Node] = field(default_factory=dict)
     edges: dict[tuple[str, str, EdgeKind], Edge] = field(default_factory=dict)
     gaps: list[str] = field(default_factory=list)
+    # Of what kinds the nodes are that came since this was emptied.
+    added: set[NodeKind] = field(default_factory=set)
 
     def node(self, node: Node) -> str:
-        self.nodes.setdefault(node.id, node)
+        if node.id not in self.nodes:
+            self.nodes[node.id] = node
+            self.added.add(node.kind)
         return node.id
 
     def edge(self, source: str, target: str, kind: EdgeKind, pointers: Iterable[str] = ()) -> None:
@@ -135,10 +139,9 @@ def execution_graph(decisions: Sequence[RecordedDecision], events: Sequence[Reco
     build = _Builder()
     whole = 0
     for decision in decisions:
-        before = set(build.nodes)
+        build.added.clear()
         _add_decision(build, decision)
-        kinds = {node.kind for node in build.nodes.values() if node.id not in before}
-        kinds |= {NodeKind.IDENTITY}
+        kinds = build.added | {NodeKind.IDENTITY}
         wanted = _WHOLE_OF_TEXTS if decision.about_texts else _WHOLE
         missing = [kind.value for kind in wanted if kind not in kinds]
         build.gaps += [f"decision {decision.details['decision_id']} has no {kind}" for kind in missing]

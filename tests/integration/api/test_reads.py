@@ -38,7 +38,7 @@ RetentionService/ListHolds ReplayService/WatchReplay ReplayService/GetReplay Rep
 ReviewService/GetReview ComplianceService/ListFrameworks ComplianceService/GetFramework
 ComplianceService/CheckCompliance DriftService/GetDrift TransparencyService/GetCheckpoint
 TransparencyService/ProveInclusion TransparencyService/ProveConsistency ApprovalService/ListNotices
-EdgeService/ListEdges ApprovalService/WatchWaiting
+EdgeService/ListEdges ApprovalService/WatchWaiting KeyService/GetKeys
 """
 # These leave an event of their own, which names more.
 EXPORTED = {"EvidenceService/ExportEvidence", "ExportService/ExportEvents", "ExportService/ExportTraces"}
