@@ -8,6 +8,7 @@ the storage is away (refuse until it is back).
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 
 from aisecops_server.adapters.postgres import server
 from aisecops_server.adapters.postgres.budgets import PostgresBudgets, PostgresBudgetTable, RecentBudgets
@@ -25,7 +26,7 @@ from aisecops_server.adapters.sqlite.grant_table import GrantTable
 from aisecops_server.adapters.sqlite.keeping_table import KeepingTable
 from aisecops_server.adapters.sqlite.key_table import KeyTable
 from aisecops_server.adapters.sqlite.notice_table import NoticeTable
-from aisecops_server.adapters.sqlite.trace_filling import DONE, filled_from
+from aisecops_server.adapters.sqlite.trace_filling import fill
 from aisecops_server.adapters.sqlite.verification import startup_problem
 from aisecops_server.domain import (
     approval_changes,
@@ -83,7 +84,7 @@ def open_log(where: Place | str) -> PostgresEventLog:
             server.require_sound(connection)
             problem = _problem(where)
             if not problem:
-                _fill(connection)
+                _fill(where)
             approvals, recent = ApprovalTable(), RecentBudgets()
             tables: dict[str, StateTable] = {
                 approval_changes.KIND: approvals,
@@ -119,13 +120,17 @@ def open_log_read_only(where: Place | str) -> PostgresEventLog:
     return PostgresEventLog(PostgresReaders(where), None, approvals=ApprovalTable())
 
 
-def _fill(connection: PostgresConnection) -> None:
-    """Fill what programs of before did not write; whoever appends meanwhile waits for one block of traces."""
-    following = 0
-    while following != DONE:
-        with connection:
-            connection.execute("SELECT size FROM log_head FOR UPDATE").get  # noqa: B018 - held until the end
-            following = filled_from(as_embedded(connection), following)
+def _fill(where: Place | str) -> None:
+    """Fill what programs of before did not write. The head is held only while a block of it is written."""
+    with contextlib.closing(PostgresConnection(where)) as connection:
+        fill(as_embedded(connection), lambda: _holding_the_head(connection))
+
+
+@contextlib.contextmanager
+def _holding_the_head(connection: PostgresConnection) -> Iterator[None]:
+    with connection:
+        connection.execute("SELECT size FROM log_head FOR UPDATE").get  # noqa: B018 - held until the end
+        yield
 
 
 def _problem(where: Place | str) -> str:

@@ -36,7 +36,7 @@ from aisecops_server.adapters.sqlite.notice_table import NoticeTable
 from aisecops_server.adapters.sqlite.readers import Readers
 from aisecops_server.adapters.sqlite.reviews import SqliteReviews
 from aisecops_server.adapters.sqlite.trace_facets import trace_facets
-from aisecops_server.adapters.sqlite.trace_filling import DONE, filled_from
+from aisecops_server.adapters.sqlite.trace_filling import fill
 from aisecops_server.adapters.sqlite.trace_list import trace_page
 from aisecops_server.adapters.sqlite.verification import Verification, startup_problem
 from aisecops_server.adapters.sqlite.writer import MOST_ENTRIES, Writer
@@ -367,7 +367,7 @@ def _writer(
         problem = _problem(connection)
         if not problem:
             with database.translated("filling the list of traces"):
-                _fill(connection)
+                fill(connection, lambda: connection)
         with database.translated("measuring the disk"):
             free = database.free_bytes(path)
         budgets, unread = _budgets(connection, options) if not problem else (None, "")
@@ -383,13 +383,6 @@ def _writer(
         sealed = f"only {free >> 20} MB are free where the log lives, {wanted} MB are needed"
     tables = {**tables, budget_changes.KIND: budgets, keeping.KIND: kept}
     return Writer(connection, StateTables(tables), sealed=sealed), budgets, kept
-
-
-def _fill(connection: apsw.Connection) -> None:
-    following = 0
-    while following != DONE:
-        with connection:
-            following = filled_from(connection, following)
 
 
 def _budgets(connection: apsw.Connection, options: LogOptions) -> tuple[BudgetTable | None, str]:

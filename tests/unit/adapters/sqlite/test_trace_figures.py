@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
 import pytest
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog, open_log
+from aisecops_server.adapters.sqlite.trace_filling import fill
 from aisecops_server.domain.trace_query import read_query
 
 from tests.contract.event_log import listed
@@ -50,6 +53,34 @@ async def test_a_filling_that_was_cut_off_goes_on_and_a_trace_that_grows_meanwhi
     # Some rows are missing, and some count fewer decisions, as where a program of before went on with a trace.
     connection.execute("DELETE FROM trace_figure WHERE number % 4 = 1")
     connection.execute("UPDATE trace_figure SET decisions = 1, steps = 0, effects = '[]' WHERE number % 4 = 2")
+    connection.close()
+    log = open_log(path)
+    assert await asked(log) == before
+    assert (await log.verify()).ok
+    await log.close()
+
+
+@pytest.mark.asyncio
+async def test_what_goes_on_while_its_events_are_read_is_left_to_the_next_filling(tmp_path: Path) -> None:
+    path = tmp_path / "audit.db"
+    before = await written(path, 90)
+    connection = apsw.Connection(str(path))
+    connection.execute("DELETE FROM trace_figure")
+    written_at: list[int] = []
+
+    @contextlib.contextmanager
+    def alone() -> Iterator[None]:
+        with connection:
+            if not written_at:
+                # As where another control plane appended after the events of the block were read.
+                connection.execute("UPDATE trace SET decisions = decisions + 1 WHERE number = 1")
+            yield
+            written_at.append(connection.execute("SELECT count(*) FROM trace_figure").get)
+
+    fill(connection, alone, most_decisions=7)
+    assert written_at == [1, *range(3, 29, 2), 29]
+    assert connection.execute("SELECT number FROM trace_figure WHERE number = 1").get is None
+    connection.execute("UPDATE trace SET decisions = decisions - 1 WHERE number = 1")
     connection.close()
     log = open_log(path)
     assert await asked(log) == before

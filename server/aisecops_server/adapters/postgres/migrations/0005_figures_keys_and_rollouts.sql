@@ -1,3 +1,21 @@
+-- What traces do and what they took. `decisions` is how many are counted: fewer than a trace has where a program of before
+-- added one. Rows that are missing, or count fewer, are filled from events when a control plane opens the log.
+CREATE TABLE trace_figure (
+    number       bigint PRIMARY KEY,
+    decisions    bigint NOT NULL,
+    effects      text COLLATE "C" NOT NULL,
+    steps        bigint NOT NULL,
+    tokens       bigint NOT NULL,
+    micro_usd    bigint NOT NULL,
+    budget_share bigint NOT NULL
+);
+REVOKE ALL ON trace_figure FROM PUBLIC;
+GRANT SELECT ON trace_figure TO aisecops_writer, aisecops_reader;
+GRANT INSERT, UPDATE ON trace_figure TO aisecops_writer;
+
+-- Keys of evidence packages and of bundles are replaced once in a while, and every start asks which one signs.
+CREATE INDEX event_of_signing_keys ON event (idx) WHERE type IN ('evidence_key.rotated', 'bundle_key.rotated');
+
 -- What is rolled out, which all replicas follow. A row is moved with the event that tells of it, one step at a time;
 -- ``counted_to`` is the index behind everything in the log that its tally counts.
 CREATE TABLE rollout (
@@ -43,3 +61,7 @@ REVOKE ALL ON rollout, rollout_share, proposal FROM PUBLIC;
 GRANT SELECT ON rollout, rollout_share, proposal TO aisecops_writer, aisecops_reader;
 GRANT INSERT, UPDATE ON rollout, rollout_share, proposal TO aisecops_writer;
 GRANT DELETE ON proposal TO aisecops_writer;
+
+-- A number that few traces have is looked up: to compare those of all traces takes a second of a million events.
+CREATE INDEX trace_by_decisions ON trace (decisions, number);
+CREATE INDEX trace_by_length ON trace ((last_at - started_at), number);
