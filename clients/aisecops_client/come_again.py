@@ -17,7 +17,7 @@ from aisecops_client.errors import AisecopsClientError, RetryLaterError
 
 _OVERLOADED = "OVERLOADED"
 # Nobody is kept away for longer by one answer, whatever it says.
-_AT_MOST_SECONDS = 5.0
+AT_MOST_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -52,5 +52,5 @@ class ComeAgain:
     def heard(self, method: Hashable, error: AisecopsClientError) -> None:
         """Take in a refusal: of the queue, which says why; others are of one request alone."""
         if error.reason == _OVERLOADED and "why" in error.metadata and error.retry_after_seconds:
-            told = min(error.retry_after_seconds, _AT_MOST_SECONDS)
+            told = min(error.retry_after_seconds, AT_MOST_SECONDS)
             self._until[method] = self.now() + self.between(0.5 * told, told)

@@ -21,6 +21,7 @@ from aisecops_grant.token import GrantClaims, GrantRefusedError
 
 from aisecops_client.answers import Answer
 from aisecops_client.approvals import in_trace
+from aisecops_client.come_again import AT_MOST_SECONDS
 from aisecops_client.errors import AisecopsClientError, RetryLaterError
 from aisecops_client.obligations import CONFIRM, Duty, arguments_under, duties_of, result_under
 from aisecops_client.refusals import (
@@ -32,7 +33,7 @@ from aisecops_client.refusals import (
 )
 
 _logger = logging.getLogger(__name__)
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 2.0
+_FIRST_PAUSE_SECONDS = 0.1
 
 
 class ReadsGrants(Protocol):
@@ -306,7 +307,8 @@ def _persistent(ask: Ask, rules: Rules) -> Steps:
             if attempt == rules.attempts:
                 raise
             wait = pause if error.retry_after_seconds is None else error.retry_after_seconds
-        yield Pause(min(wait, _LONGEST_PAUSE_SECONDS))
+        # Whoever asks before the time that was told is refused here, and would lose an attempt.
+        yield Pause(min(wait, AT_MOST_SECONDS))
         pause *= 2
     raise AssertionError("the last attempt returns or raises")
 
