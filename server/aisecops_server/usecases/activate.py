@@ -29,6 +29,7 @@ from aisecops_server.domain.decision import Verdict
 from aisecops_server.domain.errors import (
     AisecopsError,
     BundleRejectedError,
+    ContendedError,
     LogUnavailableError,
     NotPermittedError,
     UnknownRevisionError,
@@ -310,6 +311,9 @@ class Activate:
             _require_exact(engine, command.digest)
             served = Served(await switch.repository.commit(commit_id), engine)
             await switch.make_live(served, command.order, together=command.together)
+        except ContendedError:
+            # Another control plane was first; that says nothing about the revision.
+            raise
         except AisecopsError as error:
             await switch.reject(commit_id, command.order, error)
             raise

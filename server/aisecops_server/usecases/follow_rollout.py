@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 
 from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.errors import AisecopsError, BundleRejectedError
-from aisecops_server.domain.rollout import Rollout
+from aisecops_server.domain.rollout import Rollout, RolloutStage
 from aisecops_server.domain.rollout_tally import COMPARED, Tally
 from aisecops_server.ports import PolicyEngine
 from aisecops_server.ports.rollout import KnownRollout, SharedRollouts
@@ -53,6 +53,8 @@ class RolloutFollower(RolloutCompanion):
         self._counting = asyncio.Lock()
         self._seen: tuple[str, int] | None = None
         self._tried_at_ns = 0
+        self._base_tried_at_ns = 0
+        self._fetched_at_ns = 0
         self._shared_at_ns = 0
         self._shared_then: tuple[str, dict[str, JsonValue], str] | None = None
 
@@ -66,7 +68,7 @@ class RolloutFollower(RolloutCompanion):
             return
         async with self._busy:
             await self._look_up()
-        # Apart from what moves it: taking it back never waits for an engine.
+        # Apart from what moves it: taking it back never waits for the candidate's engine.
         under_way = self._under_way
         if under_way is not None:
             await self._join(under_way)
@@ -80,8 +82,11 @@ class RolloutFollower(RolloutCompanion):
         seen = (known.rollout.id, known.rollout.step) if known else None
         if seen != self._seen:
             # First, so that who was decided for by a candidate that was promoted goes on with it.
-            await self._live_followed()
-            self._seen = seen
+            if known is not None:
+                self._hold(known.rollout)
+            if await self._live_followed():
+                self._seen = seen
+                self._is_let_go = known is None or not _may_decide(known.rollout)
         under_way = self._under_way
         if under_way is not None and (known is None or known.rollout.id != under_way.rollout.id):
             await self._left(under_way)
@@ -139,23 +144,34 @@ class RolloutFollower(RolloutCompanion):
                 if not seen.events:
                     return
 
-    async def _live_followed(self) -> None:
+    async def _live_followed(self) -> bool:
+        """Serve what is live at all replicas; return whether it is served here now."""
         try:
             await self._follow_live()
-        except AisecopsError:
-            await self._live_fetched()
+        except AisecopsError as error:
+            return await self._live_fetched(error)
+        return True
 
-    async def _live_fetched(self) -> None:
+    async def _live_fetched(self, error: AisecopsError) -> bool:
+        now = self._switch.clock.monotonic_ns()
+        if self._fetched_at_ns and now - self._fetched_at_ns < _RETRY_NS:
+            return False
+        self._fetched_at_ns = now
         try:
             # Another replica read the commit from the repository, and this one not yet.
             await self._switch.repository.fetch()
             await self._follow_live()
-        except AisecopsError as error:
-            _logger.warning("what another control plane made live is not served here: %s", error.diagnostics())
+        except AisecopsError as again:
+            told = "what another control plane made live is not served here: %s; before: %s"
+            _logger.warning(told, again.diagnostics(), error.diagnostics())
+            return False
+        return True
 
     async def _join(self, under_way: UnderWay) -> None:
         """Have both engines ready, so that decisions of this replica are compared and its canary is decided for."""
-        if not self._is_base(under_way):
+        now = self._switch.clock.monotonic_ns()
+        if not self._is_base(under_way) and (not under_way.problem or now - self._base_tried_at_ns >= _RETRY_NS):
+            self._base_tried_at_ns = now
             await self._live_followed()
         live = self._switch.live.live
         if live is None or not self._is_base(under_way):
@@ -165,7 +181,6 @@ class RolloutFollower(RolloutCompanion):
         if under_way.candidate is not None:
             under_way.problem = ""
             return
-        now = self._switch.clock.monotonic_ns()
         if under_way.problem and now - self._tried_at_ns < _RETRY_NS:
             return
         self._tried_at_ns = now
@@ -196,3 +211,7 @@ class RolloutFollower(RolloutCompanion):
             return
         await self._shared.share(under_way.rollout.id, under_way.own, under_way.problem)
         self._shared_then, self._shared_at_ns = told, now
+
+
+def _may_decide(rollout: Rollout) -> bool:
+    return rollout.stage.is_under_way or rollout.stage is RolloutStage.PROMOTED

@@ -33,8 +33,10 @@ class RolloutCompanion:
     def __init__(self, live: LivePolicy) -> None:
         self._live = live
         self._under_way: UnderWay | None = None
-        # Of the newest canary that replicas share; it outlives the canary, for decisions that took its engine.
+        # Of the newest canary or promotion that replicas share; it outlives both, for decisions that took its engine.
         self._condition: tuple[str, RequireRollout] | None = None
+        # It ended otherwise than by a promotion, and what is live was looked up since: live again, it is no candidate.
+        self._is_let_go = False
         self._is_doubted = False
         self.room = Room()
         # Rung when somebody moved a rollout that replicas share.
@@ -52,7 +54,8 @@ class RolloutCompanion:
         live = self._live.live
         if self._condition is None or self._condition[0] != bundle.digest:
             return ()
-        return () if live is not None and live.engine.bundle.digest == bundle.digest else (self._condition[1],)
+        is_live = live is not None and live.engine.bundle.digest == bundle.digest
+        return () if is_live and self._is_let_go else (self._condition[1],)
 
     def contended(self, error: AisecopsError) -> None:
         """Let the base decide until it was looked how the rollout stands, if that is what changed."""
@@ -119,10 +122,16 @@ class RolloutCompanion:
     def _move(self, under_way: UnderWay) -> None:
         """Let decisions meet a rollout as it stands now."""
         rollout = under_way.rollout
-        if under_way.is_shared and rollout.stage is RolloutStage.CANARY:
-            self._condition = (rollout.candidate.digest, RequireRollout(rollout.id, rollout.step))
+        if under_way.is_shared:
+            self._hold(rollout)
         self._under_way = under_way
         self._is_doubted = False
+
+    def _hold(self, rollout: Rollout) -> None:
+        """Hold what the candidate of a canary or of a promotion decides against the log from now on."""
+        if rollout.stage in (RolloutStage.CANARY, RolloutStage.PROMOTED):
+            self._condition = (rollout.candidate.digest, RequireRollout(rollout.id, rollout.step))
+            self._is_let_go = False
 
     def _leave_behind(self, rollout_id: str) -> None:
         """Let the live revision decide alone."""

@@ -78,11 +78,14 @@ class _Both:
     switch: PolicySwitch
     event: Event
     step: MoveRollout
+    stored: Callable[[Rollout], None]
     is_stored: bool = False
 
     async def __call__(self, event: Event, made_live: MadeLive) -> None:
         await self.switch.record_change((event, self.event), replace(self.step, made_live=made_live))
         self.is_stored = True
+        # Before it is live here: somebody else may take it back at once.
+        self.stored(self.step.rollout)
 
 
 class Rollouts(RolloutFollower):
@@ -357,7 +360,7 @@ class Rollouts(RolloutFollower):
         if self._shared is None:
             return None
         event = self._switch.event(_ENDS[ended.stage], step_details(ended, tally, against))
-        return _Both(self._switch, event, MoveRollout(ended, tally.as_json()))
+        return _Both(self._switch, event, MoveRollout(ended, tally.as_json()), self._hold)
 
     @contextlib.asynccontextmanager
     async def _first(self) -> AsyncIterator[None]:

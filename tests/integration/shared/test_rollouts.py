@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -142,6 +143,52 @@ async def test_a_promotion_is_one_step_with_what_is_live_and_is_taken_back_at_an
         assert (kinds.count("rollout.rolled_back"), kinds.count("bundle.rolled_back")) == (1, 1)
 
 
+async def test_nothing_that_a_promoted_candidate_decided_is_on_record_behind_the_step_that_took_it_back(
+    url: str, tmp_path: Path
+) -> None:
+    async with two(tmp_path, url) as (one, other):
+        base = Remote(tmp_path / "policy").head()
+        candidate = stricter(Remote(tmp_path / "policy"))
+        for _ in range(2):
+            # Without a canary: the other one hears of the promotion only.
+            await one.rollouts.start(StartCommand(candidate, ADA))
+            await other.follows("SHADOW")
+            await one.rollouts.promote(ADA, force=True)
+            await other.follows("")
+            assert await other.decide() == {(HELD, candidate)}
+            await one.rollouts.rollback(BEN)
+            # It has not heard of it: what it decides by the candidate is refused, and anew by what is live.
+            await outcomes(*(other.decide() for _ in range(8)))
+            await other.rollouts.follow()
+            assert await other.decide() == {(ALLOWED, base)}
+        is_live = False
+        for kind, details in await one.events():
+            if kind in ("rollout.promoted", "rollout.rolled_back"):
+                is_live = kind == "rollout.promoted"
+            if kind == "decision.concluded" and details["bundle_revision"] == candidate:
+                assert is_live
+        # Made live in another way it decides again: it is nobody's candidate.
+        await one.plane.policy.activate(ActivateCommand(candidate, ADA))
+        assert await one.decide() == {(HELD, candidate)}
+
+
+async def test_what_became_live_elsewhere_is_tried_until_it_is_served(url: str, tmp_path: Path) -> None:
+    async with two(tmp_path, url, is_apart=True) as (one, other):
+        base = Remote(tmp_path / "apart").head()
+        candidate = stricter(Remote(tmp_path / "policy"))
+        await one.rollouts.start(StartCommand(candidate, ADA))
+        await one.rollouts.promote(ADA, force=True)
+        await other.rollouts.follow()
+        assert await other.decide() == {(ALLOWED, base)}
+        # It gets the commit, and would look at its branch in an hour.
+        shutil.copytree(tmp_path / "policy", tmp_path / "apart", dirs_exist_ok=True)
+        async with asyncio.timeout(60):
+            while True:
+                if await other.decide() == {(HELD, candidate)}:
+                    break
+                await asyncio.sleep(0.2)
+
+
 async def test_what_becomes_live_elsewhere_ends_the_rollout_once(url: str, tmp_path: Path) -> None:
     async with two(tmp_path, url) as (one, other):
         remote = Remote(tmp_path / "policy")
@@ -203,11 +250,15 @@ async def test_a_tally_that_was_counted_less_far_changes_nothing(url: str, tmp_p
         assert (known.others.answered, known.others.errors, known.problems) == (5, 1, ("no engine",))
         [(_, total)] = await older.recent(1)
         assert (total.compared, total.answered, total.errors, total.dropped) == (7, 7, 1, 1)
-        # Who asked for a change that waits for somebody else is known at every replica, until something else is live.
+        # Who asked for a change that waits for somebody else is known at every replica.
         asked = Proposal("promote it", "1" * 40, (Voice("ada", "it is time", 1),))
         await newer.propose(asked)
         assert await older.proposal("promote it") == asked
+        # What others ask, for another base or in the same moment, takes nobody's voice away and fails nobody.
         await older.propose(replace(asked, base="2" * 40, subject="another"))
+        assert await newer.proposal("promote it") == asked
+        await asyncio.gather(*(store.propose(replace(asked, subject="at once")) for store in (newer, older) * 10))
+        await older.propose(replace(asked, voices=()))
         assert await newer.proposal("promote it") is None
         for store in (newer, older):
             store.close()

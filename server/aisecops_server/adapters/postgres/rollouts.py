@@ -41,9 +41,11 @@ _SHARE = """
     ON CONFLICT (rollout_id, replica) DO UPDATE
     SET tally = excluded.tally, problem = excluded.problem, told_at = excluded.told_at"""
 _PROPOSED = "SELECT base, voices FROM proposal WHERE subject = ?"
-# What was asked of another base is over.
-_OVER = "DELETE FROM proposal WHERE base <> ? OR subject = ?"
-_PROPOSE = "INSERT INTO proposal VALUES (?, ?, ?)"
+_WITHDRAW = "DELETE FROM proposal WHERE subject = ?"
+# Of two who ask in the same moment the later one stands, and the earlier one asks again.
+_PROPOSE = """
+    INSERT INTO proposal (subject, base, voices) VALUES (?, ?, ?)
+    ON CONFLICT (subject) DO UPDATE SET base = excluded.base, voices = excluded.voices"""
 
 
 class PostgresRollouts:
@@ -146,8 +148,9 @@ def _shares(connection: PostgresConnection, rollout_id: str, *, but: str) -> Tal
 
 
 def _propose(connection: PostgresConnection, proposal: Proposal) -> None:
-    connection.execute(_OVER, (proposal.base, proposal.subject))
-    if proposal.voices:
+    if not proposal.voices:
+        connection.execute(_WITHDRAW, (proposal.subject,))
+    else:
         voices = orjson.dumps([[voice.principal, voice.reason, voice.at_ns] for voice in proposal.voices]).decode()
         connection.execute(_PROPOSE, (proposal.subject, proposal.base, voices))
 
