@@ -61,7 +61,10 @@ def served() -> Mapping[str, Mapping[str, set[str]]]:
     found: dict[str, dict[str, set[str]]] = {}
     word = Announced(Announcement("prod", CommitId("1" * 40), "0" * 64, 7, 1, 2), "0" * 64, "key")
     channel = standing_of("prod", word, known=frozenset({"key"}), now_seconds=3, grace_seconds=5)
-    text = exposition({"default": Snapshot(counts, 1, sealed=True, drift=drift, channel=channel)}, load).decode()
+    missing = {"evidence": True}
+    text = exposition(
+        {"default": Snapshot(counts, 1, sealed=True, drift=drift, channel=channel, missing=missing)}, load
+    ).decode()
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             labels = found.setdefault(sample.name, {})
