@@ -97,7 +97,7 @@ def verify(package: bytes, trust: Trust = UNKNOWING, *, opa: str = "") -> Report
 def _check(files: Mapping[str, bytes], trust: Trust, report: Report, opa: str) -> None:
     report.checks.append(f"{len(files)} files in a plain archive")
     manifest = manifest_of(files)
-    known = known_keys(trust.evidence_key.strip().lower(), trust.evidence_keys)
+    known = known_keys(trust.evidence_key, trust.evidence_keys)
     own, evidence_key = _keys(manifest, trust, report)
     _check_statement(files, evidence_key)
     report.checks.append("the statement is signed, and every file is the one that it names")
@@ -159,12 +159,17 @@ def _keys(manifest: Mapping[str, Json], trust: Trust, report: Report) -> tuple[s
         raise EvidenceError("the manifest names no keys")
     for given, name, option in (
         (trust.log_key, "log", "--log-key"),
-        (trust.evidence_key or trust.evidence_keys, "evidence", "--evidence-key"),
+        (trust.evidence_key or trust.evidence_keys is not None, "evidence", "--evidence-key"),
     ):
         if not given:
             report.remarks.append(
                 f"the {name} key is the package's own word; give the one you know with {option} to prove whose it is"
             )
+    if trust.evidence_key and trust.evidence_keys is None:
+        report.remarks.append(
+            "whether the evidence key was followed by another or revoked is known from the package only, and who stole"
+            " it can leave that out; give what 'aisecops evidence keys' prints with --evidence-keys"
+        )
     return str(own.get("log")), str(own.get("evidence"))
 
 
@@ -245,7 +250,7 @@ def _asked(given: argparse.Namespace) -> Report:
         for receipt in receipts:
             report.checks += check_proof(receipt, proof, given.log_key).checks
         return report
-    history = given.evidence_keys.read_text("utf-8") if given.evidence_keys else ""
+    history = given.evidence_keys.read_text("utf-8") if given.evidence_keys else None
     trust = Trust(given.log_key, given.evidence_key, tuple(given.witness_key), tuple(receipts), history)
     return verify(given.package.read_bytes(), trust, opa=given.reproduce)
 

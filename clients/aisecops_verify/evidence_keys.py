@@ -7,6 +7,7 @@ believed only where the reader knows the log's key.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from aisecops_verify.record import Event
 
 ROTATED_EVIDENCE = "evidence_key.rotated"
 _ROTATION = "aisecops/evidence-key-rotation/v1"
+_KEY = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def read_history(text: str) -> EvidenceKeys:
     try:
         told = parsed(text.encode("utf-8", "replace"), "the history of evidence keys")
         key, rotations = str(told["key"]), [(one, int(one["log_index"])) for one in told["rotations"]]
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise EvidenceError("the history of evidence keys is not what 'aisecops evidence keys' prints") from error
     found = keys_told([handover_of(one, index) for one, index in rotations], key)
     if found.current != key:
@@ -117,13 +119,16 @@ def read_history(text: str) -> EvidenceKeys:
     return found
 
 
-def known_keys(key: str, history: str) -> EvidenceKeys | None:
-    """Return the keys that a reader brings along: one, or all of a history; none when both are empty.
+def known_keys(given: str, history: str | None) -> EvidenceKeys | None:
+    """Return the keys that a reader brings along: one, or all of a history; none when neither is given.
 
     Raises:
-        EvidenceError: the history is none, or does not have the key.
+        EvidenceError: the key or the history is none, or the history does not have the key.
     """
-    if not history:
+    key = given.strip().lower()
+    if given and not _KEY.fullmatch(key):
+        raise EvidenceError("the evidence key that you gave is no key: one is 64 hexadecimal digits")
+    if history is None:
         return EvidenceKeys(key) if key else None
     found = read_history(history)
     if key and key not in found.all:

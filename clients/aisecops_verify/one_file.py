@@ -29,6 +29,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import subprocess
 import sys
 import tarfile
@@ -55,7 +56,8 @@ class EvidenceError(Exception):
 class Trust:
     """What the reader brings along: keys that were had from elsewhere. Empty ones are taken from the package.
 
-    ``evidence_keys`` is the history of the keys that sign packages, as 'aisecops evidence keys' prints it.
+    ``evidence_keys`` is the history of the keys that sign packages, as 'aisecops evidence keys' prints it; an empty one
+    is none, and refused.
     ``receipts`` are what the log gave for what it recorded; each must be kept by the log of the package.
     """
 
@@ -63,7 +65,7 @@ class Trust:
     evidence_key: str = ""
     witness_keys: Sequence[str] = ()
     receipts: Sequence[str] = ()
-    evidence_keys: str = ""
+    evidence_keys: str | None = None
 
 
 @dataclass
@@ -427,7 +429,7 @@ def read_events(files: Mapping[str, bytes]) -> list[tuple[Event, list[bytes]]]:
     for line, proof in zip(lines, proofs, strict=True):
         try:
             index, path = int(proof["index"]), [bytes.fromhex(node) for node in proof["path"]]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise EvidenceError("a proof cannot be read") from error
         body = parsed(line, f"event {index}")
         details = _details(index, body, str(payloads.pop(str(index), "")))
@@ -554,6 +556,7 @@ def _joined(public: Any, private: Any) -> Any:
 
 ROTATED_EVIDENCE = "evidence_key.rotated"
 _ROTATION = "aisecops/evidence-key-rotation/v1"
+_KEY = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -647,7 +650,7 @@ def read_history(text: str) -> EvidenceKeys:
     try:
         told = parsed(text.encode("utf-8", "replace"), "the history of evidence keys")
         key, rotations = str(told["key"]), [(one, int(one["log_index"])) for one in told["rotations"]]
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise EvidenceError("the history of evidence keys is not what 'aisecops evidence keys' prints") from error
     found = keys_told([handover_of(one, index) for one, index in rotations], key)
     if found.current != key:
@@ -655,13 +658,16 @@ def read_history(text: str) -> EvidenceKeys:
     return found
 
 
-def known_keys(key: str, history: str) -> EvidenceKeys | None:
-    """Return the keys that a reader brings along: one, or all of a history; none when both are empty.
+def known_keys(given: str, history: str | None) -> EvidenceKeys | None:
+    """Return the keys that a reader brings along: one, or all of a history; none when neither is given.
 
     Raises:
-        EvidenceError: the history is none, or does not have the key.
+        EvidenceError: the key or the history is none, or the history does not have the key.
     """
-    if not history:
+    key = given.strip().lower()
+    if given and not _KEY.fullmatch(key):
+        raise EvidenceError("the evidence key that you gave is no key: one is 64 hexadecimal digits")
+    if history is None:
         return EvidenceKeys(key) if key else None
     found = read_history(history)
     if key and key not in found.all:
@@ -867,7 +873,7 @@ def verify(package: bytes, trust: Trust = UNKNOWING, *, opa: str = "") -> Report
 def _check(files: Mapping[str, bytes], trust: Trust, report: Report, opa: str) -> None:
     report.checks.append(f"{len(files)} files in a plain archive")
     manifest = manifest_of(files)
-    known = known_keys(trust.evidence_key.strip().lower(), trust.evidence_keys)
+    known = known_keys(trust.evidence_key, trust.evidence_keys)
     own, evidence_key = _keys(manifest, trust, report)
     _check_statement(files, evidence_key)
     report.checks.append("the statement is signed, and every file is the one that it names")
@@ -929,12 +935,17 @@ def _keys(manifest: Mapping[str, Json], trust: Trust, report: Report) -> tuple[s
         raise EvidenceError("the manifest names no keys")
     for given, name, option in (
         (trust.log_key, "log", "--log-key"),
-        (trust.evidence_key or trust.evidence_keys, "evidence", "--evidence-key"),
+        (trust.evidence_key or trust.evidence_keys is not None, "evidence", "--evidence-key"),
     ):
         if not given:
             report.remarks.append(
                 f"the {name} key is the package's own word; give the one you know with {option} to prove whose it is"
             )
+    if trust.evidence_key and trust.evidence_keys is None:
+        report.remarks.append(
+            "whether the evidence key was followed by another or revoked is known from the package only, and who stole"
+            " it can leave that out; give what 'aisecops evidence keys' prints with --evidence-keys"
+        )
     return str(own.get("log")), str(own.get("evidence"))
 
 
@@ -1015,7 +1026,7 @@ def _asked(given: argparse.Namespace) -> Report:
         for receipt in receipts:
             report.checks += check_proof(receipt, proof, given.log_key).checks
         return report
-    history = given.evidence_keys.read_text("utf-8") if given.evidence_keys else ""
+    history = given.evidence_keys.read_text("utf-8") if given.evidence_keys else None
     trust = Trust(given.log_key, given.evidence_key, tuple(given.witness_key), tuple(receipts), history)
     return verify(given.package.read_bytes(), trust, opa=given.reproduce)
 

@@ -27,7 +27,8 @@ class EvidenceError(Exception):
 class Trust:
     """What the reader brings along: keys that were had from elsewhere. Empty ones are taken from the package.
 
-    ``evidence_keys`` is the history of the keys that sign packages, as 'aisecops evidence keys' prints it.
+    ``evidence_keys`` is the history of the keys that sign packages, as 'aisecops evidence keys' prints it; an empty one
+    is none, and refused.
     ``receipts`` are what the log gave for what it recorded; each must be kept by the log of the package.
     """
 
@@ -35,7 +36,7 @@ class Trust:
     evidence_key: str = ""
     witness_keys: Sequence[str] = ()
     receipts: Sequence[str] = ()
-    evidence_keys: str = ""
+    evidence_keys: str | None = None
 
 
 @dataclass

@@ -64,7 +64,7 @@ def read_events(files: Mapping[str, bytes]) -> list[tuple[Event, list[bytes]]]:
     for line, proof in zip(lines, proofs, strict=True):
         try:
             index, path = int(proof["index"]), [bytes.fromhex(node) for node in proof["path"]]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise EvidenceError("a proof cannot be read") from error
         body = parsed(line, f"event {index}")
         details = _details(index, body, str(payloads.pop(str(index), "")))

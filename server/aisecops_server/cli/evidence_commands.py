@@ -191,8 +191,8 @@ def show_package(
     return ExitCode.OK
 
 
-def _history(file: Path | None) -> str:
-    return file.read_text("utf-8", "replace") if file else ""
+def _history(file: Path | None) -> str | None:
+    return file.read_text("utf-8", "replace") if file else None
 
 
 def _lines(document: dict[str, Any]) -> list[str]:

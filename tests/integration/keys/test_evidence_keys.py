@@ -50,7 +50,7 @@ class Shelf:
     def check(self, number: int, known: int | str = "", *, log: bool = True, history: int | None = None) -> Report:
         """Verify a package as who knows the ``known``-th key, the log's key or not, and keys as of a rotation."""
         key = self.keys[known] if isinstance(known, int) else known
-        told = self.histories[history] if history is not None else ""
+        told = self.histories[history] if history is not None else None
         trust = Trust(self.log_key if log else "", key, evidence_keys=told)
         return verify(self.packages[number], trust)
 
@@ -127,7 +127,7 @@ def test_who_knows_an_older_history_goes_on_from_it(shelf: Shelf) -> None:
         shelf.check(3, "ab" * 32, history=3)
 
 
-@pytest.mark.parametrize("known", ["ab" * 32, "no key", 3])
+@pytest.mark.parametrize("known", ["ab" * 32, 3])
 def test_a_key_that_does_not_lead_to_the_package_s_is_told(shelf: Shelf, known: int | str) -> None:
     with pytest.raises(EvidenceError, match="another evidence key than the one you gave"):
         shelf.check(1, known)
@@ -178,9 +178,24 @@ def test_who_stole_an_earlier_key_makes_no_package_of_events_behind_its_end(shel
         hidden = resigned(without_rotations(files), shelf.private[number])
         with pytest.raises(EvidenceError, match=told):
             verify(hidden, Trust(shelf.log_key, evidence_keys=shelf.histories[3]))
+        # To who does not, nothing shows what is not there, and the verifier says that.
+        report = verify(hidden, Trust(shelf.log_key, shelf.keys[number]))
+        assert any("can leave that out" in remark for remark in report.remarks)
     # And a key that was never one for packages is none by its own word.
     with pytest.raises(EvidenceError, match="its log does not know"):
         verify(resigned(files, open_key(tmp_path, "stranger")), Trust(shelf.log_key))
+
+
+def test_a_key_or_a_history_that_is_given_and_empty_is_not_one_that_is_not_given(shelf: Shelf) -> None:
+    told = json.loads(shelf.histories[3])
+    endless = [{**told["rotations"][0], "log_index": float("inf")}, *told["rotations"][1:]]
+    for history in ("", " ", "{}", json.dumps({**told, "rotations": endless})):
+        with pytest.raises(EvidenceError, match="history of evidence keys is not"):
+            verify(shelf.packages[3], Trust(shelf.log_key, evidence_keys=history))
+    for key in (" ", "\n", "no key", "ab", shelf.keys[3] + "00", "g" * 64):
+        with pytest.raises(EvidenceError, match="64 hexadecimal digits"):
+            verify(shelf.packages[3], Trust(shelf.log_key, key))
+    assert verify(shelf.packages[3], Trust(shelf.log_key, shelf.keys[3].upper() + "\n")).checks
 
 
 def test_a_chain_with_a_broken_link_is_refused(shelf: Shelf) -> None:

@@ -191,7 +191,7 @@ def open_package(
     log_key: str = "",
     evidence_key: str = "",
     witnesses: Sequence[str] = (),
-    evidence_keys: str = "",
+    evidence_keys: str | None = None,
 ) -> PackageLog:
     """Verify a package and return it as a log.
 
