@@ -51,6 +51,7 @@ class ServerProcess:
     _waiting: dict[MessageId, asyncio.Future[Message]] = field(default_factory=dict, init=False)
     _reading: asyncio.Task[None] | None = field(default=None, init=False)
     _ended: str = field(default="", init=False)
+    _stopping: bool = field(default=False, init=False)
 
     @property
     def has_ended(self) -> bool:
@@ -75,7 +76,7 @@ class ServerProcess:
             )
         except OSError as error:
             raise ServerGoneError(f"the server {self.name} cannot be started: {error.strerror or error}") from error
-        self._ended = ""
+        self._ended, self._stopping = "", False
         self._reading = asyncio.create_task(self._read())
 
     async def ask(self, id: MessageId, raw: bytes) -> Message:
@@ -115,6 +116,7 @@ class ServerProcess:
         process = self._process
         if process is None:
             return
+        self._stopping = True
         if process.stdin is not None:
             process.stdin.close()
         for wanted in (None, signal.SIGTERM, signal.SIGKILL):
@@ -141,7 +143,8 @@ class ServerProcess:
                 self._take(line)
         code = await process.wait()
         self._ended = f"the server {self.name} ended with {code}"
-        self.say(self._ended)
+        if not self._stopping:
+            self.say(self._ended)
         for waiting in list(self._waiting.values()):
             _refuse(waiting, self._ended)
 

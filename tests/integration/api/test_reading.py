@@ -91,7 +91,7 @@ async def test_values_are_counted_under_the_filter_of_a_list() -> None:
         for tool in ("mail/send", "db/delete", "mail/send", "mail/read", "db/delete"):
             await agent.decide(plan(tool))
         every = await client.trace_facets()
-        assert (every.counted, every.whole, len(every.facets)) == (5, True, 7)
+        assert (every.counted, every.whole, len(every.facets)) == (5, True, 8)
         found = await client.trace_facets(TraceFilter(query="tool:mail/*"), fields=["tool", "outcome"])
         values = [[(one.value, one.count) for one in facet.values] for facet in found.facets]
         assert found.counted == 3

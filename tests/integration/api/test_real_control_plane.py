@@ -109,7 +109,7 @@ async def test_every_claimed_trust_of_every_kind_settles_no_higher_than_without_
     plans, pairs = [], []
     for kind, trust in itertools.product(SourceKind.keys()[1:], TrustLevel.keys()):
         builder = PlanBuilder(environment="production")
-        claimed = trust.removeprefix("TRUST_LEVEL_").lower()
+        claimed = "" if trust == "TRUST_LEVEL_UNSPECIFIED" else trust.removeprefix("TRUST_LEVEL_").lower()
         builder.source(kind.removeprefix("SOURCE_KIND_").lower(), "T-4711", declared_trust=claimed)
         builder.step("tickets/read", {"ticket_id": "T-4711"})
         plans.append(builder)
