@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
-from aisecops_server.domain.compiled_tables import compile_tables
+from aisecops_server.domain.tables.compiled_tables import compile_tables
 
 RESOURCE = "plan"
 ROLE = "agent"

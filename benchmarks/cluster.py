@@ -26,13 +26,13 @@ from aisecops_server.adapters.identity.cluster_folder import make_cluster
 from aisecops_server.adapters.system import SystemClock
 from aisecops_server.bootstrap.cluster import parts_of
 from aisecops_server.bootstrap.replay import replaying
-from aisecops_server.domain.canonical import canonical_bytes
-from aisecops_server.domain.replay import ReplayState, Selection
+from aisecops_server.domain.formats.canonical import canonical_bytes
+from aisecops_server.domain.replays.replay import ReplayState, Selection
 from aisecops_server.ports.replay import Parts
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.judge_decisions import Thoroughness
-from aisecops_server.usecases.resolve_policy import WantedPolicy
-from aisecops_server.usecases.run_replays import ReplayCommand
+from aisecops_server.usecases.replays.judge_decisions import Thoroughness
+from aisecops_server.usecases.replays.resolve_policy import WantedPolicy
+from aisecops_server.usecases.replays.run_replays import ReplayCommand
 
 from benchmarks import history, rig
 from benchmarks.replay import candidates

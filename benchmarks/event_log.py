@@ -21,12 +21,12 @@ from pathlib import Path
 
 import apsw
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog, open_log
-from aisecops_server.domain.canonical import canonical_bytes
-from aisecops_server.domain.decision import Mode, Outcome
-from aisecops_server.domain.record import DecisionRecord, TraceFilter
-from aisecops_server.domain.trace_facets import FACETS
-from aisecops_server.domain.trace_figures import EFFECTS
-from aisecops_server.domain.trace_query import read_query
+from aisecops_server.domain.decisions.decision import Mode, Outcome
+from aisecops_server.domain.formats.canonical import canonical_bytes
+from aisecops_server.domain.log.record import DecisionRecord, TraceFilter
+from aisecops_server.domain.log.trace_figures import EFFECTS
+from aisecops_server.domain.traces.trace_facets import FACETS
+from aisecops_server.domain.traces.trace_query import read_query
 from rich.console import Console
 from rich.table import Table
 

@@ -30,11 +30,11 @@ from aisecops_server.adapters.git.create import create_policy_repository
 from aisecops_server.bootstrap import control_plane
 from aisecops_server.bootstrap.authentication import issuer
 from aisecops_server.bootstrap.serving import serving
-from aisecops_server.domain.decision import Decision
-from aisecops_server.domain.identity import Role
-from aisecops_server.domain.input_document import Circumstances
+from aisecops_server.domain.callers.identity import Role
+from aisecops_server.domain.decisions.decision import Decision
+from aisecops_server.domain.documents.input_document import Circumstances
 from aisecops_server.settings import Settings, load
-from aisecops_server.usecases.controls import Asked, Commitment
+from aisecops_server.usecases.decisions.controls import Asked, Commitment
 
 from benchmarks import rig
 

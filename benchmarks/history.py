@@ -20,8 +20,8 @@ from aisecops_server.adapters.sqlite.event_log import open_log
 from aisecops_server.adapters.sqlite.history import open_history
 from aisecops_server.adapters.sqlite.recorded_traces import SqliteRecordedTraces
 from aisecops_server.bootstrap.control_plane import compose
-from aisecops_server.domain.canonical import canonical_bytes, digest
-from aisecops_server.domain.decision import (
+from aisecops_server.domain.callers.identity import Principal, PrincipalId, Role
+from aisecops_server.domain.decisions.decision import (
     Conclusion,
     Decision,
     DecisionId,
@@ -32,15 +32,15 @@ from aisecops_server.domain.decision import (
     PolicyMode,
     Severity,
 )
-from aisecops_server.domain.event import EventId, Stage, make_event
-from aisecops_server.domain.identity import Principal, PrincipalId, Role
-from aisecops_server.domain.plan import PlanId, SessionId, TraceId
-from aisecops_server.domain.record import DecisionRecord
-from aisecops_server.domain.recorded_decision import RecordedDecision
-from aisecops_server.domain.replay import Selection
+from aisecops_server.domain.events.event import EventId, Stage, make_event
+from aisecops_server.domain.formats.canonical import canonical_bytes, digest
+from aisecops_server.domain.log.record import DecisionRecord
+from aisecops_server.domain.plans.plan import PlanId, SessionId, TraceId
+from aisecops_server.domain.replays.recorded_decision import RecordedDecision
+from aisecops_server.domain.replays.replay import Selection
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.evaluate_traces import EvaluateTraces
-from aisecops_server.usecases.import_traces import ImportTraces
+from aisecops_server.usecases.recordings.evaluate_traces import EvaluateTraces
+from aisecops_server.usecases.recordings.import_traces import ImportTraces
 
 _PART = 512
 _AT = 1_790_000_000

@@ -22,8 +22,8 @@ from pathlib import Path
 
 from aisecops_client import AsyncClient, PlanBuilder
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog, open_log, open_log_read_only
-from aisecops_server.domain.merkle import is_included
-from aisecops_server.domain.record import ChangeRecord
+from aisecops_server.domain.log.merkle import is_included
+from aisecops_server.domain.log.record import ChangeRecord
 
 from benchmarks.event_log import Traffic, fill, quantile
 from tests.integration.api.real import running, settings_in

@@ -23,12 +23,12 @@ from typing import Any
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
 from aisecops_server.adapters.git.shipped import shipped_policy
 from aisecops_server.adapters.system import RandomIds
-from aisecops_server.domain.compiled_tables import compile_tables
-from aisecops_server.domain.decision import Mode
-from aisecops_server.domain.grounding import ground
-from aisecops_server.domain.identity import Principal, PrincipalId, Role
-from aisecops_server.domain.input_document import Circumstances, build
-from aisecops_server.domain.plan_builder import Fresh, build_plan, plan_hash
+from aisecops_server.domain.callers.identity import Principal, PrincipalId, Role
+from aisecops_server.domain.decisions.decision import Mode
+from aisecops_server.domain.documents.input_document import Circumstances, build
+from aisecops_server.domain.grounding.grounding import ground
+from aisecops_server.domain.plans.plan_builder import Fresh, build_plan, plan_hash
+from aisecops_server.domain.tables.compiled_tables import compile_tables
 from aisecops_server.entrypoints.grpc.plan_codec import draft_of
 from rich.console import Console
 from rich.table import Table

@@ -28,11 +28,11 @@ from typing import Any
 from aisecops_server.adapters.git.create import commit_files
 from aisecops_server.bootstrap.replay import Replaying, replaying
 from aisecops_server.demo.change import TABLE, edited
-from aisecops_server.domain.replay import ReplayState, Selection
+from aisecops_server.domain.replays.replay import ReplayState, Selection
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.judge_decisions import Thoroughness
-from aisecops_server.usecases.resolve_policy import WantedPolicy
-from aisecops_server.usecases.run_replays import ReplayCommand
+from aisecops_server.usecases.replays.judge_decisions import Thoroughness
+from aisecops_server.usecases.replays.resolve_policy import WantedPolicy
+from aisecops_server.usecases.replays.run_replays import ReplayCommand
 
 from benchmarks import history, rig
 

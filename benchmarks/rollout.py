@@ -28,7 +28,7 @@ from aisecops_client.rollouts import Rollouts
 from aisecops_server.adapters.git.create import commit_files, create_policy_repository
 from aisecops_server.bootstrap.authentication import issuer
 from aisecops_server.bootstrap.serving import serving
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.settings import Settings, load
 
 from benchmarks import rig

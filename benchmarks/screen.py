@@ -22,15 +22,15 @@ from pathlib import Path
 
 import re2
 import yaml
-from aisecops_server.domain.decision import Mode
-from aisecops_server.domain.identity import Principal, PrincipalId, Role
-from aisecops_server.domain.input_document import Circumstances
-from aisecops_server.domain.plan import TraceId
-from aisecops_server.domain.screen_document import build_screen_document, screen_hash
+from aisecops_server.domain.callers.identity import Principal, PrincipalId, Role
+from aisecops_server.domain.decisions.decision import Mode
+from aisecops_server.domain.documents.input_document import Circumstances
+from aisecops_server.domain.plans.plan import TraceId
 from aisecops_server.domain.screening.credentials import FORMATS
 from aisecops_server.domain.screening.inspection import inspect
 from aisecops_server.domain.screening.personal_data import FORMS
 from aisecops_server.domain.screening.phrases import MARKUP, SPOKEN
+from aisecops_server.domain.screening.screen_document import build_screen_document, screen_hash
 from aisecops_server.domain.screening.text_parts import (
     PartDraft,
     ScreeningDraft,
@@ -186,7 +186,7 @@ def texts(corpus: Corpus) -> dict[str, str]:
     """Return four kilobytes of each sort of text."""
     root = Path(__file__).resolve().parents[1]
     prose = (root / "docs/explanation/provenance.md").read_text("utf-8").encode("ascii", "ignore").decode()
-    code = (root / "server/aisecops_server/domain/decision.py").read_text("utf-8")
+    code = (root / "server/aisecops_server/domain/decisions/decision.py").read_text("utf-8")
     russian = "Предыдущие документы приложены к письму, ответ нужен до пятницы. "
     return {
         "English": cut(prose),

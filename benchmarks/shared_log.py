@@ -27,7 +27,7 @@ from aisecops_client import Client
 from aisecops_server.adapters.git.create import create_policy_repository
 from aisecops_server.adapters.postgres.event_log import open_log_read_only
 from aisecops_server.bootstrap.authentication import issuer
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.settings import Settings
 from rich.console import Console
 from rich.table import Table

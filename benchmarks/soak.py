@@ -29,7 +29,7 @@ from aisecops.v1 import decision_service_pb2
 from aisecops_client import Client, PlanBuilder
 from aisecops_server.adapters.git.create import create_policy_repository
 from aisecops_server.bootstrap.authentication import issuer
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.settings import Settings
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn

@@ -27,10 +27,10 @@ from pathlib import Path
 
 import apsw
 from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
-from aisecops_server.domain.canonical import canonical_bytes
 from aisecops_server.domain.errors import IntegrityError
-from aisecops_server.domain.witnessing import Refused
-from aisecops_server.usecases.witness import Cosign
+from aisecops_server.domain.formats.canonical import canonical_bytes
+from aisecops_server.domain.log.witnessing import Refused
+from aisecops_server.usecases.log.witness import Cosign
 from rich.console import Console
 from rich.progress import track
 

@@ -24,10 +24,10 @@ from pathlib import Path
 
 from aisecops_client.plan import PlanBuilder
 from aisecops_server.adapters.sqlite.event_log import open_log
-from aisecops_server.domain.execution_graph import Edge, EdgeKind, ExecutionGraph, Node, NodeKind
-from aisecops_server.domain.graph_layout import layout
-from aisecops_server.domain.graph_text import mermaid
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
+from aisecops_server.domain.traces.execution_graph import Edge, EdgeKind, ExecutionGraph, Node, NodeKind
+from aisecops_server.domain.traces.graph_layout import layout
+from aisecops_server.domain.traces.graph_text import mermaid
 from aisecops_server.entrypoints.web.graph_drawing import draw
 from aisecops_server.entrypoints.web.rendering import Assets
 from axe_playwright_python.sync_playwright import Axe

@@ -10,8 +10,8 @@ from aisecops.v1 import decision_service_pb2, plan_pb2, provenance_pb2
 from aisecops_client import Client
 from aisecops_server.adapters.recordings.spans import ToolServers
 from aisecops_server.adapters.recordings.trace_file import RecordingFile
-from aisecops_server.domain.provenance import SourceKind
-from aisecops_server.domain.recorded_trace import RecordedTrace
+from aisecops_server.domain.plans.provenance import SourceKind
+from aisecops_server.domain.recordings.recorded_trace import RecordedTrace
 
 KINDS = {kind: number for number, kind in enumerate(SourceKind, 1)}
 

@@ -12,20 +12,20 @@ from aisecops_server.adapters.signing.keys import open_key
 from aisecops_server.adapters.signing.vote_keys import SigningVoteKeys
 from aisecops_server.adapters.sqlite.event_log import LogOptions, SqliteEventLog, open_log
 from aisecops_server.adapters.system import RandomIds
-from aisecops_server.domain.approval import Approval, Choice
-from aisecops_server.domain.bundle import Bundle, CommitId
-from aisecops_server.domain.decision import Mode
-from aisecops_server.domain.event import Event
-from aisecops_server.domain.identity import Principal, PrincipalId, Role
-from aisecops_server.domain.plan_builder import Fresh, PlanDraft, StepDraft, build_plan
-from aisecops_server.usecases.approval_control import ApprovalControl
-from aisecops_server.usecases.approvals import ReadApprovals, WithdrawApprovals
-from aisecops_server.usecases.decide import Decide, DecideCommand, Decided
-from aisecops_server.usecases.expire_approvals import ExpireApprovals
-from aisecops_server.usecases.lifetimes import Lifetimes
-from aisecops_server.usecases.vote import CastVotes, VoteCommand
-from aisecops_server.usecases.vote_proofs import VoteProofs
-from aisecops_server.usecases.vote_together import VoteTogether
+from aisecops_server.domain.approvals.approval import Approval, Choice
+from aisecops_server.domain.bundles.bundle import Bundle, CommitId
+from aisecops_server.domain.callers.identity import Principal, PrincipalId, Role
+from aisecops_server.domain.decisions.decision import Mode
+from aisecops_server.domain.events.event import Event
+from aisecops_server.domain.plans.plan_builder import Fresh, PlanDraft, StepDraft, build_plan
+from aisecops_server.usecases.approvals.approval_control import ApprovalControl
+from aisecops_server.usecases.approvals.approvals import ReadApprovals, WithdrawApprovals
+from aisecops_server.usecases.approvals.expire_approvals import ExpireApprovals
+from aisecops_server.usecases.approvals.vote import CastVotes, VoteCommand
+from aisecops_server.usecases.approvals.vote_proofs import VoteProofs
+from aisecops_server.usecases.approvals.vote_together import VoteTogether
+from aisecops_server.usecases.decisions.decide import Decide, DecideCommand, Decided
+from aisecops_server.usecases.decisions.lifetimes import Lifetimes
 
 from tests.fakes.clock import FakeClock
 from tests.fakes.policy_engine import FakeEngine, fake_bundle

@@ -14,9 +14,9 @@ from typing import Any
 
 import yaml
 from aisecops_server.adapters.git.create import commit_files, create_policy_repository
-from aisecops_server.domain.canonical import digest
-from aisecops_server.domain.provenance import SourceKind
-from aisecops_server.domain.recorded_trace import RecordedCall, RecordedPrompt, RecordedTrace
+from aisecops_server.domain.formats.canonical import digest
+from aisecops_server.domain.plans.provenance import SourceKind
+from aisecops_server.domain.recordings.recorded_trace import RecordedCall, RecordedPrompt, RecordedTrace
 
 SUITE = Path(__file__).parent / "golden" / "attack_suite.yaml"
 HOLE = "{hole}"

@@ -29,8 +29,8 @@ from typing import IO
 import apsw
 from aisecops_server.adapters.sqlite.event_log import LogOptions, open_log
 from aisecops_server.adapters.system import RandomIds
-from aisecops_server.usecases.budgets import Settlements
-from aisecops_server.usecases.expire_reservations import ExpireReservations
+from aisecops_server.usecases.budgets.budgets import Settlements
+from aisecops_server.usecases.budgets.expire_reservations import ExpireReservations
 
 from tests.books import problems
 from tests.budget_server import LOG

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aisecops_server.adapters.system import RandomIds
-from aisecops_server.domain.budget_changes import (
+from aisecops_server.domain.budgets.budget_changes import (
     Adjust,
     BudgetChange,
     Reserve,
@@ -11,8 +11,8 @@ from aisecops_server.domain.budget_changes import (
     reserved_event,
     settled_events,
 )
-from aisecops_server.domain.record import ChangeRecord
-from aisecops_server.domain.reservation import Reservation
+from aisecops_server.domain.budgets.reservation import Reservation
+from aisecops_server.domain.log.record import ChangeRecord
 
 IDS = RandomIds()
 

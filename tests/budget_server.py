@@ -25,18 +25,18 @@ from aisecops_server.adapters.identity.watched_file import WatchedFile
 from aisecops_server.adapters.sqlite.event_log import LogOptions, SqliteEventLog, open_log
 from aisecops_server.adapters.system import RandomIds, SystemClock
 from aisecops_server.bootstrap.controls import grant_use_cases
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.entrypoints.grpc.budget_service import BudgetUseCases
 from aisecops_server.entrypoints.grpc.server import Listening, serve
 from aisecops_server.ports import Clock
-from aisecops_server.usecases.adjust_budget import AdjustBudget
-from aisecops_server.usecases.budgets import BudgetControl, Settlements
-from aisecops_server.usecases.decide import Decide
-from aisecops_server.usecases.expire_reservations import ExpireReservations
-from aisecops_server.usecases.explain import Explain
-from aisecops_server.usecases.issue_grants import GrantControl
-from aisecops_server.usecases.release_reservation import ReleaseReservation
-from aisecops_server.usecases.rounds import Rounds
+from aisecops_server.usecases.budgets.adjust_budget import AdjustBudget
+from aisecops_server.usecases.budgets.budgets import BudgetControl, Settlements
+from aisecops_server.usecases.budgets.expire_reservations import ExpireReservations
+from aisecops_server.usecases.budgets.release_reservation import ReleaseReservation
+from aisecops_server.usecases.decisions.decide import Decide
+from aisecops_server.usecases.decisions.explain import Explain
+from aisecops_server.usecases.grants.issue_grants import GrantControl
+from aisecops_server.usecases.log.rounds import Rounds
 
 from tests.fakes.charging_engine import ChargingEngine, Limit
 from tests.fakes.policy_engine import fake_bundle

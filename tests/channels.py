@@ -24,14 +24,21 @@ from aisecops_server.bootstrap.authentication import issuer, listeners
 from aisecops_server.bootstrap.control_plane import ControlPlane, compose
 from aisecops_server.bootstrap.replay import repository_of
 from aisecops_server.bootstrap.serving import running
-from aisecops_server.domain.announcement import FILE, Announced, Announcement, ChannelKey, channel_branch, signed
-from aisecops_server.domain.channel_standing import ChannelState
+from aisecops_server.domain.bundles.announcement import (
+    FILE,
+    Announced,
+    Announcement,
+    ChannelKey,
+    channel_branch,
+    signed,
+)
+from aisecops_server.domain.bundles.channel_standing import ChannelState
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.domain.errors import UnknownRevisionError
-from aisecops_server.domain.identity import Role
 from aisecops_server.ports.announcements import AnnouncementStore
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.announce import Announce, AnnounceCommand
-from aisecops_server.usecases.channel import Channel
+from aisecops_server.usecases.bundles.announce import Announce, AnnounceCommand
+from aisecops_server.usecases.bundles.channel import Channel
 
 from tests.fakes.policies import CountingIds, FakeLog
 from tests.git_remotes import Remote

@@ -16,7 +16,7 @@ from aisecops_server.bootstrap.authentication import issuer
 from aisecops_server.bootstrap.control_plane import ControlPlane
 from aisecops_server.bootstrap.edge import EdgePlane, bundle_key, compose_edge, running_edge
 from aisecops_server.bootstrap.serving import serving
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.ports import Clock
 from aisecops_server.settings import Settings
 

@@ -19,7 +19,7 @@ from aisecops_server.adapters.opa.client import Client
 from aisecops_server.adapters.opa.engine import OpaEngine
 from aisecops_server.adapters.opa.process import OpaProcess, State
 from aisecops_server.adapters.opa.profile import EngineLimits, Trust
-from aisecops_server.domain.bundle import Bundle, BundleDigest, CommitId
+from aisecops_server.domain.bundles.bundle import Bundle, BundleDigest, CommitId
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 

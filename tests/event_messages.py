@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aisecops.v1.event_pb2 import Event
-from aisecops_server.domain.event import details_in
+from aisecops_server.domain.events.event import details_in
 
 
 def details_of(event: Event) -> dict[str, Any]:

@@ -13,9 +13,8 @@ from typing import Any
 
 from aisecops_server.adapters.evidence.archive import pack
 from aisecops_server.adapters.signing.keys import SigningKey, open_key
-from aisecops_server.domain.canonical import canonical_bytes, digest
-from aisecops_server.domain.checkpoint import Checkpoint
-from aisecops_server.domain.evidence import (
+from aisecops_server.domain.events.payload import SALT_BYTES, commitment
+from aisecops_server.domain.evidence.evidence import (
     CHECKPOINT,
     EVENTS,
     MANIFEST,
@@ -25,10 +24,11 @@ from aisecops_server.domain.evidence import (
     envelope_of,
     signed_bytes,
 )
-from aisecops_server.domain.merkle import inclusion_proof, leaf_hash, root_of
-from aisecops_server.domain.payload import SALT_BYTES, commitment
-from aisecops_server.domain.record import LogHead
-from aisecops_server.domain.signed_note import KeyKind, Note, NoteKey, NoteSignature, log_message
+from aisecops_server.domain.formats.canonical import canonical_bytes, digest
+from aisecops_server.domain.formats.signed_note import KeyKind, Note, NoteKey, NoteSignature, log_message
+from aisecops_server.domain.log.checkpoint import Checkpoint
+from aisecops_server.domain.log.merkle import inclusion_proof, leaf_hash, root_of
+from aisecops_server.domain.log.record import LogHead
 from aisecops_verify import read_package
 
 # Words of our own, on which pages depend: outcomes, stages, kinds, types, times, pointers, digests and commits.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from aisecops_server.adapters.signing.grants import GrantKey
 from aisecops_server.adapters.signing.key_files import KeyFiles
-from aisecops_server.domain.key_rotation import KeyUse
+from aisecops_server.domain.log.key_rotation import KeyUse
 
 
 def grant_key(directory: Path) -> GrantKey:

@@ -13,21 +13,21 @@ from aisecops_server.adapters.signing.grants import GrantKey
 from aisecops_server.adapters.sqlite.event_log import LogOptions, SqliteEventLog, open_log
 from aisecops_server.adapters.system import RandomIds
 from aisecops_server.bootstrap.controls import grant_use_cases
-from aisecops_server.domain.canonical import canonical_bytes, digest
-from aisecops_server.domain.decision import Mode
-from aisecops_server.domain.event import StoredEvent
-from aisecops_server.domain.execution import ExecutionCost, ExecutionOutcome, ExecutionReport
-from aisecops_server.domain.grant import Grant, StoredGrant
-from aisecops_server.domain.identity import BY_CERTIFICATE, Principal, PrincipalId, Role
-from aisecops_server.domain.plan import PlanId, TraceId
-from aisecops_server.domain.plan_builder import Fresh, PlanDraft, StepDraft, build_plan
+from aisecops_server.domain.callers.identity import BY_CERTIFICATE, Principal, PrincipalId, Role
+from aisecops_server.domain.decisions.decision import Mode
+from aisecops_server.domain.events.event import StoredEvent
+from aisecops_server.domain.formats.canonical import canonical_bytes, digest
+from aisecops_server.domain.grants.execution import ExecutionCost, ExecutionOutcome, ExecutionReport
+from aisecops_server.domain.grants.grant import Grant, StoredGrant
+from aisecops_server.domain.plans.plan import PlanId, TraceId
+from aisecops_server.domain.plans.plan_builder import Fresh, PlanDraft, StepDraft, build_plan
 from aisecops_server.entrypoints.grpc.execution_service import GrantUseCases
-from aisecops_server.usecases.budgets import Settlements
-from aisecops_server.usecases.complete_grant import CompleteCommand, Completed
-from aisecops_server.usecases.decide import Decide, DecideCommand, Decided
-from aisecops_server.usecases.expire_grants import ExpireGrants
-from aisecops_server.usecases.issue_grants import GrantControl, SignedGrant
-from aisecops_server.usecases.redeem_grant import Bearer, RedeemCommand, Redeemed
+from aisecops_server.usecases.budgets.budgets import Settlements
+from aisecops_server.usecases.decisions.decide import Decide, DecideCommand, Decided
+from aisecops_server.usecases.grants.complete_grant import CompleteCommand, Completed
+from aisecops_server.usecases.grants.expire_grants import ExpireGrants
+from aisecops_server.usecases.grants.issue_grants import GrantControl, SignedGrant
+from aisecops_server.usecases.grants.redeem_grant import Bearer, RedeemCommand, Redeemed
 
 from tests.fakes.clock import FakeClock
 from tests.fakes.policy_engine import FakeEngine

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from aisecops_server.adapters.records.yaml_records import yaml_scalars
-from aisecops_server.domain.canonical import JsonValue, digest
-from aisecops_server.domain.grounding import Grounding, ground
-from aisecops_server.domain.plan import ExecutionPlan, PlanId, SessionId, Step, StepId, TraceId
-from aisecops_server.domain.provenance import Source, SourceId, SourceKind
+from aisecops_server.domain.formats.canonical import JsonValue, digest
+from aisecops_server.domain.grounding.grounding import Grounding, ground
+from aisecops_server.domain.plans.plan import ExecutionPlan, PlanId, SessionId, Step, StepId, TraceId
+from aisecops_server.domain.plans.provenance import Source, SourceId, SourceKind
 
 
 def source(id: str, content: str | None, *, name: str = "", tool: str = "x/read") -> Source:

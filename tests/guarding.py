@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from aisecops_client import Client, Guard, PlanBuilder
 from aisecops_server.adapters.identity.issuer import KEY_SET_FILE, TokenIssuer, local_issuer
 from aisecops_server.adapters.sqlite.event_log import LogOptions, SqliteEventLog, open_log
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.entrypoints.grpc.server import Listening, serve
 
 from tests.fakes.clock import FakeClock

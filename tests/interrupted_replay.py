@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from aisecops_server.bootstrap.replay import replaying
-from aisecops_server.domain.replay import Selection
-from aisecops_server.usecases.resolve_policy import WantedPolicy
-from aisecops_server.usecases.run_replays import ReplayCommand
+from aisecops_server.domain.replays.replay import Selection
+from aisecops_server.usecases.replays.resolve_policy import WantedPolicy
+from aisecops_server.usecases.replays.run_replays import ReplayCommand
 
 from tests.replays import settings_in
 

@@ -11,10 +11,10 @@ from aisecops_server.adapters.signing.grants import TimedGrantKeys
 from aisecops_server.adapters.signing.key_files import KeyFiles
 from aisecops_server.adapters.signing.keys import SigningKey, verifies_ed25519
 from aisecops_server.adapters.sqlite.event_log import LogOptions, SqliteEventLog, open_log
-from aisecops_server.domain.event import StoredEvent
-from aisecops_server.domain.key_rotation import KeyUse
-from aisecops_server.domain.record import ChangeRecord, LogHead, Receipt
-from aisecops_server.usecases.rotate_key import FollowKeys, RotatedKey, RotateKeys
+from aisecops_server.domain.events.event import StoredEvent
+from aisecops_server.domain.log.key_rotation import KeyUse
+from aisecops_server.domain.log.record import ChangeRecord, LogHead, Receipt
+from aisecops_server.usecases.log.rotate_key import FollowKeys, RotatedKey, RotateKeys
 
 from tests.fakes.clock import FakeClock
 from tests.granting import IDS, Workshop

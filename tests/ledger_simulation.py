@@ -12,10 +12,10 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from aisecops_server.domain.budget import Budget, Metric, Subject, Window
-from aisecops_server.domain.budget_changes import Adjust, BudgetChange, Reserve, Settle, details_of
-from aisecops_server.domain.ledger import MemoryBooks, apply
-from aisecops_server.domain.reservation import Ending, Portion, Reservation, expired, settlement, voided
+from aisecops_server.domain.budgets.budget import Budget, Metric, Subject, Window
+from aisecops_server.domain.budgets.budget_changes import Adjust, BudgetChange, Reserve, Settle, details_of
+from aisecops_server.domain.budgets.ledger import MemoryBooks, apply
+from aisecops_server.domain.budgets.reservation import Ending, Portion, Reservation, expired, settlement, voided
 
 from tests.books import Audit
 

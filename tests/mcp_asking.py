@@ -10,7 +10,7 @@ from typing import Any
 
 from aisecops.v1 import approval_pb2
 from aisecops_mcp.consent import KEY
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 
 from tests.mcp_scene import APPROVER, ROOT, Scene
 from tests.mcp_servers.hostile import TOOLS

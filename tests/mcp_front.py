@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import httpx2
 from aisecops_server.bootstrap.authentication import issuer
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 

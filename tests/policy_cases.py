@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
-from aisecops_server.domain.compiled_tables import compile_tables
-from aisecops_server.domain.decision import Conclusion, Verdict, conclude
-from aisecops_server.domain.golden_case import GoldenCase, asked, read_cases
+from aisecops_server.domain.decisions.decision import Conclusion, Verdict, conclude
+from aisecops_server.domain.policy.golden_case import GoldenCase, asked, read_cases
+from aisecops_server.domain.tables.compiled_tables import compile_tables
 
 from tests.rego_contract import REGO, run_opa
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aisecops_server.adapters.bundles.builder import OpaBundleBuilder
 from aisecops_server.adapters.signing.keys import open_key
-from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.formats.canonical import JsonValue
 
 from tests.git_remotes import OWNED
 from tests.support import opa_binary

@@ -13,7 +13,7 @@ from pathlib import Path
 from aisecops_server.adapters.bundles.schemas import schema_files, with_modeline
 from aisecops_server.adapters.git.shipped import shipped_policy, starter_files
 from aisecops_server.bootstrap.policy import checked_policy, checking, conftest_program
-from aisecops_server.domain.policy_check import CheckName, CheckReport, Problem
+from aisecops_server.domain.policy.policy_check import CheckName, CheckReport, Problem
 from aisecops_server.settings import Settings
 
 from tests.git_remotes import Remote

@@ -13,16 +13,16 @@ from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
 from aisecops_server.adapters.sqlite.event_log import LogOptions, SqliteEventLog, open_log
 from aisecops_server.adapters.sqlite.feed_store import SqliteFeedStore
 from aisecops_server.adapters.system import RandomIds
-from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.edge_log import RECORDED, edge_event
+from aisecops_server.domain.bundles.release import SignedRelease
 from aisecops_server.domain.errors import RepositoryUnavailableError
-from aisecops_server.domain.record import LogHead
-from aisecops_server.domain.release import SignedRelease
+from aisecops_server.domain.formats.canonical import JsonValue
+from aisecops_server.domain.log.edge_log import RECORDED, edge_event
+from aisecops_server.domain.log.record import LogHead
 from aisecops_server.ports.edges import Batch
-from aisecops_server.usecases.checkpoint import CheckpointKeys, origin_of
-from aisecops_server.usecases.forward_log import ForwardLog
-from aisecops_server.usecases.raise_incident import RaiseIncident
-from aisecops_server.usecases.reconcile_edges import ReceivedBatch, ReconcileEdges
+from aisecops_server.usecases.edges.forward_log import ForwardLog
+from aisecops_server.usecases.edges.reconcile_edges import ReceivedBatch, ReconcileEdges
+from aisecops_server.usecases.grants.raise_incident import RaiseIncident
+from aisecops_server.usecases.log.checkpoint import CheckpointKeys, origin_of
 
 from tests.fakes.clock import FakeClock
 

@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Sequence
 
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
-from aisecops_server.domain.canonical import canonical_bytes, digest
-from aisecops_server.domain.decision import (
+from aisecops_server.domain.callers.identity import Principal, PrincipalId, Role
+from aisecops_server.domain.decisions.decision import (
     ApprovalDemand,
     Conclusion,
     Decision,
@@ -20,10 +20,10 @@ from aisecops_server.domain.decision import (
     Severity,
     StepDecision,
 )
-from aisecops_server.domain.event import Event, EventId, Stage, make_event
-from aisecops_server.domain.identity import Principal, PrincipalId, Role
-from aisecops_server.domain.plan import PlanId, SessionId, StepId, TraceId
-from aisecops_server.domain.record import DecisionRecord, Idempotency, Receipt
+from aisecops_server.domain.events.event import Event, EventId, Stage, make_event
+from aisecops_server.domain.formats.canonical import canonical_bytes, digest
+from aisecops_server.domain.log.record import DecisionRecord, Idempotency, Receipt
+from aisecops_server.domain.plans.plan import PlanId, SessionId, StepId, TraceId
 
 START_NS = 1_700_000_000_000_000_000
 STAGES = (

@@ -6,8 +6,8 @@ import json
 import subprocess
 from pathlib import Path
 
-from aisecops_server.domain.input_document import InputDocument
-from aisecops_server.domain.screen_document import ScreenDocument
+from aisecops_server.domain.documents.input_document import InputDocument
+from aisecops_server.domain.screening.screen_document import ScreenDocument
 from pydantic import BaseModel
 
 from tests.support import opa_binary

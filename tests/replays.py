@@ -21,19 +21,19 @@ from aisecops_server.bootstrap.control_plane import compose
 from aisecops_server.bootstrap.replay import Replaying, replaying
 from aisecops_server.demo.change import MESSAGE, TABLE, edited
 from aisecops_server.demo.scenario import Scenario, scenarios
-from aisecops_server.domain.canonical import canonical_bytes, digest
-from aisecops_server.domain.decision import Mode
-from aisecops_server.domain.identity import Principal, PrincipalId, Role
-from aisecops_server.domain.plan_builder import Fresh, build_plan
-from aisecops_server.domain.replay import ReplayRecord, Selection
+from aisecops_server.domain.callers.identity import Principal, PrincipalId, Role
+from aisecops_server.domain.decisions.decision import Mode
+from aisecops_server.domain.formats.canonical import canonical_bytes, digest
+from aisecops_server.domain.plans.plan_builder import Fresh, build_plan
+from aisecops_server.domain.replays.replay import ReplayRecord, Selection
 from aisecops_server.domain.screening.text_parts import PartDraft, ScreeningDraft, TextDirection, build_screening
 from aisecops_server.entrypoints.grpc.plan_codec import draft_of
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.decide import DecideCommand, Decided
-from aisecops_server.usecases.judge_decisions import Thoroughness
-from aisecops_server.usecases.resolve_policy import WantedPolicy
-from aisecops_server.usecases.run_replays import ReplayCommand
-from aisecops_server.usecases.screen import ScreenCommand
+from aisecops_server.usecases.decisions.decide import DecideCommand, Decided
+from aisecops_server.usecases.decisions.screen import ScreenCommand
+from aisecops_server.usecases.replays.judge_decisions import Thoroughness
+from aisecops_server.usecases.replays.resolve_policy import WantedPolicy
+from aisecops_server.usecases.replays.run_replays import ReplayCommand
 
 from tests.records import Records
 from tests.support import opa_binary

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aisecops_client.plan import PlanBuilder
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 
 from tests.ui_scene import Scene
 

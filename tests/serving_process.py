@@ -15,7 +15,7 @@ from aisecops_client import AsyncClient, PlanBuilder
 from aisecops_client.errors import AisecopsClientError
 from aisecops_server.adapters.sqlite.event_log import open_log_read_only
 from aisecops_server.bootstrap.authentication import issuer
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.settings import Settings
 
 from tests.integration.api.real import AGENT

@@ -15,7 +15,7 @@ from aisecops.v1.decision_pb2 import Outcome
 from aisecops_client import AsyncClient
 from aisecops_server.bootstrap.control_plane import ControlPlane
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.rollouts import Rollouts, RolloutStatus
+from aisecops_server.usecases.rollouts.rollouts import Rollouts, RolloutStatus
 
 from tests.engines import until
 from tests.git_remotes import Remote

@@ -11,9 +11,9 @@ from aisecops_server.adapters.signing.key_files import NAMES, KeyFiles
 from aisecops_server.adapters.signing.keys import verifies_ed25519
 from aisecops_server.adapters.signing.one_key import OneSigningKey
 from aisecops_server.adapters.sqlite.event_log import LogOptions, SqliteEventLog, open_log
-from aisecops_server.domain.event import StoredEvent
-from aisecops_server.domain.key_rotation import KeyUse
-from aisecops_server.usecases.rotate_key import FollowKeys, RotatedKey, RotateKeys
+from aisecops_server.domain.events.event import StoredEvent
+from aisecops_server.domain.log.key_rotation import KeyUse
+from aisecops_server.usecases.log.rotate_key import FollowKeys, RotatedKey, RotateKeys
 
 from tests.fakes.clock import FakeClock
 from tests.granting import IDS

@@ -13,7 +13,7 @@ from aisecops_server.bootstrap.authentication import issuer
 from aisecops_server.bootstrap.control_plane import ControlPlane
 from aisecops_server.bootstrap.databases import LetIn, prepare_databases
 from aisecops_server.bootstrap.serving import serving_tenants
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.entrypoints.grpc.server import RunningServer
 from aisecops_server.settings import Settings
 

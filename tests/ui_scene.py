@@ -22,7 +22,7 @@ from aisecops_server.bootstrap.control_plane import ControlPlane
 from aisecops_server.bootstrap.serving import serving
 from aisecops_server.bootstrap.web import link, web
 from aisecops_server.demo.scenario import Scenario, scenarios
-from aisecops_server.domain.identity import DEFAULT_TENANT, Role
+from aisecops_server.domain.callers.identity import DEFAULT_TENANT, Role
 from aisecops_server.settings import Settings
 
 from tests.integration.api.real import settings_in

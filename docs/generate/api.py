@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 import grpc_tools
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.entrypoints.grpc.access import ROLES_OF_CALL
 from google.protobuf import descriptor_pb2
 from grpc_tools import protoc

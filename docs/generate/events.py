@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aisecops_server.domain.event_kinds import EVENT_KINDS
+from aisecops_server.domain.events.event_kinds import EVENT_KINDS
 
 from docs.generate.markdown import code, table
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
 from aisecops_server.adapters.git.shipped import shipped_policy
-from aisecops_server.domain.compliance import DIRECTORY, Framework, Requirement, read_frameworks
-from aisecops_server.domain.rule_mappings import mappings_of
-from aisecops_server.usecases.live_checks import LIVE_CHECKS
+from aisecops_server.domain.compliance.compliance import DIRECTORY, Framework, Requirement, read_frameworks
+from aisecops_server.domain.policy.rule_mappings import mappings_of
+from aisecops_server.usecases.compliance.live_checks import LIVE_CHECKS
 
 from docs.generate.markdown import code, table
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.entrypoints.grpc.access import ROLES_OF_CALL, ROLES_OF_FOREIGN_CALL
 
 from docs.generate import api

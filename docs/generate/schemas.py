@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from aisecops_server.domain.input_document import InputDocument
-from aisecops_server.domain.policy_tables import PolicyTables
-from aisecops_server.domain.screen_document import ScreenDocument
+from aisecops_server.domain.documents.input_document import InputDocument
 from aisecops_server.domain.screening.detection import DETECTORS
+from aisecops_server.domain.screening.screen_document import ScreenDocument
+from aisecops_server.domain.tables.policy_tables import PolicyTables
 from pydantic import BaseModel
 
 from docs.generate.markdown import code, one_line, table

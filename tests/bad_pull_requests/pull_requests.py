@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from aisecops_server.domain.policy_check import Problem
+from aisecops_server.domain.policy.policy_check import Problem
 
 from tests.policy_repositories import Clone, checked, errors
 

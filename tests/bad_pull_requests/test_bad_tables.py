@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from aisecops_server.bootstrap.policy import conftest_program
-from aisecops_server.domain.policy_check import CheckName
+from aisecops_server.domain.policy.policy_check import CheckName
 
 from tests.bad_pull_requests.pull_requests import PullRequest, added, stopped_by, swapped
 from tests.policy_repositories import Clone, checked

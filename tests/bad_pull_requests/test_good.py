@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from aisecops_server.domain.decision import Effect, Severity
-from aisecops_server.domain.rule_template import NewRule, rule_files
+from aisecops_server.domain.decisions.decision import Effect, Severity
+from aisecops_server.domain.policy.rule_template import NewRule, rule_files
 
 from tests.bad_pull_requests.pull_requests import PullRequest, added, both, rule, swapped
 from tests.bad_pull_requests.pull_requests import body as body_of

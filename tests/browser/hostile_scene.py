@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from aisecops_client.plan import PlanBuilder
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 
 from tests.browser.hostile_texts import HostileText, hostile_texts, parcels, seen
 from tests.git_remotes import Remote

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import yaml
-from aisecops_server.domain.visible_text import pieces
+from aisecops_server.domain.display.visible_text import pieces
 from aisecops_server.entrypoints.web.markup import FOLDED_CHARACTERS
 
 _FILE = Path(__file__).with_name("hostile_texts.yaml")

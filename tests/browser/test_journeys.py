@@ -9,7 +9,7 @@ from pathlib import Path
 import aisecops_verify
 import pytest
 from aisecops_server.demo.scenario import scenarios
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from playwright.sync_api import Browser, expect
 
 from tests.browser.visits import PATIENCE_MS, visiting

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from aisecops_client.plan import PlanBuilder
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from playwright.sync_api import Browser, expect
 
 from tests.browser.visits import Visit, visiting

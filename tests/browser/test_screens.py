@@ -9,9 +9,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from aisecops_server.domain.bundle import CommitId
-from aisecops_server.usecases.activate import Order
-from aisecops_server.usecases.rollouts import StartCommand
+from aisecops_server.domain.bundles.bundle import CommitId
+from aisecops_server.usecases.bundles.activate import Order
+from aisecops_server.usecases.rollouts.rollouts import StartCommand
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 

@@ -6,11 +6,11 @@ import abc
 import dataclasses
 
 import pytest
-from aisecops_server.domain.budget import Budget, BudgetFilter, Counter
-from aisecops_server.domain.budget_changes import Adjust, BudgetChange, Reserve, Settle
+from aisecops_server.domain.budgets.budget import Budget, BudgetFilter, Counter
+from aisecops_server.domain.budgets.budget_changes import Adjust, BudgetChange, Reserve, Settle
+from aisecops_server.domain.budgets.reservation import Portion, Reservation, settlement
 from aisecops_server.domain.errors import InvalidRequestError, NotFoundError
-from aisecops_server.domain.record import ChangeRecord
-from aisecops_server.domain.reservation import Portion, Reservation, settlement
+from aisecops_server.domain.log.record import ChangeRecord
 from aisecops_server.ports.budgets import BudgetLedger
 
 from tests.budget_records import event_record

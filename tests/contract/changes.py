@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from aisecops_server.domain.change import Change
 from aisecops_server.domain.errors import IntegrityError, NotFoundError
-from aisecops_server.domain.event import Event
-from aisecops_server.domain.record import ChangeRecord, Receipt
+from aisecops_server.domain.events.change import Change
+from aisecops_server.domain.events.event import Event
+from aisecops_server.domain.log.record import ChangeRecord, Receipt
 from aisecops_server.ports import EventLog
 
 from tests.contract.event_log import as_made

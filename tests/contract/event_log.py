@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 import pytest_asyncio
-from aisecops_server.domain.decision import Mode, Outcome
+from aisecops_server.domain.decisions.decision import Mode, Outcome
 from aisecops_server.domain.errors import (
     AisecopsError,
     IdempotencyConflictError,
@@ -18,10 +18,10 @@ from aisecops_server.domain.errors import (
     LogUnavailableError,
     NotFoundError,
 )
-from aisecops_server.domain.event import Event, StoredEvent
-from aisecops_server.domain.merkle import EMPTY_ROOT, leaf_hash, root_of
-from aisecops_server.domain.payload import NO_SALT
-from aisecops_server.domain.record import Receipt, TraceFilter, TraceSummary
+from aisecops_server.domain.events.event import Event, StoredEvent
+from aisecops_server.domain.events.payload import NO_SALT
+from aisecops_server.domain.log.merkle import EMPTY_ROOT, leaf_hash, root_of
+from aisecops_server.domain.log.record import Receipt, TraceFilter, TraceSummary
 from aisecops_server.ports import EventLog
 
 from tests.contract.variety import varied

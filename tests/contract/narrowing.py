@@ -6,12 +6,12 @@ import itertools
 from collections import Counter
 
 import pytest
-from aisecops_server.domain.decision import Outcome
-from aisecops_server.domain.record import TraceSummary
-from aisecops_server.domain.trace_facets import FACETS
-from aisecops_server.domain.trace_figures import EFFECTS
-from aisecops_server.domain.trace_match import Relation
-from aisecops_server.domain.trace_query import Term, TraceQuery, read_query
+from aisecops_server.domain.decisions.decision import Outcome
+from aisecops_server.domain.log.record import TraceSummary
+from aisecops_server.domain.log.trace_figures import EFFECTS
+from aisecops_server.domain.log.trace_match import Relation
+from aisecops_server.domain.traces.trace_facets import FACETS
+from aisecops_server.domain.traces.trace_query import Term, TraceQuery, read_query
 from aisecops_server.ports import EventLog
 
 from tests.contract.event_log import listed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.merkle import is_consistent, is_included, leaf_hash, root_of
+from aisecops_server.domain.log.merkle import is_consistent, is_included, leaf_hash, root_of
 
 from tests.records import Records
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest_asyncio
 from aisecops_server.adapters.postgres.event_log import open_log as open_shared_log
 from aisecops_server.adapters.sqlite.event_log import LogOptions, SqliteEventLog, open_log
-from aisecops_server.domain.record import ChangeRecord
+from aisecops_server.domain.log.record import ChangeRecord
 from aisecops_server.ports.budgets import BudgetLedger
 
 from tests.contract.budget_ledger import BudgetLedgerContract

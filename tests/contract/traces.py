@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from aisecops_server.domain.decision import Mode, Outcome
+from aisecops_server.domain.decisions.decision import Mode, Outcome
 from aisecops_server.domain.errors import NotFoundError
-from aisecops_server.domain.record import placed
-from aisecops_server.domain.trace_outline import outline_of
+from aisecops_server.domain.log.record import placed
+from aisecops_server.domain.traces.trace_outline import outline_of
 from aisecops_server.ports import EventLog
 
 from tests.records import Records

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from aisecops_server.domain.decision import Mode, Outcome
-from aisecops_server.domain.record import DecisionRecord
-from aisecops_server.domain.trace_figures import EFFECTS
+from aisecops_server.domain.decisions.decision import Mode, Outcome
+from aisecops_server.domain.log.record import DecisionRecord
+from aisecops_server.domain.log.trace_figures import EFFECTS
 
 from tests.records import Records
 

@@ -16,7 +16,7 @@ from aisecops_server.adapters.git.shipped import shipped_policy
 from aisecops_server.bootstrap.authentication import issuer
 from aisecops_server.bootstrap.serving import serving
 from aisecops_server.bootstrap.web import web
-from aisecops_server.domain.identity import DEFAULT_TENANT, Role
+from aisecops_server.domain.callers.identity import DEFAULT_TENANT, Role
 
 from tests.integration.api.real import AGENT, settings_in
 from tests.openclaw_gateway import Gateway, gateway, openclaw

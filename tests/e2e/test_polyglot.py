@@ -22,7 +22,7 @@ from aisecops.v1 import approval_pb2
 from aisecops_client import AsyncClient
 from aisecops_server.bootstrap.authentication import issuer
 from aisecops_server.bootstrap.serving import serving
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 
 from tests.integration.api.real import AGENT, settings_in
 

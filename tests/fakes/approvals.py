@@ -6,9 +6,15 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from aisecops_server.domain.approval import Approval, ApprovalFilter, ApprovalPage, ApprovalRequest, PastAnswer
+from aisecops_server.domain.approvals.approval import (
+    Approval,
+    ApprovalFilter,
+    ApprovalPage,
+    ApprovalRequest,
+    PastAnswer,
+)
+from aisecops_server.domain.approvals.notice import NoticePage, StoredNotice
 from aisecops_server.domain.errors import NotFoundError
-from aisecops_server.domain.notice import NoticePage, StoredNotice
 
 
 class NoApprovals:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from aisecops_server.domain.budget import Budget, BudgetFilter, BudgetPage, BudgetState, Counter, PeriodPage
-from aisecops_server.domain.budget_changes import Adjust, BudgetChange
+from aisecops_server.domain.budgets.budget import Budget, BudgetFilter, BudgetPage, BudgetState, Counter, PeriodPage
+from aisecops_server.domain.budgets.budget_changes import Adjust, BudgetChange
+from aisecops_server.domain.budgets.ledger import MemoryBooks, apply
+from aisecops_server.domain.budgets.reservation import Reservation, ReservationState
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError, NotFoundError
-from aisecops_server.domain.event import Event, StoredEvent
-from aisecops_server.domain.ledger import MemoryBooks, apply
-from aisecops_server.domain.reservation import Reservation, ReservationState
+from aisecops_server.domain.events.event import Event, StoredEvent
 
 
 @dataclass

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aisecops_server.domain.decision import Verdict
+from aisecops_server.domain.decisions.decision import Verdict
 from aisecops_server.domain.errors import AisecopsError
 
 from tests.fakes.policy_engine import REVISION, FakeEngine

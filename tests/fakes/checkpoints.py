@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
-from aisecops_server.domain.record import LogHead
-from aisecops_server.domain.signed_note import Note, NoteKey
+from aisecops_server.domain.formats.signed_note import Note, NoteKey
+from aisecops_server.domain.log.record import LogHead
 from aisecops_server.ports import Witness
-from aisecops_server.usecases.checkpoint import CheckpointKeys, PublishCheckpoint
+from aisecops_server.usecases.log.checkpoint import CheckpointKeys, PublishCheckpoint
 
 from tests.fakes.event_log import MemoryEventLog
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
-from aisecops_server.domain.bundle import Bundle
+from aisecops_server.domain.bundles.bundle import Bundle
 from aisecops_server.domain.errors import NoLiveRevisionError
 from aisecops_server.entrypoints.grpc.compliance_service import ComplianceUseCases
-from aisecops_server.usecases.check_compliance import CheckCompliance
+from aisecops_server.usecases.compliance.check_compliance import CheckCompliance
 
 from tests.fakes.replays import NoPolicy
 

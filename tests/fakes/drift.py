@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aisecops_server.domain.fidelity import Check
+from aisecops_server.domain.replays.fidelity import Check
 from aisecops_server.entrypoints.grpc.drift_service import DriftUseCases
 from aisecops_server.ports import Clock, EventLog, Ids
-from aisecops_server.usecases.check_drift import CheckDrift
-from aisecops_server.usecases.sample_decisions import SampleDecisions
-from aisecops_server.usecases.watch_drift import WatchDrift
+from aisecops_server.usecases.replays.check_drift import CheckDrift
+from aisecops_server.usecases.replays.sample_decisions import SampleDecisions
+from aisecops_server.usecases.reviews.watch_drift import WatchDrift
 
 from tests.fakes.replays import MemoryHistory, NoPolicy
 

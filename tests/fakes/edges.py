@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from aisecops_server.adapters.signing.grants import key_set_of
 from aisecops_server.adapters.signing.keys import SigningKey, verifies_ed25519
-from aisecops_server.domain.bundle import Commit
-from aisecops_server.domain.edge_log import EdgeLog
-from aisecops_server.domain.release import LastRelease
+from aisecops_server.domain.bundles.bundle import Commit
+from aisecops_server.domain.bundles.release import LastRelease
+from aisecops_server.domain.log.edge_log import EdgeLog
 from aisecops_server.entrypoints.grpc.edge_service import EdgeUseCases
 from aisecops_server.ports import Clock, EventLog, Ids, PolicyEngine
-from aisecops_server.usecases.live_policy import Served
-from aisecops_server.usecases.raise_incident import RaiseIncident
-from aisecops_server.usecases.reconcile_edges import ReconcileEdges
-from aisecops_server.usecases.release_bundle import ReleaseBundles
+from aisecops_server.usecases.bundles.live_policy import Served
+from aisecops_server.usecases.edges.reconcile_edges import ReconcileEdges
+from aisecops_server.usecases.edges.release_bundle import ReleaseBundles
+from aisecops_server.usecases.grants.raise_incident import RaiseIncident
 
 
 class NoEdges:

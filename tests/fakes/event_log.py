@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError, NotFoundError, SealedError
-from aisecops_server.domain.event import Event, StoredEvent
-from aisecops_server.domain.grant_keys import OF_EDGE, ROTATED
-from aisecops_server.domain.key_rotation import KeyUse
-from aisecops_server.domain.merkle import consistency_proof, inclusion_proof, root_of
-from aisecops_server.domain.record import (
+from aisecops_server.domain.events.event import Event, StoredEvent
+from aisecops_server.domain.log.grant_keys import OF_EDGE, ROTATED
+from aisecops_server.domain.log.key_rotation import KeyUse
+from aisecops_server.domain.log.merkle import consistency_proof, inclusion_proof, root_of
+from aisecops_server.domain.log.record import (
     ChangeRecord,
     DecisionRecord,
     LogHead,
@@ -26,8 +26,8 @@ from aisecops_server.domain.record import (
     TraceSummary,
     placed,
 )
-from aisecops_server.domain.trace_facets import TraceFacets, count, facets_of, fits, questions
-from aisecops_server.domain.trace_outline import TraceOutline, outline_of
+from aisecops_server.domain.traces.trace_facets import TraceFacets, count, facets_of, fits, questions
+from aisecops_server.domain.traces.trace_outline import TraceOutline, outline_of
 
 
 @dataclass

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from aisecops_server.domain.errors import NotFoundError
-from aisecops_server.domain.grant import StoredGrant
-from aisecops_server.domain.incident import IncidentFilter, IncidentPage
+from aisecops_server.domain.grants.grant import StoredGrant
+from aisecops_server.domain.grants.incident import IncidentFilter, IncidentPage
 
 
 class NoGrants:

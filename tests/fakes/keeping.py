@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from aisecops_server.domain.errors import NotFoundError
-from aisecops_server.domain.keeping import Hold
-from aisecops_server.domain.record import TraceSummary
+from aisecops_server.domain.log.record import TraceSummary
+from aisecops_server.domain.retention.keeping import Hold
 from aisecops_server.entrypoints.grpc.retention_service import RetentionUseCases
 from aisecops_server.ports import Clock, EventLog, Ids
-from aisecops_server.usecases.erase_payloads import ApplyRetention, EraseTrace
-from aisecops_server.usecases.hold_traces import HoldTraces
+from aisecops_server.usecases.retention.erase_payloads import ApplyRetention, EraseTrace
+from aisecops_server.usecases.retention.hold_traces import HoldTraces
 
 
 class NoKeeping:

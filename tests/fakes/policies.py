@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aisecops_server.domain.bundle import Activated, Bundle, BundleDigest, Commit, CommitId, PolicyTree
-from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.decision import Verdict
+from aisecops_server.domain.bundles.bundle import Activated, Bundle, BundleDigest, Commit, CommitId, PolicyTree
+from aisecops_server.domain.decisions.decision import Verdict
 from aisecops_server.domain.errors import AisecopsError, LogUnavailableError, UnknownRevisionError
-from aisecops_server.domain.event import Event, EventId
-from aisecops_server.domain.record import Receipt
+from aisecops_server.domain.events.event import Event, EventId
+from aisecops_server.domain.formats.canonical import JsonValue
+from aisecops_server.domain.log.record import Receipt
 
 from tests.fakes.verdicts import whole
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aisecops_server.domain.bundle import Bundle, BundleDigest, CommitId, RuleDoc
-from aisecops_server.domain.decision import Verdict
+from aisecops_server.domain.bundles.bundle import Bundle, BundleDigest, CommitId, RuleDoc
+from aisecops_server.domain.decisions.decision import Verdict
 from aisecops_server.domain.errors import AisecopsError, UnknownRevisionError
 
 from tests.fakes.verdicts import DEMAND, whole

@@ -10,16 +10,16 @@ from typing import Any
 
 from aisecops_server.adapters.sqlite.replay_store import SqliteReplayStore
 from aisecops_server.domain.errors import NotFoundError, UnknownRevisionError
-from aisecops_server.domain.record import LogHead
-from aisecops_server.domain.recorded_decision import Place, RecordedDecision
-from aisecops_server.domain.replay import Selection
+from aisecops_server.domain.log.record import LogHead
+from aisecops_server.domain.replays.recorded_decision import Place, RecordedDecision
+from aisecops_server.domain.replays.replay import Selection
 from aisecops_server.entrypoints.grpc.replay_service import ReplayUseCases
-from aisecops_server.usecases.bisect_decisions import BisectDecisions
-from aisecops_server.usecases.compare_revisions import CompareRevisions
-from aisecops_server.usecases.explain_change import ExplainChange
-from aisecops_server.usecases.group_flips import GroupFlips
-from aisecops_server.usecases.read_replays import ReadReplays
-from aisecops_server.usecases.run_replays import RunReplays
+from aisecops_server.usecases.replays.bisect_decisions import BisectDecisions
+from aisecops_server.usecases.replays.compare_revisions import CompareRevisions
+from aisecops_server.usecases.replays.explain_change import ExplainChange
+from aisecops_server.usecases.replays.group_flips import GroupFlips
+from aisecops_server.usecases.replays.read_replays import ReadReplays
+from aisecops_server.usecases.replays.run_replays import RunReplays
 
 from tests.fakes.clock import FakeClock
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aisecops_server.domain.event import StoredEvent
-from aisecops_server.domain.flip_verdict import is_about
-from aisecops_server.domain.replay import ReplayId
+from aisecops_server.domain.events.event import StoredEvent
+from aisecops_server.domain.replays.flip_verdict import is_about
+from aisecops_server.domain.replays.replay import ReplayId
 from aisecops_server.ports import Clock, EventLog, Ids
-from aisecops_server.usecases.judge_flips import JudgeFlips
+from aisecops_server.usecases.reviews.judge_flips import JudgeFlips
 
 from tests.fakes.replays import no_replays
 

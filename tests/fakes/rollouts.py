@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from aisecops_server.domain.accepted_flips import Accepted, Gates
-from aisecops_server.domain.bundle import CommitId
-from aisecops_server.domain.rollout import Rollout, read_rollout
-from aisecops_server.domain.rollout_tally import Tally, read_tally
+from aisecops_server.domain.bundles.bundle import CommitId
+from aisecops_server.domain.policy.accepted_flips import Accepted, Gates
+from aisecops_server.domain.rollouts.rollout import Rollout, read_rollout
+from aisecops_server.domain.rollouts.rollout_tally import Tally, read_tally
 from aisecops_server.ports import Clock, EventLog, Ids
 from aisecops_server.ports.rollout import RolloutGate
-from aisecops_server.usecases.activate import Activate, Order, PolicySwitch, Rollback
-from aisecops_server.usecases.live_policy import LivePolicy
-from aisecops_server.usecases.rollouts import Rollouts
-from aisecops_server.usecases.shadow import Shadow
-from aisecops_server.usecases.sync import Resume
+from aisecops_server.usecases.bundles.activate import Activate, Order, PolicySwitch, Rollback
+from aisecops_server.usecases.bundles.live_policy import LivePolicy
+from aisecops_server.usecases.bundles.sync import Resume
+from aisecops_server.usecases.rollouts.rollouts import Rollouts
+from aisecops_server.usecases.rollouts.shadow import Shadow
 
 from tests.fakes.policies import FakeActivationStore, FakeBuilder, FakePool, FakeRepository
 

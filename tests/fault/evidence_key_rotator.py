@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from aisecops_server.domain.key_rotation import KeyUse
+from aisecops_server.domain.log.key_rotation import KeyUse
 
 from tests.signing_keys import signing
 

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from aisecops_server.adapters.sqlite.event_log import open_log_read_only
-from aisecops_server.domain.record import LogReport
+from aisecops_server.domain.log.record import LogReport
 
 
 def copied(original: Path, folder: Path, name: str) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import apsw
 from aisecops_server.adapters.sqlite.event_log import LogOptions, open_log
-from aisecops_server.domain.merkle import leaf_hash
+from aisecops_server.domain.log.merkle import leaf_hash
 
 from tests.records import Records
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from aisecops_server.adapters.sqlite.event_log import LogOptions, open_log
-from aisecops_server.domain.record import DecisionRecord
+from aisecops_server.domain.log.record import DecisionRecord
 
 from tests.records import Records
 

@@ -21,19 +21,19 @@ from aisecops_server.adapters.bundles.archive import pack, read_archive
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
 from aisecops_server.adapters.records.python_records import python_scalars
 from aisecops_server.adapters.records.yaml_records import yaml_scalars
-from aisecops_server.domain.backup import read_backup
-from aisecops_server.domain.canonical import canonical_bytes
-from aisecops_server.domain.checkpoint import read_checkpoint
-from aisecops_server.domain.dsse import read_envelope
+from aisecops_server.domain.bundles.release import read_release
+from aisecops_server.domain.callers.spiffe import parse as read_spiffe
 from aisecops_server.domain.errors import AisecopsError, IntegrityError
-from aisecops_server.domain.log_keys import read_receipt
-from aisecops_server.domain.release import read_release
-from aisecops_server.domain.signed_note import KeyKind, NoteKey, read_key, read_note
-from aisecops_server.domain.source_text import json_scalars
-from aisecops_server.domain.spiffe import parse as read_spiffe
-from aisecops_server.domain.strict_json import parse
-from aisecops_server.domain.trace_parent import read_trace_parent
-from aisecops_server.domain.trace_query import read_query
+from aisecops_server.domain.formats.canonical import canonical_bytes
+from aisecops_server.domain.formats.dsse import read_envelope
+from aisecops_server.domain.formats.signed_note import KeyKind, NoteKey, read_key, read_note
+from aisecops_server.domain.formats.strict_json import parse
+from aisecops_server.domain.formats.trace_parent import read_trace_parent
+from aisecops_server.domain.grounding.source_text import json_scalars
+from aisecops_server.domain.log.backup import read_backup
+from aisecops_server.domain.log.checkpoint import read_checkpoint
+from aisecops_server.domain.log.log_keys import read_receipt
+from aisecops_server.domain.traces.trace_query import read_query
 from aisecops_verify import EvidenceError, verify
 
 # A reader that takes longer for a few hundred bytes hangs.

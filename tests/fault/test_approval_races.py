@@ -7,9 +7,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from aisecops_server.domain.decision import Outcome
+from aisecops_server.domain.decisions.decision import Outcome
 from aisecops_server.domain.errors import ApprovalNotUsableError
-from aisecops_server.usecases.decide import Decided
+from aisecops_server.usecases.decisions.decide import Decided
 
 from tests.approval_scene import ApprovalScene, approval_scene
 

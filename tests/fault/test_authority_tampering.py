@@ -11,13 +11,13 @@ import pytest
 from aisecops_server.adapters.sqlite.approval_verification import check_approvals
 from aisecops_server.adapters.sqlite.fault import Fault
 from aisecops_server.adapters.sqlite.grant_verification import check_grants
-from aisecops_server.domain.approval import Choice
-from aisecops_server.domain.approval_events import notice_event
-from aisecops_server.domain.execution import ExecutionOutcome
-from aisecops_server.domain.identity import Role
-from aisecops_server.domain.notice import NoticeState, SettleNotice
-from aisecops_server.domain.record import ChangeRecord
-from aisecops_server.usecases.revoke_grants import RevokeCommand
+from aisecops_server.domain.approvals.approval import Choice
+from aisecops_server.domain.approvals.approval_events import notice_event
+from aisecops_server.domain.approvals.notice import NoticeState, SettleNotice
+from aisecops_server.domain.callers.identity import Role
+from aisecops_server.domain.grants.execution import ExecutionOutcome
+from aisecops_server.domain.log.record import ChangeRecord
+from aisecops_server.usecases.grants.revoke_grants import RevokeCommand
 
 from tests.approval_scene import AGENT as CLERK
 from tests.approval_scene import PAY, ApprovalScene, approval_scene, principal

@@ -10,8 +10,8 @@ from pathlib import Path
 import apsw
 import pytest
 from aisecops_server.adapters.sqlite.event_log import LogOptions, open_log
-from aisecops_server.domain.budget_changes import BudgetChange, Reserve, Settle
-from aisecops_server.domain.reservation import Reservation
+from aisecops_server.domain.budgets.budget_changes import BudgetChange, Reserve, Settle
+from aisecops_server.domain.budgets.reservation import Reservation
 
 from tests.books import problems
 from tests.budget_records import event_record

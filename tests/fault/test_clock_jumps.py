@@ -22,7 +22,7 @@ from aisecops_client.errors import AisecopsClientError
 from aisecops_client.messages import bearer
 from aisecops_server.adapters.system import SystemClock
 from aisecops_server.bootstrap.authentication import issuer
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.settings import Settings
 
 from tests.integration.api.real import settings_in

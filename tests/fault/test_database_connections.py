@@ -21,7 +21,7 @@ from aisecops_server.adapters.sqlite.append import Appender, Result
 from aisecops_server.adapters.sqlite.approval_table import ApprovalTable
 from aisecops_server.adapters.sqlite.changes import StateTables
 from aisecops_server.domain.errors import LogUnavailableError
-from aisecops_server.domain.record import Receipt
+from aisecops_server.domain.log.record import Receipt
 
 from tests.fault.network import Link, link_to
 from tests.fault.rounds import rounds

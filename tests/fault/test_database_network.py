@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from aisecops_client import AisecopsClientError, AsyncClient
 from aisecops_server.bootstrap.authentication import issuer
-from aisecops_server.domain.event import EventId
-from aisecops_server.domain.record import Receipt
+from aisecops_server.domain.events.event import EventId
+from aisecops_server.domain.log.record import Receipt
 from aisecops_server.settings import Settings
 
 from tests.engines import until

@@ -15,8 +15,8 @@ import yaml
 from aisecops_client import AisecopsClientError, AsyncClient
 from aisecops_server.adapters.sqlite.event_log import open_log_read_only
 from aisecops_server.bootstrap.authentication import issuer
-from aisecops_server.domain.edge_log import RECORDED
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
+from aisecops_server.domain.log.edge_log import RECORDED
 from aisecops_server.settings import Settings
 
 from tests.edges import AGENT, Site, plan, site

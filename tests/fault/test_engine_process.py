@@ -14,7 +14,7 @@ import pytest
 from aisecops_server.adapters.opa.engine import OpaEngine
 from aisecops_server.adapters.opa.process import State
 from aisecops_server.adapters.opa.profile import EngineLimits
-from aisecops_server.domain.decision import Verdict
+from aisecops_server.domain.decisions.decision import Verdict
 from aisecops_server.domain.errors import EngineUnavailableError, NoDecisionError
 
 from tests import engines
@@ -211,7 +211,7 @@ def test_the_engine_ends_when_the_control_plane_is_killed(tmp_path: Path) -> Non
         import asyncio, sys
         from pathlib import Path
         from tests import engines
-        from aisecops_server.domain.bundle import Bundle
+        from aisecops_server.domain.bundles.bundle import Bundle
 
         async def main(directory, archive, public):
             bundle = Bundle(revision=engines.REVISION, digest="d", archive=Path(archive), rules=())

@@ -12,7 +12,7 @@ import pytest
 from aisecops_client import AsyncClient
 from aisecops_client.errors import AisecopsClientError
 from aisecops_server.bootstrap.authentication import issuer
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 
 from tests.integration.api.real import AGENT, settings_in
 from tests.serving_process import decided, plan, refused, require_on_record, serving

@@ -11,7 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 from aisecops_server.adapters.opa.engine import OpaEngine
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.settings import Settings
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 

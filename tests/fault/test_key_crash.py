@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from aisecops_server.domain.grant_keys import ROTATED
-from aisecops_server.domain.key_rotation import KeyUse
+from aisecops_server.domain.log.grant_keys import ROTATED
+from aisecops_server.domain.log.key_rotation import KeyUse
 
 from tests.fault.rounds import rounds
 from tests.key_rotations import rotating

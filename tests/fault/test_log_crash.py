@@ -12,8 +12,8 @@ from typing import NamedTuple
 import pytest
 from aisecops_server.adapters.sqlite.event_log import LogOptions, SqliteEventLog, open_log, open_log_read_only
 from aisecops_server.domain.errors import LogUnavailableError
-from aisecops_server.domain.merkle import is_consistent
-from aisecops_server.domain.record import LogHead, TraceFilter
+from aisecops_server.domain.log.merkle import is_consistent
+from aisecops_server.domain.log.record import LogHead, TraceFilter
 
 from tests.fault.rounds import rounds
 from tests.records import STAGES, Records

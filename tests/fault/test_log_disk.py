@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from aisecops_server.adapters.sqlite.event_log import LogOptions, SqliteEventLog, open_log
 from aisecops_server.domain.errors import LogUnavailableError, SealedError
-from aisecops_server.domain.record import Receipt
+from aisecops_server.domain.log.record import Receipt
 
 from tests.fault.disks import faulty_disk
 from tests.records import Records, require_readable

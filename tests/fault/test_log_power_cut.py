@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from aisecops_server.adapters.sqlite.event_log import LogOptions, open_log
 from aisecops_server.domain.errors import AisecopsError
-from aisecops_server.domain.record import Receipt
+from aisecops_server.domain.log.record import Receipt
 
 from tests.fault.disks import Step, after_power_cut, faulty_disk
 from tests.fault.rounds import rounds

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from aisecops_server.adapters.sqlite.event_log import LogOptions, open_log
 from aisecops_server.domain.errors import NotFoundError
-from aisecops_server.domain.record import Receipt
+from aisecops_server.domain.log.record import Receipt
 
 from tests.fault.rounds import rounds
 from tests.records import Records

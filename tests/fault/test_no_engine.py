@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from aisecops_client import AsyncClient, PlanBuilder, RetryLaterError
 from aisecops_server.adapters.opa.engine import OpaEngine
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 
 from tests.integration.api.real import running, settings_in
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from aisecops_server.adapters.webhooks.courier import WebhookCourier, headers
 from aisecops_server.adapters.webhooks.endpoint import read_endpoint
+from aisecops_server.domain.approvals.notice import Attempt, Notice, NoticeState
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.domain.errors import ContendedError, NotFoundError
-from aisecops_server.domain.identity import Role
-from aisecops_server.domain.notice import Attempt, Notice, NoticeState
-from aisecops_server.usecases.resend_notices import ResendNotices
-from aisecops_server.usecases.send_notices import (
+from aisecops_server.usecases.approvals.resend_notices import ResendNotices
+from aisecops_server.usecases.approvals.send_notices import (
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
     MOST_AGE_SECONDS,

@@ -19,9 +19,9 @@ from aisecops_client import AsyncClient, RetryLaterError
 from aisecops_server.adapters.opa.engine import OpaEngine
 from aisecops_server.bootstrap.authentication import issuer
 from aisecops_server.bootstrap.control_plane import ControlPlane
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.domain.errors import OverloadedError
-from aisecops_server.domain.fair_queue import FairQueue, Ticket
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.tenants.fair_queue import FairQueue, Ticket
 
 from tests.fault.rounds import MANY
 from tests.fault.test_no_engine import plan

@@ -19,7 +19,7 @@ import pytest
 from aisecops_client import AsyncClient
 from aisecops_client.errors import AisecopsClientError
 from aisecops_server.bootstrap.authentication import issuer
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.settings import Settings
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 

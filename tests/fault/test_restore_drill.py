@@ -19,13 +19,13 @@ from aisecops_client.answers import Answer
 from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
 from aisecops_server.adapters.sqlite.witness_store import SqliteWitnessStore
 from aisecops_server.bootstrap.control_plane import ControlPlane
-from aisecops_server.domain.checkpoint import proof_text, read_checkpoint
-from aisecops_server.domain.identity import Principal, PrincipalId, Role
-from aisecops_server.domain.signed_note import KeyKind, NoteKey, opened
+from aisecops_server.domain.callers.identity import Principal, PrincipalId, Role
+from aisecops_server.domain.formats.signed_note import KeyKind, NoteKey, opened
+from aisecops_server.domain.log.checkpoint import proof_text, read_checkpoint
 from aisecops_server.entrypoints.witness.app import listening
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.export_evidence import EvidenceRequest
-from aisecops_server.usecases.witness import Cosign
+from aisecops_server.usecases.evidence.export_evidence import EvidenceRequest
+from aisecops_server.usecases.log.witness import Cosign
 from aisecops_verify import Trust, check_proof, verify
 
 from tests.fakes.clock import FakeClock

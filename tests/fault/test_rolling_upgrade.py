@@ -15,7 +15,7 @@ import pytest
 from aisecops_server.adapters.postgres import server
 from aisecops_server.adapters.postgres.connection import PostgresConnection
 from aisecops_server.domain.errors import LogUnavailableError
-from aisecops_server.domain.record import Receipt
+from aisecops_server.domain.log.record import Receipt
 
 from tests.engines import until
 from tests.fault.rounds import rounds

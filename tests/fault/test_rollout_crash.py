@@ -11,7 +11,7 @@ from aisecops.v1.rollout_service_pb2 import Rollout, RolloutSelector
 from aisecops_client import AsyncClient, Client
 from aisecops_client.rollouts import Rollouts
 from aisecops_server.bootstrap.authentication import issuer
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.settings import Settings
 
 from tests.fault.test_edge_crash import program

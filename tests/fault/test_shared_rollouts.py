@@ -9,8 +9,8 @@ import pytest
 from aisecops.v1.rollout_service_pb2 import RolloutSelector
 from aisecops_client import AisecopsClientError
 from aisecops_client.rollouts import Rollouts
-from aisecops_server.domain.rollout import Selector
-from aisecops_server.usecases.rollouts import StartCommand
+from aisecops_server.domain.rollouts.rollout import Selector
+from aisecops_server.usecases.rollouts.rollouts import StartCommand
 
 from tests.fault.network import BOTH, link_to
 from tests.fault.test_database_connections import over

@@ -15,7 +15,7 @@ from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES, SUBTREE_LEAVES
 from aisecops_server.adapters.sqlite.verification import Verification
 from aisecops_server.adapters.sqlite.verification_crew import Crew
 from aisecops_server.adapters.sqlite.verification_tasks import run_task
-from aisecops_server.domain.record import LogReport
+from aisecops_server.domain.log.record import LogReport
 
 from tests.fault.log_copies import copied
 from tests.fault.log_mutations import (

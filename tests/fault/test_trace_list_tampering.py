@@ -14,8 +14,8 @@ import apsw
 import pytest
 from aisecops_server.adapters.sqlite.event_log import LogOptions, open_log
 from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES
-from aisecops_server.domain.decision import Mode, Outcome
-from aisecops_server.domain.provenance import TrustLevel
+from aisecops_server.domain.decisions.decision import Mode, Outcome
+from aisecops_server.domain.plans.provenance import TrustLevel
 
 from tests.fault.log_copies import copied, verified
 from tests.records import Records

@@ -22,9 +22,9 @@ READING_JSON = re.compile(r"(json|orjson)\.loads?|yaml\.(safe_)?load")
 # Each of these parses bytes that others wrote, and answers for the strictness of it.
 READERS = {
     f"{tree.SERVER}/settings.py",
-    f"{tree.SERVER}/domain/event.py",
-    f"{tree.SERVER}/domain/source_text.py",
-    f"{tree.SERVER}/domain/strict_json.py",
+    f"{tree.SERVER}/domain/events/event.py",
+    f"{tree.SERVER}/domain/grounding/source_text.py",
+    f"{tree.SERVER}/domain/formats/strict_json.py",
 }
 READER_FOLDERS = (
     f"{tree.SERVER}/adapters/",
@@ -54,7 +54,7 @@ def test_the_inside_measures_time_through_its_port() -> None:
 
 def test_nothing_sleeps_to_wait_for_something() -> None:
     # They pause for their readers, not for a part that is not ready.
-    paced = {f"{tree.SERVER}/demo/screen.py", f"{tree.SERVER}/cli/top.py"}
+    paced = {f"{tree.SERVER}/demo/screen.py", f"{tree.SERVER}/cli/running/top.py"}
     others = [path for path in PYTHON if path not in paced]
     assert calls([*others, *TESTS], re.compile(r"time\.sleep")) == []
 

@@ -8,11 +8,11 @@ import re
 
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
 from aisecops_server.adapters.git.shipped import shipped_policy
-from aisecops_server.domain.compliance import Framework, Requirement, read_frameworks, unknown_mappings
-from aisecops_server.domain.event_kinds import EVENT_KINDS
-from aisecops_server.domain.golden_case import read_cases
-from aisecops_server.domain.rule_mappings import mappings_of
-from aisecops_server.usecases.live_checks import LIVE_CHECKS
+from aisecops_server.domain.compliance.compliance import Framework, Requirement, read_frameworks, unknown_mappings
+from aisecops_server.domain.events.event_kinds import EVENT_KINDS
+from aisecops_server.domain.policy.golden_case import read_cases
+from aisecops_server.domain.policy.rule_mappings import mappings_of
+from aisecops_server.usecases.compliance.live_checks import LIVE_CHECKS
 
 from tests.house import tree
 from tests.rego_contract import REGO, run_opa

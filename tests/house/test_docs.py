@@ -15,15 +15,15 @@ from pathlib import Path, PurePosixPath
 import click
 import pytest
 from aisecops_server.cli.main import cli
-from aisecops_server.domain.approval import ApprovalState, Choice, SignedBy
-from aisecops_server.domain.channel_standing import ChannelState
-from aisecops_server.domain.compliance import Coverage
-from aisecops_server.domain.compliance_state import RequirementState
-from aisecops_server.domain.decision import Effect, Mode, Outcome, PolicyMode
-from aisecops_server.domain.event import Stage
-from aisecops_server.domain.identity import Role
-from aisecops_server.domain.provenance import SourceKind, TrustLevel
-from aisecops_server.domain.replay import Direction, VerdictClass
+from aisecops_server.domain.approvals.approval import ApprovalState, Choice, SignedBy
+from aisecops_server.domain.bundles.channel_standing import ChannelState
+from aisecops_server.domain.callers.identity import Role
+from aisecops_server.domain.compliance.compliance import Coverage
+from aisecops_server.domain.compliance.compliance_state import RequirementState
+from aisecops_server.domain.decisions.decision import Effect, Mode, Outcome, PolicyMode
+from aisecops_server.domain.events.event import Stage
+from aisecops_server.domain.plans.provenance import SourceKind, TrustLevel
+from aisecops_server.domain.replays.replay import Direction, VerdictClass
 from aisecops_server.settings import Settings
 
 from tests.house import pages, tree

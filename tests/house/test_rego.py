@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from aisecops_server.domain.policy_check import Problem
-from aisecops_server.domain.policy_lint import lint
-from aisecops_server.domain.rego_syntax import Module
+from aisecops_server.domain.policy.policy_check import Problem
+from aisecops_server.domain.policy.policy_lint import lint
+from aisecops_server.domain.policy.rego_syntax import Module
 
 from tests.rego_contract import REGO, SCHEMAS, capabilities, run_opa, schema
 

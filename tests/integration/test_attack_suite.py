@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import pytest_asyncio
 from aisecops_server.adapters.sqlite.recorded_traces import SqliteRecordedTraces
 from aisecops_server.bootstrap.control_plane import compose
-from aisecops_server.domain.recorded_trace import Evaluation
+from aisecops_server.domain.recordings.recorded_trace import Evaluation
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.evaluate_traces import EvaluateTraces
-from aisecops_server.usecases.import_traces import ImportTraces
+from aisecops_server.usecases.recordings.evaluate_traces import EvaluateTraces
+from aisecops_server.usecases.recordings.import_traces import ImportTraces
 
 from tests import attack_suite
 from tests.attack_suite import Case

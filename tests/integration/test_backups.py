@@ -18,11 +18,11 @@ from aisecops_server.adapters.sqlite.online_copy import copy_database
 from aisecops_server.bootstrap.backups import RestoreOrder, make_backup, restore_backup, verify_backup
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.main import run
-from aisecops_server.domain.approval import ApprovalState
+from aisecops_server.domain.approvals.approval import ApprovalState
+from aisecops_server.domain.callers.identity import Principal, PrincipalId
 from aisecops_server.domain.errors import AisecopsError, IntegrityError, InvalidRequestError, LogUnavailableError
-from aisecops_server.domain.grant import GrantState
-from aisecops_server.domain.identity import Principal, PrincipalId
-from aisecops_server.domain.record import LogHead
+from aisecops_server.domain.grants.grant import GrantState
+from aisecops_server.domain.log.record import LogHead
 
 from tests.approval_scene import approval_scene
 from tests.integration.api.real import running, settings_in

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from aisecops_server.domain.golden_case import GoldenCase, asked
+from aisecops_server.domain.policy.golden_case import GoldenCase, asked
 
 from tests.policy_cases import cases, tables
 from tests.rego_contract import REGO, run_opa

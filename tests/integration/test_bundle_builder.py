@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from aisecops_server.adapters.bundles.archive import bundle_digest, read_archive
 from aisecops_server.adapters.bundles.builder import OpaBundleBuilder
-from aisecops_server.domain.bundle import Bundle, CommitId, PolicyTree, RuleDoc
+from aisecops_server.domain.bundles.bundle import Bundle, CommitId, PolicyTree, RuleDoc
 from aisecops_server.domain.errors import (
     AisecopsError,
     BundleRejectedError,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aisecops_server.adapters.bundles.signatures import signatures
 from aisecops_server.adapters.signing.keys import open_key
-from aisecops_server.domain.canonical import JsonValue, canonical_bytes
+from aisecops_server.domain.formats.canonical import JsonValue, canonical_bytes
 
 from tests.support import opa_binary
 

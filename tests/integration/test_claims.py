@@ -13,13 +13,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aisecops_server.domain.budget import Usage
-from aisecops_server.domain.decision import Conclusion, Mode, Outcome, Verdict, conclude
-from aisecops_server.domain.grounding import ground
-from aisecops_server.domain.identity import Principal, PrincipalId, Role
-from aisecops_server.domain.input_document import Circumstances, build
-from aisecops_server.domain.plan import PlanId, TraceId
-from aisecops_server.domain.plan_builder import (
+from aisecops_server.domain.budgets.budget import Usage
+from aisecops_server.domain.callers.identity import Principal, PrincipalId, Role
+from aisecops_server.domain.decisions.decision import Conclusion, Mode, Outcome, Verdict, conclude
+from aisecops_server.domain.decisions.usage import subjects_of
+from aisecops_server.domain.documents.input_document import Circumstances, build
+from aisecops_server.domain.grounding.grounding import ground
+from aisecops_server.domain.plans.plan import PlanId, TraceId
+from aisecops_server.domain.plans.plan_builder import (
     DelegateDraft,
     Fresh,
     PastStepDraft,
@@ -29,8 +30,7 @@ from aisecops_server.domain.plan_builder import (
     build_plan,
     plan_hash,
 )
-from aisecops_server.domain.provenance import SourceKind, TrustLevel
-from aisecops_server.domain.usage import subjects_of
+from aisecops_server.domain.plans.provenance import SourceKind, TrustLevel
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

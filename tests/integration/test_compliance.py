@@ -20,9 +20,9 @@ from aisecops_client.plan import PlanBuilder
 from aisecops_server.adapters.git.create import commit_files
 from aisecops_server.bootstrap.authentication import issuer
 from aisecops_server.bootstrap.control_plane import ControlPlane
-from aisecops_server.domain.compliance_page import markdown
-from aisecops_server.domain.identity import Role
-from aisecops_server.domain.record import TraceFilter
+from aisecops_server.domain.callers.identity import Role
+from aisecops_server.domain.compliance.compliance_page import markdown
+from aisecops_server.domain.log.record import TraceFilter
 from aisecops_server.settings import Settings
 from aisecops_verify import Trust, read_package, verify
 from google.protobuf.json_format import MessageToDict

@@ -15,15 +15,15 @@ from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
 from aisecops_server.adapters.sqlite.history import open_history
 from aisecops_server.adapters.sqlite.recorded_traces import SqliteRecordedTraces
 from aisecops_server.bootstrap.control_plane import ControlPlane
+from aisecops_server.domain.callers.identity import Principal, PrincipalId, Role
 from aisecops_server.domain.errors import AisecopsError, ContendedError, HeldError, InvalidRequestError, NotFoundError
-from aisecops_server.domain.identity import Principal, PrincipalId, Role
-from aisecops_server.domain.keeping import HeldBy
-from aisecops_server.domain.provenance import SourceKind
-from aisecops_server.domain.recorded_decision import Doubt
-from aisecops_server.domain.recorded_trace import RecordedPrompt, RecordedTrace
+from aisecops_server.domain.plans.provenance import SourceKind
+from aisecops_server.domain.recordings.recorded_trace import RecordedPrompt, RecordedTrace
+from aisecops_server.domain.replays.recorded_decision import Doubt
+from aisecops_server.domain.retention.keeping import HeldBy
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.export_evidence import EvidenceRequest
-from aisecops_server.usecases.investigate import Investigate
+from aisecops_server.usecases.evidence.export_evidence import EvidenceRequest
+from aisecops_server.usecases.evidence.investigate import Investigate
 from aisecops_verify import EvidenceError, Trust, read_package, verify
 
 from tests.fakes.clock import FakeClock

@@ -20,14 +20,14 @@ from aisecops_client import AsyncClient, PlanBuilder
 from aisecops_server.adapters.evidence.archive import pack
 from aisecops_server.adapters.signing.keys import open_key
 from aisecops_server.bootstrap.control_plane import ControlPlane
-from aisecops_server.domain.canonical import canonical_bytes, digest
+from aisecops_server.domain.callers.identity import Principal, PrincipalId, Role
 from aisecops_server.domain.errors import IntegrityError, InvalidRequestError, NotFoundError
-from aisecops_server.domain.evidence import MANIFEST, STATEMENT, envelope_of, signed_bytes
-from aisecops_server.domain.identity import Principal, PrincipalId, Role
-from aisecops_server.domain.record import TraceFilter
-from aisecops_server.domain.signed_note import KeyKind, NoteKey
+from aisecops_server.domain.evidence.evidence import MANIFEST, STATEMENT, envelope_of, signed_bytes
+from aisecops_server.domain.formats.canonical import canonical_bytes, digest
+from aisecops_server.domain.formats.signed_note import KeyKind, NoteKey
+from aisecops_server.domain.log.record import TraceFilter
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.export_evidence import EvidencePackage, EvidenceRequest
+from aisecops_server.usecases.evidence.export_evidence import EvidencePackage, EvidenceRequest
 from aisecops_verify import EvidenceError, Trust, read_package, verify
 
 from tests.bare_environment import bare_environment, installed

@@ -12,10 +12,10 @@ from aisecops_server.adapters.sqlite.event_log import LogOptions, open_log
 from aisecops_server.adapters.sqlite.recorded_traces import SqliteRecordedTraces
 from aisecops_server.adapters.system import RandomIds, SystemClock
 from aisecops_server.cli.exit_codes import ExitCode
-from aisecops_server.domain.keeping import HeldBy
-from aisecops_server.domain.provenance import SourceKind
-from aisecops_server.domain.recorded_trace import RecordedPrompt, RecordedTrace
-from aisecops_server.usecases.hold_traces import HoldTraces
+from aisecops_server.domain.plans.provenance import SourceKind
+from aisecops_server.domain.recordings.recorded_trace import RecordedPrompt, RecordedTrace
+from aisecops_server.domain.retention.keeping import HeldBy
+from aisecops_server.usecases.retention.hold_traces import HoldTraces
 
 FREE, BY_AGENT = "a" * 32, "b" * 32
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from aisecops_server.domain.golden_case import difference
+from aisecops_server.domain.policy.golden_case import difference
 
 from tests.policy_cases import cases, decide
 

@@ -10,14 +10,14 @@ from aisecops_server.adapters.git.mirror import GitRepository
 from aisecops_server.adapters.git.runner import Bounds, HardenedGit
 from aisecops_server.adapters.git.source import parse_source
 from aisecops_server.adapters.git.tree_rules import policy_entries
-from aisecops_server.domain.bundle import CommitId, PolicyTree
+from aisecops_server.domain.bundles.bundle import CommitId, PolicyTree
 from aisecops_server.domain.errors import (
     AisecopsError,
     BundleRejectedError,
     RepositoryUnavailableError,
     UnknownRevisionError,
 )
-from aisecops_server.domain.policy_paths import MAX_ENTRIES, MAX_FILE_BYTES
+from aisecops_server.domain.policy.policy_paths import MAX_ENTRIES, MAX_FILE_BYTES
 
 from tests.git_remotes import MINIMAL_FILES, Remote
 

@@ -18,19 +18,19 @@ from aisecops_server.adapters.opa.binary import examine
 from aisecops_server.adapters.opa.pool import OpaEnginePool
 from aisecops_server.adapters.opa.profile import Trust
 from aisecops_server.adapters.signing.keys import open_key
-from aisecops_server.domain.bundle import CommitId
-from aisecops_server.domain.canonical import canonical_bytes
-from aisecops_server.domain.compiled_tables import compile_tables
+from aisecops_server.domain.bundles.bundle import CommitId
+from aisecops_server.domain.documents.probe import probes
 from aisecops_server.domain.errors import (
     AisecopsError,
     BundleRejectedError,
     NoLiveRevisionError,
     RepositoryUnavailableError,
 )
-from aisecops_server.domain.probe import probes
-from aisecops_server.usecases.activate import Activate, ActivateCommand, Order, PolicySwitch, Rollback
-from aisecops_server.usecases.live_policy import LivePolicy
-from aisecops_server.usecases.sync import Resume, Sync
+from aisecops_server.domain.formats.canonical import canonical_bytes
+from aisecops_server.domain.tables.compiled_tables import compile_tables
+from aisecops_server.usecases.bundles.activate import Activate, ActivateCommand, Order, PolicySwitch, Rollback
+from aisecops_server.usecases.bundles.live_policy import LivePolicy
+from aisecops_server.usecases.bundles.sync import Resume, Sync
 
 from tests.engines import until
 from tests.fakes.policies import CountingIds, FakeActivationStore, FakeLog, FixedClock

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from aisecops_server.adapters.git.mirror import GitRepository
-from aisecops_server.domain.bundle import CommitId
+from aisecops_server.domain.bundles.bundle import CommitId
 from aisecops_server.domain.errors import AisecopsError, RepositoryUnavailableError, UnknownRevisionError
 
 from tests.git_remotes import MINIMAL_FILES, Remote

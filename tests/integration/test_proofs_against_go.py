@@ -18,9 +18,9 @@ import pytest
 import pytest_asyncio
 from aisecops_server.adapters.signing.keys import open_key
 from aisecops_server.adapters.sqlite.event_log import LogOptions, open_log
-from aisecops_server.domain.event import make_event
-from aisecops_server.domain.merkle import leaf_hash
-from aisecops_server.usecases.checkpoint import CheckpointKeys
+from aisecops_server.domain.events.event import make_event
+from aisecops_server.domain.log.merkle import leaf_hash
+from aisecops_server.usecases.log.checkpoint import CheckpointKeys
 
 from tests.records import Records
 

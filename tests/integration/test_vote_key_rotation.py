@@ -11,9 +11,9 @@ from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
 from aisecops_server.adapters.signing.retired_keys import retired_keys
 from aisecops_server.adapters.signing.vote_keys import SigningVoteKeys
 from aisecops_server.bootstrap.keys import VOTE_KEY, rotate_vote_key
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.domain.errors import AisecopsError, IntegrityError
-from aisecops_server.domain.identity import Role
-from aisecops_server.usecases.vote_proofs import VoteProofs
+from aisecops_server.usecases.approvals.vote_proofs import VoteProofs
 
 from tests.approval_scene import ApprovalScene, approval_scene
 from tests.integration.api.real import running, settings_in

@@ -14,12 +14,12 @@ from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
 from aisecops_server.adapters.sqlite.witness_store import SqliteWitnessStore
 from aisecops_server.adapters.witness.http_witness import HttpWitness, read_witness
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.record import LogHead
-from aisecops_server.domain.signed_note import KeyKind, NoteKey, opened
-from aisecops_server.domain.witnessing import Behind, Silent
+from aisecops_server.domain.formats.signed_note import KeyKind, NoteKey, opened
+from aisecops_server.domain.log.record import LogHead
+from aisecops_server.domain.log.witnessing import Behind, Silent
 from aisecops_server.entrypoints.witness.app import listening
-from aisecops_server.usecases.checkpoint import PublishCheckpoint
-from aisecops_server.usecases.witness import Cosign
+from aisecops_server.usecases.log.checkpoint import PublishCheckpoint
+from aisecops_server.usecases.log.witness import Cosign
 
 from tests.fakes.checkpoints import ORIGIN, MemoryCheckpointStore, publishing
 from tests.fakes.clock import FakeClock

@@ -7,10 +7,10 @@ import threading
 import time
 from collections.abc import Iterator
 
-from aisecops_server.domain.approval import ApprovalId
-from aisecops_server.domain.decision import DecisionId
-from aisecops_server.domain.event import EventId
-from aisecops_server.domain.plan import PlanId, TraceId
+from aisecops_server.domain.approvals.approval import ApprovalId
+from aisecops_server.domain.decisions.decision import DecisionId
+from aisecops_server.domain.events.event import EventId
+from aisecops_server.domain.plans.plan import PlanId, TraceId
 
 _RANDOM_BYTES = 10
 _DRAWN_AT_ONCE = 256

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from aisecops_server.domain.agent import UNREGISTERED, tenant_of
-from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.agents.agent import UNREGISTERED, tenant_of
+from aisecops_server.domain.callers.identity import PrincipalId
 from aisecops_server.domain.errors import NoLiveRevisionError
-from aisecops_server.domain.fair_queue import FairQueue
-from aisecops_server.domain.identity import PrincipalId
+from aisecops_server.domain.formats.canonical import JsonValue
+from aisecops_server.domain.tenants.fair_queue import FairQueue
 from aisecops_server.entrypoints.grpc.admission import WorkQueue
 from aisecops_server.settings import Settings
 

@@ -15,11 +15,11 @@ from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
 from aisecops_server.adapters.metrics.exposition import CONTENT_TYPE, exposition
 from aisecops_server.adapters.sqlite.last_look import SqliteLastLook
 from aisecops_server.bootstrap.replay import Replaying
-from aisecops_server.domain.bundle import Bundle
-from aisecops_server.domain.bundle_status import BundleStatus
-from aisecops_server.domain.channel_standing import ChannelStanding
-from aisecops_server.domain.drift import DriftReport
-from aisecops_server.domain.fair_queue import QueueLoad
+from aisecops_server.domain.bundles.bundle import Bundle
+from aisecops_server.domain.bundles.bundle_status import BundleStatus
+from aisecops_server.domain.bundles.channel_standing import ChannelStanding
+from aisecops_server.domain.replays.drift import DriftReport
+from aisecops_server.domain.tenants.fair_queue import QueueLoad
 from aisecops_server.entrypoints.grpc.access import ROLES_OF_CALL
 from aisecops_server.entrypoints.grpc.compliance_service import ComplianceUseCases
 from aisecops_server.entrypoints.grpc.drift_service import DriftUseCases
@@ -27,14 +27,14 @@ from aisecops_server.entrypoints.metrics.app import listening
 from aisecops_server.ports import Clock, Ids
 from aisecops_server.ports.assurance import ReadableLog
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.check_compliance import CheckCompliance
-from aisecops_server.usecases.check_drift import CheckDrift
-from aisecops_server.usecases.checkpoint import PublishCheckpoint
-from aisecops_server.usecases.count_events import CountEvents
-from aisecops_server.usecases.live_checks import LIVE_CHECKS, LiveChecks, LivePart
-from aisecops_server.usecases.run_scenarios import RunScenarios
-from aisecops_server.usecases.sample_decisions import SampleDecisions
-from aisecops_server.usecases.watch_drift import Record, WatchDrift
+from aisecops_server.usecases.compliance.check_compliance import CheckCompliance
+from aisecops_server.usecases.compliance.live_checks import LIVE_CHECKS, LiveChecks, LivePart
+from aisecops_server.usecases.log.checkpoint import PublishCheckpoint
+from aisecops_server.usecases.log.count_events import CountEvents
+from aisecops_server.usecases.replays.check_drift import CheckDrift
+from aisecops_server.usecases.replays.run_scenarios import RunScenarios
+from aisecops_server.usecases.replays.sample_decisions import SampleDecisions
+from aisecops_server.usecases.reviews.watch_drift import Record, WatchDrift
 
 
 @dataclass(frozen=True, slots=True)

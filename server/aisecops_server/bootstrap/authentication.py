@@ -27,8 +27,8 @@ from aisecops_server.adapters.identity.tls_files import certificate_life, tls_fi
 from aisecops_server.adapters.identity.tokens import TokenAuthenticator, TokenRules
 from aisecops_server.adapters.identity.watched_file import WatchedFile
 from aisecops_server.adapters.system import SystemClock
+from aisecops_server.domain.callers.spiffe import is_trust_domain
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.spiffe import is_trust_domain
 from aisecops_server.entrypoints.grpc.server import Listening, TcpListening, is_loopback
 from aisecops_server.ports import Authenticator, Clock
 from aisecops_server.settings import Settings

@@ -11,15 +11,15 @@ from aisecops_server.adapters.backup import folder as files
 from aisecops_server.adapters.sqlite.event_log import open_log, open_log_read_only
 from aisecops_server.adapters.sqlite.online_copy import copy_database
 from aisecops_server.adapters.system import RandomIds, SystemClock
-from aisecops_server.domain.backup import Backup, read_backup
+from aisecops_server.domain.callers.identity import Principal
 from aisecops_server.domain.errors import IntegrityError, InvalidRequestError
-from aisecops_server.domain.event import StoredEvent
-from aisecops_server.domain.identity import Principal
-from aisecops_server.domain.merkle import Frontier
-from aisecops_server.domain.record import LogHead
+from aisecops_server.domain.events.event import StoredEvent
+from aisecops_server.domain.log.backup import Backup, read_backup
+from aisecops_server.domain.log.merkle import Frontier
+from aisecops_server.domain.log.record import LogHead
 from aisecops_server.ports import Clock
-from aisecops_server.usecases.adjust_budget import require_reason
-from aisecops_server.usecases.close_restored import CloseRestored, Restored
+from aisecops_server.usecases.budgets.adjust_budget import require_reason
+from aisecops_server.usecases.log.close_restored import CloseRestored, Restored
 
 Told = Callable[[int, int], None]
 

@@ -34,11 +34,11 @@ from aisecops_server.bootstrap.replay import retention_of
 from aisecops_server.bootstrap.source import Grounds, Opens, PolicySource, repository_policy
 from aisecops_server.bootstrap.state import private
 from aisecops_server.bootstrap.store import activation_of, open_log
+from aisecops_server.domain.callers.identity import DEFAULT_TENANT
 from aisecops_server.domain.errors import AisecopsError, IntegrityError, InvalidRequestError
-from aisecops_server.domain.identity import DEFAULT_TENANT
-from aisecops_server.domain.key_rotation import KeyUse
-from aisecops_server.domain.log_keys import earlier_keys
-from aisecops_server.domain.source_text import Scalar, json_scalars
+from aisecops_server.domain.grounding.source_text import Scalar, json_scalars
+from aisecops_server.domain.log.key_rotation import KeyUse
+from aisecops_server.domain.log.log_keys import earlier_keys
 from aisecops_server.entrypoints.grpc.approval_service import ApprovalUseCases
 from aisecops_server.entrypoints.grpc.budget_service import BudgetUseCases
 from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
@@ -49,33 +49,33 @@ from aisecops_server.ports import ActivationStore, Clock, EnginePool, EventLog, 
 from aisecops_server.ports.grants import GrantKeyRing
 from aisecops_server.ports.rollout import NO_ROLLOUT
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.activate import PolicySwitch
-from aisecops_server.usecases.approval_control import ApprovalControl
-from aisecops_server.usecases.approvals import ReadApprovals, WithdrawApprovals
-from aisecops_server.usecases.budgets import BudgetControl
-from aisecops_server.usecases.checkpoint import CheckpointKeys, PublishCheckpoint, origin_of
-from aisecops_server.usecases.decide import Decide
-from aisecops_server.usecases.delegation_control import DelegationControl
-from aisecops_server.usecases.expire_approvals import ExpireApprovals
-from aisecops_server.usecases.explain import Explain
-from aisecops_server.usecases.export_evidence import ExportEvidence
-from aisecops_server.usecases.investigate import Investigate
-from aisecops_server.usecases.issue_grants import GrantControl
-from aisecops_server.usecases.lifetimes import Lifetimes
-from aisecops_server.usecases.live_policy import LivePolicy
-from aisecops_server.usecases.read_agents import ReadAgents
-from aisecops_server.usecases.read_maturity import ReadMaturity
-from aisecops_server.usecases.read_replays import ReadReplays
-from aisecops_server.usecases.resend_notices import ResendNotices
-from aisecops_server.usecases.rollouts import Rollouts
-from aisecops_server.usecases.rotate_key import RotateKeys
-from aisecops_server.usecases.rotate_log_key import RotateLogKey
-from aisecops_server.usecases.rounds import Rounds
-from aisecops_server.usecases.screen import Screen
-from aisecops_server.usecases.send_notices import SendNotices
-from aisecops_server.usecases.sync import Poller, Resume
-from aisecops_server.usecases.vote import CastVotes
-from aisecops_server.usecases.vote_together import VoteTogether
+from aisecops_server.usecases.approvals.approval_control import ApprovalControl
+from aisecops_server.usecases.approvals.approvals import ReadApprovals, WithdrawApprovals
+from aisecops_server.usecases.approvals.expire_approvals import ExpireApprovals
+from aisecops_server.usecases.approvals.resend_notices import ResendNotices
+from aisecops_server.usecases.approvals.send_notices import SendNotices
+from aisecops_server.usecases.approvals.vote import CastVotes
+from aisecops_server.usecases.approvals.vote_together import VoteTogether
+from aisecops_server.usecases.budgets.budgets import BudgetControl
+from aisecops_server.usecases.bundles.activate import PolicySwitch
+from aisecops_server.usecases.bundles.live_policy import LivePolicy
+from aisecops_server.usecases.bundles.sync import Poller, Resume
+from aisecops_server.usecases.compliance.read_agents import ReadAgents
+from aisecops_server.usecases.compliance.read_maturity import ReadMaturity
+from aisecops_server.usecases.decisions.decide import Decide
+from aisecops_server.usecases.decisions.delegation_control import DelegationControl
+from aisecops_server.usecases.decisions.explain import Explain
+from aisecops_server.usecases.decisions.lifetimes import Lifetimes
+from aisecops_server.usecases.decisions.screen import Screen
+from aisecops_server.usecases.evidence.export_evidence import ExportEvidence
+from aisecops_server.usecases.evidence.investigate import Investigate
+from aisecops_server.usecases.grants.issue_grants import GrantControl
+from aisecops_server.usecases.log.checkpoint import CheckpointKeys, PublishCheckpoint, origin_of
+from aisecops_server.usecases.log.rotate_key import RotateKeys
+from aisecops_server.usecases.log.rotate_log_key import RotateLogKey
+from aisecops_server.usecases.log.rounds import Rounds
+from aisecops_server.usecases.replays.read_replays import ReadReplays
+from aisecops_server.usecases.rollouts.rollouts import Rollouts
 
 _logger = logging.getLogger(__name__)
 

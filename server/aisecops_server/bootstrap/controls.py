@@ -12,26 +12,26 @@ from aisecops_server.adapters.signing.keys import verifies_ed25519
 from aisecops_server.adapters.signing.one_key import OneSigningKey
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
 from aisecops_server.bootstrap.state import private
-from aisecops_server.domain.key_rotation import KeyUse
+from aisecops_server.domain.log.key_rotation import KeyUse
 from aisecops_server.entrypoints.grpc.budget_service import BudgetUseCases
 from aisecops_server.entrypoints.grpc.execution_service import GrantUseCases
 from aisecops_server.ports import Clock, EventLog, Ids
 from aisecops_server.ports.grants import GrantKeyRing, GrantSigner, GrantStore
 from aisecops_server.ports.keys import SigningRing
-from aisecops_server.usecases.adjust_budget import AdjustBudget
-from aisecops_server.usecases.budgets import Settlements
-from aisecops_server.usecases.complete_grant import Complete
-from aisecops_server.usecases.expire_grants import ExpireGrants
-from aisecops_server.usecases.expire_reservations import ExpireReservations
-from aisecops_server.usecases.issue_grants import HandOut
-from aisecops_server.usecases.lifetimes import Lifetimes
-from aisecops_server.usecases.raise_incident import RaiseIncident
-from aisecops_server.usecases.redeem_grant import Redeem
-from aisecops_server.usecases.release_reservation import ReleaseReservation
-from aisecops_server.usecases.report_execution import ReportExecution
-from aisecops_server.usecases.revoke_grants import Revoke
-from aisecops_server.usecases.rotate_key import FollowKeys
-from aisecops_server.usecases.rounds import Rounds
+from aisecops_server.usecases.budgets.adjust_budget import AdjustBudget
+from aisecops_server.usecases.budgets.budgets import Settlements
+from aisecops_server.usecases.budgets.expire_reservations import ExpireReservations
+from aisecops_server.usecases.budgets.release_reservation import ReleaseReservation
+from aisecops_server.usecases.decisions.lifetimes import Lifetimes
+from aisecops_server.usecases.grants.complete_grant import Complete
+from aisecops_server.usecases.grants.expire_grants import ExpireGrants
+from aisecops_server.usecases.grants.issue_grants import HandOut
+from aisecops_server.usecases.grants.raise_incident import RaiseIncident
+from aisecops_server.usecases.grants.redeem_grant import Redeem
+from aisecops_server.usecases.grants.report_execution import ReportExecution
+from aisecops_server.usecases.grants.revoke_grants import Revoke
+from aisecops_server.usecases.log.rotate_key import FollowKeys
+from aisecops_server.usecases.log.rounds import Rounds
 
 _REAP_SECONDS = 5.0
 

@@ -19,7 +19,7 @@ from aisecops_server.adapters.sqlite.database import translated
 from aisecops_server.bootstrap.store import place_of
 from aisecops_server.bootstrap.tenants import read_tenants
 from aisecops_server.domain.errors import IntegrityError, InvalidRequestError, LogUnavailableError
-from aisecops_server.domain.record import LogHead
+from aisecops_server.domain.log.record import LogHead
 from aisecops_server.settings import Settings
 
 Told = Callable[[int, int], None]

@@ -28,23 +28,28 @@ from aisecops_server.bootstrap.control_plane import ControlPlane, compose
 from aisecops_server.bootstrap.replay import BUNDLE_KEY
 from aisecops_server.bootstrap.serving import running
 from aisecops_server.bootstrap.source import Following, Grounds, PolicySource
-from aisecops_server.domain.edge import EdgeId
+from aisecops_server.domain.callers.identity import DEFAULT_TENANT
+from aisecops_server.domain.edges.edge import EdgeId
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError
-from aisecops_server.domain.identifiers import is_agent_id
-from aisecops_server.domain.identity import DEFAULT_TENANT
+from aisecops_server.domain.formats.identifiers import is_agent_id
 from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
 from aisecops_server.entrypoints.grpc.server import RunningServer
 from aisecops_server.ports import Clock, Ids
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.activate import PolicySwitch
-from aisecops_server.usecases.compare_policies import CompareMeanings, TellDifference
-from aisecops_server.usecases.edge_control import EdgeControl, staleness
-from aisecops_server.usecases.edge_feed import EdgeFeed
-from aisecops_server.usecases.follow_releases import FollowReleases, refuse_activation, refuse_rollback, refuse_vote
-from aisecops_server.usecases.forward_log import Forwarder, ForwardLog
-from aisecops_server.usecases.list_revisions import ListRevisions, ReadPolicyFile, ShowRevision
-from aisecops_server.usecases.live_policy import LivePolicy
-from aisecops_server.usecases.sync import Resume
+from aisecops_server.usecases.bundles.activate import PolicySwitch
+from aisecops_server.usecases.bundles.list_revisions import ListRevisions, ReadPolicyFile, ShowRevision
+from aisecops_server.usecases.bundles.live_policy import LivePolicy
+from aisecops_server.usecases.bundles.sync import Resume
+from aisecops_server.usecases.edges.edge_control import EdgeControl, staleness
+from aisecops_server.usecases.edges.edge_feed import EdgeFeed
+from aisecops_server.usecases.edges.follow_releases import (
+    FollowReleases,
+    refuse_activation,
+    refuse_rollback,
+    refuse_vote,
+)
+from aisecops_server.usecases.edges.forward_log import Forwarder, ForwardLog
+from aisecops_server.usecases.replays.compare_policies import CompareMeanings, TellDifference
 
 
 @dataclass(frozen=True, slots=True)

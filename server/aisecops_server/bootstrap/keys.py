@@ -14,13 +14,13 @@ from aisecops_server.adapters.signing.retired_keys import fresh_key, public_jwk,
 from aisecops_server.adapters.signing.vote_keys import SigningVoteKeys
 from aisecops_server.adapters.system import RandomIds, SystemClock
 from aisecops_server.bootstrap.store import open_log
-from aisecops_server.domain import jws
-from aisecops_server.domain.event import Stage, control_event
-from aisecops_server.domain.people import RetiredKey
+from aisecops_server.domain.callers.people import RetiredKey
+from aisecops_server.domain.events.event import Stage, control_event
+from aisecops_server.domain.formats import jws
 from aisecops_server.ports import Clock
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.adjust_budget import require_reason
-from aisecops_server.usecases.vote_proofs import VoteProofs
+from aisecops_server.usecases.approvals.vote_proofs import VoteProofs
+from aisecops_server.usecases.budgets.adjust_budget import require_reason
 
 VOTE_KEY = "approval"
 

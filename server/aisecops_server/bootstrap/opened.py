@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 from aisecops_server.adapters.evidence.package_log import PackageLog
 from aisecops_server.adapters.system import RandomIds
+from aisecops_server.domain.callers.identity import Presented, Principal, PrincipalId, Role
 from aisecops_server.domain.errors import InvalidRequestError, UnauthenticatedError
-from aisecops_server.domain.identity import Presented, Principal, PrincipalId, Role
 from aisecops_server.entrypoints.grpc.doors import only
 from aisecops_server.entrypoints.grpc.local_calls import LocalCalls
 from aisecops_server.entrypoints.grpc.methods import Gate
 from aisecops_server.entrypoints.grpc.package_services import offer
 from aisecops_server.entrypoints.grpc.server import is_loopback
-from aisecops_server.usecases.investigate import Investigate
+from aisecops_server.usecases.evidence.investigate import Investigate
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,9 @@ from aisecops_server.adapters.sqlite.checkpoint_store import latest_checkpoint
 from aisecops_server.adapters.sqlite.leaf_index import LeafIndex
 from aisecops_server.bootstrap.state import private
 from aisecops_server.bootstrap.store import history_of
-from aisecops_server.domain.checkpoint import read_checkpoint
 from aisecops_server.domain.errors import IntegrityError, InvalidRequestError
-from aisecops_server.domain.signed_note import opened, read_key
+from aisecops_server.domain.formats.signed_note import opened, read_key
+from aisecops_server.domain.log.checkpoint import read_checkpoint
 from aisecops_server.settings import Settings
 
 Progress = Callable[[int, int | None], None]

@@ -40,19 +40,19 @@ from aisecops_server.adapters.git.shipped import library_root, shipped_policy
 from aisecops_server.adapters.opa import binary
 from aisecops_server.adapters.signing.keys import open_key
 from aisecops_server.adapters.system import SystemClock
-from aisecops_server.domain.accepted_flips import Accepted, AcceptedFlips, Gates
-from aisecops_server.domain.bundle import PolicyTree
-from aisecops_server.domain.compiled_tables import compile_tables
-from aisecops_server.domain.dated_entry import read_entries
-from aisecops_server.domain.impact import Policies
-from aisecops_server.domain.policy_draft import drafted_tree
-from aisecops_server.domain.policy_paths import ACCEPTED_FLIPS, GATES, WAIVERS
-from aisecops_server.domain.waivers import Waiver, Waivers
+from aisecops_server.domain.bundles.bundle import PolicyTree
+from aisecops_server.domain.policy.accepted_flips import Accepted, AcceptedFlips, Gates
+from aisecops_server.domain.policy.dated_entry import read_entries
+from aisecops_server.domain.policy.impact import Policies
+from aisecops_server.domain.policy.policy_draft import drafted_tree
+from aisecops_server.domain.policy.policy_paths import ACCEPTED_FLIPS, GATES, WAIVERS
+from aisecops_server.domain.policy.waivers import Waiver, Waivers
+from aisecops_server.domain.tables.compiled_tables import compile_tables
 from aisecops_server.ports import Clock
 from aisecops_server.ports.checking import CheckedPolicy
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.check_policy import CheckPolicy
-from aisecops_server.usecases.compare_policies import CompareMeanings
+from aisecops_server.usecases.policy.check_policy import CheckPolicy
+from aisecops_server.usecases.replays.compare_policies import CompareMeanings
 
 CONFTEST = "conftest"
 _KEY = "check"

@@ -30,35 +30,35 @@ from aisecops_server.adapters.sqlite.replay_store import SqliteReplayStore
 from aisecops_server.adapters.system import SystemClock
 from aisecops_server.bootstrap.collector import seldom_collecting
 from aisecops_server.bootstrap.store import history_of
-from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.compiled_tables import compile_tables
 from aisecops_server.domain.errors import InvalidRequestError
+from aisecops_server.domain.formats.canonical import JsonValue
+from aisecops_server.domain.tables.compiled_tables import compile_tables
 from aisecops_server.entrypoints.grpc.replay_service import ReplayUseCases
 from aisecops_server.entrypoints.grpc.retention_service import RetentionUseCases
 from aisecops_server.ports import Clock, Ids, PolicyRepository, Signer
 from aisecops_server.ports.replay import Parts, ReplayStore
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.attribute_change import AttributeChange
-from aisecops_server.usecases.bisect_decisions import BisectDecisions
-from aisecops_server.usecases.check_fidelity import CheckFidelity
-from aisecops_server.usecases.compare_policies import CompareMeanings
-from aisecops_server.usecases.compare_revisions import CompareRevisions
-from aisecops_server.usecases.erase_payloads import ApplyRetention, EraseTrace
-from aisecops_server.usecases.evaluate_documents import EvaluateDocuments
-from aisecops_server.usecases.explain_change import ExplainChange, Judges, SeekOtherwise
-from aisecops_server.usecases.export_corpus import ExportCorpus
-from aisecops_server.usecases.face_sides import FaceSides
-from aisecops_server.usecases.group_flips import GroupFlips
-from aisecops_server.usecases.hold_traces import HoldTraces
-from aisecops_server.usecases.judge_decisions import JudgeDecisions
-from aisecops_server.usecases.judge_parts import JudgePart, JudgeParts
-from aisecops_server.usecases.live_policy import LivePolicy
-from aisecops_server.usecases.offer_grant import OfferGrant
-from aisecops_server.usecases.read_replays import ReadReplays
-from aisecops_server.usecases.replay import PART_DECISIONS, Replay
-from aisecops_server.usecases.resolve_policy import ResolvePolicy
-from aisecops_server.usecases.run_replays import RunReplays
-from aisecops_server.usecases.search_change import SearchChange
+from aisecops_server.usecases.bundles.live_policy import LivePolicy
+from aisecops_server.usecases.policy.export_corpus import ExportCorpus
+from aisecops_server.usecases.replays.attribute_change import AttributeChange
+from aisecops_server.usecases.replays.bisect_decisions import BisectDecisions
+from aisecops_server.usecases.replays.check_fidelity import CheckFidelity
+from aisecops_server.usecases.replays.compare_policies import CompareMeanings
+from aisecops_server.usecases.replays.compare_revisions import CompareRevisions
+from aisecops_server.usecases.replays.evaluate_documents import EvaluateDocuments
+from aisecops_server.usecases.replays.explain_change import ExplainChange, Judges, SeekOtherwise
+from aisecops_server.usecases.replays.face_sides import FaceSides
+from aisecops_server.usecases.replays.group_flips import GroupFlips
+from aisecops_server.usecases.replays.judge_decisions import JudgeDecisions
+from aisecops_server.usecases.replays.judge_parts import JudgePart, JudgeParts
+from aisecops_server.usecases.replays.offer_grant import OfferGrant
+from aisecops_server.usecases.replays.read_replays import ReadReplays
+from aisecops_server.usecases.replays.replay import PART_DECISIONS, Replay
+from aisecops_server.usecases.replays.resolve_policy import ResolvePolicy
+from aisecops_server.usecases.replays.run_replays import RunReplays
+from aisecops_server.usecases.replays.search_change import SearchChange
+from aisecops_server.usecases.retention.erase_payloads import ApplyRetention, EraseTrace
+from aisecops_server.usecases.retention.hold_traces import HoldTraces
 
 BUNDLE_KEY = "bundle"
 # A batch is asked at once and its machine may be busy with decisions that somebody waits for.

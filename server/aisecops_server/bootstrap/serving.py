@@ -24,10 +24,10 @@ from aisecops_server.bootstrap.state import private
 from aisecops_server.bootstrap.telemetry import telling
 from aisecops_server.bootstrap.tenants import FOLDER, read_tenants
 from aisecops_server.bootstrap.triggering import Rung, triggered
+from aisecops_server.domain.callers.identity import DEFAULT_TENANT
+from aisecops_server.domain.callers.refusal import Refusal
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError
-from aisecops_server.domain.event import Event
-from aisecops_server.domain.identity import DEFAULT_TENANT
-from aisecops_server.domain.refusal import Refusal
+from aisecops_server.domain.events.event import Event
 from aisecops_server.entrypoints.grpc.admission import WorkQueue
 from aisecops_server.entrypoints.grpc.compliance_service import ComplianceUseCases
 from aisecops_server.entrypoints.grpc.drift_service import DriftUseCases
@@ -38,15 +38,15 @@ from aisecops_server.entrypoints.grpc.services import Served
 from aisecops_server.entrypoints.local_http import app as local_http
 from aisecops_server.ports import Authenticator
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.checkpoint import Committer
-from aisecops_server.usecases.export_records import ExportRecords
-from aisecops_server.usecases.judge_flips import JudgeFlips
-from aisecops_server.usecases.read_maturity import ReadMaturity
-from aisecops_server.usecases.record_reads import RecordReads
-from aisecops_server.usecases.record_refusals import RecordRefusals
-from aisecops_server.usecases.rotate_key import FollowKeys
-from aisecops_server.usecases.rounds import Rounds
-from aisecops_server.usecases.shadow import ShadowWorker
+from aisecops_server.usecases.compliance.read_maturity import ReadMaturity
+from aisecops_server.usecases.evidence.export_records import ExportRecords
+from aisecops_server.usecases.log.checkpoint import Committer
+from aisecops_server.usecases.log.record_reads import RecordReads
+from aisecops_server.usecases.log.record_refusals import RecordRefusals
+from aisecops_server.usecases.log.rotate_key import FollowKeys
+from aisecops_server.usecases.log.rounds import Rounds
+from aisecops_server.usecases.reviews.judge_flips import JudgeFlips
+from aisecops_server.usecases.rollouts.shadow import ShadowWorker
 
 GRACE_SECONDS = 5.0
 _PROBE_SECONDS = 1.0

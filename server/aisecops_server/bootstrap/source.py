@@ -24,33 +24,33 @@ from aisecops_server.adapters.sqlite.rollout_state import SqliteRolloutStore
 from aisecops_server.bootstrap.policy import accepted_of, gates_of, policies_of
 from aisecops_server.bootstrap.replay import BUNDLE_KEY, repository_of
 from aisecops_server.bootstrap.store import rollouts_of
-from aisecops_server.domain.accepted_flips import Gates
-from aisecops_server.domain.announcement import ChannelKey
-from aisecops_server.domain.bundle import CommitId
-from aisecops_server.domain.bundle_status import BundleStatus
-from aisecops_server.domain.compiled_tables import compile_tables
+from aisecops_server.domain.bundles.announcement import ChannelKey
+from aisecops_server.domain.bundles.bundle import CommitId
+from aisecops_server.domain.bundles.bundle_status import BundleStatus
 from aisecops_server.domain.errors import PolicyStaleError
+from aisecops_server.domain.policy.accepted_flips import Gates
+from aisecops_server.domain.tables.compiled_tables import compile_tables
 from aisecops_server.entrypoints.grpc.bundle_service import PolicyUseCases
 from aisecops_server.entrypoints.grpc.edge_service import EdgeUseCases
 from aisecops_server.ports import BundleBuilder, Clock, Ids, PolicyRepository
 from aisecops_server.ports.announcements import AnnouncementSource, AnnouncementStore
 from aisecops_server.ports.rollout import RolloutGate
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.activate import Activate, PolicySwitch, Rollback
-from aisecops_server.usecases.arrive import ActivateConfirmed, Arrive
-from aisecops_server.usecases.channel import Channel
-from aisecops_server.usecases.channel_control import ChannelControl
-from aisecops_server.usecases.compare_policies import CompareMeanings, TellDifference
-from aisecops_server.usecases.confirm import Confirm
-from aisecops_server.usecases.controls import Control
-from aisecops_server.usecases.list_revisions import ListRevisions, ReadPolicyFile, ShowRevision
-from aisecops_server.usecases.live_policy import LivePolicy, Served
-from aisecops_server.usecases.raise_incident import RaiseIncident
-from aisecops_server.usecases.reconcile_edges import ReconcileEdges
-from aisecops_server.usecases.release_bundle import ReleaseBundles
-from aisecops_server.usecases.rollouts import Rollouts
-from aisecops_server.usecases.shadow import Shadow
-from aisecops_server.usecases.sync import Resume, Sync
+from aisecops_server.usecases.bundles.activate import Activate, PolicySwitch, Rollback
+from aisecops_server.usecases.bundles.channel import Channel
+from aisecops_server.usecases.bundles.channel_control import ChannelControl
+from aisecops_server.usecases.bundles.confirm import Confirm
+from aisecops_server.usecases.bundles.list_revisions import ListRevisions, ReadPolicyFile, ShowRevision
+from aisecops_server.usecases.bundles.live_policy import LivePolicy, Served
+from aisecops_server.usecases.bundles.sync import Resume, Sync
+from aisecops_server.usecases.decisions.controls import Control
+from aisecops_server.usecases.edges.reconcile_edges import ReconcileEdges
+from aisecops_server.usecases.edges.release_bundle import ReleaseBundles
+from aisecops_server.usecases.grants.raise_incident import RaiseIncident
+from aisecops_server.usecases.replays.compare_policies import CompareMeanings, TellDifference
+from aisecops_server.usecases.rollouts.arrive import ActivateConfirmed, Arrive
+from aisecops_server.usecases.rollouts.rollouts import Rollouts
+from aisecops_server.usecases.rollouts.shadow import Shadow
 
 
 @dataclass(frozen=True, slots=True)

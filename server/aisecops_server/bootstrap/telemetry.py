@@ -9,7 +9,7 @@ from typing import Any
 from aisecops_server.adapters.collector.http_collector import read_collector
 from aisecops_server.adapters.collector.position_file import PositionFile
 from aisecops_server.bootstrap.control_plane import ControlPlane
-from aisecops_server.usecases.tell_collector import TellCollector
+from aisecops_server.usecases.evidence.tell_collector import TellCollector
 
 POSITION_FILE = "otlp.position"
 

@@ -16,11 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
 from aisecops_server.adapters.identity.watched_file import bounded_content
 from aisecops_server.adapters.postgres.place import role_in
-from aisecops_server.domain import spiffe
-from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.callers import spiffe
+from aisecops_server.domain.callers.identity import DEFAULT_TENANT
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError
-from aisecops_server.domain.identity import DEFAULT_TENANT
-from aisecops_server.domain.tenant import MOST_TENANTS, is_tenant_name
+from aisecops_server.domain.formats.canonical import JsonValue
+from aisecops_server.domain.tenants.tenant import MOST_TENANTS, is_tenant_name
 from aisecops_server.settings import Settings
 
 FOLDER = "tenants"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aisecops_server.adapters.identity.secret_file import secret_in
+from aisecops_server.domain.bundles.push_notice import PushNotices
+from aisecops_server.domain.callers.refusal import Refusal
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.push_notice import PushNotices
-from aisecops_server.domain.refusal import Refusal
 from aisecops_server.entrypoints.hooks.app import Bell, listening
 from aisecops_server.settings import Settings
 

@@ -10,9 +10,9 @@ from aisecops_server.adapters.sqlite.witness_store import SqliteWitnessStore
 from aisecops_server.adapters.system import SystemClock
 from aisecops_server.bootstrap.state import private
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.signed_note import KeyKind, NoteKey, read_key
+from aisecops_server.domain.formats.signed_note import KeyKind, NoteKey, read_key
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.witness import Cosign
+from aisecops_server.usecases.log.witness import Cosign
 
 WITNESS_KEY = "witness"
 

@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2
 
 from aisecops_server.cli.configuration import settings
 from aisecops_server.cli.credentials import CA_VARIABLE, SYSTEM, credential, tls_given
-from aisecops_server.cli.failures import ServerUnreachableError
+from aisecops_server.cli.failure import ServerUnreachableError
 from aisecops_server.cli.invocation import current
 from aisecops_server.domain.errors import InvalidRequestError
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from aisecops_server.cli.configuration import settings, tenant_settings
 from aisecops_server.cli.invocation import current
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.domain.errors import InvalidRequestError, NotPermittedError
-from aisecops_server.domain.identity import Role
 
 FILE_VARIABLE = "AISECOPS_TOKEN_FILE"
 CA_VARIABLE = "AISECOPS_CA_FILE"

@@ -6,35 +6,16 @@ import errno
 import os
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import click
 
 from aisecops_server.cli.exit_codes import ExitCode, of_reason
+from aisecops_server.cli.failure import UNREACHABLE_HINT, Failure, ServerUnreachableError
+from aisecops_server.domain.display.visible_text import json_text, visible
 from aisecops_server.domain.errors import AisecopsError
-from aisecops_server.domain.visible_text import json_text, visible
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-UNREACHABLE_HINT = "Start it with 'aisecops serve', or say where it is with --server or --state-dir"
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """What went wrong and what to do about it."""
-
-    reason: str
-    message: str
-    hint: str
-    exit_code: ExitCode
-    metadata: Mapping[str, str] = field(default_factory=dict)
-
-
-class ServerUnreachableError(Exception):
-    """Nobody listens where a control plane was looked for."""
-
-    def __init__(self, address: str) -> None:
-        super().__init__(f"no control plane answers at {address}")
 
 
 def report(error: Exception, arguments: Sequence[str]) -> ExitCode:

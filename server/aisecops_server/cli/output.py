@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aisecops_server.cli.invocation import Invocation, current
-from aisecops_server.domain.visible_text import json_text, visible
+from aisecops_server.domain.display.visible_text import json_text, visible
 
 if TYPE_CHECKING:
     from rich.console import Console

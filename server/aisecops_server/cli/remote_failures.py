@@ -7,7 +7,7 @@ from aisecops_client.errors import AisecopsClientError
 
 from aisecops_server.cli.connection import server_address
 from aisecops_server.cli.exit_codes import of_reason
-from aisecops_server.cli.failures import UNREACHABLE_HINT, Failure
+from aisecops_server.cli.failure import UNREACHABLE_HINT, Failure
 
 # What a call that never reached a servicer says; servicers send reasons of their own.
 _OF_CODE = {

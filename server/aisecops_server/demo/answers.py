@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aisecops_server.demo.scenario import Scenario
-from aisecops_server.domain.words import OUTCOME_ORDER, bare
+from aisecops_server.domain.display.words import OUTCOME_ORDER, bare
 
 Json = Mapping[str, Any]
 

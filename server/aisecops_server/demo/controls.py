@@ -22,8 +22,8 @@ from aisecops_client.plan import PlanBuilder
 
 from aisecops_server.demo.screen import Screen
 from aisecops_server.demo.stage import APPROVER, CAPPED_CALLS, CAPPED_TOOL, OPERATIONS_AGENT, Stage
-from aisecops_server.domain.canonical import canonical_bytes
-from aisecops_server.domain.words import short_revision
+from aisecops_server.domain.display.words import short_revision
+from aisecops_server.domain.formats.canonical import canonical_bytes
 
 _RELEASE = {"service": "checkout-api", "version": "2.14.1", "environment": "production"}
 _SWAPPED = {**_RELEASE, "version": "2.14.1-with-a-backdoor"}

@@ -21,7 +21,7 @@ from google.protobuf.message import Message
 from aisecops_server.demo.answers import Answer
 from aisecops_server.demo.screen import Screen
 from aisecops_server.demo.stage import Stage
-from aisecops_server.domain.words import bare, counted
+from aisecops_server.domain.display.words import bare, counted
 
 Json = Mapping[str, Any]
 

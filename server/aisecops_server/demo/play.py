@@ -21,7 +21,7 @@ from aisecops_server.demo.scenario import Scenario
 from aisecops_server.demo.screen import Screen
 from aisecops_server.demo.stage import Stage
 from aisecops_server.demo.tool_server import play_tool_server
-from aisecops_server.domain.words import counted, short_revision
+from aisecops_server.domain.display.words import counted, short_revision
 
 
 @dataclass(frozen=True, slots=True)

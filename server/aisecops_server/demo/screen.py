@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aisecops_server.demo.answers import Answer
-from aisecops_server.domain.words import (
+from aisecops_server.domain.display.words import (
     ALLOWED,
     BLOCKED,
     ESCALATED,

@@ -16,7 +16,7 @@ from aisecops_server.demo.play import Played, play
 from aisecops_server.demo.scenario import Scenario, scenarios
 from aisecops_server.demo.screen import Screen
 from aisecops_server.demo.stage import Place, Stage, prepare, set_stage
-from aisecops_server.domain.words import counted, short_revision
+from aisecops_server.domain.display.words import counted, short_revision
 from aisecops_server.terminal.decisions import STRONG
 
 

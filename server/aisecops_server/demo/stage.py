@@ -32,12 +32,12 @@ from aisecops_server.bootstrap.serving import serving
 from aisecops_server.bootstrap.web import link, web
 from aisecops_server.demo.change import MESSAGE, TABLE, edited
 from aisecops_server.demo.scenario import Scenario
+from aisecops_server.domain.callers.identity import DEFAULT_TENANT, Role
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.identity import DEFAULT_TENANT, Role
-from aisecops_server.domain.record import LogReport
+from aisecops_server.domain.log.record import LogReport
 from aisecops_server.entrypoints.grpc.server import RunningServer
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.compare_policies import ComparePolicies
+from aisecops_server.usecases.replays.compare_policies import ComparePolicies
 
 OPERATOR = "demo-operator@localhost"
 OPERATIONS_AGENT = "spiffe://corp.example/agent/operations-assistant"

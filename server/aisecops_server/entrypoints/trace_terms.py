@@ -8,7 +8,7 @@ from aisecops.v1 import audit_service_pb2 as api
 from aisecops.v1.replay_pb2 import ReplaySelection
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from aisecops_server.domain.trace_query import TraceQuery
+from aisecops_server.domain.traces.trace_query import TraceQuery
 
 _NS = 1_000_000_000
 

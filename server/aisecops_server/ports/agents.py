@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Protocol
 
-from aisecops_server.domain.agent import Activity
+from aisecops_server.domain.agents.agent import Activity
 
 
 class AgentActivity(Protocol):

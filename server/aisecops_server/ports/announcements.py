@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from aisecops_server.domain.announcement import Announced
-from aisecops_server.domain.bundle import CommitId, PolicyTree
+from aisecops_server.domain.bundles.announcement import Announced
+from aisecops_server.domain.bundles.bundle import CommitId, PolicyTree
 
 
 class AnnouncementSource(Protocol):

@@ -7,8 +7,14 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from aisecops_server.domain.approval import Approval, ApprovalFilter, ApprovalPage, ApprovalRequest, PastAnswer
-from aisecops_server.domain.people import PublicKey, RetiredKey
+from aisecops_server.domain.approvals.approval import (
+    Approval,
+    ApprovalFilter,
+    ApprovalPage,
+    ApprovalRequest,
+    PastAnswer,
+)
+from aisecops_server.domain.callers.people import PublicKey, RetiredKey
 
 
 class ApprovalStore(Protocol):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
-from aisecops_server.domain.compliance_state import Sighting
-from aisecops_server.domain.event import StoredEvent
-from aisecops_server.domain.signed_note import Note
+from aisecops_server.domain.compliance.compliance_state import Sighting
+from aisecops_server.domain.events.event import StoredEvent
+from aisecops_server.domain.formats.signed_note import Note
 
 
 class ReadableLog(Protocol):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from aisecops_server.domain.budget import Budget, BudgetFilter, BudgetPage, BudgetState, PeriodPage
-from aisecops_server.domain.budget_changes import Adjust
-from aisecops_server.domain.event import StoredEvent
-from aisecops_server.domain.reservation import Reservation
+from aisecops_server.domain.budgets.budget import Budget, BudgetFilter, BudgetPage, BudgetState, PeriodPage
+from aisecops_server.domain.budgets.budget_changes import Adjust
+from aisecops_server.domain.budgets.reservation import Reservation
+from aisecops_server.domain.events.event import StoredEvent
 
 
 class BudgetLedger(Protocol):

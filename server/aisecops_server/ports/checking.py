@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Protocol
 
-from aisecops_server.domain.bundle import PolicyTree
-from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.policy_check import CheckName, CheckResult
+from aisecops_server.domain.bundles.bundle import PolicyTree
+from aisecops_server.domain.formats.canonical import JsonValue
+from aisecops_server.domain.policy.policy_check import CheckName, CheckResult
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from aisecops_server.domain.plan import Delegate
+from aisecops_server.domain.plans.plan import Delegate
 
 
 class Delegations(Protocol):

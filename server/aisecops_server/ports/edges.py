@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from aisecops_server.domain.bundle import Bundle
-from aisecops_server.domain.edge_log import EdgeLog
-from aisecops_server.domain.policy_age import Reckoning
-from aisecops_server.domain.record import LogHead
-from aisecops_server.domain.release import LastRelease, Mark, Release, SignedRelease
+from aisecops_server.domain.bundles.bundle import Bundle
+from aisecops_server.domain.bundles.release import LastRelease, Mark, Release, SignedRelease
+from aisecops_server.domain.edges.policy_age import Reckoning
+from aisecops_server.domain.log.edge_log import EdgeLog
+from aisecops_server.domain.log.record import LogHead
 
 
 class EdgeStore(Protocol):

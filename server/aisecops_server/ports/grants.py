@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from aisecops_server.domain.event import StoredEvent
-from aisecops_server.domain.grant import Grant, StoredGrant
-from aisecops_server.domain.incident import IncidentFilter, IncidentPage
+from aisecops_server.domain.events.event import StoredEvent
+from aisecops_server.domain.grants.grant import Grant, StoredGrant
+from aisecops_server.domain.grants.incident import IncidentFilter, IncidentPage
 from aisecops_server.ports.keys import KeyRing
 
 

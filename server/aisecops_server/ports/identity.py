@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from aisecops_server.domain.identity import Presented, Principal
-from aisecops_server.domain.sign_in import SignIn, SignInAnswer
-from aisecops_server.domain.tls_material import TlsMaterial
+from aisecops_server.domain.callers.identity import Presented, Principal
+from aisecops_server.domain.callers.sign_in import SignIn, SignInAnswer
+from aisecops_server.domain.callers.tls_material import TlsMaterial
 
 
 class Authenticator(Protocol):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from aisecops_server.domain.keeping import Hold
-from aisecops_server.domain.record import TraceSummary
+from aisecops_server.domain.log.record import TraceSummary
+from aisecops_server.domain.retention.keeping import Hold
 
 
 class KeepingStore(Protocol):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from aisecops_server.domain.event import StoredEvent
-from aisecops_server.domain.key_rotation import KeyChain, KeyUse
+from aisecops_server.domain.events.event import StoredEvent
+from aisecops_server.domain.log.key_rotation import KeyChain, KeyUse
 from aisecops_server.ports.signing import Signer
 
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Protocol
 
 from aisecops_server.domain.errors import AisecopsError
-from aisecops_server.domain.event import Event, StoredEvent
-from aisecops_server.domain.record import (
+from aisecops_server.domain.events.event import Event, StoredEvent
+from aisecops_server.domain.log.record import (
     ChangeRecord,
     DecisionRecord,
     LogHead,
@@ -19,8 +19,8 @@ from aisecops_server.domain.record import (
     TraceFilter,
     TracePage,
 )
-from aisecops_server.domain.trace_facets import TraceFacets
-from aisecops_server.domain.trace_outline import TraceOutline
+from aisecops_server.domain.traces.trace_facets import TraceFacets
+from aisecops_server.domain.traces.trace_outline import TraceOutline
 
 
 class EventLog(Protocol):

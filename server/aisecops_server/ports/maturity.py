@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from aisecops_server.domain.bundle import CommitId
-from aisecops_server.domain.maturity import AdoptionRecords
+from aisecops_server.domain.agents.maturity import AdoptionRecords
+from aisecops_server.domain.bundles.bundle import CommitId
 
 
 class AdoptionReader(Protocol):

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from aisecops_server.domain.notice import Attempt, Notice, NoticePage, StoredNotice
+from aisecops_server.domain.approvals.notice import Attempt, Notice, NoticePage, StoredNotice
 
 
 class NoticeStore(Protocol):

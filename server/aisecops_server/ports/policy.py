@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from aisecops_server.domain.bundle import Activated, Bundle, Commit, CommitId, PolicyTree
-from aisecops_server.domain.decision import Verdict
+from aisecops_server.domain.bundles.bundle import Activated, Bundle, Commit, CommitId, PolicyTree
+from aisecops_server.domain.decisions.decision import Verdict
 from aisecops_server.domain.errors import AisecopsError
 
 

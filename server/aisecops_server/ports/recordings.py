@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from aisecops_server.domain.recorded_trace import Evaluation, RecordedTrace, Tally
+from aisecops_server.domain.recordings.recorded_trace import Evaluation, RecordedTrace, Tally
 
 
 class RecordedTraces(Protocol):

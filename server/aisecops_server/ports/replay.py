@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from aisecops_server.domain.bundle import Bundle, PolicyTree
-from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.policy_meaning import PolicyText
-from aisecops_server.domain.record import LogHead
-from aisecops_server.domain.recorded_decision import Place, RecordedDecision
-from aisecops_server.domain.replay import ReplayId, ReplayRecord, Selection
-from aisecops_server.domain.replay_part import PartAsked, PartFound
+from aisecops_server.domain.bundles.bundle import Bundle, PolicyTree
+from aisecops_server.domain.formats.canonical import JsonValue
+from aisecops_server.domain.log.record import LogHead
+from aisecops_server.domain.policy.policy_meaning import PolicyText
+from aisecops_server.domain.replays.recorded_decision import Place, RecordedDecision
+from aisecops_server.domain.replays.replay import ReplayId, ReplayRecord, Selection
+from aisecops_server.domain.replays.replay_part import PartAsked, PartFound
 from aisecops_server.ports import PolicyEngine
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from aisecops_server.domain.event import StoredEvent
-from aisecops_server.domain.replay import ReplayId
+from aisecops_server.domain.events.event import StoredEvent
+from aisecops_server.domain.replays.replay import ReplayId
 
 
 class VerdictReader(Protocol):

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from aisecops_server.domain.accepted_flips import Accepted, Gates
-from aisecops_server.domain.bundle import Bundle, CommitId
-from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.change import Change
+from aisecops_server.domain.bundles.bundle import Bundle, CommitId
 from aisecops_server.domain.errors import AisecopsError
-from aisecops_server.domain.event import StoredEvent
-from aisecops_server.domain.record import DecisionRecord
-from aisecops_server.domain.rollout import Proposal, Rollout
-from aisecops_server.domain.rollout_tally import Tally
+from aisecops_server.domain.events.change import Change
+from aisecops_server.domain.events.event import StoredEvent
+from aisecops_server.domain.formats.canonical import JsonValue
+from aisecops_server.domain.log.record import DecisionRecord
+from aisecops_server.domain.policy.accepted_flips import Accepted, Gates
+from aisecops_server.domain.rollouts.rollout import Proposal, Rollout
+from aisecops_server.domain.rollouts.rollout_tally import Tally
 from aisecops_server.ports.policy import PolicyEngine
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from aisecops_server.domain.approval import ApprovalId
-from aisecops_server.domain.decision import DecisionId
-from aisecops_server.domain.event import EventId
-from aisecops_server.domain.plan import PlanId, TraceId
+from aisecops_server.domain.approvals.approval import ApprovalId
+from aisecops_server.domain.decisions.decision import DecisionId
+from aisecops_server.domain.events.event import EventId
+from aisecops_server.domain.plans.plan import PlanId, TraceId
 
 
 class Clock(Protocol):

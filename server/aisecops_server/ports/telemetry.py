@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.formats.canonical import JsonValue
 
 
 @dataclass(frozen=True, slots=True)

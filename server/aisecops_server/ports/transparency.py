@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from aisecops_server.domain.record import (
+from aisecops_server.domain.formats.signed_note import Note, NoteKey
+from aisecops_server.domain.log.record import (
     LogHead,
 )
-from aisecops_server.domain.signed_note import Note, NoteKey
-from aisecops_server.domain.witnessing import WitnessAnswer
+from aisecops_server.domain.log.witnessing import WitnessAnswer
 from aisecops_server.ports.signing import Signer
 
 

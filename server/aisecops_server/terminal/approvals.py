@@ -14,8 +14,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from aisecops_server.domain.visible_text import json_text
-from aisecops_server.domain.words import (
+from aisecops_server.domain.display.visible_text import json_text
+from aisecops_server.domain.display.words import (
     Sign,
     approval_sign,
     bare,

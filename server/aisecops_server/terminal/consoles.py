@@ -13,8 +13,8 @@ from rich.padding import Padding
 from rich.segment import Segment
 from rich.style import Style
 
-from aisecops_server.domain.visible_text import visible
-from aisecops_server.domain.words import Sign
+from aisecops_server.domain.display.visible_text import visible
+from aisecops_server.domain.display.words import Sign
 
 _PIPE_COLUMNS = 100
 

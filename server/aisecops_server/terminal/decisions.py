@@ -13,7 +13,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from aisecops_server.domain.words import (
+from aisecops_server.domain.display.words import (
     DRY_RUN,
     NOT_REACHED,
     Sign,

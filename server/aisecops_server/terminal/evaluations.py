@@ -10,7 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from aisecops_server.domain.words import ALLOWED, BLOCKED, ERROR, ESCALATED, counted, short_revision
+from aisecops_server.domain.display.words import ALLOWED, BLOCKED, ERROR, ESCALATED, counted, short_revision
 from aisecops_server.terminal.consoles import glyph, indented, style_of
 from aisecops_server.terminal.decisions import FAINT, STRONG
 from aisecops_server.terminal.lists import agent_word

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from aisecops_server.domain.words import severity_sign, state_sign
+from aisecops_server.domain.display.words import severity_sign, state_sign
 from aisecops_server.terminal.decisions import FAINT, signed
 from aisecops_server.terminal.lists import agent_word, plain_table
 

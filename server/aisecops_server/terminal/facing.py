@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from aisecops_server.domain.words import ALLOWED, BLOCKED, counted
+from aisecops_server.domain.display.words import ALLOWED, BLOCKED, counted
 from aisecops_server.terminal.consoles import glyph, style_of
 from aisecops_server.terminal.decisions import FAINT
 from aisecops_server.terminal.places import Place

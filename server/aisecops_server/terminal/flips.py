@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from aisecops_server.domain.words import ALLOWED, BLOCKED, NOT_REACHED, counted, outcome_sign, short_revision
+from aisecops_server.domain.display.words import ALLOWED, BLOCKED, NOT_REACHED, counted, outcome_sign, short_revision
 from aisecops_server.terminal.consoles import glyph, indented, style_of
 from aisecops_server.terminal.decisions import FAINT, STRONG, signed
 from aisecops_server.terminal.facing import facing_lines

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from aisecops_server.domain.words import (
+from aisecops_server.domain.display.words import (
     ALLOWED,
     BLOCKED,
     ESCALATED,

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from aisecops_server.domain.words import ALLOWED, BLOCKED, outcome_sign
+from aisecops_server.domain.display.words import ALLOWED, BLOCKED, outcome_sign
 from aisecops_server.terminal.consoles import glyph, indented, style_of
 from aisecops_server.terminal.decisions import FAINT, STRONG
 from aisecops_server.terminal.lists import plain_table

@@ -12,7 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from aisecops_server.domain.words import ALLOWED, WARNED, counted, outcome_sign, short_revision
+from aisecops_server.domain.display.words import ALLOWED, WARNED, counted, outcome_sign, short_revision
 from aisecops_server.terminal.consoles import glyph, indented, speaks_unicode, style_of
 from aisecops_server.terminal.decisions import FAINT, STRONG, signed
 from aisecops_server.terminal.lists import plain_table

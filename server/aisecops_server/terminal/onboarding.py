@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from aisecops_server.domain.words import counted
+from aisecops_server.domain.display.words import counted
 from aisecops_server.terminal.decisions import FAINT, STRONG
 from aisecops_server.terminal.lists import plain_table
 

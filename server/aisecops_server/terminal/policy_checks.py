@@ -9,8 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from aisecops_server.domain.policy_check import CheckReport, CheckResult, CheckState, Level, Problem
-from aisecops_server.domain.visible_text import visible
+from aisecops_server.domain.display.visible_text import visible
+from aisecops_server.domain.policy.policy_check import CheckReport, CheckResult, CheckState, Level, Problem
 
 _MARKS = {CheckState.OK: ("✓", "green"), CheckState.FAILED: ("✕", "red"), CheckState.SKIPPED: ("–", "dim")}
 _LEVELS = {Level.ERROR: "red", Level.WARNING: "yellow", Level.NOTE: "dim"}

@@ -9,11 +9,11 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from aisecops_server.domain.recorded_report import ALLOWED as ALLOW
-from aisecops_server.domain.recorded_report import BLOCKED as DENY
-from aisecops_server.domain.recorded_report import ESCALATED as ESCALATE
-from aisecops_server.domain.recorded_report import UNKNOWN
-from aisecops_server.domain.words import ALLOWED, BLOCKED, ERROR, ESCALATED, counted, short_revision
+from aisecops_server.domain.display.words import ALLOWED, BLOCKED, ERROR, ESCALATED, counted, short_revision
+from aisecops_server.domain.recordings.recorded_report import ALLOWED as ALLOW
+from aisecops_server.domain.recordings.recorded_report import BLOCKED as DENY
+from aisecops_server.domain.recordings.recorded_report import ESCALATED as ESCALATE
+from aisecops_server.domain.recordings.recorded_report import UNKNOWN
 from aisecops_server.terminal.consoles import glyph, style_of
 from aisecops_server.terminal.decisions import FAINT, STRONG
 from aisecops_server.terminal.lists import agent_word

@@ -12,7 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from aisecops_server.domain.words import (
+from aisecops_server.domain.display.words import (
     ALLOWED,
     BLOCKED,
     ERROR,

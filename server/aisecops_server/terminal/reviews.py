@@ -11,8 +11,8 @@ from typing import Any
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from aisecops_server.domain.visible_text import visible
-from aisecops_server.domain.words import ALLOWED, BLOCKED, NOT_REACHED, Sign, counted
+from aisecops_server.domain.display.visible_text import visible
+from aisecops_server.domain.display.words import ALLOWED, BLOCKED, NOT_REACHED, Sign, counted
 from aisecops_server.terminal.consoles import indented, style_of
 from aisecops_server.terminal.decisions import FAINT, STRONG
 from aisecops_server.terminal.replays import transition

@@ -10,7 +10,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from aisecops_server.domain.words import ALLOWED, BLOCKED, counted, effect_sign, short_revision
+from aisecops_server.domain.display.words import ALLOWED, BLOCKED, counted, effect_sign, short_revision
 from aisecops_server.terminal.consoles import glyph, style_of
 from aisecops_server.terminal.decisions import FAINT, STRONG
 from aisecops_server.terminal.lists import revision_table

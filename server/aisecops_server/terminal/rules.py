@@ -8,8 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from aisecops_server.domain.rule_catalogue import RuleEntry, sentence_of
-from aisecops_server.domain.visible_text import visible
+from aisecops_server.domain.display.visible_text import visible
+from aisecops_server.domain.policy.rule_catalogue import RuleEntry, sentence_of
 from aisecops_server.terminal.decisions import FAINT, STRONG
 from aisecops_server.terminal.lists import plain_table
 from aisecops_server.terminal.places import Place

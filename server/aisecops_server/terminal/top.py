@@ -9,7 +9,15 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from aisecops_server.domain.words import ALLOWED, BLOCKED, ERROR, OUTCOME_ORDER, WARNED, outcome_sign, short_revision
+from aisecops_server.domain.display.words import (
+    ALLOWED,
+    BLOCKED,
+    ERROR,
+    OUTCOME_ORDER,
+    WARNED,
+    outcome_sign,
+    short_revision,
+)
 from aisecops_server.terminal.budgets import budget_table
 from aisecops_server.terminal.consoles import glyph, indented, style_of
 from aisecops_server.terminal.decisions import FAINT, STRONG

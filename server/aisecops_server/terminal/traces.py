@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from aisecops_server.domain.words import bare, counted, trust_word
+from aisecops_server.domain.display.words import bare, counted, trust_word
 from aisecops_server.terminal.consoles import indented
 from aisecops_server.terminal.decisions import FAINT, findings_block, head, sources_table, trust_style
 from aisecops_server.terminal.gates import gate_strip, legend

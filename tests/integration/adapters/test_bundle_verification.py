@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from aisecops_server.adapters.opa.profile import EngineLimits, Trust
-from aisecops_server.domain.bundle import Bundle, CommitId
+from aisecops_server.domain.bundles.bundle import Bundle, CommitId
 from aisecops_server.domain.errors import BundleRejectedError
 
 from tests import engines

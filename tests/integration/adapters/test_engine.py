@@ -17,7 +17,7 @@ from aisecops_server.adapters.opa import profile
 from aisecops_server.adapters.opa.management import EngineReport, look
 from aisecops_server.adapters.opa.process import OpaProcess
 from aisecops_server.adapters.opa.profile import EngineLimits
-from aisecops_server.domain.decision import Verdict
+from aisecops_server.domain.decisions.decision import Verdict
 from aisecops_server.domain.errors import BundleRejectedError, EngineUnavailableError, NoDecisionError
 
 from tests import engines

@@ -15,7 +15,7 @@ import pytest
 from aisecops_server.adapters.opa.pool import OpaEnginePool
 from aisecops_server.adapters.opa.process import State
 from aisecops_server.adapters.opa.profile import EngineLimits, Trust
-from aisecops_server.domain.bundle import Bundle
+from aisecops_server.domain.bundles.bundle import Bundle
 from aisecops_server.domain.errors import BundleRejectedError, EngineUnavailableError
 
 from tests import engines

@@ -11,10 +11,10 @@ from aisecops_server.adapters.sqlite.activation_state import ActivationState
 from aisecops_server.adapters.sqlite.checkpoint_store import SqliteCheckpointStore
 from aisecops_server.adapters.sqlite.rollout_state import SqliteRolloutStore
 from aisecops_server.adapters.sqlite.witness_store import SqliteWitnessStore
-from aisecops_server.domain.bundle import CommitId
-from aisecops_server.domain.record import LogHead
-from aisecops_server.domain.rollout import Proposal, Voice
-from aisecops_server.domain.signed_note import Note, NoteSignature
+from aisecops_server.domain.bundles.bundle import CommitId
+from aisecops_server.domain.formats.signed_note import Note, NoteSignature
+from aisecops_server.domain.log.record import LogHead
+from aisecops_server.domain.rollouts.rollout import Proposal, Voice
 
 pytestmark = pytest.mark.asyncio
 AT_ONCE = 200

@@ -23,9 +23,9 @@ from aisecops_server.adapters.identity.tokens import TokenAuthenticator
 from aisecops_server.adapters.identity.trial_folder import Wish, make_trial
 from aisecops_server.adapters.identity.watched_file import WatchedFile
 from aisecops_server.adapters.system import RandomIds, SystemClock
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.entrypoints.grpc.server import Listening, RunningServer, TcpListening, serve
-from aisecops_server.usecases.record_refusals import RecordRefusals
+from aisecops_server.usecases.log.record_refusals import RecordRefusals
 
 from tests.certificates import Pair
 from tests.fakes.clock import FakeClock

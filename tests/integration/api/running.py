@@ -25,12 +25,12 @@ from aisecops_server.adapters.signing.vote_keys import SigningVoteKeys
 from aisecops_server.adapters.system import RandomIds
 from aisecops_server.bootstrap.admission import work_queue
 from aisecops_server.bootstrap.controls import grant_use_cases
-from aisecops_server.domain.agent import Activity
-from aisecops_server.domain.bundle import Commit, CommitId, Revision, RevisionState
-from aisecops_server.domain.bundle_status import BundleStatus
+from aisecops_server.domain.agents.agent import Activity
+from aisecops_server.domain.bundles.bundle import Commit, CommitId, Revision, RevisionState
+from aisecops_server.domain.bundles.bundle_status import BundleStatus
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.domain.errors import NotFoundError, UnknownRevisionError
-from aisecops_server.domain.identity import Role
-from aisecops_server.domain.key_rotation import KeyChain, KeyUse
+from aisecops_server.domain.log.key_rotation import KeyChain, KeyUse
 from aisecops_server.entrypoints.grpc.admission import WorkQueue
 from aisecops_server.entrypoints.grpc.approval_service import ApprovalUseCases
 from aisecops_server.entrypoints.grpc.budget_service import BudgetUseCases
@@ -41,30 +41,30 @@ from aisecops_server.ports import Authenticator, EventLog
 from aisecops_server.ports.grants import GrantStore
 from aisecops_server.ports.keys import SigningRing
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.activate import ActivateCommand, Order
-from aisecops_server.usecases.adjust_budget import AdjustBudget
-from aisecops_server.usecases.approvals import ReadApprovals, WithdrawApprovals
-from aisecops_server.usecases.budgets import Settlements
-from aisecops_server.usecases.compare_policies import Difference
-from aisecops_server.usecases.decide import Decide
-from aisecops_server.usecases.explain import Explain
-from aisecops_server.usecases.export_evidence import ExportEvidence
-from aisecops_server.usecases.export_records import ExportRecords
-from aisecops_server.usecases.investigate import Investigate
-from aisecops_server.usecases.issue_grants import GrantControl
-from aisecops_server.usecases.list_revisions import RevisionPage
-from aisecops_server.usecases.read_agents import ReadAgents
-from aisecops_server.usecases.read_maturity import ReadMaturity
-from aisecops_server.usecases.record_reads import RecordReads
-from aisecops_server.usecases.record_refusals import RecordRefusals
-from aisecops_server.usecases.release_reservation import ReleaseReservation
-from aisecops_server.usecases.resend_notices import ResendNotices
-from aisecops_server.usecases.rotate_key import FollowKeys, RotateKeys
-from aisecops_server.usecases.rotate_log_key import RotateLogKey
-from aisecops_server.usecases.screen import Screen
-from aisecops_server.usecases.vote import CastVotes
-from aisecops_server.usecases.vote_proofs import VoteProofs
-from aisecops_server.usecases.vote_together import VoteTogether
+from aisecops_server.usecases.approvals.approvals import ReadApprovals, WithdrawApprovals
+from aisecops_server.usecases.approvals.resend_notices import ResendNotices
+from aisecops_server.usecases.approvals.vote import CastVotes
+from aisecops_server.usecases.approvals.vote_proofs import VoteProofs
+from aisecops_server.usecases.approvals.vote_together import VoteTogether
+from aisecops_server.usecases.budgets.adjust_budget import AdjustBudget
+from aisecops_server.usecases.budgets.budgets import Settlements
+from aisecops_server.usecases.budgets.release_reservation import ReleaseReservation
+from aisecops_server.usecases.bundles.activate import ActivateCommand, Order
+from aisecops_server.usecases.bundles.list_revisions import RevisionPage
+from aisecops_server.usecases.compliance.read_agents import ReadAgents
+from aisecops_server.usecases.compliance.read_maturity import ReadMaturity
+from aisecops_server.usecases.decisions.decide import Decide
+from aisecops_server.usecases.decisions.explain import Explain
+from aisecops_server.usecases.decisions.screen import Screen
+from aisecops_server.usecases.evidence.export_evidence import ExportEvidence
+from aisecops_server.usecases.evidence.export_records import ExportRecords
+from aisecops_server.usecases.evidence.investigate import Investigate
+from aisecops_server.usecases.grants.issue_grants import GrantControl
+from aisecops_server.usecases.log.record_reads import RecordReads
+from aisecops_server.usecases.log.record_refusals import RecordRefusals
+from aisecops_server.usecases.log.rotate_key import FollowKeys, RotateKeys
+from aisecops_server.usecases.log.rotate_log_key import RotateLogKey
+from aisecops_server.usecases.replays.compare_policies import Difference
 
 from tests.fakes.adoption import FixedPlaces, FixedRecords
 from tests.fakes.approvals import NoApprovals

@@ -6,7 +6,7 @@ import grpc
 import pytest
 from aisecops.v1.decision_service_pb2 import SessionRequest
 from aisecops_client.messages import bearer
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.entrypoints.grpc.access import ROLES_OF_CALL
 
 from tests.integration.api.calls import EVERY_CALL, call, reason_of

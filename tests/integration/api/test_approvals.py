@@ -26,8 +26,8 @@ from aisecops_server.adapters.signing.voter_key import read_voter_key
 from aisecops_server.bootstrap.authentication import issuer
 from aisecops_server.bootstrap.control_plane import ControlPlane
 from aisecops_server.bootstrap.serving import serving
-from aisecops_server.domain.canonical import digest
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
+from aisecops_server.domain.formats.canonical import digest
 from aisecops_server.settings import Settings
 
 from tests.integration.api.real import AGENT, running, settings_in

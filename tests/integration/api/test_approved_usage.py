@@ -11,7 +11,7 @@ from aisecops_client import AsyncClient, Client, PlanBuilder
 from aisecops_client.budgets import Budgets
 from aisecops_server.bootstrap.authentication import issuer
 from aisecops_server.bootstrap.control_plane import ControlPlane
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.settings import Settings
 
 from tests.integration.api.real import AGENT, running, settings_in

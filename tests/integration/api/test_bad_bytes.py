@@ -10,7 +10,7 @@ from aisecops.v1 import decision_pb2, decision_service_pb2
 from aisecops.v1.decision_service_pb2 import DecideRequest, DecideResponse
 from aisecops.v1.plan_pb2 import ExecutionPlan, Step
 from aisecops_client.messages import bearer
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 
 from tests.integration.api.calls import EVERY_CALL, call, reason_of
 from tests.integration.api.plans import plan, request

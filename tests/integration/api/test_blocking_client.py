@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from aisecops.v1.decision_service_pb2 import SessionRequest
 from aisecops_client import AccessRefusedError, Answer, Client, NotFoundError, RequestRefusedError, RetryLaterError
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 
 from tests.fakes.policy_engine import REVISION
 from tests.integration.api.plans import plan

@@ -14,9 +14,9 @@ import pytest
 import pytest_asyncio
 from aisecops_client import PlanBuilder
 from aisecops_server.cli.main import run
-from aisecops_server.domain.budget import Metric
-from aisecops_server.domain.identity import Role
-from aisecops_server.domain.record import ChangeRecord
+from aisecops_server.domain.budgets.budget import Metric
+from aisecops_server.domain.callers.identity import Role
+from aisecops_server.domain.log.record import ChangeRecord
 
 from tests.budget_server import AGENT, BudgetApi, serving
 from tests.fakes.charging_engine import Limit

@@ -14,9 +14,9 @@ from aisecops.v1 import budget_pb2
 from aisecops_client import AccessRefusedError, AsyncClient, NotFoundError, PlanBuilder, RequestRefusedError
 from aisecops_client.budgets import Budgets
 from aisecops_client.errors import AisecopsClientError
-from aisecops_server.domain.budget import Metric
-from aisecops_server.domain.identity import Role
-from aisecops_server.domain.record import ChangeRecord
+from aisecops_server.domain.budgets.budget import Metric
+from aisecops_server.domain.callers.identity import Role
+from aisecops_server.domain.log.record import ChangeRecord
 
 from tests.budget_server import AGENT, BudgetApi, serving
 from tests.fakes.charging_engine import Limit

@@ -20,8 +20,8 @@ from aisecops_client import (
     tool_call_message,
 )
 from aisecops_client.messages import bearer
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.domain.errors import EngineUnavailableError, NoDecisionError
-from aisecops_server.domain.identity import Role
 
 from tests.fakes.policy_engine import REVISION
 from tests.integration.api.plans import plan, request

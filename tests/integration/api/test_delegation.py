@@ -12,7 +12,7 @@ import pytest
 from aisecops_client import Answer, AsyncClient, PlanBuilder, RequestRefusedError
 from aisecops_server.bootstrap.authentication import issuer
 from aisecops_server.bootstrap.serving import serving
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.settings import Settings
 
 from tests.integration.api.real import settings_in

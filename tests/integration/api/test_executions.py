@@ -24,7 +24,7 @@ from aisecops.v1.decision_service_pb2 import (
 from aisecops_client.messages import bearer
 from aisecops_server.adapters.identity.issuer import KEY_SET_FILE, TokenIssuer, local_issuer
 from aisecops_server.adapters.sqlite.event_log import LogOptions, SqliteEventLog, open_log
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.entrypoints.grpc.server import Listening, serve
 from google.protobuf.message import Message
 

@@ -17,7 +17,7 @@ from aisecops_client.messages import bearer
 from aisecops_client.plan import PlanBuilder
 from aisecops_server.bootstrap.authentication import issuer
 from aisecops_server.bootstrap.control_plane import ControlPlane
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.settings import Settings
 from grpc import RpcError
 

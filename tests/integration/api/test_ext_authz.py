@@ -23,8 +23,8 @@ from aisecops_server.adapters.git.create import commit_files
 from aisecops_server.bootstrap.authentication import issuer
 from aisecops_server.bootstrap.control_plane import ControlPlane
 from aisecops_server.bootstrap.serving import serving
-from aisecops_server.domain.http_routes import Routes
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
+from aisecops_server.domain.tables.http_routes import Routes
 from aisecops_server.entrypoints.grpc.server import RunningServer
 from aisecops_server.settings import Settings
 from envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc

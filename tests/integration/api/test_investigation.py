@@ -17,7 +17,7 @@ from aisecops.v1.investigation_service_pb2 import (
 from aisecops_client import PlanBuilder
 from aisecops_client.messages import bearer
 from aisecops_server.cli.main import cli
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from click.testing import CliRunner
 
 from tests.integration.api.calls import call, reason_of

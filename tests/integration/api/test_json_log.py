@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from aisecops_client import AsyncClient
 from aisecops_client.plan import PlanBuilder
-from aisecops_server.cli.log_lines import JsonLines
-from aisecops_server.domain.execution import ExecutionCost, ExecutionOutcome, ExecutionReport
-from aisecops_server.usecases.report_execution import ReportCommand
+from aisecops_server.cli.running.log_lines import JsonLines
+from aisecops_server.domain.grants.execution import ExecutionCost, ExecutionOutcome, ExecutionReport
+from aisecops_server.usecases.grants.report_execution import ReportCommand
 
 from tests.integration.api.real import AGENT, running, settings_in
 

@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from aisecops_server.bootstrap.authentication import issuer
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.settings import Settings
 
 from tests.integration.api.real import AGENT, running, settings_in

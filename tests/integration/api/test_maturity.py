@@ -13,7 +13,7 @@ from aisecops.v1 import agent_service_pb2, maturity_pb2
 from aisecops_client import AccessRefusedError, AsyncGuard, Client, NotFoundError, RequestRefusedError
 from aisecops_client.agents import Agents
 from aisecops_server.bootstrap.authentication import issuer
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.settings import Settings
 
 from tests.integration.api.plans import plan

@@ -12,7 +12,7 @@ import pytest
 from aisecops.v1.decision_service_pb2 import SessionRequest
 from aisecops_client import AccessRefusedError, AsyncClient, Client, RetryLaterError, tls
 from aisecops_client.messages import bearer
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.entrypoints.grpc.access import ROLES_OF_CALL
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding

@@ -12,8 +12,8 @@ import pytest
 from aisecops.v1.audit_service_pb2 import GetTraceResponse
 from aisecops.v1.event_pb2 import Event
 from aisecops_client import PlanBuilder, RequestRefusedError
-from aisecops_server.domain.event import PAYLOAD_VERSION, SCHEMA_VERSION
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
+from aisecops_server.domain.events.event import PAYLOAD_VERSION, SCHEMA_VERSION
 from aisecops_server.settings import Settings
 
 from tests.event_messages import details_of

@@ -19,8 +19,8 @@ from aisecops.v1.decision_service_pb2_grpc import DecisionServiceStub
 from aisecops_client import AsyncClient, Client, RetryLaterError
 from aisecops_client.come_again import ComeAgain
 from aisecops_client.messages import bearer
-from aisecops_server.domain.fair_queue import FairQueue
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
+from aisecops_server.domain.tenants.fair_queue import FairQueue
 from aisecops_server.entrypoints.grpc.admission import WorkQueue
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 

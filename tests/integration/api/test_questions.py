@@ -15,8 +15,8 @@ from aisecops.v1 import decision_pb2, provenance_pb2
 from aisecops.v1.audit_service_pb2 import GetTraceResponse, TraceFilter
 from aisecops.v1.decision_service_pb2 import ExplainResponse
 from aisecops_client import Answer, PlanBuilder
-from aisecops_server.domain.identity import Role
-from aisecops_server.domain.provenance import SourceKind
+from aisecops_server.domain.callers.identity import Role
+from aisecops_server.domain.plans.provenance import SourceKind
 from aisecops_server.settings import Settings
 
 from tests.event_messages import details_of

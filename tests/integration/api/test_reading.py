@@ -11,9 +11,9 @@ from aisecops.v1.audit_service_pb2 import ListTraceFacetsResponse, TraceFilter, 
 from aisecops.v1.bundle_pb2 import REVISION_STATE_LIVE
 from aisecops.v1.event_pb2 import STAGE_OUTCOME
 from aisecops_client import AsyncClient, NotFoundError, RequestRefusedError
-from aisecops_server.domain.event import StoredEvent
-from aisecops_server.domain.identity import Role
-from aisecops_server.usecases.activate import ActivateCommand, Order
+from aisecops_server.domain.callers.identity import Role
+from aisecops_server.domain.events.event import StoredEvent
+from aisecops_server.usecases.bundles.activate import ActivateCommand, Order
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from tests.fakes.policy_engine import REVISION

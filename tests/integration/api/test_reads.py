@@ -14,12 +14,12 @@ from aisecops_client import NotFoundError
 from aisecops_client.messages import bearer
 from aisecops_server.adapters.sqlite.event_log import LogOptions, open_log
 from aisecops_server.adapters.system import RandomIds, SystemClock
-from aisecops_server.domain.identity import Presented, Principal, PrincipalId, Role
-from aisecops_server.domain.reading import Reading
+from aisecops_server.domain.callers.identity import Presented, Principal, PrincipalId, Role
+from aisecops_server.domain.log.reading import Reading
 from aisecops_server.entrypoints.grpc.access import ROLES_OF_CALL
-from aisecops_server.entrypoints.grpc.methods import Caller
+from aisecops_server.entrypoints.grpc.caller import Caller
 from aisecops_server.entrypoints.grpc.reads import SUBJECT_OF_READ, told_stream
-from aisecops_server.usecases.record_reads import RecordReads
+from aisecops_server.usecases.log.record_reads import RecordReads
 from google.protobuf.message import Message
 
 from tests.integration.api.calls import EVERY_CALL, call

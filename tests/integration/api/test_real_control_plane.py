@@ -12,7 +12,7 @@ from aisecops.v1.provenance_pb2 import SourceKind, TrustLevel
 from aisecops_client import Answer, AsyncClient, NotFoundError, PlanBuilder, RequestRefusedError
 from aisecops_client.messages import bearer
 from aisecops_server.bootstrap.authentication import issuer
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.settings import Settings
 from google.protobuf import json_format
 

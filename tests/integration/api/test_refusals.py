@@ -9,8 +9,8 @@ import grpc
 import pytest
 from aisecops.v1.decision_service_pb2 import SessionRequest
 from aisecops_client.messages import bearer
-from aisecops_server.domain.identity import Role
-from aisecops_server.domain.refusal import MOST_KINDS
+from aisecops_server.domain.callers.identity import Role
+from aisecops_server.domain.callers.refusal import MOST_KINDS
 
 from tests.fakes.event_log import MemoryEventLog
 from tests.integration.api.calls import call

@@ -21,16 +21,16 @@ from aisecops_client.messages import bearer
 from aisecops_server.adapters.git.create import commit_files
 from aisecops_server.bootstrap.control_plane import ControlPlane
 from aisecops_server.bootstrap.replay import replaying
-from aisecops_server.domain.approval import Choice
-from aisecops_server.domain.identity import Principal, PrincipalId, Role
-from aisecops_server.domain.replay import Selection
+from aisecops_server.domain.approvals.approval import Choice
+from aisecops_server.domain.callers.identity import Principal, PrincipalId, Role
+from aisecops_server.domain.replays.replay import Selection
 from aisecops_server.domain.screening.text_parts import MOST_CHARACTERS, MOST_PARTS
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.export_evidence import EvidenceRequest
-from aisecops_server.usecases.judge_decisions import Thoroughness
-from aisecops_server.usecases.resolve_policy import WantedPolicy
-from aisecops_server.usecases.run_replays import ReplayCommand
-from aisecops_server.usecases.vote import VoteCommand
+from aisecops_server.usecases.approvals.vote import VoteCommand
+from aisecops_server.usecases.evidence.export_evidence import EvidenceRequest
+from aisecops_server.usecases.replays.judge_decisions import Thoroughness
+from aisecops_server.usecases.replays.resolve_policy import WantedPolicy
+from aisecops_server.usecases.replays.run_replays import ReplayCommand
 from aisecops_verify import Trust, read_package, verify
 
 from tests.event_messages import details_of

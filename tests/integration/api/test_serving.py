@@ -14,8 +14,8 @@ from aisecops_server.adapters.identity.trial_folder import Wish, make_trial
 from aisecops_server.adapters.system import SystemClock
 from aisecops_server.bootstrap.authentication import issuer
 from aisecops_server.bootstrap.serving import serving
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.identity import Role
 from aisecops_server.settings import Settings
 
 from tests.http_server import answer, server

@@ -14,7 +14,7 @@ from aisecops.v1.decision_service_pb2 import DecideRequest, DecideResponse
 from aisecops_client.messages import bearer
 from aisecops_server.bootstrap.authentication import issuer
 from aisecops_server.bootstrap.serving import serving
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 
 from tests.integration.api.plans import plan
 from tests.integration.api.real import AGENT, settings_in

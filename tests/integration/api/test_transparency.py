@@ -14,14 +14,14 @@ from aisecops_client.messages import bearer
 from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
 from aisecops_server.adapters.sqlite.witness_store import SqliteWitnessStore
 from aisecops_server.bootstrap.control_plane import compose
-from aisecops_server.domain.checkpoint import read_checkpoint
-from aisecops_server.domain.identity import Role
-from aisecops_server.domain.merkle import is_consistent, is_included, leaf_hash
-from aisecops_server.domain.record import LogHead
-from aisecops_server.domain.signed_note import KeyKind, NoteKey, opened, read_key, read_note
+from aisecops_server.domain.callers.identity import Role
+from aisecops_server.domain.formats.signed_note import KeyKind, NoteKey, opened, read_key, read_note
+from aisecops_server.domain.log.checkpoint import read_checkpoint
+from aisecops_server.domain.log.merkle import is_consistent, is_included, leaf_hash
+from aisecops_server.domain.log.record import LogHead
 from aisecops_server.entrypoints.witness.app import listening
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.witness import Cosign
+from aisecops_server.usecases.log.witness import Cosign
 
 from tests.fakes.clock import FakeClock
 from tests.integration.api.calls import reason_of

@@ -9,7 +9,7 @@ from aisecops.v1 import decision_pb2
 from aisecops_client import AccessRefusedError, Answer, AsyncClient, PlanBuilder
 from aisecops_server.adapters.git.create import commit_files
 from aisecops_server.bootstrap.authentication import issuer
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.settings import Settings
 
 from tests.integration.api.real import AGENT, running, settings_in

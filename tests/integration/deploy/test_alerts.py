@@ -13,16 +13,16 @@ from typing import Any
 import pytest
 import yaml
 from aisecops_server.adapters.metrics.exposition import exposition
-from aisecops_server.domain.announcement import Announced, Announcement
-from aisecops_server.domain.bundle import CommitId
-from aisecops_server.domain.channel_standing import standing_of
-from aisecops_server.domain.decision import Mode, Outcome
-from aisecops_server.domain.drift import DriftReport, PolicyDrift, Reproduced
-from aisecops_server.domain.event_kinds import EVENT_KINDS
-from aisecops_server.domain.fair_queue import QueueLoad, Refused
-from aisecops_server.domain.fidelity import Check, Fidelity
-from aisecops_server.domain.metrics import EventCounts
-from aisecops_server.usecases.count_events import Snapshot
+from aisecops_server.domain.bundles.announcement import Announced, Announcement
+from aisecops_server.domain.bundles.bundle import CommitId
+from aisecops_server.domain.bundles.channel_standing import standing_of
+from aisecops_server.domain.decisions.decision import Mode, Outcome
+from aisecops_server.domain.events.event_kinds import EVENT_KINDS
+from aisecops_server.domain.figures.metrics import EventCounts
+from aisecops_server.domain.replays.drift import DriftReport, PolicyDrift, Reproduced
+from aisecops_server.domain.replays.fidelity import Check, Fidelity
+from aisecops_server.domain.tenants.fair_queue import QueueLoad, Refused
+from aisecops_server.usecases.log.count_events import Snapshot
 from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parents[3]

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from aisecops_server.domain.canonical import JsonValue, canonical_bytes
 from aisecops_server.domain.errors import InvalidPlanError
-from aisecops_server.domain.strict_json import parse
+from aisecops_server.domain.formats.canonical import JsonValue, canonical_bytes
+from aisecops_server.domain.formats.strict_json import parse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

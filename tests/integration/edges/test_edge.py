@@ -21,10 +21,10 @@ from aisecops_server.adapters.system import SystemClock
 from aisecops_server.bootstrap.authentication import issuer
 from aisecops_server.bootstrap.control_plane import ControlPlane
 from aisecops_server.bootstrap.edge import EdgePlane
-from aisecops_server.domain.edge_log import RECORDED
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.domain.errors import AisecopsError, RepositoryUnavailableError
-from aisecops_server.domain.identity import Role
-from aisecops_server.usecases.activate import Order
+from aisecops_server.domain.log.edge_log import RECORDED
+from aisecops_server.usecases.bundles.activate import Order
 
 from tests.edges import AGENT, EDGE, Site, centre_of, edge_of, plan, site
 

@@ -17,7 +17,7 @@ from aisecops_client import Client
 from aisecops_client.frameworks._bridge import Bridge
 from aisecops_server.bootstrap.authentication import issuer
 from aisecops_server.bootstrap.serving import serving
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.settings import Settings
 
 from tests.integration.api.real import AGENT, settings_in

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from aisecops_server.domain.canonical import digest
 from aisecops_server.domain.errors import GrantNotUsableError, NotFoundError
-from aisecops_server.domain.execution import ExecutionCost, ExecutionOutcome
-from aisecops_server.domain.grant import GrantState
-from aisecops_server.domain.incident import IncidentKind
-from aisecops_server.usecases.issue_grants import SignedGrant
+from aisecops_server.domain.formats.canonical import digest
+from aisecops_server.domain.grants.execution import ExecutionCost, ExecutionOutcome
+from aisecops_server.domain.grants.grant import GrantState
+from aisecops_server.domain.grants.incident import IncidentKind
+from aisecops_server.usecases.grants.issue_grants import SignedGrant
 
 from tests.fault.log_copies import verified
 from tests.granting import GRANT_SECONDS, REPORT_SECONDS, Workshop, details, principal, step, workshop

@@ -18,7 +18,7 @@ from aisecops.v1 import decision_service_pb2, execution_service_pb2, plan_pb2
 from aisecops_client import Client, Guard, tool_call_message
 from aisecops_client.messages import bearer, decide_request
 from aisecops_client.plan import PlanBuilder
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 
 from tests.guarding import Outbox, Plane, plane
 from tests.house import tree
@@ -152,7 +152,7 @@ def test_the_control_plane_itself_has_no_tools_to_run() -> None:
     }
     homes = ("server/aisecops_server/adapters/opa/", "server/aisecops_server/adapters/git/")
     # The bundle compiler is the engine again; `doctor` asks programs for their versions.
-    homes = (*homes, "server/aisecops_server/adapters/bundles/", "server/aisecops_server/cli/checks.py")
+    homes = (*homes, "server/aisecops_server/adapters/bundles/", "server/aisecops_server/cli/running/checks.py")
     # The demo's approver answers with this command line, in a process of their own.
     homes = (*homes, "server/aisecops_server/demo/controls.py")
     # A verification is shared by processes of this very program, which read a file and nothing else.

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from aisecops_client import Client
 from aisecops_server.bootstrap.authentication import issuer
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.settings import Settings
 
 from tests.engines import until

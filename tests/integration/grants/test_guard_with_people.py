@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aisecops.v1 import approval_pb2
 from aisecops_client import ApprovalRequiredError, AsyncClient, AsyncGuard
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.settings import Settings
 
 from tests.integration.api.real import running, settings_in

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from aisecops_server.domain.canonical import digest
 from aisecops_server.domain.errors import GrantNotUsableError, InvalidRequestError
-from aisecops_server.domain.execution import ExecutionCost, ExecutionOutcome, ExecutionReport
-from aisecops_server.domain.incident import IncidentFilter, IncidentKind
-from aisecops_server.usecases.issue_grants import SignedGrant
-from aisecops_server.usecases.report_execution import ReportCommand
+from aisecops_server.domain.formats.canonical import digest
+from aisecops_server.domain.grants.execution import ExecutionCost, ExecutionOutcome, ExecutionReport
+from aisecops_server.domain.grants.incident import IncidentFilter, IncidentKind
+from aisecops_server.usecases.grants.issue_grants import SignedGrant
+from aisecops_server.usecases.grants.report_execution import ReportCommand
 
 from tests.granting import (
     AGENT,

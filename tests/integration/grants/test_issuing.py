@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from aisecops_server.domain.decision import Mode
-from aisecops_server.domain.grant import GrantState, claims_of
-from aisecops_server.domain.identity import BY_CERTIFICATE
-from aisecops_server.usecases.revoke_grants import RevokeCommand
+from aisecops_server.domain.callers.identity import BY_CERTIFICATE
+from aisecops_server.domain.decisions.decision import Mode
+from aisecops_server.domain.grants.grant import GrantState, claims_of
+from aisecops_server.usecases.grants.revoke_grants import RevokeCommand
 
 from tests.granting import AGENT, GRANT_SECONDS, HOLDER, Workshop, arguments_digest, details, principal, step, workshop
 

@@ -21,11 +21,11 @@ from aisecops_server.domain.errors import (
     IntegrityError,
     InvalidRequestError,
 )
-from aisecops_server.domain.event import Event
-from aisecops_server.domain.grant_keys import ROTATED
-from aisecops_server.domain.key_rotation import KeyUse, RotateKey, chain_of, read_rotation, rotated_event
-from aisecops_server.domain.record import ChangeRecord
-from aisecops_server.usecases.issue_grants import SignedGrant
+from aisecops_server.domain.events.event import Event
+from aisecops_server.domain.log.grant_keys import ROTATED
+from aisecops_server.domain.log.key_rotation import KeyUse, RotateKey, chain_of, read_rotation, rotated_event
+from aisecops_server.domain.log.record import ChangeRecord
+from aisecops_server.usecases.grants.issue_grants import SignedGrant
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -15,7 +15,7 @@ from aisecops_grant.arguments import canonical_arguments
 from aisecops_grant.verifier import FollowedGrantKeys, GrantVerifier
 from aisecops_server.bootstrap.authentication import issuer
 from aisecops_server.bootstrap.control_plane import compose
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 
 from tests.engines import until
 from tests.granting import IDS

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from aisecops_server.domain.errors import GrantNotUsableError, IdempotencyConflictError
-from aisecops_server.domain.grant import GrantState
-from aisecops_server.usecases.issue_grants import SignedGrant
+from aisecops_server.domain.grants.grant import GrantState
+from aisecops_server.usecases.grants.issue_grants import SignedGrant
 
 from tests.granting import AGENT, GRANT_SECONDS, Workshop, details, principal, step, workshop
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from aisecops_server.domain.canonical import digest
+from aisecops_server.domain.callers.identity import BY_CERTIFICATE, Principal
 from aisecops_server.domain.errors import AisecopsError, GrantNotUsableError
-from aisecops_server.domain.execution import ExecutionOutcome
-from aisecops_server.domain.grant import GrantState
-from aisecops_server.domain.identity import BY_CERTIFICATE, Principal
-from aisecops_server.usecases.issue_grants import SignedGrant
-from aisecops_server.usecases.redeem_grant import Bearer, Redeemed
-from aisecops_server.usecases.revoke_grants import RevokeCommand
+from aisecops_server.domain.formats.canonical import digest
+from aisecops_server.domain.grants.execution import ExecutionOutcome
+from aisecops_server.domain.grants.grant import GrantState
+from aisecops_server.usecases.grants.issue_grants import SignedGrant
+from aisecops_server.usecases.grants.redeem_grant import Bearer, Redeemed
+from aisecops_server.usecases.grants.revoke_grants import RevokeCommand
 
 from tests.granting import AGENT, GRANT_SECONDS, HOLDER, Workshop, details, principal, step, workshop
 

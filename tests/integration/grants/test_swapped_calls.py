@@ -16,8 +16,8 @@ from aisecops_grant.arguments import arguments_sha256
 from aisecops_grant.token import GrantRefusedError
 from aisecops_grant.verifier import GrantKeys, GrantVerifier
 from aisecops_server.domain.errors import GrantNotUsableError
-from aisecops_server.domain.plan_builder import StepDraft
-from aisecops_server.usecases.issue_grants import SignedGrant
+from aisecops_server.domain.plans.plan_builder import StepDraft
+from aisecops_server.usecases.grants.issue_grants import SignedGrant
 
 from tests.granting import AGENT, GRANT_SECONDS, Workshop, workshop
 

@@ -17,7 +17,7 @@ from aisecops_client import AisecopsClientError, Answer, CallDeniedError, Client
 from aisecops_grant.arguments import arguments_sha256
 from aisecops_grant.token import GrantRefusedError
 from aisecops_grant.verifier import GrantKeys, GrantVerifier
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 
 from tests.grant_keys import grant_key
 from tests.guarding import Plane, plane

@@ -21,12 +21,12 @@ from aisecops_server.adapters.evidence.package_log import open_package
 from aisecops_server.adapters.signing.keys import SigningKey, open_key
 from aisecops_server.bootstrap.authentication import issuer
 from aisecops_server.bootstrap.control_plane import ControlPlane
-from aisecops_server.domain.canonical import canonical_bytes, digest
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.domain.errors import IntegrityError
-from aisecops_server.domain.evidence import MANIFEST, STATEMENT, envelope_of, signed_bytes
-from aisecops_server.domain.identity import Role
-from aisecops_server.domain.key_rotation import KeyUse, Rotation, SignedRotation
-from aisecops_server.usecases.export_evidence import EvidenceRequest
+from aisecops_server.domain.evidence.evidence import MANIFEST, STATEMENT, envelope_of, signed_bytes
+from aisecops_server.domain.formats.canonical import canonical_bytes, digest
+from aisecops_server.domain.log.key_rotation import KeyUse, Rotation, SignedRotation
+from aisecops_server.usecases.evidence.export_evidence import EvidenceRequest
 from aisecops_verify import EvidenceError, Report, Trust, read_package, verify
 
 from tests.engines import until

@@ -13,9 +13,9 @@ from aisecops_server.domain.errors import (
     InvalidRequestError,
     SigningKeyMissingError,
 )
-from aisecops_server.domain.event import Event
-from aisecops_server.domain.key_rotation import KeyUse, RotateKey, chain_of, read_rotation, rotated_event
-from aisecops_server.domain.record import ChangeRecord
+from aisecops_server.domain.events.event import Event
+from aisecops_server.domain.log.key_rotation import KeyUse, RotateKey, chain_of, read_rotation, rotated_event
+from aisecops_server.domain.log.record import ChangeRecord
 
 from tests.granting import IDS
 from tests.key_rotations import STEPS, Stopped

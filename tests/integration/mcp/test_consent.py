@@ -12,7 +12,7 @@ import pytest
 from aisecops.v1 import approval_pb2
 from aisecops_client import ApprovalNotUsableError
 from aisecops_mcp.consent import COMPLETED, KEY
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from mcp import Client
 from mcp.types import ElicitRequestURLParams, ElicitResult
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from aisecops_server.bootstrap.authentication import issuer
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 
 from tests.integration.mcp.test_http_servers import served
 from tests.mcp_front import MODERN, Front, Listening, front, modern

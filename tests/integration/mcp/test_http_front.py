@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 
 from tests.mcp_front import Front, Listening, front, modern, request
 from tests.mcp_scene import DESK_AGENT, Scene, scene

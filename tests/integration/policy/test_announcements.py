@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from aisecops_client.errors import AisecopsClientError
 from aisecops_server.adapters.git.announcing import AnnouncementBranch
-from aisecops_server.domain.announcement import MOST_BYTES, MOST_HOURS, SKEW_SECONDS, Announced, channel_branch
-from aisecops_server.domain.bundle import CommitId
-from aisecops_server.domain.channel_standing import ChannelState, standing_of
+from aisecops_server.domain.bundles.announcement import MOST_BYTES, MOST_HOURS, SKEW_SECONDS, Announced, channel_branch
+from aisecops_server.domain.bundles.bundle import CommitId
+from aisecops_server.domain.bundles.channel_standing import ChannelState, standing_of
 from aisecops_server.domain.errors import (
     AisecopsError,
     BundleRejectedError,
@@ -20,9 +20,9 @@ from aisecops_server.domain.errors import (
     NoLiveRevisionError,
     NotPermittedError,
 )
-from aisecops_server.domain.rollout import Selector
-from aisecops_server.usecases.activate import ActivateCommand, Order
-from aisecops_server.usecases.rollouts import StartCommand
+from aisecops_server.domain.rollouts.rollout import Selector
+from aisecops_server.usecases.bundles.activate import ActivateCommand, Order
+from aisecops_server.usecases.rollouts.rollouts import StartCommand
 
 from tests.channels import AGENT, CHANNEL, Site, asked, following, harmless, live, state, told
 

@@ -12,10 +12,10 @@ import pytest
 from aisecops_server.bootstrap.control_plane import ControlPlane
 from aisecops_server.bootstrap.serving import serving
 from aisecops_server.domain.errors import RolloutRefusedError
-from aisecops_server.domain.rollout import RolloutStage, Selector
+from aisecops_server.domain.rollouts.rollout import RolloutStage, Selector
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.activate import ActivateCommand, Order
-from aisecops_server.usecases.rollouts import StartCommand
+from aisecops_server.usecases.bundles.activate import ActivateCommand, Order
+from aisecops_server.usecases.rollouts.rollouts import StartCommand
 
 from tests.git_remotes import Remote
 from tests.integration.api.real import settings_in

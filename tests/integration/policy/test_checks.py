@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from aisecops_server.adapters.system import SystemClock
-from aisecops_server.domain.check_reports import MARKDOWN_BYTES, written
-from aisecops_server.domain.decision import Effect, Severity
+from aisecops_server.domain.decisions.decision import Effect, Severity
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.policy_check import CheckName, CheckReport, CheckResult, CheckState, Problem
-from aisecops_server.domain.rule_template import NewRule, rule_files
+from aisecops_server.domain.policy.check_reports import MARKDOWN_BYTES, written
+from aisecops_server.domain.policy.policy_check import CheckName, CheckReport, CheckResult, CheckState, Problem
+from aisecops_server.domain.policy.rule_template import NewRule, rule_files
 
 from tests.policy_repositories import Clone, checked, errors, starter
 

@@ -19,12 +19,12 @@ from aisecops.v1.plan_pb2 import ExecutionPlan
 from aisecops_client import PlanBuilder
 from aisecops_server.adapters.corpus.corpus_file import read_corpus, write_corpus
 from aisecops_server.cli.exit_codes import ExitCode
-from aisecops_server.domain.replay import Selection
-from aisecops_server.domain.rollout import Selector
+from aisecops_server.domain.replays.replay import Selection
+from aisecops_server.domain.rollouts.rollout import Selector
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.activate import Order
-from aisecops_server.usecases.export_corpus import ExportedCorpus
-from aisecops_server.usecases.rollouts import Rollouts, RolloutStatus, StartCommand
+from aisecops_server.usecases.bundles.activate import Order
+from aisecops_server.usecases.policy.export_corpus import ExportedCorpus
+from aisecops_server.usecases.rollouts.rollouts import Rollouts, RolloutStatus, StartCommand
 
 from tests.integration.api.real import running
 from tests.policy_repositories import Clone, checked, errors, starter

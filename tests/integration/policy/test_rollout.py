@@ -20,11 +20,11 @@ from aisecops_client import AsyncClient, PlanBuilder
 from aisecops_client.answers import Answer
 from aisecops_server.bootstrap.control_plane import ControlPlane
 from aisecops_server.domain.errors import BundleRejectedError, InvalidRequestError, RolloutRefusedError
-from aisecops_server.domain.rollout import RolloutStage, Selector
-from aisecops_server.domain.rollout_tally import COMPARED
+from aisecops_server.domain.rollouts.rollout import RolloutStage, Selector
+from aisecops_server.domain.rollouts.rollout_tally import COMPARED
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.activate import ActivateCommand, Order
-from aisecops_server.usecases.rollouts import Rollouts, RolloutStatus, StartCommand
+from aisecops_server.usecases.bundles.activate import ActivateCommand, Order
+from aisecops_server.usecases.rollouts.rollouts import Rollouts, RolloutStatus, StartCommand
 
 from tests.git_remotes import Remote
 from tests.integration.api.real import AGENT, running, settings_in

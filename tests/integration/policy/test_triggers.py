@@ -13,13 +13,13 @@ import pytest
 from aisecops_server.adapters.git.mirror import GitRepository
 from aisecops_server.bootstrap.control_plane import ControlPlane
 from aisecops_server.bootstrap.serving import serving
+from aisecops_server.domain.bundles.push_notice import PushNotices
+from aisecops_server.domain.callers.refusal import Refusal
 from aisecops_server.domain.errors import InvalidRequestError, UnknownRevisionError
-from aisecops_server.domain.push_notice import PushNotices
-from aisecops_server.domain.refusal import Refusal
 from aisecops_server.entrypoints.hooks import app as hooks
 from aisecops_server.entrypoints.hooks.app import MOST_BYTES, listening
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.sync import Bell
+from aisecops_server.usecases.bundles.sync import Bell
 
 from tests.git_remotes import Remote
 from tests.integration.api.real import settings_in

@@ -15,11 +15,11 @@ from aisecops_server.adapters.identity.cluster_folder import make_cluster
 from aisecops_server.adapters.system import SystemClock
 from aisecops_server.bootstrap.cluster import parts_of
 from aisecops_server.bootstrap.replay import Replaying, replaying
-from aisecops_server.domain.canonical import canonical_bytes
 from aisecops_server.domain.errors import EngineUnavailableError, InvalidRequestError
-from aisecops_server.domain.replay import ReplayRecord, ReplayState, Selection
-from aisecops_server.usecases.resolve_policy import WantedPolicy
-from aisecops_server.usecases.run_replays import ReplayCommand
+from aisecops_server.domain.formats.canonical import canonical_bytes
+from aisecops_server.domain.replays.replay import ReplayRecord, ReplayState, Selection
+from aisecops_server.usecases.replays.resolve_policy import WantedPolicy
+from aisecops_server.usecases.replays.run_replays import ReplayCommand
 
 from tests.clusters import Cluster, cluster_of
 from tests.engines import until

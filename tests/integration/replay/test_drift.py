@@ -13,12 +13,12 @@ import pytest
 from aisecops_server.adapters.opa.binary import PINNED_VERSION
 from aisecops_server.adapters.system import RandomIds, SystemClock
 from aisecops_server.bootstrap.replay import replaying
-from aisecops_server.domain.drift import DriftReport
-from aisecops_server.domain.event import Event
-from aisecops_server.domain.record import Receipt
-from aisecops_server.usecases.check_drift import CheckDrift
-from aisecops_server.usecases.sample_decisions import SampleDecisions
-from aisecops_server.usecases.watch_drift import WatchDrift
+from aisecops_server.domain.events.event import Event
+from aisecops_server.domain.log.record import Receipt
+from aisecops_server.domain.replays.drift import DriftReport
+from aisecops_server.usecases.replays.check_drift import CheckDrift
+from aisecops_server.usecases.replays.sample_decisions import SampleDecisions
+from aisecops_server.usecases.reviews.watch_drift import WatchDrift
 
 from tests.fakes.drift import MemoryLastLook
 from tests.replays import Recorded, copy_of, forge, other_version, record

@@ -12,9 +12,9 @@ import pytest
 from aisecops_server.adapters.bundles.archive import pack, read_archive
 from aisecops_server.adapters.git.create import create_policy_repository
 from aisecops_server.adapters.opa import binary
-from aisecops_server.domain.replay import ReplayRecord, ReplayState
-from aisecops_server.usecases.judge_decisions import Thoroughness
-from aisecops_server.usecases.resolve_policy import WantedPolicy
+from aisecops_server.domain.replays.replay import ReplayRecord, ReplayState
+from aisecops_server.usecases.replays.judge_decisions import Thoroughness
+from aisecops_server.usecases.replays.resolve_policy import WantedPolicy
 
 from tests.replays import Recorded, classes, copy_of, forge, open_replaying, other_version, record, replayed
 

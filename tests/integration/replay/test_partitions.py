@@ -21,12 +21,12 @@ from aisecops_server.bootstrap.control_plane import compose
 from aisecops_server.bootstrap.partitions import export_partitions, indexed_partitions
 from aisecops_server.bootstrap.replay import replaying
 from aisecops_server.cli.exit_codes import ExitCode
-from aisecops_server.domain.canonical import canonical_bytes
-from aisecops_server.domain.decision import Outcome
+from aisecops_server.domain.decisions.decision import Outcome
 from aisecops_server.domain.errors import AisecopsError, IntegrityError, InvalidRequestError
-from aisecops_server.domain.replay import ReplayRecord, Selection
+from aisecops_server.domain.formats.canonical import canonical_bytes
+from aisecops_server.domain.replays.replay import ReplayRecord, Selection
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.resolve_policy import WantedPolicy
+from aisecops_server.usecases.replays.resolve_policy import WantedPolicy
 
 from tests.replays import Recorded, classes, open_replaying, program, record, replayed
 

@@ -14,7 +14,6 @@ import pytest
 from aisecops_server.adapters.git.shipped import shipped_policy
 from aisecops_server.adapters.sqlite.event_log import open_log_read_only
 from aisecops_server.demo.change import TABLE
-from aisecops_server.domain.canonical import canonical_bytes
 from aisecops_server.domain.errors import (
     BundleRejectedError,
     EngineUnavailableError,
@@ -22,11 +21,12 @@ from aisecops_server.domain.errors import (
     NotFoundError,
     UnknownRevisionError,
 )
-from aisecops_server.domain.replay import Phase, ReplayId, ReplayState, Selection
-from aisecops_server.usecases.judge_decisions import Thoroughness
-from aisecops_server.usecases.read_replays import ResultFilter
-from aisecops_server.usecases.resolve_policy import WantedPolicy
-from aisecops_server.usecases.run_replays import ReplayCommand
+from aisecops_server.domain.formats.canonical import canonical_bytes
+from aisecops_server.domain.replays.replay import Phase, ReplayId, ReplayState, Selection
+from aisecops_server.usecases.replays.judge_decisions import Thoroughness
+from aisecops_server.usecases.replays.read_replays import ResultFilter
+from aisecops_server.usecases.replays.resolve_policy import WantedPolicy
+from aisecops_server.usecases.replays.run_replays import ReplayCommand
 
 from tests.replays import Recorded, classes, copy_of, open_replaying, record, replayed
 

@@ -17,11 +17,11 @@ from aisecops_client.replays import Replays
 from aisecops_server.bootstrap.authentication import issuer
 from aisecops_server.bootstrap.serving import serving
 from aisecops_server.cli.exit_codes import ExitCode
-from aisecops_server.domain.identity import Role
-from aisecops_server.domain.replay import ReplayId
+from aisecops_server.domain.callers.identity import Role
+from aisecops_server.domain.replays.replay import ReplayId
 from aisecops_server.entrypoints.grpc.replay_codec import explain_change_message, report_message, result_message
-from aisecops_server.usecases.read_replays import ResultFilter
-from aisecops_server.usecases.resolve_policy import WantedPolicy
+from aisecops_server.usecases.replays.read_replays import ResultFilter
+from aisecops_server.usecases.replays.resolve_policy import WantedPolicy
 from google.protobuf.json_format import MessageToDict
 
 from tests.git_remotes import Remote

@@ -11,8 +11,8 @@ import pytest
 from aisecops_server.bootstrap.replay import Replaying
 from aisecops_server.demo.change import TABLE
 from aisecops_server.domain.errors import InvalidRequestError, NotFoundError, UnknownRevisionError
-from aisecops_server.usecases.bisect_decisions import WALKED, Bisected
-from aisecops_server.usecases.compare_revisions import Matrix
+from aisecops_server.usecases.replays.bisect_decisions import WALKED, Bisected
+from aisecops_server.usecases.replays.compare_revisions import Matrix
 
 from tests.replays import Recorded, copy_of, open_replaying, record
 

@@ -13,16 +13,16 @@ import pytest
 from aisecops_server.adapters.git.shipped import shipped_policy
 from aisecops_server.bootstrap.replay import Replaying
 from aisecops_server.demo.change import TABLE
-from aisecops_server.domain.canonical import canonical_bytes
-from aisecops_server.domain.comparison import recorded_conclusion
-from aisecops_server.domain.decision import conclude
+from aisecops_server.domain.decisions.decision import conclude
 from aisecops_server.domain.errors import InvalidRequestError, NotFoundError, UnknownRevisionError
-from aisecops_server.domain.lever import Lever, LeverKind, altered
-from aisecops_server.domain.levers import Scene
-from aisecops_server.domain.replay import ReplayId
+from aisecops_server.domain.formats.canonical import canonical_bytes
+from aisecops_server.domain.replays.comparison import recorded_conclusion
+from aisecops_server.domain.replays.lever import Lever, LeverKind, altered
+from aisecops_server.domain.replays.levers import Scene
+from aisecops_server.domain.replays.replay import ReplayId
 from aisecops_server.ports import PolicyEngine
-from aisecops_server.usecases.resolve_policy import WantedPolicy
-from aisecops_server.usecases.search_change import Sought, Wish
+from aisecops_server.usecases.replays.resolve_policy import WantedPolicy
+from aisecops_server.usecases.replays.search_change import Sought, Wish
 
 from tests.replays import Recorded, copy_of, open_replaying, record, replayed, screen
 

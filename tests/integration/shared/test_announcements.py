@@ -13,8 +13,8 @@ import pytest
 from aisecops_server.adapters.postgres.activation_state import SharedActivation
 from aisecops_server.adapters.sqlite.activation_state import ActivationState
 from aisecops_server.bootstrap.databases import import_state
-from aisecops_server.domain.announcement import Announced, Announcement
-from aisecops_server.domain.bundle import CommitId
+from aisecops_server.domain.bundles.announcement import Announced, Announcement
+from aisecops_server.domain.bundles.bundle import CommitId
 from aisecops_server.domain.errors import BundleRejectedError, LogUnavailableError
 
 from tests.channels import CHANNEL, Site, following, live

@@ -16,9 +16,9 @@ from aisecops_server.bootstrap.store import history_of
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.main import run
 from aisecops_server.domain.errors import IntegrityError, InvalidRequestError, LogUnavailableError
-from aisecops_server.domain.replay import Selection
+from aisecops_server.domain.replays.replay import Selection
 from aisecops_server.settings import Settings
-from aisecops_server.usecases.activate import Order
+from aisecops_server.usecases.bundles.activate import Order
 
 from tests.integration.api.real import running, settings_in
 from tests.postgres_servers import PostgresServer

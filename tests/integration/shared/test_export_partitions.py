@@ -11,11 +11,11 @@ from aisecops_client import PlanBuilder
 from aisecops_server.bootstrap.partitions import export_partitions
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.main import run
-from aisecops_server.domain.checkpoint import read_checkpoint
 from aisecops_server.domain.errors import InvalidRequestError, LogUnavailableError
-from aisecops_server.domain.merkle import root_of
-from aisecops_server.domain.record import LogHead
-from aisecops_server.domain.signed_note import read_note
+from aisecops_server.domain.formats.signed_note import read_note
+from aisecops_server.domain.log.checkpoint import read_checkpoint
+from aisecops_server.domain.log.merkle import root_of
+from aisecops_server.domain.log.record import LogHead
 from pyarrow import parquet
 
 from tests.integration.api.real import running, settings_in

@@ -11,11 +11,11 @@ import pytest
 from aisecops_server.adapters.postgres.connection import PostgresConnection
 from aisecops_server.adapters.postgres.event_log import PostgresEventLog, open_log, open_log_read_only
 from aisecops_server.adapters.postgres.server import migrate
-from aisecops_server.domain.budget import Budget, Counter
-from aisecops_server.domain.decision import Outcome
+from aisecops_server.domain.budgets.budget import Budget, Counter
+from aisecops_server.domain.decisions.decision import Outcome
 from aisecops_server.domain.errors import ApprovalNotUsableError, IdempotencyConflictError
-from aisecops_server.domain.record import Receipt, TraceFilter
-from aisecops_server.usecases.decide import Decided
+from aisecops_server.domain.log.record import Receipt, TraceFilter
+from aisecops_server.usecases.decisions.decide import Decided
 
 from tests.approval_scene import ApprovalScene
 from tests.budget_records import event_record

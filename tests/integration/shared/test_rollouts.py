@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from aisecops_server.adapters.postgres.rollouts import PostgresRollouts
 from aisecops_server.domain.errors import ContendedError, RolloutRefusedError
-from aisecops_server.domain.event import control_event
-from aisecops_server.domain.record import ChangeRecord
-from aisecops_server.domain.rollout import Proposal, RolloutStage, Selector, Voice
-from aisecops_server.domain.rollout_changes import MoveRollout, RequireRollout
-from aisecops_server.domain.rollout_tally import COMPARED, Tally
-from aisecops_server.usecases.activate import ActivateCommand
-from aisecops_server.usecases.rollouts import RolloutStatus, StartCommand
+from aisecops_server.domain.events.event import control_event
+from aisecops_server.domain.log.record import ChangeRecord
+from aisecops_server.domain.rollouts.rollout import Proposal, RolloutStage, Selector, Voice
+from aisecops_server.domain.rollouts.rollout_changes import MoveRollout, RequireRollout
+from aisecops_server.domain.rollouts.rollout_tally import COMPARED, Tally
+from aisecops_server.usecases.bundles.activate import ActivateCommand
+from aisecops_server.usecases.rollouts.rollouts import RolloutStatus, StartCommand
 
 from tests.git_remotes import Remote
 from tests.integration.policy.test_rollout import ADA, BEN, stricter

@@ -11,9 +11,9 @@ import pytest
 from aisecops_client import AsyncClient
 from aisecops_client.errors import AisecopsClientError
 from aisecops_server.domain.errors import ContendedError, IntegrityError, SigningKeyMissingError
-from aisecops_server.domain.key_rotation import KeyUse
-from aisecops_server.usecases.export_evidence import EvidenceRequest
-from aisecops_server.usecases.rotate_key import RotatedKey
+from aisecops_server.domain.log.key_rotation import KeyUse
+from aisecops_server.usecases.evidence.export_evidence import EvidenceRequest
+from aisecops_server.usecases.log.rotate_key import RotatedKey
 from aisecops_verify import Trust, verify
 from prometheus_client.parser import text_string_to_metric_families
 

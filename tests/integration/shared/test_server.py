@@ -16,7 +16,7 @@ from aisecops_server.adapters.postgres import server
 from aisecops_server.adapters.postgres.connection import PostgresConnection
 from aisecops_server.adapters.postgres.event_log import open_log
 from aisecops_server.domain.errors import LogUnavailableError
-from aisecops_server.domain.record import Receipt
+from aisecops_server.domain.log.record import Receipt
 
 from tests.postgres_servers import PostgresServer, missing, postgres_server
 from tests.records import Records

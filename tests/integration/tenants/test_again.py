@@ -12,8 +12,8 @@ from aisecops.v1 import replay_pb2
 from aisecops.v1 import replay_service_pb2 as api
 from aisecops_client import AisecopsClientError, Client, NotFoundError
 from aisecops_client.replays import Replays
-from aisecops_server.domain.identity import Principal, PrincipalId, Role
-from aisecops_server.usecases.export_evidence import EvidenceRequest
+from aisecops_server.domain.callers.identity import Principal, PrincipalId, Role
+from aisecops_server.usecases.evidence.export_evidence import EvidenceRequest
 from aisecops_verify import read_package
 
 from tests.tenants import AGENT, AGENTS, BANK, SHOP, House, house_in, open_house, refund

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from aisecops_client import NotFoundError, PlanBuilder
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.domain.errors import LogUnavailableError
-from aisecops_server.domain.identity import Role
-from aisecops_server.usecases.activate import Order
+from aisecops_server.usecases.bundles.activate import Order
 
 from tests.postgres_servers import PostgresServer
 from tests.tenants import BANK, SHOP, House, house_in, house_on, open_house, refund

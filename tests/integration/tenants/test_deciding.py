@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aisecops.v1 import decision_pb2
 from aisecops_client import AccessRefusedError, AsyncClient, NotFoundError
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 
 from tests.tenants import BANK, SHOP, House, house_in, open_house, refund
 

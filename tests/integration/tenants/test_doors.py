@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from aisecops_client import NotFoundError
 from aisecops_server.bootstrap.web import web
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 
 from tests.openid_provider import Person, with_provider
 from tests.scripted_provider import scripted_provider

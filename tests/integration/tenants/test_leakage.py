@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import grpc
 import pytest
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.entrypoints.grpc.access import ROLES_OF_CALL
 from aisecops_server.entrypoints.grpc.server import MAX_RESPONSE_BYTES
 from google.protobuf import descriptor_pool, message_factory

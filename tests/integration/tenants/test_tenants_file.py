@@ -9,9 +9,9 @@ import pytest
 from aisecops_server.adapters.identity.certificates import CertificateRules
 from aisecops_server.bootstrap.store import place_of
 from aisecops_server.bootstrap.tenants import read_tenants
+from aisecops_server.domain.callers.identity import DEFAULT_TENANT, Principal, PrincipalId, Role
 from aisecops_server.domain.errors import InvalidRequestError, NotFoundError, NotPermittedError
-from aisecops_server.domain.identity import DEFAULT_TENANT, Principal, PrincipalId, Role
-from aisecops_server.domain.tenant import MOST_TENANTS, tenant_for
+from aisecops_server.domain.tenants.tenant import MOST_TENANTS, tenant_for
 from aisecops_server.settings import Settings
 from hypothesis import given
 from hypothesis import strategies as st

@@ -6,7 +6,7 @@ import json
 from urllib.parse import quote
 
 import pytest
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 
 from tests.ui_scene import Scene
 

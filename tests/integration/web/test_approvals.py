@@ -6,7 +6,7 @@ import html
 import json
 import re
 
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 
 from tests.requests import APPROVER, asked
 from tests.ui_scene import Scene

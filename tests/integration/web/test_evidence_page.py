@@ -9,7 +9,7 @@ from typing import Any
 
 import aisecops_verify
 import pytest
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 
 from tests.ui_scene import Scene
 

@@ -17,7 +17,7 @@ from aisecops.v1.audit_service_pb2 import StreamEventsResponse
 from aisecops.v1.decision_service_pb2 import DecideResponse
 from aisecops.v1.event_pb2 import Event
 from aisecops_client.messages import bearer
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.entrypoints.web import gateway
 from aisecops_server.entrypoints.web.event_stream import Pace, beginning
 from aisecops_server.entrypoints.web.headers import Guarded

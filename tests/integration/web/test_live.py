@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pytest
 from aisecops.v1.approval_service_pb2 import WatchWaitingResponse
 from aisecops_server.adapters.system import RandomIds
-from aisecops_server.domain.identity import Presented, Role
+from aisecops_server.domain.callers.identity import Presented, Role
 from aisecops_server.entrypoints.web.live import MOST_OF_SESSION, until
 from aisecops_server.entrypoints.web.sessions import MOST_SESSIONS, Sessions
 from google.protobuf.message import Message

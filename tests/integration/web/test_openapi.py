@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 from google.protobuf import json_format
 from openapi_spec_validator import OpenAPIV31SpecValidator
 

@@ -19,10 +19,10 @@ from aisecops_server.adapters.identity.provider_http import ProviderAsked, ask
 from aisecops_server.adapters.identity.sign_in_provider import OpenIdProvider
 from aisecops_server.bootstrap.authentication import provider_client
 from aisecops_server.bootstrap.web import web
-from aisecops_server.cli.checks import callers_check
+from aisecops_server.cli.running.checks import callers_check
+from aisecops_server.domain.callers.identity import DEFAULT_TENANT
+from aisecops_server.domain.callers.sign_in import SignIn, SignInAnswer
 from aisecops_server.domain.errors import InvalidRequestError, UnauthenticatedError
-from aisecops_server.domain.identity import DEFAULT_TENANT
-from aisecops_server.domain.sign_in import SignIn, SignInAnswer
 from aisecops_server.settings import Settings
 from cryptography.hazmat.primitives import serialization
 

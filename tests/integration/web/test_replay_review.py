@@ -16,12 +16,12 @@ from aisecops_client import Client, NotFoundError
 from aisecops_client.errors import AisecopsClientError
 from aisecops_client.replays import Replays
 from aisecops_client.reviews import Reviews
-from aisecops_server.domain.accepted_flips import Accepted, AcceptedFlips, Gates
-from aisecops_server.domain.accepted_flips import judged as judged_by_gates
-from aisecops_server.domain.event import StoredEvent
-from aisecops_server.domain.flip_verdict import JUDGED
-from aisecops_server.domain.identity import Role
-from aisecops_server.domain.impact import flips_of
+from aisecops_server.domain.callers.identity import Role
+from aisecops_server.domain.events.event import StoredEvent
+from aisecops_server.domain.policy.accepted_flips import Accepted, AcceptedFlips, Gates
+from aisecops_server.domain.policy.accepted_flips import judged as judged_by_gates
+from aisecops_server.domain.policy.impact import flips_of
+from aisecops_server.domain.replays.flip_verdict import JUDGED
 from google.protobuf.json_format import MessageToDict
 
 from tests.ui_scene import PERSON, Scene

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from aisecops_server.adapters.git.create import commit_files
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.domain.errors import BundleRejectedError
-from aisecops_server.domain.identity import Role
 
 from tests.ui_scene import Scene, ui_scene
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.callers.identity import Role
 
 from tests.ui_scene import Scene
 

@@ -8,8 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from aisecops_server.bootstrap.web import links_of, web
+from aisecops_server.domain.callers.identity import DEFAULT_TENANT, Role
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.identity import DEFAULT_TENANT, Role
 
 from tests.ui_scene import Scene
 

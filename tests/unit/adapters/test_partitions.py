@@ -13,8 +13,8 @@ from aisecops_server.adapters.corpus.partitions import MANIFEST, Partition, writ
 from aisecops_server.adapters.sqlite.event_log import open_log
 from aisecops_server.adapters.sqlite.history import open_history
 from aisecops_server.domain.errors import IntegrityError, InvalidRequestError
-from aisecops_server.domain.merkle import leaf_hash, root_of
-from aisecops_server.domain.record import LogHead
+from aisecops_server.domain.log.merkle import leaf_hash, root_of
+from aisecops_server.domain.log.record import LogHead
 from pyarrow import parquet
 
 from tests.records import Records

@@ -7,7 +7,7 @@ import re
 import pytest
 from aisecops_server.adapters.postgres.place import Place, role_in
 from aisecops_server.adapters.postgres.server import migrations
-from aisecops_server.domain.tenant import is_tenant_name
+from aisecops_server.domain.tenants.tenant import is_tenant_name
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -8,9 +8,9 @@ import math
 import pytest
 import rfc8785
 from aisecops_grant.arguments import arguments_sha256, canonical, canonical_arguments
-from aisecops_server.domain.canonical import SAFE_INTEGER, canonical_bytes, digest
 from aisecops_server.domain.errors import InvalidPlanError
-from aisecops_server.domain.strict_json import parse_object
+from aisecops_server.domain.formats.canonical import SAFE_INTEGER, canonical_bytes, digest
+from aisecops_server.domain.formats.strict_json import parse_object
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 

@@ -21,9 +21,9 @@ from aisecops_grant.token import GrantClaims, GrantRefusedError, claims_of, take
 from aisecops_grant.verifier import FollowedGrantKeys, GrantKeys, GrantVerifier, SeenGrants, certificate_thumbprint
 from aisecops_server.adapters.signing.grants import GrantKey, key_set_of
 from aisecops_server.adapters.signing.keys import open_key
-from aisecops_server.domain import grant as issued
-from aisecops_server.domain.decision import DecisionId, Obligation
-from aisecops_server.domain.plan import PlanId, StepId, TraceId
+from aisecops_server.domain.decisions.decision import DecisionId, Obligation
+from aisecops_server.domain.grants import grant as issued
+from aisecops_server.domain.plans.plan import PlanId, StepId, TraceId
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding

@@ -15,7 +15,7 @@ from aisecops_mcp.naming import Naming
 from aisecops_mcp.results import passed_on, reads
 from aisecops_mcp.session import SOURCES, SOURCES_BYTES, Session, ToldWronglyError
 from aisecops_mcp.talk import shown
-from aisecops_server.cli.mcp_commands import name_of
+from aisecops_server.cli.mcp.mcp_commands import name_of
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from aisecops_server.domain.plan import PlanId, TraceId
-from aisecops_server.domain.plan_builder import Fresh, PlanDraft, SourceDraft, StepDraft
-from aisecops_server.domain.provenance import SourceKind
+from aisecops_server.domain.plans.plan import PlanId, TraceId
+from aisecops_server.domain.plans.plan_builder import Fresh, PlanDraft, SourceDraft, StepDraft
+from aisecops_server.domain.plans.provenance import SourceKind
 
 FRESH = Fresh(TraceId("f" * 32), PlanId("plan-fresh"))
 SOURCE = SourceDraft(id="prompt", kind=SourceKind.USER_PROMPT, content=b"Mail ada@example.org")

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from aisecops_server.adapters.recordings.spans import traces_of
 from aisecops_server.adapters.recordings.tool_servers import ToolServers
-from aisecops_server.domain.compliance_state import Found, Shown, Standing, judged, report_json
-from aisecops_server.domain.event import EventId, Stage, StoredEvent, make_event
+from aisecops_server.domain.compliance.compliance_state import Found, Shown, Standing, judged, report_json
+from aisecops_server.domain.events.event import EventId, Stage, StoredEvent, make_event
 from aisecops_server.domain.exports.cloud_event import cloud_event
 from aisecops_server.domain.exports.lines import event_lines, trace_lines
 from aisecops_server.domain.exports.ocsf import VERSION, ocsf_compliance, ocsf_events
@@ -27,7 +27,6 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.validators import validator_for
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
-
 from tests.unit.domain.test_compliance import ROW, read
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"

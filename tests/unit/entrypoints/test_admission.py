@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 import pytest
+from aisecops_server.domain.callers.identity import Principal, PrincipalId
 from aisecops_server.domain.errors import OverloadedError
-from aisecops_server.domain.identity import Principal, PrincipalId
 from aisecops_server.entrypoints.grpc.admission import Admission
 from hypothesis import given
 from hypothesis import strategies as st

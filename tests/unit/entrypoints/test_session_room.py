@@ -9,14 +9,15 @@ from aisecops.v1.decision_service_pb2 import SessionRequest, SessionResponse
 from aisecops.v1.plan_pb2 import ExecutionPlan, Step
 from aisecops.v1.provenance_pb2 import SOURCE_KIND_TOOL_RESULT, Source
 from aisecops_server.adapters.system import RandomIds
-from aisecops_server.domain.fair_queue import FairQueue
-from aisecops_server.domain.identity import Presented, Principal, PrincipalId, Role
+from aisecops_server.domain.callers.identity import Presented, Principal, PrincipalId, Role
+from aisecops_server.domain.tenants.fair_queue import FairQueue
 from aisecops_server.entrypoints.grpc.admission import Admission, WorkQueue
+from aisecops_server.entrypoints.grpc.caller import Caller
 from aisecops_server.entrypoints.grpc.decision_service import DecisionService, session_room
-from aisecops_server.entrypoints.grpc.methods import Caller, Gate
-from aisecops_server.usecases.decide import Decide, Decided
-from aisecops_server.usecases.explain import Explain
-from aisecops_server.usecases.issue_grants import SignedGrant
+from aisecops_server.entrypoints.grpc.methods import Gate
+from aisecops_server.usecases.decisions.decide import Decide, Decided
+from aisecops_server.usecases.decisions.explain import Explain
+from aisecops_server.usecases.grants.issue_grants import SignedGrant
 
 from tests.fakes.clock import FakeClock
 from tests.fakes.event_log import MemoryEventLog

@@ -4,7 +4,7 @@ import io
 import re
 
 import pytest
-from aisecops_server.domain.words import ALLOWED, BLOCKED, ESCALATED, GATES, NOT_REACHED, WARNED
+from aisecops_server.domain.display.words import ALLOWED, BLOCKED, ESCALATED, GATES, NOT_REACHED, WARNED
 from aisecops_server.terminal.consoles import make_console
 from aisecops_server.terminal.decisions import because, decision_block, sources_table, verdict
 from aisecops_server.terminal.gates import gate_signs, gate_strip

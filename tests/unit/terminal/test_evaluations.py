@@ -4,7 +4,7 @@ import io
 from typing import Any
 
 import pytest
-from aisecops_server.domain.recorded_trace import Strangers, Tally, strangers_among
+from aisecops_server.domain.recordings.recorded_trace import Strangers, Tally, strangers_among
 from aisecops_server.terminal.consoles import make_console
 from aisecops_server.terminal.evaluations import evaluation_block
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from aisecops_server.domain.words import ALLOWED, BLOCKED, DRY_RUN, ERROR, ESCALATED, NOT_REACHED, Sign
+from aisecops_server.domain.display.words import ALLOWED, BLOCKED, DRY_RUN, ERROR, ESCALATED, NOT_REACHED, Sign
 
 SIGNS = [ALLOWED, BLOCKED, ESCALATED, DRY_RUN, ERROR, NOT_REACHED]
 WHITE, NEARLY_BLACK = "#ffffff", "#15181c"

@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 import pytest
-from aisecops_server.domain.words import dollars, percent
+from aisecops_server.domain.display.words import dollars, percent
 from aisecops_server.terminal.lists import trace_table
 from aisecops_server.terminal.traces import trace_block
 from rich.console import Console

@@ -4,7 +4,7 @@ import io
 import json
 
 import pytest
-from aisecops_server.domain.visible_text import json_text, visible
+from aisecops_server.domain.display.visible_text import json_text, visible
 from aisecops_server.terminal.consoles import make_console
 from hypothesis import given
 from hypothesis import strategies as st

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from aisecops_server.usecases.activate import Activate, ActivateCommand, Order, PolicySwitch, Rollback
-from aisecops_server.usecases.live_policy import LivePolicy
-from aisecops_server.usecases.sync import Resume, Sync
+from aisecops_server.usecases.bundles.activate import Activate, ActivateCommand, Order, PolicySwitch, Rollback
+from aisecops_server.usecases.bundles.live_policy import LivePolicy
+from aisecops_server.usecases.bundles.sync import Resume, Sync
 
 from tests.fakes.policies import (
     CountingIds,

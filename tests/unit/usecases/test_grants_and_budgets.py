@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from aisecops_server.adapters.sqlite.event_log import LogOptions, open_log
-from aisecops_server.domain.budget import Budget, BudgetState, Counter
+from aisecops_server.domain.budgets.budget import Budget, BudgetState, Counter
 from aisecops_server.domain.errors import GrantNotUsableError
-from aisecops_server.domain.execution import ExecutionCost, ExecutionOutcome
-from aisecops_server.usecases.budgets import BudgetControl
-from aisecops_server.usecases.decide import Decide
-from aisecops_server.usecases.issue_grants import GrantControl
+from aisecops_server.domain.grants.execution import ExecutionCost, ExecutionOutcome
+from aisecops_server.usecases.budgets.budgets import BudgetControl
+from aisecops_server.usecases.decisions.decide import Decide
+from aisecops_server.usecases.grants.issue_grants import GrantControl
 
 from tests.books import problems
 from tests.fakes.charging_engine import ChargingEngine, Limit

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 import pytest
 from aisecops_server.adapters.system import RandomIds
-from aisecops_server.domain.decision import MOST_FINDINGS, Mode, Outcome, Verdict, conclude
+from aisecops_server.domain.callers.identity import Principal, PrincipalId, Role
+from aisecops_server.domain.decisions.decision import MOST_FINDINGS, Mode, Outcome, Verdict, conclude
 from aisecops_server.domain.errors import AisecopsError, NoDecisionError
-from aisecops_server.domain.identity import Principal, PrincipalId, Role
-from aisecops_server.domain.plan import PlanId, StepId, TraceId
-from aisecops_server.domain.plan_builder import Fresh, PlanDraft, SourceDraft, StepDraft, build_plan, plan_hash
-from aisecops_server.domain.provenance import SourceKind
-from aisecops_server.domain.source_text import Scalar
-from aisecops_server.usecases.decide import BATCH_LANES, LONG_CHARACTERS, Decide, DecideCommand, Decided
+from aisecops_server.domain.grounding.source_text import Scalar
+from aisecops_server.domain.plans.plan import PlanId, StepId, TraceId
+from aisecops_server.domain.plans.plan_builder import Fresh, PlanDraft, SourceDraft, StepDraft, build_plan, plan_hash
+from aisecops_server.domain.plans.provenance import SourceKind
+from aisecops_server.usecases.decisions.decide import BATCH_LANES, LONG_CHARACTERS, Decide, DecideCommand, Decided
 
 from tests.fakes.clock import FakeClock
 from tests.fakes.event_log import MemoryEventLog

@@ -14,9 +14,7 @@ from aisecops_server.adapters.signing.grants import TimedGrantKeys, key_set_of
 from aisecops_server.adapters.signing.key_files import KeyFiles
 from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
 from aisecops_server.adapters.system import RandomIds
-from aisecops_server.domain.canonical import JsonValue, canonical_bytes
-from aisecops_server.domain.decision import Outcome
-from aisecops_server.domain.edge_log import edge_event
+from aisecops_server.domain.decisions.decision import Outcome
 from aisecops_server.domain.errors import (
     IntegrityError,
     InvalidRequestError,
@@ -25,11 +23,13 @@ from aisecops_server.domain.errors import (
     RepositoryUnavailableError,
     SealedError,
 )
-from aisecops_server.domain.key_rotation import KeyUse, Rotation, SignedRotation, rotated_event
+from aisecops_server.domain.formats.canonical import JsonValue, canonical_bytes
+from aisecops_server.domain.log.edge_log import edge_event
+from aisecops_server.domain.log.key_rotation import KeyUse, Rotation, SignedRotation, rotated_event
 from aisecops_server.ports.edges import Batch
-from aisecops_server.usecases import forward_log
-from aisecops_server.usecases.checkpoint import CheckpointKeys
-from aisecops_server.usecases.rotate_key import FollowKeys, RotateKeys
+from aisecops_server.usecases.edges import forward_log
+from aisecops_server.usecases.log.checkpoint import CheckpointKeys
+from aisecops_server.usecases.log.rotate_key import FollowKeys, RotateKeys
 
 from tests.fakes.clock import FakeClock
 from tests.fault.log_copies import verified

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 from aisecops_server.adapters.system import RandomIds
-from aisecops_server.domain.bundle import CommitId
-from aisecops_server.domain.decision import Mode, Outcome, Verdict
+from aisecops_server.domain.bundles.bundle import CommitId
+from aisecops_server.domain.callers.identity import Principal, PrincipalId, Role
+from aisecops_server.domain.decisions.decision import Mode, Outcome, Verdict
 from aisecops_server.domain.errors import IdempotencyConflictError
-from aisecops_server.domain.identity import Principal, PrincipalId, Role
-from aisecops_server.domain.plan import PlanId, TraceId
-from aisecops_server.domain.plan_builder import Fresh, PlanDraft, StepDraft, build_plan
-from aisecops_server.usecases.decide import Decide, DecideCommand
+from aisecops_server.domain.plans.plan import PlanId, TraceId
+from aisecops_server.domain.plans.plan_builder import Fresh, PlanDraft, StepDraft, build_plan
+from aisecops_server.usecases.decisions.decide import Decide, DecideCommand
 
 from tests.fakes.clock import FakeClock
 from tests.fakes.event_log import MemoryEventLog

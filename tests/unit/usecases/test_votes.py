@@ -13,11 +13,10 @@ from typing import Any
 import apsw
 import pytest
 from aisecops_server.adapters.signing.vote_keys import jwk_of
-from aisecops_server.domain import jws
-from aisecops_server.domain.approval import Approval, ApprovalState, Choice, SignedBy
-from aisecops_server.domain.approval_statement import VOTE_TYPE
-from aisecops_server.domain.canonical import canonical_bytes
-from aisecops_server.domain.decision import Outcome
+from aisecops_server.domain.approvals.approval import Approval, ApprovalState, Choice, SignedBy
+from aisecops_server.domain.approvals.approval_statement import VOTE_TYPE
+from aisecops_server.domain.callers.identity import Role
+from aisecops_server.domain.decisions.decision import Outcome
 from aisecops_server.domain.errors import (
     AisecopsError,
     ApprovalNotUsableError,
@@ -25,8 +24,9 @@ from aisecops_server.domain.errors import (
     InvalidRequestError,
     NotPermittedError,
 )
-from aisecops_server.domain.identity import Role
-from aisecops_server.usecases.vote import VoteCommand
+from aisecops_server.domain.formats import jws
+from aisecops_server.domain.formats.canonical import canonical_bytes
+from aisecops_server.usecases.approvals.vote import VoteCommand
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature

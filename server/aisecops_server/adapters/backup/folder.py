@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from aisecops_server.domain.backup import MANIFEST, RESTORING
 from aisecops_server.domain.errors import ContendedError, IntegrityError, InvalidRequestError, LogUnavailableError
+from aisecops_server.domain.log.backup import MANIFEST, RESTORING
 
 LOG = "audit.db"
 # What an empty state directory may hold: what a file system puts there, and a restore that was cut off.

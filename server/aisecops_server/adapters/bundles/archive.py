@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aisecops_server.adapters.bundles.layout import DATA, SIGNATURES, content_digest
-from aisecops_server.domain.bundle import BundleDigest, RuleDoc
+from aisecops_server.domain.bundles.bundle import BundleDigest, RuleDoc
 from aisecops_server.domain.errors import BundleRejectedError, IntegrityError
 
 MAX_ARCHIVE_BYTES = 64 * 1024 * 1024

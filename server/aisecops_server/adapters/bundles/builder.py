@@ -29,7 +29,7 @@ from aisecops_server.adapters.bundles.layout import (
 from aisecops_server.adapters.bundles.opa_cli import OpaCli
 from aisecops_server.adapters.bundles.signatures import signatures
 from aisecops_server.adapters.bundles.store import BundleStore
-from aisecops_server.domain.bundle import Bundle, CommitId, PolicyTree, RuleDoc
+from aisecops_server.domain.bundles.bundle import Bundle, CommitId, PolicyTree, RuleDoc
 from aisecops_server.ports import Signer
 
 _MOST_COMPILED = 8

@@ -14,10 +14,10 @@ from pathlib import Path, PurePosixPath
 
 from aisecops_server.adapters.bundles.ownership import owners
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
-from aisecops_server.domain.bundle import PolicyTree
-from aisecops_server.domain.canonical import JsonValue, canonical_bytes
+from aisecops_server.domain.bundles.bundle import PolicyTree
+from aisecops_server.domain.documents.input_document import SCHEMA_VERSION
 from aisecops_server.domain.errors import BundleRejectedError, EngineUnavailableError
-from aisecops_server.domain.input_document import SCHEMA_VERSION
+from aisecops_server.domain.formats.canonical import JsonValue, canonical_bytes
 
 ROOTS = ("aisecops", "tables", "system")
 MANIFEST = ".manifest"

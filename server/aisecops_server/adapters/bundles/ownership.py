@@ -12,9 +12,9 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError, model_validator
 
-from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.errors import BundleRejectedError
-from aisecops_server.domain.table_fields import Entry, Text
+from aisecops_server.domain.formats.canonical import JsonValue
+from aisecops_server.domain.tables.table_fields import Entry, Text
 
 KeeperRole = Literal["security", "platform", "secops"]
 

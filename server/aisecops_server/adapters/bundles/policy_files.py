@@ -16,9 +16,9 @@ from pathlib import Path
 
 from aisecops_server.adapters.bundles.table_text import entry_text
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
-from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.agents.onboarding import NewEntry
 from aisecops_server.domain.errors import BundleRejectedError, InvalidRequestError, RepositoryUnavailableError
-from aisecops_server.domain.onboarding import NewEntry
+from aisecops_server.domain.formats.canonical import JsonValue
 
 _MOST_BYTES = 16 * 1024 * 1024
 _SUFFIXES = (".yaml", ".yml", ".json")

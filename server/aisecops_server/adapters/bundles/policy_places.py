@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from aisecops_server.adapters.bundles.layout import table_files
 from aisecops_server.adapters.bundles.yaml_places import key_lines
-from aisecops_server.domain.bundle import CommitId, PolicyTree
+from aisecops_server.domain.bundles.bundle import CommitId, PolicyTree
 from aisecops_server.ports import PolicyRepository
 
 Places = Mapping[tuple[str, ...], str]

@@ -19,9 +19,9 @@ from aisecops_server.adapters.bundles.layout import rego_files, table_files
 from aisecops_server.adapters.bundles.opa_cli import OpaCli
 from aisecops_server.adapters.bundles.yaml_places import leaves
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
-from aisecops_server.domain.bundle import PolicyTree
-from aisecops_server.domain.canonical import JsonValue, canonical_bytes, digest
-from aisecops_server.domain.policy_meaning import METADATA, Clause, PolicyText, Row
+from aisecops_server.domain.bundles.bundle import PolicyTree
+from aisecops_server.domain.formats.canonical import JsonValue, canonical_bytes, digest
+from aisecops_server.domain.policy.policy_meaning import METADATA, Clause, PolicyText, Row
 
 PARSERS = 2
 REMEMBERED_FILES = 512

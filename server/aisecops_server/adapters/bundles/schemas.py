@@ -9,14 +9,14 @@ import orjson
 from pydantic import BaseModel, Field
 
 from aisecops_server.adapters.bundles.ownership import OwnerEntry
-from aisecops_server.domain.accepted_flips import AcceptedFlips, Gates
-from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.compliance import FrameworkFile
-from aisecops_server.domain.golden_case import GoldenCases
-from aisecops_server.domain.policy_paths import ACCEPTED_FLIPS, GATES, WAIVERS
-from aisecops_server.domain.policy_tables import PolicyTables
-from aisecops_server.domain.table_fields import Entry, Text
-from aisecops_server.domain.waivers import Waivers
+from aisecops_server.domain.compliance.compliance import FrameworkFile
+from aisecops_server.domain.formats.canonical import JsonValue
+from aisecops_server.domain.policy.accepted_flips import AcceptedFlips, Gates
+from aisecops_server.domain.policy.golden_case import GoldenCases
+from aisecops_server.domain.policy.policy_paths import ACCEPTED_FLIPS, GATES, WAIVERS
+from aisecops_server.domain.policy.waivers import Waivers
+from aisecops_server.domain.tables.policy_tables import PolicyTables
+from aisecops_server.domain.tables.table_fields import Entry, Text
 
 DIRECTORY = ".schemas"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"

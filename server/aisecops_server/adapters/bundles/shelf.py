@@ -14,9 +14,9 @@ from pathlib import Path
 from aisecops_server.adapters.bundles.archive import MAX_ARCHIVE_BYTES, bundle_digest, read_archive
 from aisecops_server.adapters.bundles.layout import DATA, MANIFEST
 from aisecops_server.adapters.bundles.store import write_durably
-from aisecops_server.domain.bundle import Bundle
+from aisecops_server.domain.bundles.bundle import Bundle
+from aisecops_server.domain.bundles.release import Release
 from aisecops_server.domain.errors import BundleRejectedError, IntegrityError
-from aisecops_server.domain.release import Release
 
 MOST_BYTES = MAX_ARCHIVE_BYTES
 

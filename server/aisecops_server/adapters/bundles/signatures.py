@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aisecops_server.adapters.bundles.layout import DATA, MANIFEST
-from aisecops_server.domain.canonical import JsonValue, canonical_bytes
+from aisecops_server.domain.formats.canonical import JsonValue, canonical_bytes
 from aisecops_server.ports import Signer
 
 KEY_ID = "aisecops"

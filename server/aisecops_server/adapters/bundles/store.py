@@ -21,9 +21,9 @@ from pathlib import Path
 
 from aisecops_server.adapters.bundles.archive import MAX_ARCHIVE_BYTES, bundle_digest, read_archive
 from aisecops_server.adapters.bundles.layout import DATA, MANIFEST
-from aisecops_server.domain.bundle import Bundle, BundleDigest, CommitId, RuleDoc
-from aisecops_server.domain.canonical import JsonValue, canonical_bytes
+from aisecops_server.domain.bundles.bundle import Bundle, BundleDigest, CommitId, RuleDoc
 from aisecops_server.domain.errors import IntegrityError
+from aisecops_server.domain.formats.canonical import JsonValue, canonical_bytes
 from aisecops_server.ports import Signer
 
 _CONTEXT = b"aisecops bundle record v1\n"

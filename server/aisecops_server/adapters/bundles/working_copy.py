@@ -6,7 +6,13 @@ import os
 from pathlib import Path
 
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.policy_paths import MAX_ENTRIES, MAX_FILE_BYTES, POLICY_DIRECTORIES, POLICY_FILES, is_policy
+from aisecops_server.domain.policy.policy_paths import (
+    MAX_ENTRIES,
+    MAX_FILE_BYTES,
+    POLICY_DIRECTORIES,
+    POLICY_FILES,
+    is_policy,
+)
 
 
 def read_working_copy(directory: Path) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import yaml
 
-from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.formats.canonical import JsonValue
 
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 import yaml
 
-from aisecops_server.domain.canonical import SAFE_INTEGER, JsonValue
 from aisecops_server.domain.errors import BundleRejectedError
+from aisecops_server.domain.formats.canonical import SAFE_INTEGER, JsonValue
 
 MAX_ALIASES = 256
 MAX_VALUES = 500_000

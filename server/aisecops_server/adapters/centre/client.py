@@ -17,14 +17,14 @@ from aisecops_client.errors import AisecopsClientError, from_rpc_error
 from aisecops_client.messages import bearer
 from aisecops_client.transport import PLAIN_OPTIONS, TLS_OPTIONS, is_local, tls
 
+from aisecops_server.domain.bundles.release import SignedRelease
 from aisecops_server.domain.errors import (
     AisecopsError,
     InvalidRequestError,
     RecordsRefusedError,
     RepositoryUnavailableError,
 )
-from aisecops_server.domain.record import LogHead
-from aisecops_server.domain.release import SignedRelease
+from aisecops_server.domain.log.record import LogHead
 from aisecops_server.ports.edges import Batch
 
 if TYPE_CHECKING:

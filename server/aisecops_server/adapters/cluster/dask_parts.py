@@ -20,8 +20,8 @@ from distributed.scheduler import KilledWorker
 
 from aisecops_server.adapters.cluster.keys import ClusterKeys
 from aisecops_server.domain.errors import EngineUnavailableError, InvalidPlanError, InvalidRequestError
-from aisecops_server.domain.replay_part import PartAsked, PartFound
-from aisecops_server.domain.replay_part_json import asked_bytes, read_answer
+from aisecops_server.domain.replays.replay_part import PartAsked, PartFound
+from aisecops_server.domain.replays.replay_part_json import asked_bytes, read_answer
 
 Judge = Callable[[bytes], Awaitable[bytes]]
 

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.errors import InvalidRequestError
+from aisecops_server.domain.formats.canonical import JsonValue
 
 SECONDS = 10.0
 _TAKEN = range(200, 300)

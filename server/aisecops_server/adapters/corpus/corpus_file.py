@@ -16,11 +16,11 @@ from typing import Any
 
 import orjson
 
-from aisecops_server.domain.canonical import JsonValue, canonical_bytes, digest
 from aisecops_server.domain.errors import InvalidRequestError, NotFoundError
-from aisecops_server.domain.record import LogHead
-from aisecops_server.domain.recorded_decision import Doubt, Place, RecordedDecision
-from aisecops_server.domain.replay import Selection
+from aisecops_server.domain.formats.canonical import JsonValue, canonical_bytes, digest
+from aisecops_server.domain.log.record import LogHead
+from aisecops_server.domain.replays.recorded_decision import Doubt, Place, RecordedDecision
+from aisecops_server.domain.replays.replay import Selection
 
 VERSION = 1
 MOST_BYTES = 512 * 1024 * 1024

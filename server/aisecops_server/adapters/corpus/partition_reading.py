@@ -17,12 +17,12 @@ from typing import Any
 import orjson
 
 from aisecops_server.adapters.corpus.partitions import MANIFEST, VERSION, Partition, is_sound, parquet_schema
-from aisecops_server.domain.checkpoint import read_checkpoint
 from aisecops_server.domain.errors import IntegrityError, InvalidRequestError
-from aisecops_server.domain.log_leaf import LogLeaf
-from aisecops_server.domain.merkle import root_of
-from aisecops_server.domain.record import LogHead
-from aisecops_server.domain.signed_note import Note, read_note
+from aisecops_server.domain.formats.signed_note import Note, read_note
+from aisecops_server.domain.log.checkpoint import read_checkpoint
+from aisecops_server.domain.log.log_leaf import LogLeaf
+from aisecops_server.domain.log.merkle import root_of
+from aisecops_server.domain.log.record import LogHead
 
 _FILE = re.compile(r"leaves-\d{12}-\d{12}\.parquet")
 _ROWS_AT_ONCE = 1024

@@ -22,10 +22,10 @@ from typing import Any
 import orjson
 
 from aisecops_server.domain.errors import IntegrityError, InvalidRequestError
-from aisecops_server.domain.event import CONCLUDED, commits_to, details_in
-from aisecops_server.domain.log_leaf import LogLeaf
-from aisecops_server.domain.merkle import leaf_hash, root_of
-from aisecops_server.domain.record import LogHead
+from aisecops_server.domain.events.event import CONCLUDED, commits_to, details_in
+from aisecops_server.domain.log.log_leaf import LogLeaf
+from aisecops_server.domain.log.merkle import leaf_hash, root_of
+from aisecops_server.domain.log.record import LogHead
 
 VERSION = 1
 LEAVES = 65_536

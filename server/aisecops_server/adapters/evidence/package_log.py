@@ -15,15 +15,16 @@ import orjson
 from aisecops_verify import EvidenceError, Trust, read_package, verify
 from aisecops_verify.reproduction import read_bundle
 
-from aisecops_server.domain.bundle import RuleDoc
-from aisecops_server.domain.canonical import digest
-from aisecops_server.domain.checkpoint import proof_text, read_checkpoint
-from aisecops_server.domain.decision import DecisionId
+from aisecops_server.domain.bundles.bundle import RuleDoc
+from aisecops_server.domain.decisions.decision import DecisionId
 from aisecops_server.domain.errors import IntegrityError, InvalidRequestError, LogUnavailableError, NotFoundError
-from aisecops_server.domain.event import CONCLUDED, Event, EventId, Stage, StoredEvent
-from aisecops_server.domain.evidence import CHECKPOINT, EVENTS, MANIFEST, PAYLOADS, PROOFS
-from aisecops_server.domain.merkle import leaf_hash
-from aisecops_server.domain.record import (
+from aisecops_server.domain.events.event import CONCLUDED, Event, EventId, Stage, StoredEvent
+from aisecops_server.domain.evidence.evidence import CHECKPOINT, EVENTS, MANIFEST, PAYLOADS, PROOFS
+from aisecops_server.domain.formats.canonical import digest
+from aisecops_server.domain.formats.signed_note import read_note
+from aisecops_server.domain.log.checkpoint import proof_text, read_checkpoint
+from aisecops_server.domain.log.merkle import leaf_hash
+from aisecops_server.domain.log.record import (
     ChangeRecord,
     DecisionRecord,
     LogHead,
@@ -37,11 +38,10 @@ from aisecops_server.domain.record import (
     TraceSummary,
     placed,
 )
-from aisecops_server.domain.rule_text import rule_doc
-from aisecops_server.domain.signed_note import read_note
-from aisecops_server.domain.trace_facets import TraceFacets, count, facets_of, fits, questions
-from aisecops_server.domain.trace_outline import TraceOutline, outline_of
-from aisecops_server.domain.trace_summary import joined, proven
+from aisecops_server.domain.policy.rule_text import rule_doc
+from aisecops_server.domain.traces.trace_facets import TraceFacets, count, facets_of, fits, questions
+from aisecops_server.domain.traces.trace_outline import TraceOutline, outline_of
+from aisecops_server.domain.traces.trace_summary import joined, proven
 
 
 @dataclass(frozen=True, slots=True)

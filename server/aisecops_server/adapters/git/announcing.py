@@ -17,7 +17,7 @@ import git
 
 from aisecops_server.adapters.git.create import AUTHOR
 from aisecops_server.adapters.git.source import ref_name
-from aisecops_server.domain.announcement import FILE, MOST_BYTES
+from aisecops_server.domain.bundles.announcement import FILE, MOST_BYTES
 from aisecops_server.domain.errors import ContendedError, RepositoryUnavailableError
 
 REMOTE = "origin"

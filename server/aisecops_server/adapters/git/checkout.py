@@ -12,7 +12,7 @@ from pathlib import Path
 from aisecops_server.adapters.git.objects import Trees, read_commits
 from aisecops_server.adapters.git.runner import Bounds, HardenedGit
 from aisecops_server.adapters.git.source import ancestor_name
-from aisecops_server.domain.bundle import Commit, CommitId, PolicyTree
+from aisecops_server.domain.bundles.bundle import Commit, CommitId, PolicyTree
 from aisecops_server.domain.errors import RepositoryUnavailableError, UnknownRevisionError
 
 _SECONDS = 30.0

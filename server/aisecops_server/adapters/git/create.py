@@ -13,7 +13,7 @@ from pathlib import Path
 import git
 
 from aisecops_server.adapters.git.shipped import shipped_policy
-from aisecops_server.domain.bundle import CommitId
+from aisecops_server.domain.bundles.bundle import CommitId
 from aisecops_server.domain.errors import InvalidRequestError, RepositoryUnavailableError
 
 AUTHOR = git.Actor("AISecOps", "policy@aisecops.invalid")

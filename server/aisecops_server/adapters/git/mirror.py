@@ -18,11 +18,11 @@ from pathlib import Path
 from aisecops_server.adapters.git.objects import READ, Head, Trees, read_blob, read_commits, read_head, unknown
 from aisecops_server.adapters.git.runner import Bounds, Finished, HardenedGit
 from aisecops_server.adapters.git.source import Source, ancestor_name, parse_source, proposal_ref, ref_name
-from aisecops_server.domain.announcement import FILE, MOST_BYTES, channel_branch
-from aisecops_server.domain.bundle import Commit, CommitId, PolicyTree
+from aisecops_server.domain.bundles.announcement import FILE, MOST_BYTES, channel_branch
+from aisecops_server.domain.bundles.bundle import Commit, CommitId, PolicyTree
+from aisecops_server.domain.bundles.release_names import highest
+from aisecops_server.domain.display.web_links import web_page
 from aisecops_server.domain.errors import RepositoryUnavailableError, UnknownRevisionError
-from aisecops_server.domain.release_names import highest
-from aisecops_server.domain.web_links import web_page
 
 _COMMIT_ID = re.compile(r"[0-9a-f]{40}")
 _ABBREVIATION = re.compile(r"[0-9a-f]{7,39}")

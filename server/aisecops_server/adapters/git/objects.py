@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from aisecops_server.adapters.git.runner import Bounds, Finished, HardenedGit, OutputTooLongError, printable
 from aisecops_server.adapters.git.tree_rules import MAX_LISTING_BYTES, Entry, policy_entries, unfit
-from aisecops_server.domain.bundle import Commit, CommitId, PolicyTree
+from aisecops_server.domain.bundles.bundle import Commit, CommitId, PolicyTree
 from aisecops_server.domain.errors import BundleRejectedError, UnknownRevisionError
-from aisecops_server.domain.policy_paths import MAX_TREE_BYTES
+from aisecops_server.domain.policy.policy_paths import MAX_TREE_BYTES
 
 READ = Bounds(seconds=20.0)
 _FORMAT = "--format=%H%x1f%P%x1f%ct%x1f%an%x1f%s"

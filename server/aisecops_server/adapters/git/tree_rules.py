@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from aisecops_server.domain.errors import BundleRejectedError
-from aisecops_server.domain.policy_paths import (
+from aisecops_server.domain.policy.policy_paths import (
     MAX_ENTRIES,
     MAX_FILE_BYTES,
     MAX_PATH_BYTES,

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from aisecops_server.adapters.identity.certificates import CertificateAuthenticator
 from aisecops_server.adapters.identity.identities import Identities
 from aisecops_server.adapters.identity.tokens import TokenAuthenticator
+from aisecops_server.domain.callers.identity import Presented, Principal
 from aisecops_server.domain.errors import UnauthenticatedError
-from aisecops_server.domain.identity import Presented, Principal
 
 
 @dataclass(slots=True)

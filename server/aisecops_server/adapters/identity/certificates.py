@@ -21,11 +21,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from aisecops_server.adapters.identity.authorities import Authorities, Life, is_authority
 from aisecops_server.adapters.identity.identities import Identities
-from aisecops_server.domain import spiffe
+from aisecops_server.domain.callers import spiffe
+from aisecops_server.domain.callers.identity import BY_CERTIFICATE, DEFAULT_TENANT, Principal, PrincipalId, Role
+from aisecops_server.domain.callers.spiffe import SpiffeId
 from aisecops_server.domain.errors import UnauthenticatedError
-from aisecops_server.domain.identifiers import is_agent_id
-from aisecops_server.domain.identity import BY_CERTIFICATE, DEFAULT_TENANT, Principal, PrincipalId, Role
-from aisecops_server.domain.spiffe import SpiffeId
+from aisecops_server.domain.formats.identifiers import is_agent_id
 from aisecops_server.ports import Clock
 
 AGENT_PATH = "/agent/"

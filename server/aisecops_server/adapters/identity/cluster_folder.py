@@ -8,8 +8,8 @@ from pathlib import Path
 import yaml
 
 from aisecops_server.adapters.identity.local_authority import CERTIFICATE_FILE, open_authority, write_private
+from aisecops_server.domain.callers.spiffe import is_path
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.spiffe import is_path
 from aisecops_server.ports import Clock
 
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aisecops_server.adapters.identity.provider_http import allowed_parts
-from aisecops_server.domain import strict_json
 from aisecops_server.domain.errors import InvalidPlanError
+from aisecops_server.domain.formats import strict_json
 
 # Large providers announce a few kilobytes.
 MOST_BYTES = 256 * 1024

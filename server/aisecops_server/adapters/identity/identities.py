@@ -15,11 +15,11 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from aisecops_server.adapters.identity.watched_file import WatchedFile, bounded_content
-from aisecops_server.domain import spiffe
-from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.callers import spiffe
+from aisecops_server.domain.callers.identity import Principal, Role
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError
-from aisecops_server.domain.identifiers import is_digest
-from aisecops_server.domain.identity import Principal, Role
+from aisecops_server.domain.formats.canonical import JsonValue
+from aisecops_server.domain.formats.identifiers import is_digest
 from aisecops_server.ports import Clock
 
 _Roles = Annotated[list[Role], Field(min_length=1)]

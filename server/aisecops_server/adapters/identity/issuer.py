@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from aisecops_server.adapters.identity.tokens import AUDIENCE, MAX_LIFETIME_SECONDS
-from aisecops_server.domain.canonical import digest
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.identifiers import is_agent_id
-from aisecops_server.domain.identity import Role
+from aisecops_server.domain.formats.canonical import digest
+from aisecops_server.domain.formats.identifiers import is_agent_id
 from aisecops_server.ports import Clock
 
 PRIVATE_KEY_FILE = "token-issuer.pem"

@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from aisecops_server.domain.callers.spiffe import SpiffeId
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.spiffe import SpiffeId
 from aisecops_server.ports import Clock
 
 CERTIFICATE_FILE = "ca.pem"

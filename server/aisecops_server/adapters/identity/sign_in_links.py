@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from aisecops_server.domain.canonical import digest
+from aisecops_server.domain.formats.canonical import digest
 from aisecops_server.ports import Clock, Ids
 
 LINK_SECONDS = 300

@@ -18,9 +18,9 @@ from urllib.parse import quote_plus, urlencode, urlsplit
 from aisecops_server.adapters.identity.discovery import MOST_BYTES, Discovered, discovery_address, parsed_discovery
 from aisecops_server.adapters.identity.provider_http import ProviderAsked, ask
 from aisecops_server.adapters.identity.secret_file import secret_in
-from aisecops_server.domain import strict_json
+from aisecops_server.domain.callers.sign_in import SignIn, SignInAnswer
 from aisecops_server.domain.errors import InvalidPlanError, UnauthenticatedError
-from aisecops_server.domain.sign_in import SignIn, SignInAnswer
+from aisecops_server.domain.formats import strict_json
 from aisecops_server.ports import Clock
 
 _OK = 200

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from aisecops_server.adapters.identity.authorities import Life, is_authority, life_of
 from aisecops_server.adapters.identity.watched_file import WatchedFile, bounded_content
+from aisecops_server.domain.callers.tls_material import TlsMaterial
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.tls_material import TlsMaterial
 from aisecops_server.ports import Clock
 
 _logger = logging.getLogger(__name__)

@@ -25,9 +25,9 @@ import jwt
 
 from aisecops_server.adapters.identity.identities import Identities
 from aisecops_server.adapters.identity.key_set import KeySource
+from aisecops_server.domain.callers.identity import DEFAULT_TENANT, Principal, PrincipalId
 from aisecops_server.domain.errors import UnauthenticatedError
-from aisecops_server.domain.identifiers import is_agent_id
-from aisecops_server.domain.identity import DEFAULT_TENANT, Principal, PrincipalId
+from aisecops_server.domain.formats.identifiers import is_agent_id
 from aisecops_server.ports import Clock
 
 AUDIENCE = "aisecops"

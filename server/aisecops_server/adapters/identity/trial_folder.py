@@ -20,9 +20,9 @@ from aisecops_server.adapters.identity.local_authority import (
     open_authority,
     write_private,
 )
+from aisecops_server.domain.callers.identity import Role
+from aisecops_server.domain.callers.spiffe import SpiffeId, is_path, is_trust_domain
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.identity import Role
-from aisecops_server.domain.spiffe import SpiffeId, is_path, is_trust_domain
 from aisecops_server.ports import Clock
 
 SETTINGS_FILE = "settings.yaml"

@@ -8,11 +8,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from aisecops_server.domain.channel_standing import ChannelStanding, ChannelState
-from aisecops_server.domain.drift import DriftReport
-from aisecops_server.domain.fair_queue import QueueLoad
-from aisecops_server.domain.metrics import METRICS
-from aisecops_server.usecases.count_events import Snapshot
+from aisecops_server.domain.bundles.channel_standing import ChannelStanding, ChannelState
+from aisecops_server.domain.figures.metrics import METRICS
+from aisecops_server.domain.replays.drift import DriftReport
+from aisecops_server.domain.tenants.fair_queue import QueueLoad
+from aisecops_server.usecases.log.count_events import Snapshot
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _PREFIX = "aisecops_"

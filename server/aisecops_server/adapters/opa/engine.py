@@ -15,8 +15,8 @@ from aisecops_server.adapters.opa import reply as replies
 from aisecops_server.adapters.opa.client import Reply
 from aisecops_server.adapters.opa.gathering import LARGEST_BYTES, Gathering
 from aisecops_server.adapters.opa.process import OpaProcess
-from aisecops_server.domain.bundle import Bundle
-from aisecops_server.domain.decision import Verdict
+from aisecops_server.domain.bundles.bundle import Bundle
+from aisecops_server.domain.decisions.decision import Verdict
 from aisecops_server.domain.errors import AisecopsError, EngineUnavailableError, NoDecisionError
 
 _FLAGS = b"?provenance=true&metrics=true&strict-builtin-errors=true"

@@ -17,7 +17,7 @@ from aisecops_server.adapters.opa.binary import EngineBinary
 from aisecops_server.adapters.opa.engine import OpaEngine
 from aisecops_server.adapters.opa.pool import OpaEnginePool
 from aisecops_server.adapters.opa.profile import EngineLimits, Trust
-from aisecops_server.domain.bundle import Bundle
+from aisecops_server.domain.bundles.bundle import Bundle
 from aisecops_server.domain.errors import EngineUnavailableError
 
 # Decisions that somebody waits for come first.

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from aisecops_server.adapters.opa.client import no_answer_within
-from aisecops_server.domain.decision import Verdict
+from aisecops_server.domain.decisions.decision import Verdict
 from aisecops_server.domain.errors import AisecopsError
 
 # More in one request would make each wait longer than it saves.

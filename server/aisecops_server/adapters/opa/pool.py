@@ -25,7 +25,7 @@ from aisecops_server.adapters.opa.engine import OpaEngine
 from aisecops_server.adapters.opa.process import OpaProcess, State
 from aisecops_server.adapters.opa.profile import EngineLimits, Trust
 from aisecops_server.adapters.opa.spare import Spare
-from aisecops_server.domain.bundle import Bundle
+from aisecops_server.domain.bundles.bundle import Bundle
 from aisecops_server.domain.errors import EngineUnavailableError
 
 CAPACITY = 4

@@ -25,7 +25,7 @@ from aisecops_server.adapters.opa.client import Client
 from aisecops_server.adapters.opa.launch import CONFINEMENT_FAILED, NOT_STARTED
 from aisecops_server.adapters.opa.profile import EngineLimits, RunDirectory, Trust
 from aisecops_server.adapters.opa.spare import Spare, kill, launch
-from aisecops_server.domain.bundle import Bundle
+from aisecops_server.domain.bundles.bundle import Bundle
 from aisecops_server.domain.errors import AisecopsError, BundleRejectedError, EngineUnavailableError, NoDecisionError
 
 _PROBE = (b"/v1/data/aisecops/batch/decisions?provenance=true", (b'{"input":{"items":[]}}',))

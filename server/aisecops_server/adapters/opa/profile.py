@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aisecops_server.adapters.opa.binary import EngineBinary
-from aisecops_server.domain.bundle import Bundle
+from aisecops_server.domain.bundles.bundle import Bundle
 from aisecops_server.domain.errors import EngineUnavailableError
 
 BUNDLE_NAME = "aisecops"

@@ -13,9 +13,9 @@ import orjson
 
 from aisecops_server.adapters.opa.client import Reply
 from aisecops_server.adapters.opa.profile import BUNDLE_NAME
-from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.decision import Verdict
+from aisecops_server.domain.decisions.decision import Verdict
 from aisecops_server.domain.errors import NoDecisionError
+from aisecops_server.domain.formats.canonical import JsonValue
 
 _OK = 200
 _logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from pathlib import Path
 from aisecops_server.adapters.opa import profile
 from aisecops_server.adapters.opa.binary import EngineBinary
 from aisecops_server.adapters.opa.profile import EngineLimits, RunDirectory, Trust
-from aisecops_server.domain.bundle import Bundle
+from aisecops_server.domain.bundles.bundle import Bundle
 from aisecops_server.domain.errors import EngineUnavailableError
 
 

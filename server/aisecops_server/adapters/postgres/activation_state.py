@@ -10,8 +10,8 @@ from aisecops_server.adapters.postgres.place import Place
 from aisecops_server.adapters.postgres.readers import SERVER
 from aisecops_server.adapters.sqlite.activation_state import ADVANCE, ANNOUNCED, announced_of, row_of
 from aisecops_server.adapters.sqlite.database import translated
-from aisecops_server.domain.announcement import Announced
-from aisecops_server.domain.bundle import Activated, BundleDigest, CommitId
+from aisecops_server.domain.bundles.announcement import Announced
+from aisecops_server.domain.bundles.bundle import Activated, BundleDigest, CommitId
 
 _LOAD = "SELECT live_revision, live_digest, previous_revision, previous_digest FROM activation"
 _SAVE = "INSERT OR REPLACE INTO activation VALUES (1, ?, ?, ?, ?)"

@@ -15,9 +15,9 @@ from aisecops_server.adapters.sqlite.budget_rows import Heads, heads_of, states_
 from aisecops_server.adapters.sqlite.budget_table import MOST_OWNERS, BudgetMirror, BudgetTable
 from aisecops_server.adapters.sqlite.budgets import SqliteBudgets
 from aisecops_server.adapters.sqlite.readers import Readers
-from aisecops_server.domain.budget import BudgetState
-from aisecops_server.domain.change import Change
+from aisecops_server.domain.budgets.budget import BudgetState
 from aisecops_server.domain.errors import AisecopsError
+from aisecops_server.domain.events.change import Change
 
 
 class RecentBudgets:

@@ -28,17 +28,13 @@ from aisecops_server.adapters.sqlite.key_table import KeyTable
 from aisecops_server.adapters.sqlite.notice_table import NoticeTable
 from aisecops_server.adapters.sqlite.trace_filling import fill
 from aisecops_server.adapters.sqlite.verification import startup_problem
-from aisecops_server.domain import (
-    approval_changes,
-    budget_changes,
-    edge_log,
-    grant_changes,
-    keeping,
-    key_rotation,
-    notice,
-    rollout_changes,
-)
+from aisecops_server.domain.approvals import approval_changes, notice
+from aisecops_server.domain.budgets import budget_changes
 from aisecops_server.domain.errors import IntegrityError
+from aisecops_server.domain.grants import grant_changes
+from aisecops_server.domain.log import edge_log, key_rotation
+from aisecops_server.domain.retention import keeping
+from aisecops_server.domain.rollouts import rollout_changes
 
 
 class PostgresKeeping(KeepingTable):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from aisecops_server.domain.tenant import is_tenant_name
+from aisecops_server.domain.tenants.tenant import is_tenant_name
 
 SCHEMA = "aisecops"
 # How the schema of a tenant begins, and the role that its control planes log in as.

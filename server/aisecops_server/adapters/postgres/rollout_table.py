@@ -10,10 +10,10 @@ from __future__ import annotations
 import apsw
 import orjson
 
-from aisecops_server.domain.change import Change
 from aisecops_server.domain.errors import AisecopsError, ContendedError, IntegrityError
-from aisecops_server.domain.rollout import RolloutStage
-from aisecops_server.domain.rollout_changes import KIND, MadeLive, MoveRollout, RequireRollout
+from aisecops_server.domain.events.change import Change
+from aisecops_server.domain.rollouts.rollout import RolloutStage
+from aisecops_server.domain.rollouts.rollout_changes import KIND, MadeLive, MoveRollout, RequireRollout
 
 _UNDER_WAY = "SELECT rollout_id FROM rollout WHERE stage IN ('SHADOW', 'CANARY')"
 _BEGIN = """

@@ -20,8 +20,8 @@ from aisecops_server.adapters.sqlite.append import load_frontier
 from aisecops_server.adapters.sqlite.database import translated
 from aisecops_server.adapters.sqlite.stored import rollout_events
 from aisecops_server.domain.errors import IntegrityError
-from aisecops_server.domain.rollout import Proposal, Rollout, Voice, read_rollout
-from aisecops_server.domain.rollout_tally import Tally, read_tally
+from aisecops_server.domain.rollouts.rollout import Proposal, Rollout, Voice, read_rollout
+from aisecops_server.domain.rollouts.rollout_tally import Tally, read_tally
 from aisecops_server.ports.rollout import KnownRollout, SeenSteps
 
 R = TypeVar("R")

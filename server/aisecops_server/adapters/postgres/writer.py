@@ -25,8 +25,8 @@ from aisecops_server.adapters.sqlite.append import Appender, Result, load_fronti
 from aisecops_server.adapters.sqlite.changes import StateTables
 from aisecops_server.adapters.sqlite.writer import Answer, Request, Writer
 from aisecops_server.domain.errors import IntegrityError, LogUnavailableError
-from aisecops_server.domain.merkle import HASH_BYTES, Frontier
-from aisecops_server.domain.record import Receipt
+from aisecops_server.domain.log.merkle import HASH_BYTES, Frontier
+from aisecops_server.domain.log.record import Receipt
 
 _logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.formats.canonical import JsonValue
 
 OPERATION = "gen_ai.operation.name"
 AGENT_ID = "gen_ai.agent.id"

@@ -9,8 +9,8 @@ from aisecops_server.adapters.recordings.messages import UNKNOWN_ARGUMENTS, argu
 from aisecops_server.adapters.recordings.times import nanoseconds
 from aisecops_server.adapters.recordings.tool_servers import ToolServers
 from aisecops_server.adapters.recordings.trace_names import trace_name
-from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.recorded_trace import RecordedCall, RecordedTrace
+from aisecops_server.domain.formats.canonical import JsonValue
+from aisecops_server.domain.recordings.recorded_trace import RecordedCall, RecordedTrace
 
 _KINDS = frozenset(
     {"SPAN", "EVENT", "GENERATION", "AGENT", "TOOL", "CHAIN", "RETRIEVER", "EVALUATOR", "EMBEDDING", "GUARDRAIL"}

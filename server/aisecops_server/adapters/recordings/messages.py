@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.provenance import SourceKind
-from aisecops_server.domain.recorded_trace import RecordedPrompt
+from aisecops_server.domain.formats.canonical import JsonValue
+from aisecops_server.domain.plans.provenance import SourceKind
+from aisecops_server.domain.recordings.recorded_trace import RecordedPrompt
 
 # What a call without known arguments has in their place: no JSON, so that it cannot be decided, and is not allowed.
 UNKNOWN_ARGUMENTS = ""

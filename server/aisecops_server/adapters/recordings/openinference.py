@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from aisecops_server.adapters.recordings.attributes import text
 from aisecops_server.adapters.recordings.messages import UNKNOWN_ARGUMENTS, arguments_text, parsed, prompts_in
-from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.recorded_trace import RecordedPrompt
+from aisecops_server.domain.formats.canonical import JsonValue
+from aisecops_server.domain.recordings.recorded_trace import RecordedPrompt
 
 KIND = "openinference.span.kind"
 TOOL = "TOOL"

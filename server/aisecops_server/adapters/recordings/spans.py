@@ -11,9 +11,9 @@ from aisecops_server.adapters.recordings.attributes import MalformedError, attri
 from aisecops_server.adapters.recordings.messages import result_text
 from aisecops_server.adapters.recordings.openinference import Planned
 from aisecops_server.adapters.recordings.tool_servers import ToolServers
-from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.provenance import SourceKind
-from aisecops_server.domain.recorded_trace import RecordedCall, RecordedPrompt, RecordedTrace
+from aisecops_server.domain.formats.canonical import JsonValue
+from aisecops_server.domain.plans.provenance import SourceKind
+from aisecops_server.domain.recordings.recorded_trace import RecordedCall, RecordedPrompt, RecordedTrace
 
 _KIND_OF_ROLE = {"user": SourceKind.USER_PROMPT, "system": SourceKind.SYSTEM_PROMPT}
 _TRACE_CHARACTERS = 32

@@ -22,9 +22,9 @@ from aisecops_server.adapters.recordings.csv_rows import CsvRows, is_header
 from aisecops_server.adapters.recordings.openinference import Planned
 from aisecops_server.adapters.recordings.parquet_rows import MAGIC, rows
 from aisecops_server.adapters.recordings.tool_servers import ToolServers
-from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.recorded_trace import RecordedTrace
+from aisecops_server.domain.formats.canonical import JsonValue
+from aisecops_server.domain.recordings.recorded_trace import RecordedTrace
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _MOST_PARTS = 2_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from aisecops_server.adapters.recordings.attributes import MalformedError
-from aisecops_server.domain.identifiers import is_trace_id
+from aisecops_server.domain.formats.identifiers import is_trace_id
 
 _DIGITS = 32
 

@@ -6,7 +6,7 @@ import ast
 import warnings
 from collections.abc import Iterator, Sequence
 
-from aisecops_server.domain.source_text import Scalar
+from aisecops_server.domain.grounding.source_text import Scalar
 
 LONGEST_LITERAL = 64 * 1024
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import yaml
 
-from aisecops_server.domain.source_text import LONGEST_ITEM, Scalar
+from aisecops_server.domain.grounding.source_text import LONGEST_ITEM, Scalar
 
 MOST_DEPTH = 64
 

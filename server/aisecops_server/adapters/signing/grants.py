@@ -16,12 +16,12 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from aisecops_server.domain import jws
-from aisecops_server.domain.canonical import JsonValue, canonical_bytes, digest
 from aisecops_server.domain.errors import GrantKeyMissingError, GrantNotUsableError
-from aisecops_server.domain.grant import Grant, claims_of, grant_of
-from aisecops_server.domain.grant_keys import GRACE_SECONDS, LONGEST_SECONDS, SKEW_SECONDS
-from aisecops_server.domain.key_rotation import KeyChain, ReplacedKey
+from aisecops_server.domain.formats import jws
+from aisecops_server.domain.formats.canonical import JsonValue, canonical_bytes, digest
+from aisecops_server.domain.grants.grant import Grant, claims_of, grant_of
+from aisecops_server.domain.log.grant_keys import GRACE_SECONDS, LONGEST_SECONDS, SKEW_SECONDS
+from aisecops_server.domain.log.key_rotation import KeyChain, ReplacedKey
 from aisecops_server.ports import Clock, Signer
 
 _TYPE = "grant+jwt"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aisecops_server.adapters.signing.keys import SigningKey, make_lasting, open_key
 from aisecops_server.domain.errors import IntegrityError
-from aisecops_server.domain.key_rotation import KeyUse
+from aisecops_server.domain.log.key_rotation import KeyUse
 
 NAMES = {KeyUse.GRANT: "grants", KeyUse.EVIDENCE: "evidence", KeyUse.BUNDLE: "bundle"}
 

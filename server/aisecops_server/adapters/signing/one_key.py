@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from aisecops_server.domain.errors import SigningKeyMissingError
-from aisecops_server.domain.key_rotation import KeyChain, KeyUse
+from aisecops_server.domain.log.key_rotation import KeyChain, KeyUse
 from aisecops_server.ports import Signer
 
 

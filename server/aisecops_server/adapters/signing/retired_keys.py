@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from aisecops_server.adapters.signing.keys import SigningKey, make_lasting
 from aisecops_server.adapters.signing.vote_keys import jwk_of
-from aisecops_server.domain.canonical import JsonValue, canonical_bytes
+from aisecops_server.domain.callers.people import RetiredKey
 from aisecops_server.domain.errors import IntegrityError
-from aisecops_server.domain.people import RetiredKey
+from aisecops_server.domain.formats.canonical import JsonValue, canonical_bytes
 
 
 def retired_keys(directory: Path, name: str) -> tuple[RetiredKey, ...]:

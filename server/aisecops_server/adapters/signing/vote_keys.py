@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from aisecops_server.adapters.signing.keys import SigningKey
-from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.people import PublicKey, RetiredKey
+from aisecops_server.domain.callers.people import PublicKey, RetiredKey
+from aisecops_server.domain.formats.canonical import JsonValue
 
 COORDINATE_BYTES = 32
 

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from aisecops_server.adapters.signing.vote_keys import COORDINATE_BYTES, jwk_of
-from aisecops_server.domain import jws
+from aisecops_server.domain.callers.people import PublicKey
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.people import PublicKey
+from aisecops_server.domain.formats import jws
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from aisecops_server.adapters.sqlite.database import migrate, open_for_writing, translated
-from aisecops_server.domain.announcement import Announced, Announcement
-from aisecops_server.domain.bundle import Activated, BundleDigest, CommitId
+from aisecops_server.domain.bundles.announcement import Announced, Announcement
+from aisecops_server.domain.bundles.bundle import Activated, BundleDigest, CommitId
 
 # "AISA"
 _APPLICATION_ID = 0x41495341

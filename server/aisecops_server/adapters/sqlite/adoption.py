@@ -13,10 +13,10 @@ import orjson
 from aisecops_server.adapters.sqlite.approval_rows import state_at
 from aisecops_server.adapters.sqlite.readers import Readers
 from aisecops_server.adapters.sqlite.statements import Row
-from aisecops_server.domain.agent import asks_as_agent
-from aisecops_server.domain.approval import ApprovalState
-from aisecops_server.domain.grant import GrantState
-from aisecops_server.domain.maturity import AdoptionRecords, DecisionFact, GrantFact, IncidentFact, RequestFact
+from aisecops_server.domain.agents.agent import asks_as_agent
+from aisecops_server.domain.agents.maturity import AdoptionRecords, DecisionFact, GrantFact, IncidentFact, RequestFact
+from aisecops_server.domain.approvals.approval import ApprovalState
+from aisecops_server.domain.grants.grant import GrantState
 
 _NS = 1_000_000_000
 _DECISIONS = """

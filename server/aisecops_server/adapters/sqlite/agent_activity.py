@@ -12,8 +12,8 @@ import orjson
 from aisecops_server.adapters.sqlite.fault import Fault
 from aisecops_server.adapters.sqlite.readers import Readers
 from aisecops_server.adapters.sqlite.statements import Row, insert
-from aisecops_server.domain.agent import Activity, activity_of, asks_as_agent
-from aisecops_server.domain.record import DecisionRecord
+from aisecops_server.domain.agents.agent import Activity, activity_of, asks_as_agent
+from aisecops_server.domain.log.record import DecisionRecord
 
 _COLUMNS = "agent_id, first_at, last_at, allowed, denied, held, tried"
 _JOINED = (

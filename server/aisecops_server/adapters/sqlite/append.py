@@ -19,10 +19,10 @@ from aisecops_server.adapters.sqlite.schema import SUBTREE_HEIGHT, SUBTREE_LEAVE
 from aisecops_server.adapters.sqlite.statements import Row, insert, select_in
 from aisecops_server.adapters.sqlite.trace_index import TraceIndex
 from aisecops_server.domain.errors import AisecopsError, IdempotencyConflictError, IntegrityError
-from aisecops_server.domain.event import Event, EventId
-from aisecops_server.domain.merkle import HASH_BYTES, Frontier, leaf_hash
-from aisecops_server.domain.payload import SALT_BYTES
-from aisecops_server.domain.record import ChangeRecord, DecisionRecord, Idempotency, Receipt
+from aisecops_server.domain.events.event import Event, EventId
+from aisecops_server.domain.events.payload import SALT_BYTES
+from aisecops_server.domain.log.merkle import HASH_BYTES, Frontier, leaf_hash
+from aisecops_server.domain.log.record import ChangeRecord, DecisionRecord, Idempotency, Receipt
 
 Entry = DecisionRecord | ChangeRecord | Event
 Result = Receipt | AisecopsError

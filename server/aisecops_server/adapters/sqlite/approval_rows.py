@@ -19,7 +19,7 @@ from aisecops_server.adapters.sqlite.notice_table import (
 )
 from aisecops_server.adapters.sqlite.readers import Readers
 from aisecops_server.adapters.sqlite.statements import Row, Value
-from aisecops_server.domain.approval import (
+from aisecops_server.domain.approvals.approval import (
     LEEWAY_SECONDS,
     Approval,
     ApprovalFilter,
@@ -29,10 +29,10 @@ from aisecops_server.domain.approval import (
     PastAnswer,
     Vote,
 )
-from aisecops_server.domain.approval_record import request_of, vote_of
-from aisecops_server.domain.canonical import digest
+from aisecops_server.domain.approvals.approval_record import request_of, vote_of
+from aisecops_server.domain.approvals.notice import NoticeCounts, NoticePage, StoredNotice
 from aisecops_server.domain.errors import IntegrityError, InvalidRequestError, NotFoundError
-from aisecops_server.domain.notice import NoticeCounts, NoticePage, StoredNotice
+from aisecops_server.domain.formats.canonical import digest
 
 _COLUMNS = "approval_id, statement_digest, request, state, version, changed_at, closed_by, closed_note, consumed_by"
 _SELECT = f"SELECT {_COLUMNS} FROM approval WHERE"  # noqa: S608 - constant columns

@@ -15,12 +15,12 @@ import apsw
 import orjson
 
 from aisecops_server.adapters.sqlite.notice_table import insert_notices
-from aisecops_server.domain.approval import LEEWAY_SECONDS, Vote, not_usable
-from aisecops_server.domain.approval_changes import CastVote, CloseApproval, ConsumeApproval, OpenApproval
-from aisecops_server.domain.approval_record import request_details, request_of, vote_details
-from aisecops_server.domain.canonical import canonical_bytes, digest
-from aisecops_server.domain.change import Change
+from aisecops_server.domain.approvals.approval import LEEWAY_SECONDS, Vote, not_usable
+from aisecops_server.domain.approvals.approval_changes import CastVote, CloseApproval, ConsumeApproval, OpenApproval
+from aisecops_server.domain.approvals.approval_record import request_details, request_of, vote_details
 from aisecops_server.domain.errors import AisecopsError, ContendedError, IntegrityError
+from aisecops_server.domain.events.change import Change
+from aisecops_server.domain.formats.canonical import canonical_bytes, digest
 
 _OPEN = """
     INSERT INTO approval (approval_id, agent_id, plan_hash, statement_digest, statement, request, state, version,

@@ -15,13 +15,13 @@ import orjson
 
 from aisecops_server.adapters.sqlite.fault import Fault
 from aisecops_server.adapters.sqlite.told import Told, told
-from aisecops_server.domain.approval import ApprovalState
-from aisecops_server.domain.approval_notice import notice_body
-from aisecops_server.domain.approval_record import request_of, vote_details, vote_of
-from aisecops_server.domain.canonical import canonical_bytes, digest
+from aisecops_server.domain.approvals.approval import ApprovalState
+from aisecops_server.domain.approvals.approval_notice import notice_body
+from aisecops_server.domain.approvals.approval_record import request_of, vote_details, vote_of
+from aisecops_server.domain.approvals.notice import NoticeState
 from aisecops_server.domain.errors import AisecopsError
-from aisecops_server.domain.notice import NoticeState
-from aisecops_server.domain.payload import blanked
+from aisecops_server.domain.events.payload import blanked
+from aisecops_server.domain.formats.canonical import canonical_bytes, digest
 
 _REQUESTED, _VOTED, _CONSUMED = "approval.requested", "approval.voted", "approval.consumed"
 _CLOSED = ("approval.withdrawn", "approval.expired")

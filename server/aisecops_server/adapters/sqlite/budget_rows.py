@@ -9,10 +9,10 @@ import apsw
 import orjson
 
 from aisecops_server.adapters.sqlite.statements import Row, Value, select_in
-from aisecops_server.domain.budget import Budget, BudgetState, Counter
-from aisecops_server.domain.budget_changes import ADJUSTED, Adjust, change_of
+from aisecops_server.domain.budgets.budget import Budget, BudgetState, Counter
+from aisecops_server.domain.budgets.budget_changes import ADJUSTED, Adjust, change_of
+from aisecops_server.domain.budgets.reservation import Ending, Portion, Reservation
 from aisecops_server.domain.errors import IntegrityError, InvalidRequestError
-from aisecops_server.domain.reservation import Ending, Portion, Reservation
 
 # The owner's name begins with the kind of subject, and so does the budget's.
 _HEADS = """

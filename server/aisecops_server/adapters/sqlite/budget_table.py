@@ -25,13 +25,13 @@ from aisecops_server.adapters.sqlite.budget_rows import (
     reservation_row,
 )
 from aisecops_server.adapters.sqlite.statements import insert
-from aisecops_server.domain.budget import Budget, BudgetState, Counter
-from aisecops_server.domain.budget_changes import Adjust, Reserve, Settle, details_of
-from aisecops_server.domain.canonical import canonical_bytes
-from aisecops_server.domain.change import Change
+from aisecops_server.domain.budgets.budget import Budget, BudgetState, Counter
+from aisecops_server.domain.budgets.budget_changes import Adjust, Reserve, Settle, details_of
+from aisecops_server.domain.budgets.ledger import apply
+from aisecops_server.domain.budgets.reservation import Reservation
 from aisecops_server.domain.errors import AisecopsError, IntegrityError
-from aisecops_server.domain.ledger import apply
-from aisecops_server.domain.reservation import Reservation
+from aisecops_server.domain.events.change import Change
+from aisecops_server.domain.formats.canonical import canonical_bytes
 
 # Some kilobytes each: agents, teams and tools are few, but every session is an owner.
 MOST_OWNERS = 50_000

@@ -15,11 +15,11 @@ import orjson
 from aisecops_server.adapters.sqlite.budget_rows import reservation_row
 from aisecops_server.adapters.sqlite.fault import Fault
 from aisecops_server.adapters.sqlite.statements import Row
-from aisecops_server.domain.budget import Budget, Counter
-from aisecops_server.domain.budget_changes import BudgetChange, change_of
+from aisecops_server.domain.budgets.budget import Budget, Counter
+from aisecops_server.domain.budgets.budget_changes import BudgetChange, change_of
+from aisecops_server.domain.budgets.ledger import MemoryBooks, apply
+from aisecops_server.domain.budgets.reservation import Reservation, ReservationState
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.ledger import MemoryBooks, apply
-from aisecops_server.domain.reservation import Reservation, ReservationState
 
 _EVENTS = """
     SELECT idx, type, body FROM event

@@ -22,7 +22,7 @@ from aisecops_server.adapters.sqlite.budget_table import BudgetMirror
 from aisecops_server.adapters.sqlite.readers import Readers
 from aisecops_server.adapters.sqlite.statements import Row, Value
 from aisecops_server.adapters.sqlite.stored import remarks_on
-from aisecops_server.domain.budget import (
+from aisecops_server.domain.budgets.budget import (
     Budget,
     BudgetFilter,
     BudgetPage,
@@ -32,10 +32,10 @@ from aisecops_server.domain.budget import (
     Subject,
     session_id,
 )
-from aisecops_server.domain.budget_changes import Adjust
+from aisecops_server.domain.budgets.budget_changes import Adjust
+from aisecops_server.domain.budgets.reservation import Reservation
 from aisecops_server.domain.errors import InvalidRequestError, NotFoundError
-from aisecops_server.domain.event import StoredEvent
-from aisecops_server.domain.reservation import Reservation
+from aisecops_server.domain.events.event import StoredEvent
 
 _OVERDUE = f"{RESERVATIONS} WHERE state = 'RESERVED' AND expires_at <= ? ORDER BY expires_at LIMIT ?"
 _PERIODS = """

@@ -15,8 +15,8 @@ from typing import Protocol, runtime_checkable
 
 import apsw
 
-from aisecops_server.domain.change import Change
 from aisecops_server.domain.errors import AisecopsError, IntegrityError
+from aisecops_server.domain.events.change import Change
 
 
 class StateTable(Protocol):

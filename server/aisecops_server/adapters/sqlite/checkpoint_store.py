@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from aisecops_server.adapters.sqlite.database import migrate, open_for_reading, open_for_writing, translated
-from aisecops_server.domain.signed_note import Note, read_note
+from aisecops_server.domain.formats.signed_note import Note, read_note
 
 # "AISC"
 _APPLICATION_ID = 0x41495343

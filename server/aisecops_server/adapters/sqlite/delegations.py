@@ -8,8 +8,8 @@ import apsw
 import orjson
 
 from aisecops_server.adapters.sqlite.stored import require_leaf
-from aisecops_server.domain.decision import Mode, Outcome
-from aisecops_server.domain.plan import Delegate
+from aisecops_server.domain.decisions.decision import Mode, Outcome
+from aisecops_server.domain.plans.plan import Delegate
 
 # Who hands work down does so soon after being allowed to; older decisions of a very long trace are not looked for.
 MOST_DECISIONS = 1_000

@@ -16,11 +16,13 @@ import orjson
 from aisecops_server.adapters.sqlite.fault import Fault
 from aisecops_server.adapters.sqlite.readers import Readers
 from aisecops_server.adapters.sqlite.statements import Row
-from aisecops_server.domain.bundle import BundleDigest, CommitId
-from aisecops_server.domain.canonical import canonical_bytes
-from aisecops_server.domain.change import Change
-from aisecops_server.domain.edge import EdgeId
-from aisecops_server.domain.edge_log import (
+from aisecops_server.domain.bundles.bundle import BundleDigest, CommitId
+from aisecops_server.domain.bundles.release import LastRelease
+from aisecops_server.domain.edges.edge import EdgeId
+from aisecops_server.domain.errors import AisecopsError, ContendedError, IntegrityError
+from aisecops_server.domain.events.change import Change
+from aisecops_server.domain.formats.canonical import canonical_bytes
+from aisecops_server.domain.log.edge_log import (
     ENROLLED,
     RECORDED,
     RELEASED,
@@ -29,9 +31,7 @@ from aisecops_server.domain.edge_log import (
     RecordEdgeEvents,
     ReleaseBundle,
 )
-from aisecops_server.domain.errors import AisecopsError, ContendedError, IntegrityError
-from aisecops_server.domain.merkle import HASH_BYTES, Frontier, leaf_hash
-from aisecops_server.domain.release import LastRelease
+from aisecops_server.domain.log.merkle import HASH_BYTES, Frontier, leaf_hash
 
 _EDGES = "SELECT edge_id, log_key, grant_keys, enrolled_at, reconciled_at, size, peaks FROM edge"
 _RELEASED = "SELECT counter, revision, digest FROM edge_release"

@@ -40,23 +40,17 @@ from aisecops_server.adapters.sqlite.trace_filling import fill
 from aisecops_server.adapters.sqlite.trace_list import trace_page
 from aisecops_server.adapters.sqlite.verification import Verification, startup_problem
 from aisecops_server.adapters.sqlite.writer import MOST_ENTRIES, Writer
-from aisecops_server.domain import (
-    approval_changes,
-    budget_changes,
-    edge_log,
-    grant_changes,
-    keeping,
-    key_rotation,
-    notice,
-)
-from aisecops_server.domain.backup import RESTORING
+from aisecops_server.domain.approvals import approval_changes, notice
+from aisecops_server.domain.budgets import budget_changes
 from aisecops_server.domain.errors import AisecopsError, IntegrityError, InvalidRequestError, LogUnavailableError
-from aisecops_server.domain.event import Event, StoredEvent
-from aisecops_server.domain.key_rotation import KeyUse
-from aisecops_server.domain.log_keys import ROTATED
-from aisecops_server.domain.merkle_proofs import consistency_path, inclusion_path, root_at
-from aisecops_server.domain.plan import Delegate
-from aisecops_server.domain.record import (
+from aisecops_server.domain.events.event import Event, StoredEvent
+from aisecops_server.domain.grants import grant_changes
+from aisecops_server.domain.log import edge_log, key_rotation
+from aisecops_server.domain.log.backup import RESTORING
+from aisecops_server.domain.log.key_rotation import KeyUse
+from aisecops_server.domain.log.log_keys import ROTATED
+from aisecops_server.domain.log.merkle_proofs import consistency_path, inclusion_path, root_at
+from aisecops_server.domain.log.record import (
     ChangeRecord,
     DecisionRecord,
     LogHead,
@@ -68,8 +62,10 @@ from aisecops_server.domain.record import (
     TraceFilter,
     TracePage,
 )
-from aisecops_server.domain.trace_facets import TraceFacets
-from aisecops_server.domain.trace_outline import TraceOutline
+from aisecops_server.domain.plans.plan import Delegate
+from aisecops_server.domain.retention import keeping
+from aisecops_server.domain.traces.trace_facets import TraceFacets
+from aisecops_server.domain.traces.trace_outline import TraceOutline
 
 P = TypeVar("P")
 

@@ -16,9 +16,9 @@ from typing import TypeVar
 import apsw
 
 from aisecops_server.adapters.sqlite.database import migrate, open_for_reading, open_for_writing, translated
-from aisecops_server.domain.policy_age import Instant, Reckoning
-from aisecops_server.domain.record import LogHead
-from aisecops_server.domain.release import Mark, SignedRelease
+from aisecops_server.domain.bundles.release import Mark, SignedRelease
+from aisecops_server.domain.edges.policy_age import Instant, Reckoning
+from aisecops_server.domain.log.record import LogHead
 from aisecops_server.ports.edges import EdgeReport, KeptRelease
 
 # "AISF"

@@ -9,8 +9,8 @@ import apsw
 from aisecops_server.adapters.sqlite import grant_table, stored
 from aisecops_server.adapters.sqlite.readers import Readers
 from aisecops_server.domain.errors import InvalidRequestError, NotFoundError
-from aisecops_server.domain.grant import StoredGrant
-from aisecops_server.domain.incident import PREFIX, IncidentFilter, IncidentPage
+from aisecops_server.domain.grants.grant import StoredGrant
+from aisecops_server.domain.grants.incident import PREFIX, IncidentFilter, IncidentPage
 
 # Large enough for every index of SQLite.
 _TOKEN_CHARACTERS = 18

@@ -13,11 +13,11 @@ import apsw
 import orjson
 
 from aisecops_server.adapters.sqlite.statements import Row, insert
-from aisecops_server.domain.change import Change
 from aisecops_server.domain.errors import AisecopsError, ContendedError, GrantNotUsableError, IntegrityError
-from aisecops_server.domain.grant import Grant, GrantId, GrantState, StoredGrant, grant_of
-from aisecops_server.domain.grant_changes import CloseGrant, IssueGrants, RedeemGrant, RevokeGrants
-from aisecops_server.domain.plan import StepId
+from aisecops_server.domain.events.change import Change
+from aisecops_server.domain.grants.grant import Grant, GrantId, GrantState, StoredGrant, grant_of
+from aisecops_server.domain.grants.grant_changes import CloseGrant, IssueGrants, RedeemGrant, RevokeGrants
+from aisecops_server.domain.plans.plan import StepId
 
 _COLUMNS = "claims, state, revoked, report, redemption"
 

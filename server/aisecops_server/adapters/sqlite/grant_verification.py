@@ -15,10 +15,10 @@ import orjson
 
 from aisecops_server.adapters.sqlite.fault import Fault
 from aisecops_server.adapters.sqlite.told import Told, told
-from aisecops_server.domain.canonical import canonical_bytes, digest
-from aisecops_server.domain.execution import report_digest
-from aisecops_server.domain.grant import GrantState
-from aisecops_server.domain.payload import blanked
+from aisecops_server.domain.events.payload import blanked
+from aisecops_server.domain.formats.canonical import canonical_bytes, digest
+from aisecops_server.domain.grants.execution import report_digest
+from aisecops_server.domain.grants.grant import GrantState
 
 _ISSUED, _REDEEMED, _REVOKED = "grant.issued", "grant.redeemed", "grant.revoked"
 _TOLD_LATE = "execution.told_late"

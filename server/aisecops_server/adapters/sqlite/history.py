@@ -23,19 +23,19 @@ from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES
 from aisecops_server.adapters.sqlite.statements import Row
 from aisecops_server.adapters.sqlite.trace_index import Term
 from aisecops_server.adapters.sqlite.trace_terms import ALL, matching_terms, narrow_by_terms
-from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.compliance_state import Sighting
-from aisecops_server.domain.decision import Outcome
-from aisecops_server.domain.document_drift import is_masked
+from aisecops_server.domain.compliance.compliance_state import Sighting
+from aisecops_server.domain.decisions.decision import Outcome
 from aisecops_server.domain.errors import LogUnavailableError, NotFoundError
-from aisecops_server.domain.event import CONCLUDED, commits_to, details_in
-from aisecops_server.domain.log_leaf import LogLeaf
-from aisecops_server.domain.merkle import leaf_hash
-from aisecops_server.domain.provenance import TrustLevel
-from aisecops_server.domain.record import LogHead
-from aisecops_server.domain.recorded_decision import Doubt, Place, RecordedDecision
-from aisecops_server.domain.replay import Selection
-from aisecops_server.domain.trace_match import Relation, WordMatch, words_of
+from aisecops_server.domain.events.event import CONCLUDED, commits_to, details_in
+from aisecops_server.domain.formats.canonical import JsonValue
+from aisecops_server.domain.log.log_leaf import LogLeaf
+from aisecops_server.domain.log.merkle import leaf_hash
+from aisecops_server.domain.log.record import LogHead
+from aisecops_server.domain.log.trace_match import Relation, WordMatch, words_of
+from aisecops_server.domain.plans.provenance import TrustLevel
+from aisecops_server.domain.replays.document_drift import is_masked
+from aisecops_server.domain.replays.recorded_decision import Doubt, Place, RecordedDecision
+from aisecops_server.domain.replays.replay import Selection
 
 _FOREVER = 2**63 - 1
 _START = Place(-1, -1, b"")

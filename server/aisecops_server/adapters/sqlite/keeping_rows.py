@@ -12,8 +12,8 @@ from aisecops_server.adapters.sqlite.readers import Readers
 from aisecops_server.adapters.sqlite.statements import Row
 from aisecops_server.adapters.sqlite.trace_index import SUMMARIES, summary_of
 from aisecops_server.domain.errors import NotFoundError
-from aisecops_server.domain.keeping import Hold, hold_of
-from aisecops_server.domain.record import TraceSummary
+from aisecops_server.domain.log.record import TraceSummary
+from aisecops_server.domain.retention.keeping import Hold, hold_of
 
 _UNERASED = f"""
     {SUMMARIES} t.number > ? AND t.last_at <= ? AND NOT EXISTS (

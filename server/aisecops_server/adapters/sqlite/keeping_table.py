@@ -17,8 +17,6 @@ import orjson
 from aisecops_server.adapters.sqlite.fault import Fault
 from aisecops_server.adapters.sqlite.statements import Row
 from aisecops_server.adapters.sqlite.trace_proofs import proven_traces
-from aisecops_server.domain.canonical import canonical_bytes
-from aisecops_server.domain.change import Change
 from aisecops_server.domain.errors import (
     AisecopsError,
     ContendedError,
@@ -26,8 +24,10 @@ from aisecops_server.domain.errors import (
     IntegrityError,
     NotFoundError,
 )
-from aisecops_server.domain.keeping import ChangeHold, ErasePayloads, Hold, hold_of
-from aisecops_server.domain.payload import blanked
+from aisecops_server.domain.events.change import Change
+from aisecops_server.domain.events.payload import blanked
+from aisecops_server.domain.formats.canonical import canonical_bytes
+from aisecops_server.domain.retention.keeping import ChangeHold, ErasePayloads, Hold, hold_of
 
 _TRACE = "SELECT number, agents FROM trace WHERE trace_id = ?"
 _EVENTS = "SELECT idx FROM event WHERE trace_id = :trace AND trace_id <> '' AND idx <= :through"

@@ -11,7 +11,7 @@ import orjson
 
 from aisecops_server.adapters.sqlite.fault import Fault
 from aisecops_server.adapters.sqlite.statements import Row
-from aisecops_server.domain.keeping import ERASED, HOLD_EVENTS, Hold, hold_of
+from aisecops_server.domain.retention.keeping import ERASED, HOLD_EVENTS, Hold, hold_of
 
 _EVENTS = """
     SELECT idx, type, trace_id, body FROM event INDEXED BY event_of_keeping

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import apsw
 
-from aisecops_server.domain.change import Change
 from aisecops_server.domain.errors import AisecopsError, ContendedError, IntegrityError
-from aisecops_server.domain.key_rotation import KeyUse, RotateKey
+from aisecops_server.domain.events.change import Change
+from aisecops_server.domain.log.key_rotation import KeyUse, RotateKey
 
 GRANT_KEYS = "INDEXED BY event_of_grant_keys", "type IN ('grant_key.rotated', 'edge.grant_key_rotated')"
 SIGNING_KEYS = "INDEXED BY event_of_signing_keys", "type IN ('evidence_key.rotated', 'bundle_key.rotated')"

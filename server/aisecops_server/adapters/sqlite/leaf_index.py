@@ -19,12 +19,12 @@ from aisecops_server.adapters.sqlite.schema import APPLICATION_ID, MIGRATIONS
 from aisecops_server.adapters.sqlite.statements import Row, insert
 from aisecops_server.adapters.sqlite.trace_index import TraceIndex
 from aisecops_server.domain.errors import IntegrityError
-from aisecops_server.domain.event import CONCLUDED, details_in
-from aisecops_server.domain.log_leaf import LogLeaf
-from aisecops_server.domain.merkle import Frontier
-from aisecops_server.domain.record import LogHead, TraceSummary
-from aisecops_server.domain.recorded_decision import RecordedDecision
-from aisecops_server.domain.trace_summary import proven
+from aisecops_server.domain.events.event import CONCLUDED, details_in
+from aisecops_server.domain.log.log_leaf import LogLeaf
+from aisecops_server.domain.log.merkle import Frontier
+from aisecops_server.domain.log.record import LogHead, TraceSummary
+from aisecops_server.domain.replays.recorded_decision import RecordedDecision
+from aisecops_server.domain.traces.trace_summary import proven
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from aisecops_server.adapters.sqlite.fault import Fault
 from aisecops_server.adapters.sqlite.keeping_verification import Erasures
 from aisecops_server.adapters.sqlite.schema import SUBTREE_LEAVES
 from aisecops_server.adapters.sqlite.statements import Row
-from aisecops_server.domain.event import CONCLUDED, PAYLOAD_VERSION, SCHEMA_VERSION, Stage, commits_to
-from aisecops_server.domain.merkle import complete_root, leaf_hash
-from aisecops_server.domain.payload import commitment
+from aisecops_server.domain.events.event import CONCLUDED, PAYLOAD_VERSION, SCHEMA_VERSION, Stage, commits_to
+from aisecops_server.domain.events.payload import commitment
+from aisecops_server.domain.log.merkle import complete_root, leaf_hash
 
 _LEAVES = """
     SELECT e.idx, event_id, trace_id, plan_id, decision_id, stage, type, occurred_at, leaf_hash, body, y.bytes

@@ -13,7 +13,7 @@ import apsw
 from aisecops_server.adapters.sqlite.schema import SUBTREE_HEIGHT, SUBTREE_LEAVES
 from aisecops_server.adapters.sqlite.statements import Row
 from aisecops_server.domain.errors import IntegrityError
-from aisecops_server.domain.merkle import complete_root, node_hash
+from aisecops_server.domain.log.merkle import complete_root, node_hash
 
 _LEAVES = "SELECT leaf_hash FROM event WHERE idx >= ? AND idx < ? ORDER BY idx"
 _SUBTREE = "SELECT hash FROM subtree WHERE number = ?"

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 import apsw
 
 from aisecops_server.adapters.sqlite.statements import Row
-from aisecops_server.domain.approval import ApprovalRequest
-from aisecops_server.domain.change import Change
-from aisecops_server.domain.errors import AisecopsError, ContendedError, IntegrityError
-from aisecops_server.domain.notice import (
+from aisecops_server.domain.approvals.approval import ApprovalRequest
+from aisecops_server.domain.approvals.notice import (
     Notice,
     NoticeCounts,
     NoticePage,
@@ -19,6 +17,8 @@ from aisecops_server.domain.notice import (
     SettleNotice,
     StoredNotice,
 )
+from aisecops_server.domain.errors import AisecopsError, ContendedError, IntegrityError
+from aisecops_server.domain.events.change import Change
 
 _KEEP = """
     INSERT INTO notice (notice_id, approval_id, trace_id, plan_id, decision_id, endpoint, body, state, created_at)

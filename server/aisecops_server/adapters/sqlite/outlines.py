@@ -16,7 +16,7 @@ from aisecops_server.adapters.sqlite.stored import (
     trace_of,
 )
 from aisecops_server.adapters.sqlite.trace_index import SUMMARIES, summary_of
-from aisecops_server.domain.trace_outline import (
+from aisecops_server.domain.traces.trace_outline import (
     DecisionLine,
     DecisionLook,
     EventLine,

@@ -18,8 +18,14 @@ from typing import Any, TypeVar
 import apsw
 
 from aisecops_server.adapters.sqlite.database import migrate, open_for_writing, translated
-from aisecops_server.domain.provenance import SourceKind
-from aisecops_server.domain.recorded_trace import Evaluation, RecordedCall, RecordedPrompt, RecordedTrace, Tally
+from aisecops_server.domain.plans.provenance import SourceKind
+from aisecops_server.domain.recordings.recorded_trace import (
+    Evaluation,
+    RecordedCall,
+    RecordedPrompt,
+    RecordedTrace,
+    Tally,
+)
 
 # "AIST": tells the file from the audit database.
 APPLICATION_ID = 0x41495354

@@ -21,9 +21,9 @@ import orjson
 
 from aisecops_server.adapters.sqlite.database import migrate, open_for_writing, translated
 from aisecops_server.adapters.sqlite.statements import Row, insert, select_in
-from aisecops_server.domain.bundle import CommitId, PolicyTree
-from aisecops_server.domain.canonical import JsonValue, canonical_bytes
-from aisecops_server.domain.replay import Phase, Progress, ReplayId, ReplayRecord, ReplayState
+from aisecops_server.domain.bundles.bundle import CommitId, PolicyTree
+from aisecops_server.domain.formats.canonical import JsonValue, canonical_bytes
+from aisecops_server.domain.replays.replay import Phase, Progress, ReplayId, ReplayRecord, ReplayState
 
 # "AISP": tells the file from the audit database.
 APPLICATION_ID = 0x41495350

@@ -8,9 +8,9 @@ import apsw
 
 from aisecops_server.adapters.sqlite.readers import Readers
 from aisecops_server.adapters.sqlite.stored import verdicts_of
-from aisecops_server.domain.event import StoredEvent
-from aisecops_server.domain.flip_verdict import is_about
-from aisecops_server.domain.replay import ReplayId
+from aisecops_server.domain.events.event import StoredEvent
+from aisecops_server.domain.replays.flip_verdict import is_about
+from aisecops_server.domain.replays.replay import ReplayId
 
 
 class SqliteReviews:

@@ -11,8 +11,8 @@ import orjson
 
 from aisecops_server.adapters.sqlite.database import migrate, open_for_writing, translated
 from aisecops_server.domain.errors import IntegrityError
-from aisecops_server.domain.rollout import Proposal, Rollout, Voice, read_rollout
-from aisecops_server.domain.rollout_tally import Tally, read_tally
+from aisecops_server.domain.rollouts.rollout import Proposal, Rollout, Voice, read_rollout
+from aisecops_server.domain.rollouts.rollout_tally import Tally, read_tally
 
 # "AISR"
 _APPLICATION_ID = 0x41495352

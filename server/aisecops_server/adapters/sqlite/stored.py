@@ -10,14 +10,14 @@ import apsw
 from aisecops_server.adapters.sqlite.key_table import GRANT_KEYS, SIGNING_KEYS
 from aisecops_server.adapters.sqlite.statements import Row
 from aisecops_server.adapters.sqlite.trace_index import SUMMARIES, summary_of
-from aisecops_server.domain.budget import Budget
-from aisecops_server.domain.canonical import canonical_bytes
-from aisecops_server.domain.decision import DecisionId
+from aisecops_server.domain.budgets.budget import Budget
+from aisecops_server.domain.decisions.decision import DecisionId
 from aisecops_server.domain.errors import IntegrityError, NotFoundError
-from aisecops_server.domain.event import CONCLUDED, Event, EventId, Stage, StoredEvent, commits_to, details_in
-from aisecops_server.domain.key_rotation import KeyUse
-from aisecops_server.domain.merkle import leaf_hash
-from aisecops_server.domain.record import (
+from aisecops_server.domain.events.event import CONCLUDED, Event, EventId, Stage, StoredEvent, commits_to, details_in
+from aisecops_server.domain.formats.canonical import canonical_bytes
+from aisecops_server.domain.log.key_rotation import KeyUse
+from aisecops_server.domain.log.merkle import leaf_hash
+from aisecops_server.domain.log.record import (
     PlacedEvent,
     Receipt,
     StoredDecision,

@@ -10,7 +10,7 @@ import apsw
 
 from aisecops_server.adapters.sqlite.fault import Fault
 from aisecops_server.adapters.sqlite.statements import Row
-from aisecops_server.domain.event import details_in
+from aisecops_server.domain.events.event import details_in
 
 _READ = 4096
 

@@ -17,8 +17,8 @@ from aisecops_server.adapters.sqlite.statements import Row, select_in
 from aisecops_server.adapters.sqlite.trace_index import SUMMARIES, bits_of, summary_of
 from aisecops_server.adapters.sqlite.trace_list import matching_blocks
 from aisecops_server.adapters.sqlite.trace_terms import KINDS, wanted_of
-from aisecops_server.domain.record import TraceFilter
-from aisecops_server.domain.trace_facets import MOST_COUNTED, Counted, TraceFacets, facets_of, held, questions
+from aisecops_server.domain.log.record import TraceFilter
+from aisecops_server.domain.traces.trace_facets import MOST_COUNTED, Counted, TraceFacets, facets_of, held, questions
 
 # To read the rows of so many traces takes as long as to count the bits of all terms of a block.
 _FEW = 64

@@ -18,7 +18,7 @@ import apsw
 from aisecops_server.adapters.sqlite.fault import Fault
 from aisecops_server.adapters.sqlite.trace_index import LISTED, TraceIndex
 from aisecops_server.adapters.sqlite.trace_proofs import proven_traces
-from aisecops_server.domain.record import TraceSummary
+from aisecops_server.domain.log.record import TraceSummary
 
 _logger = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from aisecops_server.adapters.sqlite.fault import Fault
 from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES
 from aisecops_server.adapters.sqlite.statements import Row, insert, select_in
 from aisecops_server.adapters.sqlite.trace_proofs import proven_traces
-from aisecops_server.domain.record import DecisionRecord, TraceSummary
-from aisecops_server.domain.trace_summary import joined, opened
+from aisecops_server.domain.log.record import DecisionRecord, TraceSummary
+from aisecops_server.domain.traces.trace_summary import joined, opened
 
 SUMMARY_COLUMNS = (
     "trace_id, agent_id, outcome, mode, intent, tools, rules, lowest_trust, bundle_revision, decisions,"

@@ -30,7 +30,7 @@ from aisecops_server.adapters.sqlite.trace_terms import (
     wanted_of,
 )
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.record import TraceFilter, TracePage
+from aisecops_server.domain.log.record import TraceFilter, TracePage
 
 MOST_TRACES = 1000
 

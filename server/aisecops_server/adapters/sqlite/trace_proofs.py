@@ -9,9 +9,9 @@ import orjson
 
 from aisecops_server.adapters.sqlite.agent_activity import Told
 from aisecops_server.adapters.sqlite.fault import Fault
-from aisecops_server.domain.event import details_in
-from aisecops_server.domain.record import TraceSummary
-from aisecops_server.domain.trace_summary import joined, proven
+from aisecops_server.domain.events.event import details_in
+from aisecops_server.domain.log.record import TraceSummary
+from aisecops_server.domain.traces.trace_summary import joined, proven
 
 # What is read of a text's event is the same.
 PLAN = "plan.received"

@@ -16,8 +16,8 @@ from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES
 from aisecops_server.adapters.sqlite.statements import Bulk, Row
 from aisecops_server.adapters.sqlite.trace_index import Term, bits_of
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.record import TraceFilter
-from aisecops_server.domain.trace_match import (
+from aisecops_server.domain.log.record import TraceFilter
+from aisecops_server.domain.log.trace_match import (
     BUDGET,
     COST,
     EFFECT,

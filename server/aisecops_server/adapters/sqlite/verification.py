@@ -24,8 +24,8 @@ from aisecops_server.adapters.sqlite.readers import Helpers
 from aisecops_server.adapters.sqlite.schema import SUBTREE_LEAVES
 from aisecops_server.adapters.sqlite.verification_crew import Crew
 from aisecops_server.adapters.sqlite.verification_tasks import LEAVES, TRACES, Answer, Task, fault_in
-from aisecops_server.domain.merkle import Frontier, complete_root
-from aisecops_server.domain.record import LogHead, LogReport
+from aisecops_server.domain.log.merkle import Frontier, complete_root
+from aisecops_server.domain.log.record import LogHead, LogReport
 
 _Given = tuple[Task, Future[Answer | None]]
 

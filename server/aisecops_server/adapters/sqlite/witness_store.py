@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aisecops_server.adapters.sqlite.database import migrate, open_for_writing, translated
-from aisecops_server.domain.record import LogHead
-from aisecops_server.domain.signed_note import NoteKey, read_key
+from aisecops_server.domain.formats.signed_note import NoteKey, read_key
+from aisecops_server.domain.log.record import LogHead
 
 # "AISW"
 _APPLICATION_ID = 0x41495357

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aisecops_server.adapters.webhooks.endpoint import Endpoint
-from aisecops_server.domain.notice import Attempt, Notice
+from aisecops_server.domain.approvals.notice import Attempt, Notice
 
 if TYPE_CHECKING:
     import aiohttp

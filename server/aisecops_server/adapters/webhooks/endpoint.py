@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.identifiers import is_identifier
+from aisecops_server.domain.formats.identifiers import is_identifier
 
 _SECRET_PREFIX = "whsec_"  # noqa: S105 - how a secret begins, and not one
 _SECRET_BYTES = range(24, 65)

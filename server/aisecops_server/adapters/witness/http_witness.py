@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError
-from aisecops_server.domain.signed_note import Note, NoteKey, NoteSignature, read_key, read_signatures
-from aisecops_server.domain.witnessing import Behind, Refused, Silent, WitnessAnswer
+from aisecops_server.domain.formats.signed_note import Note, NoteKey, NoteSignature, read_key, read_signatures
+from aisecops_server.domain.log.witnessing import Behind, Refused, Silent, WitnessAnswer
 
 SIZE_TYPE = "text/x.tlog.size"
 _SECONDS = 5.0

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.exports.record import Exported
+from aisecops_server.domain.formats.canonical import JsonValue
 
 SPEC_VERSION = "1.0"
 TYPE_PREFIX = "aisecops."

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 
 import orjson
 
-from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.exports.cloud_event import cloud_event
 from aisecops_server.domain.exports.ocsf import ocsf_events
 from aisecops_server.domain.exports.otlp_trace import otlp_request
 from aisecops_server.domain.exports.record import Exported, ExportFormat
 from aisecops_server.domain.exports.sarif_findings import sarif_log
+from aisecops_server.domain.formats.canonical import JsonValue
 
 
 def event_lines(item: Exported, form: ExportFormat) -> bytes:

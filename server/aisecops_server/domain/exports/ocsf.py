@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.event import CONCLUDED
+from aisecops_server.domain.events.event import CONCLUDED
 from aisecops_server.domain.exports.record import Exported
+from aisecops_server.domain.formats.canonical import JsonValue
 
 VERSION = "1.8.0"
 VENDOR = "AISecOps"

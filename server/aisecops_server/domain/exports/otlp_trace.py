@@ -12,9 +12,9 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.event import CONCLUDED
+from aisecops_server.domain.events.event import CONCLUDED
 from aisecops_server.domain.exports.record import Exported
+from aisecops_server.domain.formats.canonical import JsonValue
 
 _SPAN_CHARACTERS = 16
 _INTERNAL = 1

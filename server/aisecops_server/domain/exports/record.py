@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from aisecops_server.domain.event import StoredEvent, details_in
+from aisecops_server.domain.events.event import StoredEvent, details_in
 
 
 class ExportFormat(StrEnum):

@@ -10,9 +10,9 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.event import CONCLUDED
+from aisecops_server.domain.events.event import CONCLUDED
 from aisecops_server.domain.exports.record import Exported
+from aisecops_server.domain.formats.canonical import JsonValue
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _LEVELS = {"deny": "error", "require_approval": "warning", "warn": "note"}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import re2
 
-from aisecops_server.domain.normal_form import continues_word
+from aisecops_server.domain.grounding.normal_form import continues_word
 from aisecops_server.domain.screening.pattern_union import PatternUnion
 
 # Lengths by country, from the IBAN registry.

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from aisecops_server.domain.canonical import digest
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.identifiers import is_identifier, is_tool, is_trace_id
-from aisecops_server.domain.plan import SessionId, TraceId
-from aisecops_server.domain.provenance import SourceKind, TrustLevel
+from aisecops_server.domain.formats.canonical import digest
+from aisecops_server.domain.formats.identifiers import is_identifier, is_tool, is_trace_id
+from aisecops_server.domain.plans.plan import SessionId, TraceId
+from aisecops_server.domain.plans.provenance import SourceKind, TrustLevel
 from aisecops_server.domain.screening.detection import PRIVATE_KINDS, Detection
 from aisecops_server.domain.screening.inspection import inspect
 from aisecops_server.domain.screening.redaction import Redaction, mask, redacted

@@ -17,7 +17,7 @@ import dask
 from distributed import Scheduler, Security, Worker, get_worker
 
 from aisecops_server.domain.errors import AisecopsError
-from aisecops_server.domain.replay_part_json import answer_bytes, failure_bytes, read_asked
+from aisecops_server.domain.replays.replay_part_json import answer_bytes, failure_bytes, read_asked
 from aisecops_server.ports.replay import Parts
 
 _AT_ONCE = 3

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from aisecops_server.domain.callers.identity import Principal, Role
 from aisecops_server.domain.errors import NotPermittedError
-from aisecops_server.domain.identity import Principal, Role
 
 _DECIDERS = frozenset({Role.AGENT})
 _TRIERS = frozenset({Role.AGENT, Role.APP, Role.SECURITY, Role.PLATFORM})

@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
+from aisecops_server.domain.callers.identity import Principal, PrincipalId
 from aisecops_server.domain.errors import OverloadedError
-from aisecops_server.domain.fair_queue import FairQueue, Place, Refused, Ticket
-from aisecops_server.domain.identity import Principal, PrincipalId
+from aisecops_server.domain.tenants.fair_queue import FairQueue, Place, Refused, Ticket
 
 
 @dataclass(slots=True)

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from aisecops.v1 import agent_pb2
 from aisecops.v1 import agent_service_pb2 as api
 
-from aisecops_server.domain.agent import Activity, Agent, Registration
+from aisecops_server.domain.agents.agent import Activity, Agent, Registration
 from aisecops_server.domain.errors import InvalidRequestError, NotFoundError
-from aisecops_server.domain.identifiers import is_agent_id
+from aisecops_server.domain.formats.identifiers import is_agent_id
+from aisecops_server.entrypoints.grpc.caller import Caller
 from aisecops_server.entrypoints.grpc.decision_codec import timestamp
 from aisecops_server.entrypoints.grpc.maturity_codec import maturity_message
-from aisecops_server.entrypoints.grpc.methods import Caller, read_message
+from aisecops_server.entrypoints.grpc.methods import read_message
 from aisecops_server.entrypoints.grpc.paging import page_size
-from aisecops_server.usecases.read_agents import AgentFilter, ReadAgents
-from aisecops_server.usecases.read_maturity import ReadMaturity
+from aisecops_server.usecases.compliance.read_agents import AgentFilter, ReadAgents
+from aisecops_server.usecases.compliance.read_maturity import ReadMaturity
 
 _MAX_PAGE = 500
 _OWNER_CHARACTERS = 256

@@ -5,9 +5,9 @@ from __future__ import annotations
 from aisecops.v1 import approval_pb2
 from aisecops.v1 import approval_service_pb2 as api
 
-from aisecops_server.domain.approval import Approval, ApprovalState, Choice, PastAnswer, SignedBy, Vote
+from aisecops_server.domain.approvals.approval import Approval, ApprovalState, Choice, PastAnswer, SignedBy, Vote
 from aisecops_server.entrypoints.grpc.decision_codec import timestamp
-from aisecops_server.usecases.vote_together import Answered
+from aisecops_server.usecases.approvals.vote_together import Answered
 
 STATES = {state: approval_pb2.ApprovalState.Value(f"APPROVAL_STATE_{state.name}") for state in ApprovalState}
 CHOICES = {choice: approval_pb2.Choice.Value(f"CHOICE_{choice.name}") for choice in Choice}

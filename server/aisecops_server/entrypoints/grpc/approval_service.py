@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from aisecops.v1 import approval_service_pb2 as api
 
-from aisecops_server.domain.approval import Approval, ApprovalFilter, ApprovalState, Choice
+from aisecops_server.domain.approvals.approval import Approval, ApprovalFilter, ApprovalState, Choice
+from aisecops_server.domain.approvals.notice import NoticeState, StoredNotice
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.identifiers import is_agent_id, is_identifier
-from aisecops_server.domain.notice import NoticeState, StoredNotice
+from aisecops_server.domain.formats.identifiers import is_agent_id, is_identifier
 from aisecops_server.entrypoints.grpc import access
 from aisecops_server.entrypoints.grpc.admission import Admission
 from aisecops_server.entrypoints.grpc.approval_codec import (
@@ -21,13 +21,14 @@ from aisecops_server.entrypoints.grpc.approval_codec import (
     approval_message,
     past_answer_message,
 )
+from aisecops_server.entrypoints.grpc.caller import Caller
 from aisecops_server.entrypoints.grpc.decision_codec import decision_message, timestamp
-from aisecops_server.entrypoints.grpc.methods import Caller, Gate, read_message
+from aisecops_server.entrypoints.grpc.methods import Gate, read_message
 from aisecops_server.entrypoints.grpc.paging import page_size
-from aisecops_server.usecases.approvals import ReadApprovals, WithdrawApprovals
-from aisecops_server.usecases.resend_notices import ResendNotices
-from aisecops_server.usecases.vote import VoteCommand
-from aisecops_server.usecases.vote_together import Answered, Seen, TogetherCommand
+from aisecops_server.usecases.approvals.approvals import ReadApprovals, WithdrawApprovals
+from aisecops_server.usecases.approvals.resend_notices import ResendNotices
+from aisecops_server.usecases.approvals.vote import VoteCommand
+from aisecops_server.usecases.approvals.vote_together import Answered, Seen, TogetherCommand
 
 MAX_WAITS = 4096
 _MAX_PAGE = 500

@@ -11,16 +11,17 @@ from aisecops.v1 import audit_service_pb2 as api
 from aisecops.v1 import event_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from aisecops_server.domain.decision import Mode, Outcome
+from aisecops_server.domain.decisions.decision import Mode, Outcome
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.event import StoredEvent
-from aisecops_server.domain.identifiers import is_trace_id
-from aisecops_server.domain.provenance import TrustLevel
-from aisecops_server.domain.record import TraceFilter, TraceSummary
-from aisecops_server.domain.trace_facets import FACETS, Facet
-from aisecops_server.domain.trace_query import LATEST_NS, read_query
+from aisecops_server.domain.events.event import StoredEvent
+from aisecops_server.domain.formats.identifiers import is_trace_id
+from aisecops_server.domain.log.record import TraceFilter, TraceSummary
+from aisecops_server.domain.plans.provenance import TrustLevel
+from aisecops_server.domain.traces.trace_facets import FACETS, Facet
+from aisecops_server.domain.traces.trace_query import LATEST_NS, read_query
+from aisecops_server.entrypoints.grpc.caller import Caller
 from aisecops_server.entrypoints.grpc.decision_codec import decision_message, timestamp
-from aisecops_server.entrypoints.grpc.methods import Caller, Gate, read_message
+from aisecops_server.entrypoints.grpc.methods import Gate, read_message
 from aisecops_server.entrypoints.grpc.outline_codec import STAGES, write_outline
 from aisecops_server.entrypoints.grpc.paging import page_size
 from aisecops_server.ports import EventLog

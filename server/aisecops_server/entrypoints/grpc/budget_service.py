@@ -14,20 +14,21 @@ from aisecops.v1 import budget_pb2
 from aisecops.v1 import budget_service_pb2 as api
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from aisecops_server.domain.budget import Budget, BudgetFilter, BudgetState, Metric, Subject, Window
+from aisecops_server.domain.budgets.budget import Budget, BudgetFilter, BudgetState, Metric, Subject, Window
+from aisecops_server.domain.budgets.reservation import Reservation
+from aisecops_server.domain.callers.identity import Principal
 from aisecops_server.domain.errors import InvalidRequestError, NotFoundError
-from aisecops_server.domain.event import StoredEvent
-from aisecops_server.domain.identity import Principal
-from aisecops_server.domain.reservation import Reservation
+from aisecops_server.domain.events.event import StoredEvent
 from aisecops_server.entrypoints.grpc import access
+from aisecops_server.entrypoints.grpc.caller import Caller
 from aisecops_server.entrypoints.grpc.decision_codec import timestamp
-from aisecops_server.entrypoints.grpc.methods import Caller, read_message
+from aisecops_server.entrypoints.grpc.methods import read_message
 from aisecops_server.entrypoints.grpc.paging import page_size
 from aisecops_server.entrypoints.grpc.plan_codec import idempotency_key
 from aisecops_server.ports import Clock
 from aisecops_server.ports.budgets import BudgetLedger
-from aisecops_server.usecases.adjust_budget import AdjustCommand
-from aisecops_server.usecases.release_reservation import ReleaseCommand
+from aisecops_server.usecases.budgets.adjust_budget import AdjustCommand
+from aisecops_server.usecases.budgets.release_reservation import ReleaseCommand
 
 _MAX_PAGE = 500
 _MAX_REMARKS = 100

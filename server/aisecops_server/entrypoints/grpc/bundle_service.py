@@ -11,16 +11,17 @@ from aisecops.v1 import bundle_pb2, replay_pb2
 from aisecops.v1 import bundle_service_pb2 as api
 from google.protobuf.json_format import ParseDict
 
-from aisecops_server.domain.bundle import CommitId, Revision, RuleDoc
-from aisecops_server.domain.bundle_status import BundleStatus
-from aisecops_server.domain.channel_standing import ChannelStanding
+from aisecops_server.domain.bundles.bundle import CommitId, Revision, RuleDoc
+from aisecops_server.domain.bundles.bundle_status import BundleStatus
+from aisecops_server.domain.bundles.channel_standing import ChannelStanding
 from aisecops_server.domain.errors import InvalidRequestError
+from aisecops_server.entrypoints.grpc.caller import Caller
 from aisecops_server.entrypoints.grpc.decision_codec import timestamp
-from aisecops_server.entrypoints.grpc.methods import Caller, read_message
+from aisecops_server.entrypoints.grpc.methods import read_message
 from aisecops_server.entrypoints.grpc.paging import page_size
-from aisecops_server.usecases.activate import ActivateCommand, Order
-from aisecops_server.usecases.compare_policies import Difference
-from aisecops_server.usecases.list_revisions import RevisionPage
+from aisecops_server.usecases.bundles.activate import ActivateCommand, Order
+from aisecops_server.usecases.bundles.list_revisions import RevisionPage
+from aisecops_server.usecases.replays.compare_policies import Difference
 
 _STATES = {name.removeprefix("REVISION_STATE_"): number for name, number in bundle_pb2.RevisionState.items()}
 _CHANNEL_STATES = {name.removeprefix("CHANNEL_STATE_"): number for name, number in bundle_pb2.ChannelState.items()}

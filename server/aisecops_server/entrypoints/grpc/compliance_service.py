@@ -8,12 +8,18 @@ from dataclasses import dataclass, field
 
 from aisecops.v1 import compliance_service_pb2 as api
 
-from aisecops_server.domain.bundle import Bundle
-from aisecops_server.domain.compliance import Coverage, Framework, Requirement
-from aisecops_server.domain.compliance_state import FrameworkResult, RequirementResult, RequirementState, Shown
+from aisecops_server.domain.bundles.bundle import Bundle
+from aisecops_server.domain.compliance.compliance import Coverage, Framework, Requirement
+from aisecops_server.domain.compliance.compliance_state import (
+    FrameworkResult,
+    RequirementResult,
+    RequirementState,
+    Shown,
+)
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.entrypoints.grpc.methods import Caller, read_message
-from aisecops_server.usecases.check_compliance import CheckCompliance
+from aisecops_server.entrypoints.grpc.caller import Caller
+from aisecops_server.entrypoints.grpc.methods import read_message
+from aisecops_server.usecases.compliance.check_compliance import CheckCompliance
 
 _NAME_CHARACTERS = 256
 

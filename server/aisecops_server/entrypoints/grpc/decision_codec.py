@@ -16,12 +16,12 @@ from aisecops.v1.provenance_pb2 import SourceKind, TrustLevel
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from aisecops_server.domain.bundle import RuleDoc
-from aisecops_server.domain.canonical import JsonValue, canonical_bytes
-from aisecops_server.domain.identity import DEFAULT_TENANT
-from aisecops_server.domain.record import Receipt, StoredDecision
-from aisecops_server.usecases.decide import Decided
-from aisecops_server.usecases.explain import Explanation
+from aisecops_server.domain.bundles.bundle import RuleDoc
+from aisecops_server.domain.callers.identity import DEFAULT_TENANT
+from aisecops_server.domain.formats.canonical import JsonValue, canonical_bytes
+from aisecops_server.domain.log.record import Receipt, StoredDecision
+from aisecops_server.usecases.decisions.decide import Decided
+from aisecops_server.usecases.decisions.explain import Explanation
 
 Rules = Mapping[str, RuleDoc]
 SignReceipt = Callable[[Receipt], str]

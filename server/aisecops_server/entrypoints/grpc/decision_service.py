@@ -15,25 +15,26 @@ from typing import TypeVar
 
 from aisecops.v1 import decision_service_pb2 as api
 
-from aisecops_server.domain.decision import Mode
+from aisecops_server.domain.callers.identity import Principal
+from aisecops_server.domain.decisions.decision import Mode
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError
-from aisecops_server.domain.identifiers import is_identifier, is_trace_id
-from aisecops_server.domain.identity import Principal
-from aisecops_server.domain.plan_builder import Fresh, PlanDraft, build_plan
+from aisecops_server.domain.formats.identifiers import is_identifier, is_trace_id
+from aisecops_server.domain.plans.plan_builder import Fresh, PlanDraft, build_plan
 from aisecops_server.entrypoints.grpc import access, status
 from aisecops_server.entrypoints.grpc.admission import Admission, WorkQueue
+from aisecops_server.entrypoints.grpc.caller import Caller
 from aisecops_server.entrypoints.grpc.decision_codec import SignReceipt, decide_response, explain_response
 from aisecops_server.entrypoints.grpc.execution_codec import grant_message, redemption_key
-from aisecops_server.entrypoints.grpc.methods import Caller, Gate, read_message
+from aisecops_server.entrypoints.grpc.methods import Gate, read_message
 from aisecops_server.entrypoints.grpc.plan_codec import draft_of, idempotency_key, request_digest
 from aisecops_server.entrypoints.grpc.session import SessionMemory
 from aisecops_server.entrypoints.grpc.wire import occurrences
 from aisecops_server.ports import Ids
 from aisecops_server.ports.log_trace import begin_trace
-from aisecops_server.usecases.decide import Decide, DecideCommand, Decided
-from aisecops_server.usecases.explain import Explain
-from aisecops_server.usecases.issue_grants import SignedGrant
-from aisecops_server.usecases.turns import Turns
+from aisecops_server.usecases.decisions.decide import Decide, DecideCommand, Decided
+from aisecops_server.usecases.decisions.explain import Explain
+from aisecops_server.usecases.decisions.turns import Turns
+from aisecops_server.usecases.grants.issue_grants import SignedGrant
 
 MAX_BATCH_ITEMS = 1000
 # A batch shares its fixed costs, so sixteen of its plans weigh what one alone does.

@@ -12,9 +12,9 @@ from typing import Any
 
 import grpc
 
-from aisecops_server.domain.identity import Presented
-from aisecops_server.domain.refusal import Refusal
-from aisecops_server.domain.tenant import no_such_tenant, tenant_for
+from aisecops_server.domain.callers.identity import Presented
+from aisecops_server.domain.callers.refusal import Refusal
+from aisecops_server.domain.tenants.tenant import no_such_tenant, tenant_for
 from aisecops_server.entrypoints.grpc import status
 from aisecops_server.entrypoints.grpc.methods import Context, Gate, discard, noting
 from aisecops_server.entrypoints.grpc.tls import peer_of, presented_by

@@ -8,10 +8,11 @@ from typing import Any
 
 from aisecops.v1 import drift_service_pb2 as api
 
-from aisecops_server.domain.drift import DriftReport, PolicyDrift
+from aisecops_server.domain.replays.drift import DriftReport, PolicyDrift
+from aisecops_server.entrypoints.grpc.caller import Caller
 from aisecops_server.entrypoints.grpc.decision_codec import timestamp
-from aisecops_server.entrypoints.grpc.methods import Caller, read_message
-from aisecops_server.usecases.watch_drift import WatchDrift
+from aisecops_server.entrypoints.grpc.methods import read_message
+from aisecops_server.usecases.reviews.watch_drift import WatchDrift
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from aisecops.v1 import edge_pb2
 from aisecops.v1 import edge_service_pb2 as api
 
-from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.edge_log import EdgeEvent, edge_event
 from aisecops_server.domain.errors import RecordsRefusedError
-from aisecops_server.domain.record import LogHead
+from aisecops_server.domain.formats.canonical import JsonValue
+from aisecops_server.domain.log.edge_log import EdgeEvent, edge_event
+from aisecops_server.domain.log.record import LogHead
+from aisecops_server.entrypoints.grpc.caller import Caller
 from aisecops_server.entrypoints.grpc.decision_codec import timestamp
-from aisecops_server.entrypoints.grpc.methods import Caller, Gate, read_message
-from aisecops_server.usecases.reconcile_edges import KnownEdge, ReceivedBatch, ReconcileEdges
-from aisecops_server.usecases.release_bundle import ReleaseBundles
+from aisecops_server.entrypoints.grpc.methods import Gate, read_message
+from aisecops_server.usecases.edges.reconcile_edges import KnownEdge, ReceivedBatch, ReconcileEdges
+from aisecops_server.usecases.edges.release_bundle import ReleaseBundles
 
 _PART_BYTES = 1024 * 1024
 _BATCH_BYTES = 16 * 1024 * 1024

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from aisecops.v1 import evidence_service_pb2 as api
 
 from aisecops_server.entrypoints.grpc.audit_service import trace_filter
-from aisecops_server.entrypoints.grpc.methods import Caller, read_message
-from aisecops_server.usecases.export_evidence import EvidencePackage, EvidenceRequest, ExportEvidence
+from aisecops_server.entrypoints.grpc.caller import Caller
+from aisecops_server.entrypoints.grpc.methods import read_message
+from aisecops_server.usecases.evidence.export_evidence import EvidencePackage, EvidenceRequest, ExportEvidence
 
 _PART_BYTES = 1024 * 1024
 

@@ -8,20 +8,20 @@ from typing import Any
 
 from aisecops.v1 import decision_pb2, execution_service_pb2, grant_pb2
 
-from aisecops_server.domain.canonical import canonical_bytes
-from aisecops_server.domain.decision import Severity
+from aisecops_server.domain.callers.identity import Principal, Role
+from aisecops_server.domain.decisions.decision import Severity
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.event import StoredEvent
-from aisecops_server.domain.execution import ExecutionCost, ExecutionOutcome, ExecutionReport
-from aisecops_server.domain.grant import GrantState, StoredGrant
-from aisecops_server.domain.identifiers import is_agent_id, is_digest, is_identifier, is_tool, is_trace_id
-from aisecops_server.domain.identity import Principal, Role
-from aisecops_server.domain.incident import PREFIX, IncidentFilter, IncidentKind
+from aisecops_server.domain.events.event import StoredEvent
+from aisecops_server.domain.formats.canonical import canonical_bytes
+from aisecops_server.domain.formats.identifiers import is_agent_id, is_digest, is_identifier, is_tool, is_trace_id
+from aisecops_server.domain.grants.execution import ExecutionCost, ExecutionOutcome, ExecutionReport
+from aisecops_server.domain.grants.grant import GrantState, StoredGrant
+from aisecops_server.domain.grants.incident import PREFIX, IncidentFilter, IncidentKind
 from aisecops_server.entrypoints.grpc.audit_service import event_message
 from aisecops_server.entrypoints.grpc.decision_codec import timestamp
-from aisecops_server.usecases.issue_grants import SignedGrant
-from aisecops_server.usecases.redeem_grant import Bearer, RedeemCommand
-from aisecops_server.usecases.report_execution import ReportCommand
+from aisecops_server.usecases.grants.issue_grants import SignedGrant
+from aisecops_server.usecases.grants.redeem_grant import Bearer, RedeemCommand
+from aisecops_server.usecases.grants.report_execution import ReportCommand
 
 _STATES = {state: grant_pb2.GrantState.Value(f"GRANT_STATE_{state.name}") for state in GrantState}
 _OUTCOMES = {

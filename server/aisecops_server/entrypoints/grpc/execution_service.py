@@ -8,22 +8,23 @@ from dataclasses import dataclass
 
 from aisecops.v1 import execution_service_pb2 as api
 
+from aisecops_server.domain.callers.identity import Principal
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.identity import Principal
-from aisecops_server.domain.incident import IncidentKind, is_incident
+from aisecops_server.domain.grants.incident import IncidentKind, is_incident
 from aisecops_server.entrypoints.grpc import execution_codec as codec
 from aisecops_server.entrypoints.grpc.admission import Admission
-from aisecops_server.entrypoints.grpc.methods import Caller, Gate, read_message
+from aisecops_server.entrypoints.grpc.caller import Caller
+from aisecops_server.entrypoints.grpc.methods import Gate, read_message
 from aisecops_server.entrypoints.grpc.paging import page_size
 from aisecops_server.ports import EventLog
 from aisecops_server.ports.grants import GrantKeyRing, GrantStore
-from aisecops_server.usecases.complete_grant import CompleteCommand, Completed
-from aisecops_server.usecases.decide import Decided
-from aisecops_server.usecases.issue_grants import SignedGrant
-from aisecops_server.usecases.redeem_grant import Redeem
-from aisecops_server.usecases.report_execution import ReportCommand
-from aisecops_server.usecases.revoke_grants import RevokeCommand
-from aisecops_server.usecases.rotate_key import RotateKeys
+from aisecops_server.usecases.decisions.decide import Decided
+from aisecops_server.usecases.grants.complete_grant import CompleteCommand, Completed
+from aisecops_server.usecases.grants.issue_grants import SignedGrant
+from aisecops_server.usecases.grants.redeem_grant import Redeem
+from aisecops_server.usecases.grants.report_execution import ReportCommand
+from aisecops_server.usecases.grants.revoke_grants import RevokeCommand
+from aisecops_server.usecases.log.rotate_key import RotateKeys
 
 _MAX_PAGE = 500
 _REASON_CHARACTERS = 1000

@@ -13,8 +13,9 @@ from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.exports.record import ExportFormat
 from aisecops_server.entrypoints.grpc import access
 from aisecops_server.entrypoints.grpc.audit_service import checked_trace_id, filter_time
-from aisecops_server.entrypoints.grpc.methods import Caller, Gate, read_message
-from aisecops_server.usecases.export_records import EventExport, ExportRecords
+from aisecops_server.entrypoints.grpc.caller import Caller
+from aisecops_server.entrypoints.grpc.methods import Gate, read_message
+from aisecops_server.usecases.evidence.export_records import EventExport, ExportRecords
 
 _PART_BYTES = 1024 * 1024
 # A stream checks its credential again after so many events.

@@ -9,12 +9,12 @@ from urllib.parse import unquote
 
 from aisecops.v1 import ext_authz_pb2 as api
 
-from aisecops_server.domain.decision import Outcome
+from aisecops_server.domain.callers.identity import Presented
+from aisecops_server.domain.decisions.decision import Outcome
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError, UnauthenticatedError
-from aisecops_server.domain.http_request import APPROVAL_HEADER, TOKEN_HEADERS, HttpRequest
-from aisecops_server.domain.identity import Presented
+from aisecops_server.domain.tools.http_request import APPROVAL_HEADER, TOKEN_HEADERS, HttpRequest
 from aisecops_server.entrypoints.grpc import status
-from aisecops_server.usecases.check_http import CheckedRequest
+from aisecops_server.usecases.tools.check_http import CheckedRequest
 
 _OK, _PERMISSION_DENIED = 0, 7
 _REPLACE = 2

@@ -17,8 +17,9 @@ from aisecops_server.entrypoints.grpc import ext_authz_codec as codec
 from aisecops_server.entrypoints.grpc import status
 from aisecops_server.entrypoints.grpc.access import CHECK
 from aisecops_server.entrypoints.grpc.admission import WorkQueue
-from aisecops_server.entrypoints.grpc.methods import Caller, Gate, Patience, read_message
-from aisecops_server.usecases.check_http import CheckHttp
+from aisecops_server.entrypoints.grpc.caller import Caller
+from aisecops_server.entrypoints.grpc.methods import Gate, Patience, read_message
+from aisecops_server.usecases.tools.check_http import CheckHttp
 
 _DECIDE = "/aisecops.v1.DecisionService/Decide"
 _BYTES_PER_WEIGHT = 64 * 1024

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from aisecops.v1 import investigation_service_pb2 as api
 
-from aisecops_server.domain.canonical import canonical_bytes
-from aisecops_server.domain.execution_graph import Edge, Node
-from aisecops_server.domain.governance_diff import StepPath, Violation
+from aisecops_server.domain.formats.canonical import canonical_bytes
+from aisecops_server.domain.traces.execution_graph import Edge, Node
+from aisecops_server.domain.traces.governance_diff import StepPath, Violation
 from aisecops_server.entrypoints.grpc.audit_service import checked_trace_id
-from aisecops_server.entrypoints.grpc.methods import Caller, read_message
-from aisecops_server.usecases.investigate import Investigate
+from aisecops_server.entrypoints.grpc.caller import Caller
+from aisecops_server.entrypoints.grpc.methods import read_message
+from aisecops_server.usecases.evidence.investigate import Investigate
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.errors import InvalidPlanError, InvalidRequestError
-from aisecops_server.domain.strict_json import parse_object
+from aisecops_server.domain.formats.canonical import JsonValue
+from aisecops_server.domain.formats.strict_json import parse_object
 
 _M = TypeVar("_M", bound=Message)
 _OURS = "aisecops."

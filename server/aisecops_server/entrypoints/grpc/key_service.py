@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from aisecops.v1 import key_service_pb2 as api
 
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.event import StoredEvent
-from aisecops_server.domain.key_rotation import KeyUse
-from aisecops_server.entrypoints.grpc.methods import Caller, read_message
+from aisecops_server.domain.events.event import StoredEvent
+from aisecops_server.domain.log.key_rotation import KeyUse
+from aisecops_server.entrypoints.grpc.caller import Caller
+from aisecops_server.entrypoints.grpc.methods import read_message
 from aisecops_server.ports.keys import SigningRing
-from aisecops_server.usecases.rotate_key import RotateKeys
+from aisecops_server.usecases.log.rotate_key import RotateKeys
 
 _REASON_CHARACTERS = 1000
 _USES: Mapping[int, KeyUse] = {api.KEY_USE_EVIDENCE: KeyUse.EVIDENCE}

@@ -14,12 +14,13 @@ from typing import TypeVar, cast
 
 from google.protobuf.message import Message
 
+from aisecops_server.domain.callers.identity import Presented, Principal
 from aisecops_server.domain.errors import NotFoundError
-from aisecops_server.domain.identity import Presented, Principal
-from aisecops_server.domain.trace_parent import NOWHERE, TraceParent
+from aisecops_server.domain.formats.trace_parent import NOWHERE, TraceParent
 from aisecops_server.entrypoints.grpc import access, status
+from aisecops_server.entrypoints.grpc.caller import Caller
 from aisecops_server.entrypoints.grpc.doors import Doors
-from aisecops_server.entrypoints.grpc.methods import Caller, Gate, Patience, noting
+from aisecops_server.entrypoints.grpc.methods import Gate, Patience, noting
 
 _PACKAGE = "/aisecops.v1."
 _M = TypeVar("_M", bound=Message)

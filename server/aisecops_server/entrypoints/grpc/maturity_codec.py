@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aisecops.v1 import maturity_pb2
 
-from aisecops_server.domain.maturity import Evidence, Judged, Maturity, MaturityPhase
+from aisecops_server.domain.agents.maturity import Evidence, Judged, Maturity, MaturityPhase
 
 
 def maturity_message(maturity: Maturity) -> maturity_pb2.Maturity:

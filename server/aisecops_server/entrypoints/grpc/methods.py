@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, TypeVar
@@ -16,17 +16,18 @@ from typing import Any, TypeVar
 import grpc
 from google.protobuf.message import DecodeError, Message
 
+from aisecops_server.domain.callers.identity import DEFAULT_TENANT, Presented, Principal
+from aisecops_server.domain.callers.refusal import Refusal
 from aisecops_server.domain.errors import (
     InvalidRequestError,
     NotFoundError,
     NotPermittedError,
     UnauthenticatedError,
 )
-from aisecops_server.domain.identity import DEFAULT_TENANT, Presented, Principal
-from aisecops_server.domain.refusal import Refusal
-from aisecops_server.domain.tenant import no_such_tenant, tenant_for
-from aisecops_server.domain.trace_parent import HEADER, NOWHERE, TraceParent, read_trace_parent
+from aisecops_server.domain.formats.trace_parent import HEADER, NOWHERE, TraceParent, read_trace_parent
+from aisecops_server.domain.tenants.tenant import no_such_tenant, tenant_for
 from aisecops_server.entrypoints.grpc import access, status
+from aisecops_server.entrypoints.grpc.caller import Caller, SessionHandler, StreamHandler, UnaryHandler
 from aisecops_server.entrypoints.grpc.reads import Tell, told, told_stream
 from aisecops_server.entrypoints.grpc.tls import peer_of, presented_by
 from aisecops_server.ports import Authenticator
@@ -43,24 +44,6 @@ class Patience(Enum):
     DECISION = (2.0, 10.0)
     BATCH = (10.0, 30.0)
     WORK = (30.0, 120.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who makes a call, by what it presented, and the time left for it."""
-
-    principal: Principal
-    presented: Presented
-    seconds: float
-    call: str
-    peer: str = ""
-    parent: TraceParent = NOWHERE
-    tenant: str = DEFAULT_TENANT
-
-
-UnaryHandler = Callable[[bytes, Caller], Awaitable[Message]]
-StreamHandler = Callable[[bytes, Caller], AsyncIterator[Message]]
-SessionHandler = Callable[[AsyncIterator[bytes], Caller], AsyncIterator[Message]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from aisecops.v1 import decision_pb2, event_pb2
 from aisecops.v1.audit_service_pb2 import GetTraceResponse
 
-from aisecops_server.domain.event import Stage
-from aisecops_server.domain.trace_outline import DecisionLine, DecisionLook, TraceOutline
+from aisecops_server.domain.events.event import Stage
+from aisecops_server.domain.traces.trace_outline import DecisionLine, DecisionLook, TraceOutline
 from aisecops_server.entrypoints.grpc.decision_codec import EFFECTS, MODES, OUTCOMES, TRUST, decision_message
 
 STAGES = {stage.value: event_pb2.Stage.Value(f"STAGE_{stage.name}") for stage in Stage}

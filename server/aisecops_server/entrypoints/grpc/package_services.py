@@ -11,15 +11,16 @@ from typing import Protocol
 
 from aisecops.v1 import bundle_service_pb2, decision_service_pb2, transparency_service_pb2
 
-from aisecops_server.domain.bundle import RuleDoc
+from aisecops_server.domain.bundles.bundle import RuleDoc
 from aisecops_server.domain.errors import EngineUnavailableError, NotFoundError
 from aisecops_server.entrypoints.grpc.audit_service import AuditService
+from aisecops_server.entrypoints.grpc.caller import Caller
 from aisecops_server.entrypoints.grpc.decision_codec import explain_response
 from aisecops_server.entrypoints.grpc.investigation_service import InvestigationService
-from aisecops_server.entrypoints.grpc.methods import Caller, Gate, Patience, read_message
+from aisecops_server.entrypoints.grpc.methods import Gate, Patience, read_message
 from aisecops_server.ports import EventLog, PolicyEngine
-from aisecops_server.usecases.explain import Explain
-from aisecops_server.usecases.investigate import Investigate
+from aisecops_server.usecases.decisions.explain import Explain
+from aisecops_server.usecases.evidence.investigate import Investigate
 
 _PLACE = "/aisecops.v1"
 

@@ -11,10 +11,10 @@ import hashlib
 
 from aisecops.v1 import decision_service_pb2, plan_pb2, provenance_pb2
 
-from aisecops_server.domain.decision import Mode
+from aisecops_server.domain.decisions.decision import Mode
 from aisecops_server.domain.errors import InvalidPlanError, InvalidRequestError
-from aisecops_server.domain.extraction import ToolCallFormat, ToolCallMessage, extract
-from aisecops_server.domain.plan_builder import (
+from aisecops_server.domain.plans.extraction import ToolCallFormat, ToolCallMessage, extract
+from aisecops_server.domain.plans.plan_builder import (
     DelegateDraft,
     ModelUsageDraft,
     PastStepDraft,
@@ -22,7 +22,7 @@ from aisecops_server.domain.plan_builder import (
     SourceDraft,
     StepDraft,
 )
-from aisecops_server.domain.provenance import SourceKind, TrustLevel
+from aisecops_server.domain.plans.provenance import SourceKind, TrustLevel
 
 _KEY_CHARACTERS = 128
 _KINDS: dict[int, SourceKind] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from aisecops.v1 import (
     approval_service_pb2,
@@ -20,11 +20,9 @@ from aisecops.v1 import (
 )
 from google.protobuf.message import DecodeError, Message
 
-from aisecops_server.domain.reading import Reading
+from aisecops_server.domain.log.reading import Reading
 from aisecops_server.entrypoints.grpc import access
-
-if TYPE_CHECKING:
-    from aisecops_server.entrypoints.grpc.methods import Caller, StreamHandler, UnaryHandler
+from aisecops_server.entrypoints.grpc.caller import Caller, StreamHandler, UnaryHandler
 
 Tell = Callable[[Reading], Awaitable[None]]
 # The request of each, and the fields of it that may name what is read; the first that does counts.

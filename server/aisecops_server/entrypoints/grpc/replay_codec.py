@@ -16,19 +16,19 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.identifiers import is_trace_id
-from aisecops_server.domain.record import TraceFilter
-from aisecops_server.domain.replay import Direction, ReplayRecord, ReplayState, Selection, VerdictClass
-from aisecops_server.domain.trace_query import of_decisions, read_query
+from aisecops_server.domain.formats.identifiers import is_trace_id
+from aisecops_server.domain.log.record import TraceFilter
+from aisecops_server.domain.replays.replay import Direction, ReplayRecord, ReplayState, Selection, VerdictClass
+from aisecops_server.domain.traces.trace_query import of_decisions, read_query
 from aisecops_server.entrypoints.grpc.audit_service import both, filter_text, filter_time
 from aisecops_server.entrypoints.grpc.decision_codec import timestamp
-from aisecops_server.usecases.bisect_decisions import Bisected
-from aisecops_server.usecases.compare_revisions import Matrix
-from aisecops_server.usecases.group_flips import FlipGroups
-from aisecops_server.usecases.judge_decisions import Thoroughness
-from aisecops_server.usecases.read_replays import ResultFilter
-from aisecops_server.usecases.resolve_policy import WantedPolicy
-from aisecops_server.usecases.run_replays import ReplayCommand
+from aisecops_server.usecases.replays.bisect_decisions import Bisected
+from aisecops_server.usecases.replays.compare_revisions import Matrix
+from aisecops_server.usecases.replays.group_flips import FlipGroups
+from aisecops_server.usecases.replays.judge_decisions import Thoroughness
+from aisecops_server.usecases.replays.read_replays import ResultFilter
+from aisecops_server.usecases.replays.resolve_policy import WantedPolicy
+from aisecops_server.usecases.replays.run_replays import ReplayCommand
 
 MOST_TRACES = 1000
 _CHARACTERS = 256

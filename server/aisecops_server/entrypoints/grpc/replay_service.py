@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from aisecops.v1 import replay_service_pb2 as api
 
 from aisecops_server.domain.errors import InvalidRequestError, NotPermittedError
-from aisecops_server.domain.replay import ReplayId, Selection
+from aisecops_server.domain.replays.replay import ReplayId, Selection
 from aisecops_server.entrypoints.grpc import access
-from aisecops_server.entrypoints.grpc.methods import Caller, Gate, read_message
+from aisecops_server.entrypoints.grpc.caller import Caller
+from aisecops_server.entrypoints.grpc.methods import Gate, read_message
 from aisecops_server.entrypoints.grpc.paging import page_size
 from aisecops_server.entrypoints.grpc.replay_codec import (
     bisection_message,
@@ -29,12 +30,12 @@ from aisecops_server.entrypoints.grpc.replay_codec import (
     result_filter_of,
     result_message,
 )
-from aisecops_server.usecases.bisect_decisions import BisectDecisions
-from aisecops_server.usecases.compare_revisions import CompareRevisions
-from aisecops_server.usecases.explain_change import ExplainChange
-from aisecops_server.usecases.group_flips import GroupFlips
-from aisecops_server.usecases.read_replays import ReadReplays
-from aisecops_server.usecases.run_replays import ReplayCommand, RunReplays
+from aisecops_server.usecases.replays.bisect_decisions import BisectDecisions
+from aisecops_server.usecases.replays.compare_revisions import CompareRevisions
+from aisecops_server.usecases.replays.explain_change import ExplainChange
+from aisecops_server.usecases.replays.group_flips import GroupFlips
+from aisecops_server.usecases.replays.read_replays import ReadReplays
+from aisecops_server.usecases.replays.run_replays import ReplayCommand, RunReplays
 
 _MAX_REPLAYS = 100
 _MAX_RESULTS = 500

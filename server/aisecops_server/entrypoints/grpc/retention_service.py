@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from aisecops.v1 import retention_service_pb2 as api
 
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.keeping import HeldBy, Hold
+from aisecops_server.domain.retention.keeping import HeldBy, Hold
 from aisecops_server.entrypoints.grpc.audit_service import checked_trace_id
+from aisecops_server.entrypoints.grpc.caller import Caller
 from aisecops_server.entrypoints.grpc.decision_codec import timestamp
-from aisecops_server.entrypoints.grpc.methods import Caller, Gate, read_message
-from aisecops_server.usecases.erase_payloads import ApplyRetention, Due, EraseTrace
-from aisecops_server.usecases.hold_traces import HoldTraces
+from aisecops_server.entrypoints.grpc.methods import Gate, read_message
+from aisecops_server.usecases.retention.erase_payloads import ApplyRetention, Due, EraseTrace
+from aisecops_server.usecases.retention.hold_traces import HoldTraces
 
 
 @dataclass(frozen=True, slots=True)

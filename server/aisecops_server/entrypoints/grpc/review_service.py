@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass
 from aisecops.v1 import review_service_pb2 as api
 
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.flip_verdict import Judgement, Review, Verdict, Word
-from aisecops_server.domain.replay import ReplayId
+from aisecops_server.domain.replays.flip_verdict import Judgement, Review, Verdict, Word
+from aisecops_server.domain.replays.replay import ReplayId
 from aisecops_server.entrypoints.grpc import access
+from aisecops_server.entrypoints.grpc.caller import Caller
 from aisecops_server.entrypoints.grpc.decision_codec import timestamp
-from aisecops_server.entrypoints.grpc.methods import Caller, read_message
-from aisecops_server.usecases.judge_flips import JudgeFlips
+from aisecops_server.entrypoints.grpc.methods import read_message
+from aisecops_server.usecases.reviews.judge_flips import JudgeFlips
 
 _ID_CHARACTERS = 64
 _JUDGEMENTS = {api.Judgement.Value(f"JUDGEMENT_{kind.name}"): kind for kind in Judgement}

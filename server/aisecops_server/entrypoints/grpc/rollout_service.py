@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 from aisecops.v1 import rollout_service_pb2 as api
 
-from aisecops_server.domain.bundle import Activated
+from aisecops_server.domain.bundles.bundle import Activated
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.rollout import Moved, Rollout, Selector, Terms
+from aisecops_server.domain.rollouts.rollout import Moved, Rollout, Selector, Terms
 from aisecops_server.entrypoints.grpc.bundle_service import order_of, revision_name
+from aisecops_server.entrypoints.grpc.caller import Caller
 from aisecops_server.entrypoints.grpc.decision_codec import timestamp
-from aisecops_server.entrypoints.grpc.methods import Caller, read_message
-from aisecops_server.usecases.rollouts import Rollouts, RolloutStatus, StartCommand
+from aisecops_server.entrypoints.grpc.methods import read_message
+from aisecops_server.usecases.rollouts.rollouts import Rollouts, RolloutStatus, StartCommand
 
 _STAGES = {name.removeprefix("ROLLOUT_STAGE_"): number for name, number in api.RolloutStage.items()}
 _SAMPLES = 20

@@ -13,8 +13,8 @@ from aisecops.v1 import decision_pb2, provenance_pb2
 from aisecops.v1 import screen_service_pb2 as api
 
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.identifiers import is_identifier, is_trace_id
-from aisecops_server.domain.provenance import SourceKind, TrustLevel
+from aisecops_server.domain.formats.identifiers import is_identifier, is_trace_id
+from aisecops_server.domain.plans.provenance import SourceKind, TrustLevel
 from aisecops_server.domain.screening.text_parts import (
     PartDraft,
     Screening,
@@ -23,10 +23,11 @@ from aisecops_server.domain.screening.text_parts import (
     build_screening,
 )
 from aisecops_server.entrypoints.grpc.admission import WorkQueue
+from aisecops_server.entrypoints.grpc.caller import Caller
 from aisecops_server.entrypoints.grpc.decision_codec import SignReceipt, decision_message, receipt_message
-from aisecops_server.entrypoints.grpc.methods import Caller, read_message
+from aisecops_server.entrypoints.grpc.methods import read_message
 from aisecops_server.ports import Ids
-from aisecops_server.usecases.screen import Screen, ScreenCommand, Screened
+from aisecops_server.usecases.decisions.screen import Screen, ScreenCommand, Screened
 
 # What it takes to read a text grows with its size.
 _BYTES_PER_WEIGHT = 8 * 1024

@@ -19,9 +19,9 @@ from typing import Any
 import grpc
 from grpc_reflection.v1alpha import reflection
 
+from aisecops_server.domain.callers.identity import DEFAULT_TENANT
+from aisecops_server.domain.callers.refusal import Refusal
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.identity import DEFAULT_TENANT
-from aisecops_server.domain.refusal import Refusal
 from aisecops_server.entrypoints.grpc.doors import Doors, Table
 from aisecops_server.entrypoints.grpc.health_service import SERVICE as HEALTH_SERVICE
 from aisecops_server.entrypoints.grpc.health_service import HealthService

@@ -31,7 +31,7 @@ from aisecops.v1 import (
     transparency_service_pb2,
 )
 
-from aisecops_server.domain.refusal import Refusal
+from aisecops_server.domain.callers.refusal import Refusal
 from aisecops_server.entrypoints.grpc.access import CHECK
 from aisecops_server.entrypoints.grpc.admission import Admission, WorkQueue
 from aisecops_server.entrypoints.grpc.agent_service import AgentService
@@ -39,6 +39,7 @@ from aisecops_server.entrypoints.grpc.approval_service import ApprovalService, A
 from aisecops_server.entrypoints.grpc.audit_service import AuditService
 from aisecops_server.entrypoints.grpc.budget_service import BudgetService, BudgetUseCases
 from aisecops_server.entrypoints.grpc.bundle_service import BundleService, PolicyUseCases
+from aisecops_server.entrypoints.grpc.caller import Caller
 from aisecops_server.entrypoints.grpc.compliance_service import ComplianceService, ComplianceUseCases
 from aisecops_server.entrypoints.grpc.decision_service import DecisionService
 from aisecops_server.entrypoints.grpc.drift_service import DriftService, DriftUseCases
@@ -50,7 +51,7 @@ from aisecops_server.entrypoints.grpc.ext_authz_service import METHOD, SERVICE, 
 from aisecops_server.entrypoints.grpc.health_service import Readiness
 from aisecops_server.entrypoints.grpc.investigation_service import InvestigationService
 from aisecops_server.entrypoints.grpc.key_service import KeyService, SigningKeys
-from aisecops_server.entrypoints.grpc.methods import Caller, Gate, Patience
+from aisecops_server.entrypoints.grpc.methods import Gate, Patience
 from aisecops_server.entrypoints.grpc.reads import Tell
 from aisecops_server.entrypoints.grpc.replay_service import ReplayService, ReplayUseCases
 from aisecops_server.entrypoints.grpc.retention_service import RetentionService, RetentionUseCases
@@ -60,20 +61,20 @@ from aisecops_server.entrypoints.grpc.screen_service import ScreenService
 from aisecops_server.entrypoints.grpc.transparency_service import TransparencyService
 from aisecops_server.ports import Authenticator, EventLog, Ids
 from aisecops_server.ports.grants import GrantKeyRing
-from aisecops_server.usecases.check_http import CheckHttp
-from aisecops_server.usecases.checkpoint import PublishCheckpoint
-from aisecops_server.usecases.decide import Decide
-from aisecops_server.usecases.explain import Explain
-from aisecops_server.usecases.export_evidence import ExportEvidence
-from aisecops_server.usecases.export_records import ExportRecords
-from aisecops_server.usecases.investigate import Investigate
-from aisecops_server.usecases.judge_flips import JudgeFlips
-from aisecops_server.usecases.read_agents import ReadAgents
-from aisecops_server.usecases.read_maturity import ReadMaturity
-from aisecops_server.usecases.rollouts import Rollouts
-from aisecops_server.usecases.rotate_key import RotateKeys
-from aisecops_server.usecases.rotate_log_key import RotateLogKey
-from aisecops_server.usecases.screen import Screen
+from aisecops_server.usecases.compliance.read_agents import ReadAgents
+from aisecops_server.usecases.compliance.read_maturity import ReadMaturity
+from aisecops_server.usecases.decisions.decide import Decide
+from aisecops_server.usecases.decisions.explain import Explain
+from aisecops_server.usecases.decisions.screen import Screen
+from aisecops_server.usecases.evidence.export_evidence import ExportEvidence
+from aisecops_server.usecases.evidence.export_records import ExportRecords
+from aisecops_server.usecases.evidence.investigate import Investigate
+from aisecops_server.usecases.log.checkpoint import PublishCheckpoint
+from aisecops_server.usecases.log.rotate_key import RotateKeys
+from aisecops_server.usecases.log.rotate_log_key import RotateLogKey
+from aisecops_server.usecases.reviews.judge_flips import JudgeFlips
+from aisecops_server.usecases.rollouts.rollouts import Rollouts
+from aisecops_server.usecases.tools.check_http import CheckHttp
 
 _COMPLIANCE = compliance_service_pb2.DESCRIPTOR.services_by_name["ComplianceService"].full_name
 _DECISION = decision_service_pb2.DESCRIPTOR.services_by_name["DecisionService"].full_name

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from aisecops_server.domain.decision import Outcome
+from aisecops_server.domain.decisions.decision import Outcome
 from aisecops_server.domain.errors import InvalidPlanError
-from aisecops_server.domain.plan import ExecutionPlan, PastStep
-from aisecops_server.domain.plan_builder import Fresh, PastStepDraft, PlanDraft, SourceDraft, build_plan
-from aisecops_server.usecases.decide import Decided
+from aisecops_server.domain.plans.plan import ExecutionPlan, PastStep
+from aisecops_server.domain.plans.plan_builder import Fresh, PastStepDraft, PlanDraft, SourceDraft, build_plan
+from aisecops_server.usecases.decisions.decide import Decided
 
 _STREAM_FIELDS = ("trace_id", "session_id", "parent_trace_id", "environment", "delegation")
 

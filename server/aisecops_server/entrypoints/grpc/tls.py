@@ -13,10 +13,10 @@ from urllib.parse import unquote
 
 import grpc
 
+from aisecops_server.domain.callers.identity import Presented
+from aisecops_server.domain.callers.tls_material import TlsMaterial
 from aisecops_server.domain.errors import InvalidRequestError, UnauthenticatedError
-from aisecops_server.domain.identity import Presented
-from aisecops_server.domain.tenant import HEADER
-from aisecops_server.domain.tls_material import TlsMaterial
+from aisecops_server.domain.tenants.tenant import HEADER
 from aisecops_server.ports import TlsSource
 
 _SCHEME = "bearer"

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from aisecops.v1 import transparency_service_pb2 as api
 
-from aisecops_server.domain.checkpoint import proof_text, read_checkpoint
 from aisecops_server.domain.errors import NotFoundError
-from aisecops_server.domain.signed_note import Note
-from aisecops_server.entrypoints.grpc.methods import Caller, read_message
+from aisecops_server.domain.formats.signed_note import Note
+from aisecops_server.domain.log.checkpoint import proof_text, read_checkpoint
+from aisecops_server.entrypoints.grpc.caller import Caller
+from aisecops_server.entrypoints.grpc.methods import read_message
 from aisecops_server.ports import EventLog
-from aisecops_server.usecases.checkpoint import PublishCheckpoint
-from aisecops_server.usecases.rotate_log_key import RotateLogKey
+from aisecops_server.usecases.log.checkpoint import PublishCheckpoint
+from aisecops_server.usecases.log.rotate_log_key import RotateLogKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from aisecops_server.domain.push_notice import PushNotices
-from aisecops_server.domain.refusal import Refusal
+from aisecops_server.domain.bundles.push_notice import PushNotices
+from aisecops_server.domain.callers.refusal import Refusal
 from aisecops_server.entrypoints.local_http.listener import Purpose, serving
 
 PATH = "/hooks/git"

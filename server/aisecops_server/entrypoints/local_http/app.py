@@ -17,9 +17,9 @@ from aiohttp import web
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import Message
 
+from aisecops_server.domain.callers.identity import Presented
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError, NotFoundError, UnauthenticatedError
-from aisecops_server.domain.identity import Presented
-from aisecops_server.domain.tenant import HEADER
+from aisecops_server.domain.tenants.tenant import HEADER
 from aisecops_server.entrypoints.grpc import status
 from aisecops_server.entrypoints.grpc.json_wire import json_of, read_json
 from aisecops_server.entrypoints.grpc.local_calls import LocalCalls

@@ -22,6 +22,8 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
+from aisecops_server.domain.callers.identity import Presented
+from aisecops_server.domain.callers.sign_in import SignIn
 from aisecops_server.domain.errors import (
     AisecopsError,
     InvalidRequestError,
@@ -29,9 +31,7 @@ from aisecops_server.domain.errors import (
     NotPermittedError,
     UnauthenticatedError,
 )
-from aisecops_server.domain.identity import Presented
-from aisecops_server.domain.sign_in import SignIn
-from aisecops_server.domain.tenant import HEADER
+from aisecops_server.domain.tenants.tenant import HEADER
 from aisecops_server.entrypoints.grpc import status
 from aisecops_server.entrypoints.grpc.local_calls import LocalCalls
 from aisecops_server.entrypoints.grpc.tls import named_tenant

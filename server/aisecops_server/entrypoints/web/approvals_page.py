@@ -9,8 +9,8 @@ import orjson
 from aisecops.v1 import approval_pb2, decision_service_pb2
 from aisecops.v1 import approval_service_pb2 as api
 
+from aisecops_server.domain.display.words import approval_sign, bare, choice_sign
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.words import approval_sign, bare, choice_sign
 from aisecops_server.entrypoints.web.addresses import address
 from aisecops_server.entrypoints.web.arguments import arguments
 from aisecops_server.entrypoints.web.markup import json_lines

@@ -13,7 +13,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from aisecops_server.domain.words import lowest_trust, trust_word
+from aisecops_server.domain.display.words import lowest_trust, trust_word
 from aisecops_server.entrypoints.web.markup import marked
 
 _ESCAPES = (("~1", "/"), ("~0", "~"))

@@ -16,9 +16,9 @@ from aisecops.v1 import (
 )
 from aisecops.v1.event_pb2 import Event, Stage
 
-from aisecops_server.domain.canonical import digest
+from aisecops_server.domain.display.words import bare
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.words import bare
+from aisecops_server.domain.formats.canonical import digest
 from aisecops_server.entrypoints.web.arguments import Argument, arguments
 from aisecops_server.entrypoints.web.markup import json_lines
 from aisecops_server.entrypoints.web.strips import trust_name

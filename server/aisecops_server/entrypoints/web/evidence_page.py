@@ -14,8 +14,8 @@ from aisecops.v1.event_pb2 import Event
 from starlette.responses import Response
 
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.event import details_in
-from aisecops_server.domain.trace_query import read_query
+from aisecops_server.domain.events.event import details_in
+from aisecops_server.domain.traces.trace_query import read_query
 from aisecops_server.entrypoints.trace_terms import filter_of
 from aisecops_server.entrypoints.web.visitor import Page, Visitor
 

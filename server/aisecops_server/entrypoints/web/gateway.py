@@ -22,14 +22,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from aisecops_server.domain.callers.identity import Presented
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError, NotFoundError
-from aisecops_server.domain.identity import Presented
-from aisecops_server.domain.tenant import HEADER as TENANT_HEADER
-from aisecops_server.domain.trace_parent import HEADER, NOWHERE, TraceParent, read_trace_parent
+from aisecops_server.domain.formats.trace_parent import HEADER, NOWHERE, TraceParent, read_trace_parent
+from aisecops_server.domain.tenants.tenant import HEADER as TENANT_HEADER
 from aisecops_server.entrypoints.grpc import status
+from aisecops_server.entrypoints.grpc.caller import Caller
 from aisecops_server.entrypoints.grpc.json_wire import json_of, read_json
 from aisecops_server.entrypoints.grpc.local_calls import LocalCalls
-from aisecops_server.entrypoints.grpc.methods import Caller
 from aisecops_server.entrypoints.grpc.server import MAX_REQUEST_BYTES
 from aisecops_server.entrypoints.grpc.tls import bearer_token, named_tenant
 from aisecops_server.entrypoints.web.event_stream import PACE, Pace, beginning, reads_the_log, resumed

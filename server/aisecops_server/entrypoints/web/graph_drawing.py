@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from aisecops_server.domain.execution_graph import Node, NodeKind
-from aisecops_server.domain.graph_layout import GAP_X, LANES, NODE_HEIGHT, NODE_WIDTH, Layout, Placed
-from aisecops_server.domain.words import Sign, outcome_sign, source_word, trust_word
+from aisecops_server.domain.display.words import Sign, outcome_sign, source_word, trust_word
+from aisecops_server.domain.traces.execution_graph import Node, NodeKind
+from aisecops_server.domain.traces.graph_layout import GAP_X, LANES, NODE_HEIGHT, NODE_WIDTH, Layout, Placed
 from aisecops_server.entrypoints.web.addresses import agent_word
 from aisecops_server.entrypoints.web.markup import drawing, xml_text
 from aisecops_server.entrypoints.web.rendering import tone

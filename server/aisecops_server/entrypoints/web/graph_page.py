@@ -6,8 +6,8 @@ import orjson
 from aisecops.v1 import investigation_service_pb2 as api
 from starlette.responses import Response
 
-from aisecops_server.domain.execution_graph import Edge, EdgeKind, Node, NodeKind
-from aisecops_server.domain.graph_layout import layout, neighbours
+from aisecops_server.domain.traces.execution_graph import Edge, EdgeKind, Node, NodeKind
+from aisecops_server.domain.traces.graph_layout import layout, neighbours
 from aisecops_server.entrypoints.web.addresses import address
 from aisecops_server.entrypoints.web.graph_drawing import closure, draw, kind_of, name_of, sign_of
 from aisecops_server.entrypoints.web.visitor import Page, Visitor

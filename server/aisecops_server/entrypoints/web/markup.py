@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup, escape
 
-from aisecops_server.domain.canonical import digest
-from aisecops_server.domain.visible_text import pieces
+from aisecops_server.domain.display.visible_text import pieces
+from aisecops_server.domain.formats.canonical import digest
 
 FOLDED_CHARACTERS = 4096
 # Where a heading or a row of a list has to leave room for others.

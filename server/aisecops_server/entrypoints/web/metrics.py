@@ -24,9 +24,9 @@ from aisecops.v1 import (
 )
 from google.protobuf.message import Message
 
-from aisecops_server.domain.incident import IncidentKind
-from aisecops_server.domain.trace_query import Term, TraceQuery
-from aisecops_server.domain.words import ALLOWED, BLOCKED, ESCALATED, TRUST_ORDER, Sign, bare, counted
+from aisecops_server.domain.display.words import ALLOWED, BLOCKED, ESCALATED, TRUST_ORDER, Sign, bare, counted
+from aisecops_server.domain.grants.incident import IncidentKind
+from aisecops_server.domain.traces.trace_query import Term, TraceQuery
 from aisecops_server.entrypoints.web.addresses import address, agent_word
 
 MOST_TRACES = 500

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from aisecops_server.domain.words import ALLOWED, BLOCKED, DRY_RUN, ERROR, ESCALATED, Sign
+from aisecops_server.domain.display.words import ALLOWED, BLOCKED, DRY_RUN, ERROR, ESCALATED, Sign
 from aisecops_server.entrypoints.web.markup import drawing
 from aisecops_server.entrypoints.web.rendering import tone
 from aisecops_server.entrypoints.web.strips import StepRow

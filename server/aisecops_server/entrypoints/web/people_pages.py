@@ -6,8 +6,8 @@ from collections import Counter
 
 from aisecops.v1 import agent_service_pb2, audit_service_pb2, budget_service_pb2
 
-from aisecops_server.domain.trace_query import Term, TraceQuery
-from aisecops_server.domain.words import TRUST_ORDER
+from aisecops_server.domain.display.words import TRUST_ORDER
+from aisecops_server.domain.traces.trace_query import Term, TraceQuery
 from aisecops_server.entrypoints.web.addresses import address, agent_word
 from aisecops_server.entrypoints.web.visitor import Page, Visitor
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup
 
-from aisecops_server.domain.words import OUTCOME_ORDER, Sign, outcome_sign
+from aisecops_server.domain.display.words import OUTCOME_ORDER, Sign, outcome_sign
 from aisecops_server.entrypoints.web.markup import drawing, xml_text
 from aisecops_server.entrypoints.web.metrics import Figure
 from aisecops_server.entrypoints.web.rendering import tone

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from aisecops.v1 import bundle_pb2
 from aisecops.v1 import bundle_service_pb2 as api
 
-from aisecops_server.domain.words import bare
+from aisecops_server.domain.display.words import bare
 from aisecops_server.entrypoints.web.addresses import address
 from aisecops_server.entrypoints.web.replay_report import clause_word
 from aisecops_server.entrypoints.web.visitor import Page, Visitor

@@ -10,7 +10,7 @@ from aisecops.v1 import budget_service_pb2, decision_pb2, decision_service_pb2
 from aisecops.v1.event_pb2 import Event
 from aisecops.v1.provenance_pb2 import SourceKind
 
-from aisecops_server.domain.words import bare, counted, lowest_trust, outcome_sign, source_word
+from aisecops_server.domain.display.words import bare, counted, lowest_trust, outcome_sign, source_word
 from aisecops_server.entrypoints.web.addresses import address, agent_word
 from aisecops_server.entrypoints.web.strips import trust_name
 from aisecops_server.entrypoints.web.visitor import Visitor

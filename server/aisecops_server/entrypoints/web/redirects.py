@@ -22,9 +22,9 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.requests import Request
 
+from aisecops_server.domain.callers.identity import Presented
+from aisecops_server.domain.callers.sign_in import SignIn, SignInAnswer
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError, OverloadedError, UnauthenticatedError
-from aisecops_server.domain.identity import Presented
-from aisecops_server.domain.sign_in import SignIn, SignInAnswer
 from aisecops_server.ports import Clock, Ids, SignInProvider
 
 SECONDS = 600

@@ -22,7 +22,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from aisecops_server.domain import words
+from aisecops_server.domain.display import words
 from aisecops_server.entrypoints.web.addresses import address, agent_word
 from aisecops_server.entrypoints.web.markup import BRIEF_CHARACTERS, brief, hidden_count, shown
 

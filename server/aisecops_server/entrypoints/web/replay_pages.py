@@ -11,12 +11,12 @@ from aisecops.v1.decision_pb2 import Outcome
 from google.protobuf.json_format import MessageToDict
 from starlette.responses import Response
 
-from aisecops_server.domain.accepted_flips import Flip
+from aisecops_server.domain.display.words import bare, outcome_sign
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.flip_reports import ReviewedGroup, accepted_entries, junit, reviewed_groups
-from aisecops_server.domain.impact import flips_of
-from aisecops_server.domain.trace_query import read_query
-from aisecops_server.domain.words import bare, outcome_sign
+from aisecops_server.domain.policy.accepted_flips import Flip
+from aisecops_server.domain.policy.impact import flips_of
+from aisecops_server.domain.replays.flip_reports import ReviewedGroup, accepted_entries, junit, reviewed_groups
+from aisecops_server.domain.traces.trace_query import read_query
 from aisecops_server.entrypoints.trace_terms import selection_of
 from aisecops_server.entrypoints.web.addresses import address
 from aisecops_server.entrypoints.web.replay_report import clause_place, clause_word, markdown

@@ -8,8 +8,8 @@ from aisecops.v1 import replay_pb2
 from aisecops.v1.decision_pb2 import Outcome
 from aisecops.v1.review_service_pb2 import GetReviewResponse
 
-from aisecops_server.domain.visible_text import visible
-from aisecops_server.domain.words import outcome_sign
+from aisecops_server.domain.display.visible_text import visible
+from aisecops_server.domain.display.words import outcome_sign
 from aisecops_server.entrypoints.web.replay_review import judgement_word
 
 _MOST_GROUPS = 50

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from aisecops.v1 import replay_pb2
 
-from aisecops_server.domain.words import counted
+from aisecops_server.domain.display.words import counted
 from aisecops_server.entrypoints.web.addresses import address
 
 MOST_ROWS = 120

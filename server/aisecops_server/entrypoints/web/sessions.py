@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from aisecops_server.domain.identity import Presented
+from aisecops_server.domain.callers.identity import Presented
 from aisecops_server.ports import Ids
 
 MOST_SESSIONS = 1000

@@ -10,7 +10,7 @@ from aisecops.v1 import audit_service_pb2 as api
 from aisecops.v1 import decision_pb2
 from aisecops.v1.event_pb2 import Event
 
-from aisecops_server.domain.words import counted, outcome_sign
+from aisecops_server.domain.display.words import counted, outcome_sign
 from aisecops_server.entrypoints.web.strips import body
 
 

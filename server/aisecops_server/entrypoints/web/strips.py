@@ -14,8 +14,8 @@ from aisecops.v1.audit_service_pb2 import GetTraceResponse
 from aisecops.v1.event_pb2 import Event, Stage
 from aisecops.v1.provenance_pb2 import TrustLevel
 
-from aisecops_server.domain.timeline import stage_of
-from aisecops_server.domain.words import (
+from aisecops_server.domain.decisions.timeline import stage_of
+from aisecops_server.domain.display.words import (
     ALLOWED,
     BLOCKED,
     DRY_RUN,

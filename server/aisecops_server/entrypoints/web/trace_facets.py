@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from aisecops.v1 import audit_service_pb2 as api
 
-from aisecops_server.domain.trace_query import MODES, OUTCOMES, TRUSTS, TraceQuery
-from aisecops_server.domain.words import short_revision
+from aisecops_server.domain.display.words import short_revision
+from aisecops_server.domain.traces.trace_query import MODES, OUTCOMES, TRUSTS, TraceQuery
 from aisecops_server.entrypoints.trace_terms import filter_of
 from aisecops_server.entrypoints.web.addresses import agent_word
 from aisecops_server.entrypoints.web.visitor import Visitor

@@ -11,9 +11,10 @@ from functools import partial
 from aisecops.v1 import audit_service_pb2 as api
 from aisecops.v1 import event_pb2
 
+from aisecops_server.domain.display.words import dollars, percent
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.trace_match import Relation
-from aisecops_server.domain.trace_query import (
+from aisecops_server.domain.log.trace_match import Relation
+from aisecops_server.domain.traces.trace_query import (
     FIELDS,
     FORMS,
     MODES,
@@ -24,7 +25,6 @@ from aisecops_server.domain.trace_query import (
     can_be_turned,
     read_query,
 )
-from aisecops_server.domain.words import dollars, percent
 from aisecops_server.entrypoints.trace_terms import filter_of
 from aisecops_server.entrypoints.web.addresses import address
 from aisecops_server.entrypoints.web.markup import hidden_count

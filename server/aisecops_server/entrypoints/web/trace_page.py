@@ -10,9 +10,9 @@ from aisecops.v1 import audit_service_pb2 as api
 from aisecops.v1 import decision_pb2, decision_service_pb2, evidence_service_pb2
 from starlette.responses import Response
 
+from aisecops_server.domain.display.visible_text import visible
+from aisecops_server.domain.display.words import ALLOWED, BLOCKED, ESCALATED, NOT_REACHED, counted, taken
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.visible_text import visible
-from aisecops_server.domain.words import ALLOWED, BLOCKED, ESCALATED, NOT_REACHED, counted, taken
 from aisecops_server.entrypoints.web.addresses import address
 from aisecops_server.entrypoints.web.evidence_page import package_of
 from aisecops_server.entrypoints.web.loops import folded

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 from starlette.requests import Request
 
+from aisecops_server.domain.callers.identity import Presented, Principal
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError
-from aisecops_server.domain.identity import Presented, Principal
 from aisecops_server.entrypoints.grpc.local_calls import LocalCalls
 
 _M = TypeVar("_M", bound=Message)

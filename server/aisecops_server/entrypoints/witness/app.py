@@ -21,10 +21,10 @@ from aisecops_server.domain.errors import (
     NotFoundError,
     NotPermittedError,
 )
-from aisecops_server.domain.merkle import HASH_BYTES
-from aisecops_server.domain.signed_note import MOST_CHARACTERS, Note, NoteSignature, read_note
-from aisecops_server.domain.witnessing import Behind, Refused
-from aisecops_server.usecases.witness import MOST_PROOF_HASHES, Cosign
+from aisecops_server.domain.formats.signed_note import MOST_CHARACTERS, Note, NoteSignature, read_note
+from aisecops_server.domain.log.merkle import HASH_BYTES
+from aisecops_server.domain.log.witnessing import Behind, Refused
+from aisecops_server.usecases.log.witness import MOST_PROOF_HASHES, Cosign
 
 SIZE_TYPE = "text/x.tlog.size"
 _OLD = re.compile(r"old (0|[1-9][0-9]{0,18})")

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from aisecops_server.adapters.bundles.ownership import owners
 from aisecops_server.domain.errors import BundleRejectedError
-from aisecops_server.domain.policy_tables import TABLE_NAMES
+from aisecops_server.domain.tables.policy_tables import TABLE_NAMES
 
 from tests.policy_cases import BUNDLE
 

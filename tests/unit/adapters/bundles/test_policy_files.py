@@ -8,8 +8,8 @@ import pytest
 from aisecops_server.adapters.bundles.policy_files import PolicyFiles, read_tools_table
 from aisecops_server.adapters.bundles.table_text import entry_text
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
+from aisecops_server.domain.agents.onboarding import NewEntry
 from aisecops_server.domain.errors import BundleRejectedError, InvalidRequestError, RepositoryUnavailableError
-from aisecops_server.domain.onboarding import NewEntry
 from hypothesis import given
 from hypothesis import strategies as st
 

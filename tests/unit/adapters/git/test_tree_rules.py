@@ -6,7 +6,7 @@ import pytest
 from aisecops_server.adapters.git.source import parse_source, ref_name
 from aisecops_server.adapters.git.tree_rules import policy_entries
 from aisecops_server.domain.errors import BundleRejectedError, RepositoryUnavailableError, UnknownRevisionError
-from aisecops_server.domain.policy_paths import POLICY_DIRECTORIES, READ_SUFFIXES
+from aisecops_server.domain.policy.policy_paths import POLICY_DIRECTORIES, READ_SUFFIXES
 from hypothesis import given
 from hypothesis import strategies as st
 

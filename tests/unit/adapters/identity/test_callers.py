@@ -14,8 +14,8 @@ from aisecops_server.adapters.identity.issuer import KEY_SET_FILE, local_issuer
 from aisecops_server.adapters.identity.key_set import KeySet
 from aisecops_server.adapters.identity.tokens import TokenAuthenticator
 from aisecops_server.adapters.identity.watched_file import WatchedFile
+from aisecops_server.domain.callers.identity import Presented, Role
 from aisecops_server.domain.errors import UnauthenticatedError
-from aisecops_server.domain.identity import Presented, Role
 
 from tests.certificates import certificate, uri
 from tests.fakes.clock import FakeClock

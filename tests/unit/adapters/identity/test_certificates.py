@@ -10,8 +10,8 @@ from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
 from aisecops_server.adapters.identity.authorities import open_authorities
 from aisecops_server.adapters.identity.certificates import CertificateAuthenticator, CertificateRules
 from aisecops_server.adapters.identity.identities import open_identities
+from aisecops_server.domain.callers.identity import Principal, Role
 from aisecops_server.domain.errors import InvalidRequestError, UnauthenticatedError
-from aisecops_server.domain.identity import Principal, Role
 from cryptography import x509
 
 from tests.certificates import SERVER, Pair, certificate, uri

@@ -12,8 +12,8 @@ import pytest
 from aisecops_server.adapters.identity.key_set import KeySet
 from aisecops_server.adapters.identity.tokens import TokenAuthenticator, TokenRules
 from aisecops_server.adapters.identity.watched_file import WatchedFile
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.domain.errors import UnauthenticatedError
-from aisecops_server.domain.identity import Role
 from cryptography.hazmat.primitives import serialization
 
 from tests.fakes.clock import FakeClock

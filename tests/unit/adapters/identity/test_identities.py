@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
 from aisecops_server.adapters.identity.identities import Identities, open_identities
+from aisecops_server.domain.callers.identity import Principal, PrincipalId, Role
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.identity import Principal, PrincipalId, Role
 
 from tests.fakes.clock import FakeClock
 

@@ -14,8 +14,8 @@ from aisecops_server.adapters.identity.issuer import KEY_SET_FILE, PRIVATE_KEY_F
 from aisecops_server.adapters.identity.key_set import KeySet
 from aisecops_server.adapters.identity.tokens import MAX_LIFETIME_SECONDS, TokenAuthenticator
 from aisecops_server.adapters.identity.watched_file import WatchedFile
+from aisecops_server.domain.callers.identity import Role
 from aisecops_server.domain.errors import InvalidRequestError, UnauthenticatedError
-from aisecops_server.domain.identity import Role
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

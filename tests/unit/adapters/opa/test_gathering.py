@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from aisecops_server.adapters.opa.gathering import MOST_TOGETHER, SLOW_SECONDS, Gathering
-from aisecops_server.domain.decision import Verdict
+from aisecops_server.domain.decisions.decision import Verdict
 from aisecops_server.domain.errors import AisecopsError, EngineUnavailableError, NoDecisionError
 
 BAD = b"bad"

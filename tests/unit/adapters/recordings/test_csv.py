@@ -13,7 +13,7 @@ import pytest
 from aisecops_server.adapters.recordings.tool_servers import ToolServers
 from aisecops_server.adapters.recordings.trace_file import RecordingFile, TraceFileLimits
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.recorded_trace import RecordedTrace
+from aisecops_server.domain.recordings.recorded_trace import RecordedTrace
 
 GOLDEN = Path(__file__).resolve().parents[3] / "golden/recordings"
 FILES = ["langfuse.observations.jsonl", "langsmith.runs.jsonl"]

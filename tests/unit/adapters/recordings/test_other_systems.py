@@ -11,9 +11,9 @@ from aisecops_server.adapters.recordings.times import nanoseconds
 from aisecops_server.adapters.recordings.tool_servers import ToolServers
 from aisecops_server.adapters.recordings.trace_file import RecordingFile, TraceFileLimits
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.plan_builder import Fresh, PlanDraft, StepDraft, build_plan
-from aisecops_server.domain.provenance import SourceKind
-from aisecops_server.domain.recorded_trace import RecordedPrompt, RecordedTrace
+from aisecops_server.domain.plans.plan_builder import Fresh, PlanDraft, StepDraft, build_plan
+from aisecops_server.domain.plans.provenance import SourceKind
+from aisecops_server.domain.recordings.recorded_trace import RecordedPrompt, RecordedTrace
 
 GOLDEN = Path(__file__).resolve().parents[3] / "golden/recordings"
 FILES = ["openinference.otlp.jsonl", "langsmith.runs.jsonl", "langfuse.observations.jsonl"]

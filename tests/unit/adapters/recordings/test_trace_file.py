@@ -9,7 +9,7 @@ import pytest
 from aisecops_server.adapters.recordings.tool_servers import ToolServers
 from aisecops_server.adapters.recordings.trace_file import RecordingFile, TraceFileLimits
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.provenance import SourceKind
+from aisecops_server.domain.plans.provenance import SourceKind
 
 TRACE = "ab" * 16
 SERVERS = ToolServers(otherwise="desk")

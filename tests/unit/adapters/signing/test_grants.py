@@ -14,10 +14,10 @@ import jwt
 import pytest
 from aisecops_server.adapters.signing.grants import GrantKey
 from aisecops_server.adapters.signing.keys import open_key
-from aisecops_server.domain.decision import DecisionId, Obligation
+from aisecops_server.domain.decisions.decision import DecisionId, Obligation
 from aisecops_server.domain.errors import GrantNotUsableError
-from aisecops_server.domain.grant import Grant, claims_of, grant_id
-from aisecops_server.domain.plan import PlanId, StepId, TraceId
+from aisecops_server.domain.grants.grant import Grant, claims_of, grant_id
+from aisecops_server.domain.plans.plan import PlanId, StepId, TraceId
 
 from tests.grant_keys import grant_key
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from aisecops_server.adapters.sqlite.activation_state import ActivationState
-from aisecops_server.domain.bundle import Activated, BundleDigest, CommitId
+from aisecops_server.domain.bundles.bundle import Activated, BundleDigest, CommitId
 from aisecops_server.domain.errors import IntegrityError
 from aisecops_server.ports import ActivationStore
 

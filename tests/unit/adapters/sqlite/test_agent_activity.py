@@ -11,10 +11,10 @@ import pytest
 import pytest_asyncio
 from aisecops_server.adapters.sqlite import database, schema
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog, open_log, open_log_read_only
-from aisecops_server.domain.agent import Activity
-from aisecops_server.domain.decision import Mode, Outcome
-from aisecops_server.domain.identity import Role
-from aisecops_server.domain.record import DecisionRecord
+from aisecops_server.domain.agents.agent import Activity
+from aisecops_server.domain.callers.identity import Role
+from aisecops_server.domain.decisions.decision import Mode, Outcome
+from aisecops_server.domain.log.record import DecisionRecord
 
 from tests.records import START_NS, Records
 

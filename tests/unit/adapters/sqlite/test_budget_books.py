@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 
 import pytest
 from aisecops_server.adapters.sqlite.event_log import LogOptions, SqliteEventLog, open_log
-from aisecops_server.domain.budget import Budget, Metric, Subject, Window
-from aisecops_server.domain.budget_changes import Adjust, BudgetChange, Reserve, Settle
+from aisecops_server.domain.budgets.budget import Budget, Metric, Subject, Window
+from aisecops_server.domain.budgets.budget_changes import Adjust, BudgetChange, Reserve, Settle
+from aisecops_server.domain.budgets.ledger import MemoryBooks, apply
+from aisecops_server.domain.budgets.reservation import Portion, Reservation, StepSettlement, expired, settlement, voided
 from aisecops_server.domain.errors import AisecopsError
-from aisecops_server.domain.ledger import MemoryBooks, apply
-from aisecops_server.domain.reservation import Portion, Reservation, StepSettlement, expired, settlement, voided
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test

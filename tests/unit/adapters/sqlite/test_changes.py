@@ -3,8 +3,8 @@ from dataclasses import dataclass, field
 import apsw
 import pytest
 from aisecops_server.adapters.sqlite.changes import StateTables
-from aisecops_server.domain.change import Change
 from aisecops_server.domain.errors import AisecopsError, NotFoundError
+from aisecops_server.domain.events.change import Change
 
 
 @dataclass(frozen=True, slots=True)

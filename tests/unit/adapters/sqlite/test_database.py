@@ -18,7 +18,7 @@ from aisecops_server.adapters.sqlite.database import (
 from aisecops_server.adapters.sqlite.event_log import LogOptions, open_log, open_log_read_only
 from aisecops_server.adapters.sqlite.schema import APPLICATION_ID, MIGRATIONS
 from aisecops_server.domain.errors import IntegrityError, LogUnavailableError
-from aisecops_server.domain.record import TraceFilter
+from aisecops_server.domain.log.record import TraceFilter
 
 from tests.records import Records
 

@@ -9,9 +9,9 @@ import apsw
 import pytest
 import pytest_asyncio
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog, open_log
-from aisecops_server.domain.decision import Mode, Outcome
+from aisecops_server.domain.decisions.decision import Mode, Outcome
 from aisecops_server.domain.errors import IntegrityError
-from aisecops_server.domain.plan import Delegate
+from aisecops_server.domain.plans.plan import Delegate
 
 from tests.records import Records
 

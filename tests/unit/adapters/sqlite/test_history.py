@@ -8,12 +8,12 @@ import pytest
 import pytest_asyncio
 from aisecops_server.adapters.sqlite.event_log import open_log
 from aisecops_server.adapters.sqlite.history import SqliteHistory, open_history
-from aisecops_server.domain.canonical import canonical_bytes, digest
-from aisecops_server.domain.decision import Outcome
+from aisecops_server.domain.decisions.decision import Outcome
 from aisecops_server.domain.errors import LogUnavailableError, NotFoundError
-from aisecops_server.domain.record import DecisionRecord
-from aisecops_server.domain.recorded_decision import Doubt, Place, RecordedDecision
-from aisecops_server.domain.replay import Selection
+from aisecops_server.domain.formats.canonical import canonical_bytes, digest
+from aisecops_server.domain.log.record import DecisionRecord
+from aisecops_server.domain.replays.recorded_decision import Doubt, Place, RecordedDecision
+from aisecops_server.domain.replays.replay import Selection
 
 from tests.records import START_NS, Records
 

@@ -7,8 +7,14 @@ from dataclasses import replace
 import pytest
 from aisecops_server.adapters.sqlite.recorded_traces import RecordedCopies, SqliteRecordedTraces
 from aisecops_server.domain.errors import IntegrityError, LogUnavailableError
-from aisecops_server.domain.provenance import SourceKind
-from aisecops_server.domain.recorded_trace import Evaluation, RecordedCall, RecordedPrompt, RecordedTrace, Tally
+from aisecops_server.domain.plans.provenance import SourceKind
+from aisecops_server.domain.recordings.recorded_trace import (
+    Evaluation,
+    RecordedCall,
+    RecordedPrompt,
+    RecordedTrace,
+    Tally,
+)
 
 CALL = RecordedCall("s1", "desk/find", "{}", "found", 1)
 TRACE = RecordedTrace("a" * 32, "agent", "", "production", (RecordedPrompt(SourceKind.USER_PROMPT, "find"),), (CALL,))

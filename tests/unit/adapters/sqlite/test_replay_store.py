@@ -8,7 +8,7 @@ import pytest_asyncio
 from aisecops_server.adapters.sqlite import replay_store
 from aisecops_server.adapters.sqlite.replay_store import SqliteReplayStore
 from aisecops_server.domain.errors import AisecopsError
-from aisecops_server.domain.replay import Phase, Progress, ReplayId, ReplayRecord, ReplayState
+from aisecops_server.domain.replays.replay import Phase, Progress, ReplayId, ReplayRecord, ReplayState
 
 pytestmark = pytest.mark.asyncio
 

@@ -10,7 +10,7 @@ import apsw
 import pytest
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog, open_log
 from aisecops_server.adapters.sqlite.trace_filling import fill
-from aisecops_server.domain.trace_query import read_query
+from aisecops_server.domain.traces.trace_query import read_query
 
 from tests.contract.event_log import listed
 from tests.contract.variety import varied

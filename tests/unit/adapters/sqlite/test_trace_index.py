@@ -14,12 +14,12 @@ from aisecops_server.adapters.sqlite.trace_facets import trace_facets
 from aisecops_server.adapters.sqlite.trace_index import TraceIndex, bits_of, stored_bits
 from aisecops_server.adapters.sqlite.trace_list import trace_page
 from aisecops_server.adapters.sqlite.trace_terms import MOST_NAMES
-from aisecops_server.domain.decision import Outcome
+from aisecops_server.domain.decisions.decision import Outcome
 from aisecops_server.domain.errors import InvalidRequestError
-from aisecops_server.domain.record import DecisionRecord, TraceFilter, TraceSummary
-from aisecops_server.domain.trace_facets import MOST_COUNTED, fits
-from aisecops_server.domain.trace_query import read_query
-from aisecops_server.domain.trace_summary import joined, opened
+from aisecops_server.domain.log.record import DecisionRecord, TraceFilter, TraceSummary
+from aisecops_server.domain.traces.trace_facets import MOST_COUNTED, fits
+from aisecops_server.domain.traces.trace_query import read_query
+from aisecops_server.domain.traces.trace_summary import joined, opened
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

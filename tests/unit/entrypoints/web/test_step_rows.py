@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from aisecops.v1 import decision_pb2
 from aisecops.v1.audit_service_pb2 import GetTraceResponse
-from aisecops_server.domain.words import ALLOWED, Sign
+from aisecops_server.domain.display.words import ALLOWED, Sign
 from aisecops_server.entrypoints.web.loops import folded
 from aisecops_server.entrypoints.web.strips import FAILED, STAGES, duration, step_rows
 

@@ -6,7 +6,7 @@ import ast
 import re
 
 import pytest
-from aisecops_server.domain.words import ALLOWED, BLOCKED, DRY_RUN, ERROR, ESCALATED, NOT_REACHED, Sign
+from aisecops_server.domain.display.words import ALLOWED, BLOCKED, DRY_RUN, ERROR, ESCALATED, NOT_REACHED, Sign
 from aisecops_server.entrypoints.web.markup import (
     BRIEF_CHARACTERS,
     FOLDED_CHARACTERS,

@@ -12,10 +12,10 @@ from aisecops_server.adapters.bundles.builder import OpaBundleBuilder
 from aisecops_server.adapters.bundles.checks.compile_check import table_problem
 from aisecops_server.adapters.bundles.checks.workshop import whole_digest
 from aisecops_server.adapters.bundles.layout import CompileTables, Library
-from aisecops_server.domain.bundle import Bundle, PolicyTree
-from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.bundles.bundle import Bundle, PolicyTree
 from aisecops_server.domain.errors import BundleRejectedError, IntegrityError
-from aisecops_server.domain.policy_check import CheckName, CheckResult, Problem
+from aisecops_server.domain.formats.canonical import JsonValue
+from aisecops_server.domain.policy.policy_check import CheckName, CheckResult, Problem
 from aisecops_server.ports import Signer
 from aisecops_server.ports.checking import CheckedPolicy
 

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from aisecops_server.adapters.bundles.checks.golden_check import CASES, line_of_case
 from aisecops_server.adapters.bundles.checks.workshop import whole_digest
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
-from aisecops_server.domain.bundle import PolicyTree
-from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.bundles.bundle import PolicyTree
 from aisecops_server.domain.errors import BundleRejectedError
-from aisecops_server.domain.golden_case import GoldenCase, read_cases
-from aisecops_server.domain.policy_check import CheckName, CheckResult, in_order
-from aisecops_server.domain.policy_erosion import RuleFacts, eroded_cases, eroded_rules
-from aisecops_server.domain.rule_text import rule_facts
+from aisecops_server.domain.formats.canonical import JsonValue
+from aisecops_server.domain.policy.golden_case import GoldenCase, read_cases
+from aisecops_server.domain.policy.policy_check import CheckName, CheckResult, in_order
+from aisecops_server.domain.policy.policy_erosion import RuleFacts, eroded_cases, eroded_rules
+from aisecops_server.domain.policy.rule_text import rule_facts
 from aisecops_server.ports.checking import CheckedPolicy
-from aisecops_server.usecases.compare_policies import CompareMeanings
+from aisecops_server.usecases.replays.compare_policies import CompareMeanings
 
 _RULES = "rego/aisecops/rules/"
 _MOST_TOLD = 100

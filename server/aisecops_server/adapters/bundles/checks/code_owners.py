@@ -12,8 +12,8 @@ from collections.abc import Mapping
 
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
 from aisecops_server.domain.errors import BundleRejectedError
-from aisecops_server.domain.policy_check import Problem
-from aisecops_server.domain.policy_paths import ACCEPTED_FLIPS, GATES, WAIVERS
+from aisecops_server.domain.policy.policy_check import Problem
+from aisecops_server.domain.policy.policy_paths import ACCEPTED_FLIPS, GATES, WAIVERS
 from aisecops_server.ports.checking import CheckedPolicy
 
 PLACES = ("CODEOWNERS", ".github/CODEOWNERS", ".gitlab/CODEOWNERS", "docs/CODEOWNERS")

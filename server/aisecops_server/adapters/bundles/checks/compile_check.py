@@ -10,9 +10,9 @@ from aisecops_server.adapters.bundles.checks.workshop import REGO, Workshops, re
 from aisecops_server.adapters.bundles.layout import CompileTables, Library, arrange
 from aisecops_server.adapters.bundles.opa_cli import OpaCli, compiler_errors
 from aisecops_server.adapters.bundles.yaml_places import line_of
-from aisecops_server.domain.canonical import JsonValue
 from aisecops_server.domain.errors import BundleRejectedError
-from aisecops_server.domain.policy_check import CheckName, CheckResult, Problem
+from aisecops_server.domain.formats.canonical import JsonValue
+from aisecops_server.domain.policy.policy_check import CheckName, CheckResult, Problem
 from aisecops_server.ports.checking import CheckedPolicy
 
 _MOST_TOLD = 50

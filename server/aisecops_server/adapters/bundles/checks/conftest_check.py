@@ -22,9 +22,9 @@ from aisecops_server.adapters.bundles.checks.workshop import digests
 from aisecops_server.adapters.bundles.opa_cli import OpaCli
 from aisecops_server.adapters.bundles.yaml_places import line_of
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
-from aisecops_server.domain.canonical import JsonValue, canonical_bytes
 from aisecops_server.domain.errors import BundleRejectedError
-from aisecops_server.domain.policy_check import CheckName, CheckResult, Level, Problem, in_order
+from aisecops_server.domain.formats.canonical import JsonValue, canonical_bytes
+from aisecops_server.domain.policy.policy_check import CheckName, CheckResult, Level, Problem, in_order
 from aisecops_server.ports.checking import CheckedPolicy
 
 PREFIX = "conftest/"

@@ -13,10 +13,10 @@ import orjson
 from aisecops_server.adapters.bundles.layout import CompileTables, Library, TableReader, arrange
 from aisecops_server.adapters.bundles.opa_cli import OpaCli
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
-from aisecops_server.domain.bundle import PolicyTree
+from aisecops_server.domain.bundles.bundle import PolicyTree
 from aisecops_server.domain.errors import AisecopsError, BundleRejectedError
-from aisecops_server.domain.golden_case import asked, read_cases
-from aisecops_server.domain.impact import Cost
+from aisecops_server.domain.policy.golden_case import asked, read_cases
+from aisecops_server.domain.policy.impact import Cost
 
 _QUERY = "data.aisecops.decision.decision"
 

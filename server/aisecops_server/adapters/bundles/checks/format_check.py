@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from aisecops_server.adapters.bundles.checks.workshop import Workshops, digests, rego_of
 from aisecops_server.adapters.bundles.opa_cli import OpaCli
-from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.policy_check import CheckName, CheckResult, Problem
+from aisecops_server.domain.formats.canonical import JsonValue
+from aisecops_server.domain.policy.policy_check import CheckName, CheckResult, Problem
 from aisecops_server.ports.checking import CheckedPolicy
 
 _MOST_TOLD = 50

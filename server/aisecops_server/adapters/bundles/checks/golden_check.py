@@ -16,11 +16,11 @@ from aisecops_server.adapters.bundles.checks.workshop import Workshops, whole_di
 from aisecops_server.adapters.bundles.layout import CompileTables, Library, arrange
 from aisecops_server.adapters.bundles.opa_cli import OpaCli
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
-from aisecops_server.domain.canonical import JsonValue, canonical_bytes
-from aisecops_server.domain.decision import Conclusion, Verdict, conclude
+from aisecops_server.domain.decisions.decision import Conclusion, Verdict, conclude
 from aisecops_server.domain.errors import AisecopsError, BundleRejectedError
-from aisecops_server.domain.golden_case import Asked, GoldenCase, asked, difference, read_cases
-from aisecops_server.domain.policy_check import CheckName, CheckResult, Problem, in_order
+from aisecops_server.domain.formats.canonical import JsonValue, canonical_bytes
+from aisecops_server.domain.policy.golden_case import Asked, GoldenCase, asked, difference, read_cases
+from aisecops_server.domain.policy.policy_check import CheckName, CheckResult, Problem, in_order
 from aisecops_server.ports.checking import CheckedPolicy
 
 CASES = "cases/"

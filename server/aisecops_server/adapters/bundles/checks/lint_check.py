@@ -12,11 +12,11 @@ from aisecops_server.adapters.bundles.checks.code_owners import problems_of_owne
 from aisecops_server.adapters.bundles.checks.workshop import Workshops, digests, rego_of
 from aisecops_server.adapters.bundles.layout import Library
 from aisecops_server.adapters.bundles.opa_cli import OpaCli
-from aisecops_server.domain.canonical import JsonValue, digest
 from aisecops_server.domain.errors import BundleRejectedError
-from aisecops_server.domain.policy_check import CheckName, CheckResult, Problem
-from aisecops_server.domain.policy_lint import lint
-from aisecops_server.domain.rego_syntax import Module
+from aisecops_server.domain.formats.canonical import JsonValue, digest
+from aisecops_server.domain.policy.policy_check import CheckName, CheckResult, Problem
+from aisecops_server.domain.policy.policy_lint import lint
+from aisecops_server.domain.policy.rego_syntax import Module
 from aisecops_server.ports.checking import CheckedPolicy
 
 _ALWAYS = ("rego/aisecops/decision/decision.rego", "rego/system/authz.rego")

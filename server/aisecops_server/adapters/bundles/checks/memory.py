@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from aisecops_server.domain.canonical import JsonValue
+from aisecops_server.domain.formats.canonical import JsonValue
 
 MOST_FILES = 2048
 

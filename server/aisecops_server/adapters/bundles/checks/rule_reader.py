@@ -10,8 +10,8 @@ import orjson
 from aisecops_server.adapters.bundles.checks.workshop import Workshops
 from aisecops_server.adapters.bundles.opa_cli import OpaCli
 from aisecops_server.domain.errors import BundleRejectedError
-from aisecops_server.domain.rule_catalogue import Firings, RuleEntry
-from aisecops_server.domain.rule_text import names_of_tests
+from aisecops_server.domain.policy.rule_catalogue import Firings, RuleEntry
+from aisecops_server.domain.policy.rule_text import names_of_tests
 from aisecops_server.ports.checking import CheckedPolicy
 
 _DEPTH = 5  # data.aisecops.rules.<category>.<rule>

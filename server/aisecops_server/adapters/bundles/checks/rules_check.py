@@ -8,11 +8,11 @@ from aisecops_server.adapters.bundles.checks.lint_check import LintCheck
 from aisecops_server.adapters.bundles.checks.test_check import run_tests
 from aisecops_server.adapters.bundles.checks.workshop import Workshops, digests, rego_of
 from aisecops_server.adapters.bundles.opa_cli import OpaCli
-from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.policy_check import CheckName, CheckResult, Problem, in_order
-from aisecops_server.domain.policy_lint import is_rule, rule_of
-from aisecops_server.domain.rego_syntax import Module
-from aisecops_server.domain.rule_exercise import Bend, bent
+from aisecops_server.domain.formats.canonical import JsonValue
+from aisecops_server.domain.policy.policy_check import CheckName, CheckResult, Problem, in_order
+from aisecops_server.domain.policy.policy_lint import is_rule, rule_of
+from aisecops_server.domain.policy.rego_syntax import Module
+from aisecops_server.domain.policy.rule_exercise import Bend, bent
 from aisecops_server.ports.checking import CheckedPolicy
 
 _TOLD = {

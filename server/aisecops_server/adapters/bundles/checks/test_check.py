@@ -13,9 +13,9 @@ import orjson
 
 from aisecops_server.adapters.bundles.checks.workshop import REGO, Workshop, Workshops, digests, rego_of
 from aisecops_server.adapters.bundles.opa_cli import OpaCli
-from aisecops_server.domain.canonical import JsonValue
-from aisecops_server.domain.policy_check import CheckName, CheckResult, Problem, in_order
-from aisecops_server.domain.rule_text import names_of_tests
+from aisecops_server.domain.formats.canonical import JsonValue
+from aisecops_server.domain.policy.policy_check import CheckName, CheckResult, Problem, in_order
+from aisecops_server.domain.policy.rule_text import names_of_tests
 from aisecops_server.ports.checking import CheckedPolicy
 
 _SECONDS = "60s"

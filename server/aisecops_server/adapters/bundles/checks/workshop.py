@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aisecops_server.adapters.bundles.layout import Library
-from aisecops_server.domain.canonical import JsonValue, canonical_bytes, digest
-from aisecops_server.domain.rego_reach import reachable
+from aisecops_server.domain.formats.canonical import JsonValue, canonical_bytes, digest
+from aisecops_server.domain.policy.rego_reach import reachable
 from aisecops_server.ports.checking import CheckedPolicy
 
 REGO = ("rego/aisecops", "rego/system")

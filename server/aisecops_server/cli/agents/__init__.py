@@ -1,0 +1,1 @@
+"""``aisecops agent``, ``incident`` and ``maturity``."""

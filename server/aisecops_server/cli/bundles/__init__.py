@@ -1,0 +1,1 @@
+"""``aisecops bundle``, ``rollout`` and ``engine``."""

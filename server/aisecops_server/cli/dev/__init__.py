@@ -1,0 +1,1 @@
+"""``aisecops dev``: trials on one machine."""

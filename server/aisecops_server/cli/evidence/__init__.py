@@ -1,0 +1,1 @@
+"""``aisecops evidence`` and ``compliance``, and the keys that sign."""

@@ -1,0 +1,1 @@
+"""``aisecops log``, ``witness``, ``backup`` and ``db``."""

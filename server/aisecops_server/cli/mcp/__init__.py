@@ -1,0 +1,1 @@
+"""``aisecops mcp``, ``guard`` and ``hook``."""

@@ -1,0 +1,1 @@
+"""What runs, and how it goes: ``serve``, ``doctor``, ``health``, ``top``, ``metrics``, ``ui``."""

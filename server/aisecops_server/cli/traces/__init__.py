@@ -1,0 +1,1 @@
+"""``aisecops trace``, and the options that narrow traces."""

@@ -1,0 +1,1 @@
+"""Consent of people to one plan: requests, votes, and messages about them."""

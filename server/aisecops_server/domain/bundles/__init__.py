@@ -1,0 +1,1 @@
+"""Policy as an artefact: bundles, what is live, signed channels and releases."""

@@ -1,0 +1,1 @@
+"""Who asks, as a credential proves it, and who was turned away."""

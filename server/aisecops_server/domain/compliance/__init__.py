@@ -1,0 +1,1 @@
+"""Requirements of frameworks, and whether what is claimed of them holds."""

@@ -1,0 +1,1 @@
+"""What the engine said, what it means, and what it takes from budgets."""

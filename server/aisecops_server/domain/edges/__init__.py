@@ -1,0 +1,1 @@
+"""What an edge knows when it decides away from its centre."""

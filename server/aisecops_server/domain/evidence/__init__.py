@@ -1,0 +1,1 @@
+"""Evidence packages: their files, their statement, and what they tell a person."""

@@ -1,0 +1,1 @@
+"""Authority to run one call, what ran, and where the two disagree."""

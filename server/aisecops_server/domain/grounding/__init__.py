@@ -1,0 +1,1 @@
+"""Where each argument value of a plan was seen among its sources."""

@@ -1,0 +1,1 @@
+"""Policy as people write and change it: rules, checks, golden cases, and what a change would do."""

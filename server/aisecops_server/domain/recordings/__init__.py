@@ -1,0 +1,1 @@
+"""What agents did, as their own telemetry tells it."""

@@ -1,0 +1,1 @@
+"""Recorded decisions, decided again: comparison, fidelity, flips, and what would decide otherwise."""

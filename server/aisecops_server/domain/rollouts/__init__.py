@@ -1,0 +1,1 @@
+"""A revision on its way from a commit to every agent."""

@@ -1,0 +1,1 @@
+"""The tables that people edit, and the data that rules look up."""

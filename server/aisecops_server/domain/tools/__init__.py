@@ -1,0 +1,1 @@
+"""Which tools an agent may ask for, and how an HTTP request becomes a call of one."""

@@ -1,0 +1,1 @@
+"""Asking people, hearing their votes, and telling them of requests."""

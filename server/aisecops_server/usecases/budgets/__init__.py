@@ -1,0 +1,1 @@
+"""What is reserved, charged, corrected and given back."""

@@ -1,0 +1,1 @@
+"""Which policy is live, and how a commit comes to be it."""

@@ -1,0 +1,1 @@
+"""What holds of each requirement, and how far adoption is."""

@@ -1,0 +1,1 @@
+"""From a plan or a text to a recorded decision, and why one came out as it did."""

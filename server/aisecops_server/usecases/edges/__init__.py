@@ -1,0 +1,1 @@
+"""What an edge does away from its centre, and the centre for its edges."""

@@ -1,0 +1,1 @@
+"""Handing over what is on record: as a story, as a package, and to other systems."""

@@ -1,0 +1,1 @@
+"""Giving out authority, using it up, and hearing what ran."""

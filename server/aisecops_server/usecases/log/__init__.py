@@ -1,0 +1,1 @@
+"""What the log commits to, who read it, and the keys that sign for it."""

@@ -1,0 +1,1 @@
+"""What policy authors ask: checks, firings of rules, a corpus, and entries for agents that are new."""

@@ -1,0 +1,1 @@
+"""Recorded traces of others: stored, decided, and reported on."""

@@ -1,0 +1,1 @@
+"""Erasing what was written, and holding what must stay."""

@@ -1,0 +1,1 @@
+"""What comes of replays on record: verdicts of reviewers, and drift."""

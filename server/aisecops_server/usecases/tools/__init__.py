@@ -1,0 +1,1 @@
+"""Calls of tools that others stand in front of."""
