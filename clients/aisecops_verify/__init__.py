@@ -41,6 +41,7 @@ from aisecops_verify.package import (
     Json,
     Report,
     Trust,
+    decimal,
     file_in,
     json_in,
     manifest_of,
@@ -138,10 +139,10 @@ def check_proof(receipt: str, proof: str, log_key: str) -> Report:
     opening, _, note = proof.partition("\n\n")
     try:
         version, place, *hashes = opening.split("\n")
-        index, path = int(place.removeprefix("index ")), [base64.b64decode(text, validate=True) for text in hashes]
+        index, path = decimal(place.removeprefix("index ")), [base64.b64decode(text, validate=True) for text in hashes]
     except ValueError as error:
         raise EvidenceError("the proof is no tlog-proof") from error
-    if version != _PROOF or any(len(node) != HASH_BYTES for node in path):
+    if version != _PROOF or place != f"index {index}" or any(len(node) != HASH_BYTES for node in path):
         raise EvidenceError("the proof is no tlog-proof")
     size, root, _ = read_checkpoint(note, keys)
     if index != acknowledged.index:

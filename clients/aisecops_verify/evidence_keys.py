@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aisecops_verify.notes import HASH_BYTES, require_signature
-from aisecops_verify.package import EvidenceError, Json, parsed
+from aisecops_verify.package import EvidenceError, Json, parsed, whole
 from aisecops_verify.record import Event
 
 ROTATED_EVIDENCE = "evidence_key.rotated"
@@ -110,7 +110,7 @@ def read_history(text: str) -> EvidenceKeys:
     """
     try:
         told = parsed(text.encode("utf-8", "replace"), "the history of evidence keys")
-        key, rotations = str(told["key"]), [(one, int(one["log_index"])) for one in told["rotations"]]
+        key, rotations = str(told["key"]), [(one, whole(one["log_index"])) for one in told["rotations"]]
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise EvidenceError("the history of evidence keys is not what 'aisecops evidence keys' prints") from error
     found = keys_told([handover_of(one, index) for one, index in rotations], key)

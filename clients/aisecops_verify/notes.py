@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from aisecops_verify.package import EvidenceError
+from aisecops_verify.package import EvidenceError, decimal
 
 HASH_BYTES = 32
 RECEIPT, ROTATION = "/receipt", "/key-rotation"
@@ -165,7 +165,7 @@ def read_checkpoint(written: str, keys: LogKeys) -> tuple[int, bytes, Note]:
     note = read_note(written, "the checkpoint")
     try:
         origin, size, root = note.text.split("\n")[:3]
-        head = int(size), base64.b64decode(root, validate=True)
+        head = decimal(size), base64.b64decode(root, validate=True)
     except ValueError as error:
         raise EvidenceError("the checkpoint is no signed note of a log") from error
     if origin != keys.current.name or len(head[1]) != HASH_BYTES:
@@ -183,7 +183,7 @@ def read_receipt(written: str, keys: LogKeys) -> Receipt:
     note = read_note(written, "the receipt")
     try:
         name, index, leaf = note.text.split("\n")[:3]
-        found = Receipt(note, name.removesuffix(RECEIPT), int(index), base64.b64decode(leaf, validate=True))
+        found = Receipt(note, name.removesuffix(RECEIPT), decimal(index), base64.b64decode(leaf, validate=True))
     except ValueError as error:
         raise EvidenceError("the receipt is none of a log") from error
     if name != keys.current.name + RECEIPT or len(found.leaf) != HASH_BYTES or found.index < 0:

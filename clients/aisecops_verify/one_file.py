@@ -47,6 +47,8 @@ MOST_FILES = 200_000
 
 Json = Any
 
+_DECIMAL = re.compile("0|[1-9][0-9]*", re.ASCII)
+
 
 class EvidenceError(Exception):
     """The package does not verify; the message says where and why."""
@@ -157,6 +159,28 @@ def parsed(data: bytes, what: str) -> Json:
         return json.loads(data, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise EvidenceError(f"{what} is not JSON") from error
+
+
+def whole(value: Json) -> int:
+    """Return a place or a size of a log as JSON has it; one that is written otherwise is none.
+
+    Raises:
+        ValueError: it is a text, a fraction, a truth value or negative.
+    """
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is no whole number")
+    return value
+
+
+def decimal(text: str) -> int:
+    """Return a place or a size of a log as its notes have it.
+
+    Raises:
+        ValueError: it is written otherwise than in digits alone, without a leading zero.
+    """
+    if not _DECIMAL.fullmatch(text):
+        raise ValueError(f"{text!r} is no whole number")
+    return int(text)
 
 
 def _once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
@@ -319,7 +343,7 @@ def read_checkpoint(written: str, keys: LogKeys) -> tuple[int, bytes, Note]:
     note = read_note(written, "the checkpoint")
     try:
         origin, size, root = note.text.split("\n")[:3]
-        head = int(size), base64.b64decode(root, validate=True)
+        head = decimal(size), base64.b64decode(root, validate=True)
     except ValueError as error:
         raise EvidenceError("the checkpoint is no signed note of a log") from error
     if origin != keys.current.name or len(head[1]) != HASH_BYTES:
@@ -337,7 +361,7 @@ def read_receipt(written: str, keys: LogKeys) -> Receipt:
     note = read_note(written, "the receipt")
     try:
         name, index, leaf = note.text.split("\n")[:3]
-        found = Receipt(note, name.removesuffix(RECEIPT), int(index), base64.b64decode(leaf, validate=True))
+        found = Receipt(note, name.removesuffix(RECEIPT), decimal(index), base64.b64decode(leaf, validate=True))
     except ValueError as error:
         raise EvidenceError("the receipt is none of a log") from error
     if name != keys.current.name + RECEIPT or len(found.leaf) != HASH_BYTES or found.index < 0:
@@ -428,7 +452,7 @@ def read_events(files: Mapping[str, bytes]) -> list[tuple[Event, list[bytes]]]:
     found = []
     for line, proof in zip(lines, proofs, strict=True):
         try:
-            index, path = int(proof["index"]), [bytes.fromhex(node) for node in proof["path"]]
+            index, path = whole(proof["index"]), [bytes.fromhex(node) for node in proof["path"]]
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise EvidenceError("a proof cannot be read") from error
         body = parsed(line, f"event {index}")
@@ -461,13 +485,19 @@ def rotations_in(events: Sequence[Event]) -> list[tuple[int, str]]:
 
 
 def erasures_in(events: Sequence[Event]) -> dict[str, tuple[int, int]]:
-    """Return of each trace whose payloads were erased up to which event that reaches, and the event that says so."""
+    """Return of each trace whose payloads were erased up to which event that reaches, and the event that says so.
+
+    Raises:
+        EvidenceError: one of them does not say it.
+    """
     found: dict[str, tuple[int, int]] = {}
     for event in events:
         if event.body.get("type") == ERASED:
-            found[str(event.body["trace_id"])] = max(
-                found.get(str(event.body["trace_id"]), (-1, 0)), (int(event.details["through"]), event.index)
-            )
+            try:
+                trace, through = str(event.body["trace_id"]), whole(event.details["through"])
+            except (KeyError, TypeError, ValueError) as error:
+                raise EvidenceError(f"event {event.index} does not say what it erased") from error
+            found[trace] = max(found.get(trace, (-1, 0)), (through, event.index))
     return found
 
 
@@ -649,7 +679,7 @@ def read_history(text: str) -> EvidenceKeys:
     """
     try:
         told = parsed(text.encode("utf-8", "replace"), "the history of evidence keys")
-        key, rotations = str(told["key"]), [(one, int(one["log_index"])) for one in told["rotations"]]
+        key, rotations = str(told["key"]), [(one, whole(one["log_index"])) for one in told["rotations"]]
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise EvidenceError("the history of evidence keys is not what 'aisecops evidence keys' prints") from error
     found = keys_told([handover_of(one, index) for one, index in rotations], key)
@@ -914,10 +944,10 @@ def check_proof(receipt: str, proof: str, log_key: str) -> Report:
     opening, _, note = proof.partition("\n\n")
     try:
         version, place, *hashes = opening.split("\n")
-        index, path = int(place.removeprefix("index ")), [base64.b64decode(text, validate=True) for text in hashes]
+        index, path = decimal(place.removeprefix("index ")), [base64.b64decode(text, validate=True) for text in hashes]
     except ValueError as error:
         raise EvidenceError("the proof is no tlog-proof") from error
-    if version != _PROOF or any(len(node) != HASH_BYTES for node in path):
+    if version != _PROOF or place != f"index {index}" or any(len(node) != HASH_BYTES for node in path):
         raise EvidenceError("the proof is no tlog-proof")
     size, root, _ = read_checkpoint(note, keys)
     if index != acknowledged.index:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,8 @@ MOST_BYTES = 1 << 30
 MOST_FILES = 200_000
 
 Json = Any
+
+_DECIMAL = re.compile("0|[1-9][0-9]*", re.ASCII)
 
 
 class EvidenceError(Exception):
@@ -128,6 +131,28 @@ def parsed(data: bytes, what: str) -> Json:
         return json.loads(data, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise EvidenceError(f"{what} is not JSON") from error
+
+
+def whole(value: Json) -> int:
+    """Return a place or a size of a log as JSON has it; one that is written otherwise is none.
+
+    Raises:
+        ValueError: it is a text, a fraction, a truth value or negative.
+    """
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is no whole number")
+    return value
+
+
+def decimal(text: str) -> int:
+    """Return a place or a size of a log as its notes have it.
+
+    Raises:
+        ValueError: it is written otherwise than in digits alone, without a leading zero.
+    """
+    if not _DECIMAL.fullmatch(text):
+        raise ValueError(f"{text!r} is no whole number")
+    return int(text)
 
 
 def _once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:

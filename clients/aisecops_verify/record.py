@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from aisecops_verify.notes import Receipt
-from aisecops_verify.package import EvidenceError, Json, Report, file_in, json_in, parsed, sha256
+from aisecops_verify.package import EvidenceError, Json, Report, file_in, json_in, parsed, sha256, whole
 
 EVENTS, PROOFS, PAYLOADS = "events.ndjson", "proofs.json", "payloads.json"
 CONCLUDED, ERASED, ROTATED = "decision.concluded", "payload.erased", "log.key_rotated"
@@ -63,7 +63,7 @@ def read_events(files: Mapping[str, bytes]) -> list[tuple[Event, list[bytes]]]:
     found = []
     for line, proof in zip(lines, proofs, strict=True):
         try:
-            index, path = int(proof["index"]), [bytes.fromhex(node) for node in proof["path"]]
+            index, path = whole(proof["index"]), [bytes.fromhex(node) for node in proof["path"]]
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise EvidenceError("a proof cannot be read") from error
         body = parsed(line, f"event {index}")
@@ -96,13 +96,19 @@ def rotations_in(events: Sequence[Event]) -> list[tuple[int, str]]:
 
 
 def erasures_in(events: Sequence[Event]) -> dict[str, tuple[int, int]]:
-    """Return of each trace whose payloads were erased up to which event that reaches, and the event that says so."""
+    """Return of each trace whose payloads were erased up to which event that reaches, and the event that says so.
+
+    Raises:
+        EvidenceError: one of them does not say it.
+    """
     found: dict[str, tuple[int, int]] = {}
     for event in events:
         if event.body.get("type") == ERASED:
-            found[str(event.body["trace_id"])] = max(
-                found.get(str(event.body["trace_id"]), (-1, 0)), (int(event.details["through"]), event.index)
-            )
+            try:
+                trace, through = str(event.body["trace_id"]), whole(event.details["through"])
+            except (KeyError, TypeError, ValueError) as error:
+                raise EvidenceError(f"event {event.index} does not say what it erased") from error
+            found[trace] = max(found.get(trace, (-1, 0)), (through, event.index))
     return found
 
 

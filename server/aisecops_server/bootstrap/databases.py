@@ -82,11 +82,21 @@ def _prepared(own: Settings, url: str, let_in: LetIn | None) -> Prepared:
         if let_in is None:
             return Prepared(place.schema, tuple(taken), LetIn())
         if place.tenant and not let_in.writers:
-            let_in = replace(let_in, writers=(role_in(own.database_url) or server.make_login(connection),))
+            let_in = replace(let_in, writers=_own_writers(own, connection))
         for group, roles in ((place.writer, let_in.writers), (place.reader, let_in.readers)):
             for role in roles:
                 server.allow(connection, role, group=group)
     return Prepared(place.schema, tuple(taken), let_in)
+
+
+def _own_writers(own: Settings, connection: PostgresConnection) -> tuple[str, ...]:
+    """Return who writes the log of a tenant for whom nobody was named: who stands in its settings, or one of its own.
+
+    Where somebody was let in before, nobody is added.
+    """
+    if role := role_in(own.database_url):
+        return (role,)
+    return () if server.is_written_by_others(connection) else (server.make_login(connection),)
 
 
 def database_statuses(settings: Settings, url: str) -> dict[str, DatabaseStatus]:

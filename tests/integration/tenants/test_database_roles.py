@@ -222,6 +222,17 @@ def test_a_tenant_ends_its_own_sessions_and_none_of_another(shared: Shared) -> N
         (("GRANT pg_signal_backend TO {role}",), "pg_signal_backend"),
         (("GRANT CREATE ON DATABASE {database} TO {role}",), "more on the server"),
         (("GRANT UPDATE ON aisecops_tenant_shop.event TO {role}",), "may change or delete events"),
+        (("GRANT UPDATE (body) ON aisecops_tenant_shop.event TO {role}",), "may change or delete events"),
+        (("GRANT TRUNCATE ON aisecops_tenant_shop.event TO {role}",), "may change or delete events"),
+        (
+            (
+                "CREATE ROLE {role}_between NOINHERIT",
+                "GRANT {role}_between TO {role}",
+                "GRANT DELETE ON aisecops_tenant_shop.event TO {role}_between",
+            ),
+            "may change or delete events",
+        ),
+        (("GRANT CREATE ON SCHEMA aisecops_tenant_shop TO {role}",), "may make things in the schema"),
     ],
 )
 def test_a_role_that_reaches_further_does_not_start(shared: Shared, grants: tuple[str, ...], why: str) -> None:
@@ -232,6 +243,27 @@ def test_a_role_that_reaches_further_does_not_start(shared: Shared, grants: tupl
         shared.server.run(f"DROP OWNED BY {role}", shared.name)
         shared.server.run(f"DROP ROLE IF EXISTS {role}_between", shared.name)
         shared.server.run(f"DROP ROLE {role}", shared.name)
+
+
+def test_a_function_that_was_planted_in_a_schema_is_not_what_the_owner_calls(shared: Shared) -> None:
+    role = shared.role("GRANT CREATE ON SCHEMA aisecops_tenant_shop TO {role}")
+    planted = """
+        CREATE FUNCTION aisecops_tenant_shop.to_regclass(text) RETURNS regclass LANGUAGE plpgsql
+        AS $$ BEGIN RAISE EXCEPTION 'called by %', current_user; END $$"""
+    try:
+        asyncio.run(_execute(shared.server.url(shared.name, role), planted))
+        prepare_databases(shared.settings, shared.owner(), None)
+    finally:
+        shared.server.run(f"DROP OWNED BY {role}", shared.name)
+        shared.server.run(f"DROP ROLE {role}", shared.name)
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
 
 
 def test_a_role_that_only_writes_its_own_log_starts_and_one_that_is_acted_as_does_not(shared: Shared) -> None:
@@ -336,3 +368,15 @@ def test_an_operator_makes_the_logs_of_all_tenants_or_of_one_and_may_do_so_again
 def test_one_role_for_all_tenants_is_refused_before_anything_is_made(shared: Shared) -> None:
     with pytest.raises(InvalidRequestError, match="several tenants"):
         prepare_databases(shared.settings, shared.owner(), LetIn(readers=("auditor",)))
+
+
+def test_nobody_is_let_in_unasked_where_somebody_was_named(postgres: PostgresServer, tmp_path: Path) -> None:
+    mine = f"mine-{next(_NUMBERS)}-{os.getpid()}"
+    settings = settings_of(tmp_path, mine).model_copy(update={"tenant": mine})
+    name, place = postgres.database(), Place("", mine)
+    named = f"named_{next(_NUMBERS)}_{os.getpid()}"
+    postgres.run(f"CREATE ROLE {named} LOGIN")
+    owner = postgres.url(name, "administrator")
+    assert prepare_databases(settings, owner, LetIn(writers=(named,)))[mine].let_in == LetIn(writers=(named,))
+    assert prepare_databases(settings, owner, LetIn(readers=(named,)))[mine].let_in == LetIn(readers=(named,))
+    assert postgres.run(f"SELECT 1 FROM pg_roles WHERE rolname = '{place.login}'") == []

@@ -185,7 +185,8 @@ class PostgresConnection:
 
     def _own(self) -> dict[str, str]:
         own = {
-            "search_path": f"{self.place.schema}, pg_catalog",
+            # The server's own functions come first where they are not named: nothing in the schema stands in for one.
+            "search_path": self.place.schema,
             _IDLE: f"{self._patience.idle_seconds}s",
         }
         if self._is_reader:

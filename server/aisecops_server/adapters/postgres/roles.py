@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from aisecops_server.adapters.postgres.connection import PostgresConnection
 
 _ROLE = """
-    SELECT r.rolsuper OR r.rolbypassrls, pg_has_role(current_user, c.relowner, 'MEMBER'),
-        has_table_privilege(c.oid, 'DELETE') OR has_table_privilege(c.oid, 'UPDATE')
+    SELECT bool_or(r.rolsuper OR r.rolbypassrls), bool_or(r.oid IN (c.relowner, n.nspowner)),
+        bool_or(has_table_privilege(r.oid, c.oid, 'DELETE, TRUNCATE, TRIGGER')
+            OR has_any_column_privilege(r.oid, c.oid, 'UPDATE')),
+        bool_or(has_schema_privilege(r.oid, n.oid, 'CREATE'))
     FROM pg_roles AS r, pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE r.rolname = current_user AND n.nspname = ? AND c.relname = 'event'"""
+    WHERE pg_has_role(session_user, r.oid, 'MEMBER') AND n.nspname = ? AND c.relname = 'event'
+    GROUP BY c.oid"""
 _WHO = "SELECT session_user::text, current_user::text"
 # The database's owner is a member of ``pg_database_owner``; others of these read every table, every file or every
 # session's statements, or end sessions.
@@ -46,12 +49,15 @@ def role_problems(connection: PostgresConnection) -> list[str]:
     if session != acting:
         found.append(f"the session is {session}'s and a statement could act as {session} again; log in as {acting}")
     if (role := connection.execute(_ROLE, (place.schema,)).get) is not None:
-        is_super, is_owner, may_change = role
+        is_super, is_owner, may_change, may_make = role
         if is_super or is_owner:
             # Every other thing that it may do as well follows from this one.
             return [*found, f"the role owns the log or all of the server; use one that has been given {place.writer}"]
         if may_change:
             found.append("the role may change or delete events; take that away from it")
+        if may_make:
+            # What it makes there would be found by name, also by the owner who migrates.
+            found.append(f"the role may make things in the schema {place.schema}; take CREATE away from it")
     if others := [name for (name,) in connection.execute(_OTHERS, (place.schema, SCHEMA, OF_TENANT))]:
         found.append(f"the role may use what is not its own: {', '.join(others)}; take that away from it")
     if place.tenant and (beyond := [name for (name,) in connection.execute(_BEYOND)]):

@@ -28,6 +28,11 @@ _ENCRYPTED = """
     SELECT coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false)
         OR inet_server_addr() IS NULL OR host(inet_server_addr()) IN ('127.0.0.1', '::1')"""
 
+# Who makes a role is a member of it in later versions, without being able to use it.
+_OTHERS = """
+    SELECT 1 FROM pg_auth_members AS m JOIN pg_roles AS g ON g.oid = m.roleid JOIN pg_roles AS r ON r.oid = m.member
+    WHERE g.rolname = ? AND r.rolname <> ? AND pg_has_role(r.oid, g.oid, 'USAGE') LIMIT 1"""
+
 
 @dataclass(frozen=True, slots=True)
 class Migration:
@@ -61,9 +66,7 @@ def migrate(connection: PostgresConnection) -> list[int]:
     place = connection.place
     with connection:
         connection.execute("SELECT pg_advisory_xact_lock(?)", (place.lock,))
-        connection.script(
-            f"CREATE SCHEMA IF NOT EXISTS {place.schema}; SET LOCAL search_path TO {place.schema}, pg_catalog"
-        )
+        connection.script(f"CREATE SCHEMA IF NOT EXISTS {place.schema}; SET LOCAL search_path TO {place.schema}")
         before = schema_version(connection)
         steps = migrations()
         if before > steps[-1].version:
@@ -85,6 +88,11 @@ def make_login(connection: PostgresConnection) -> str:
     if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = ?", (login,)).get is None:
         connection.script(f"CREATE ROLE {login} LOGIN")
     return login
+
+
+def is_written_by_others(connection: PostgresConnection) -> bool:
+    """Return whether roles were let in to write the tenant's log, other than the one that would be made for it."""
+    return connection.execute(_OTHERS, (connection.place.writer, connection.place.login)).get is not None
 
 
 def allow(connection: PostgresConnection, role: str, *, group: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from aisecops_server.adapters.signing.keys import SigningKey, make_lasting, open_key
+from aisecops_server.adapters.signing.keys import SigningKey, make_lasting, names_of, open_key
 from aisecops_server.domain.errors import IntegrityError
 from aisecops_server.domain.log.key_rotation import KeyUse
 
@@ -64,7 +64,7 @@ class KeyFiles:
         Raises:
             IntegrityError: one cannot be deleted.
         """
-        gone = [file for file in map(self._file, range(number)) if file.exists()]
+        gone = [name for file in map(self._file, range(number)) for name in names_of(file)]
         try:
             for file in gone:
                 file.unlink(missing_ok=True)

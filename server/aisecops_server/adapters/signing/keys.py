@@ -90,7 +90,7 @@ def _make(file: Path) -> None:
     pem = Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=_draft(file))
     draft = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -102,6 +102,15 @@ def _make(file: Path) -> None:
     finally:
         draft.unlink()
     make_lasting(file)
+
+
+def names_of(file: Path) -> list[Path]:
+    """Return every name under which the key of ``file`` may stand: its own, and drafts that a crash left behind."""
+    return [found for found in (file, *sorted(file.parent.glob(f"{_draft(file)}*"))) if found.exists()]
+
+
+def _draft(file: Path) -> str:
+    return f".{file.name}."
 
 
 def make_lasting(file: Path) -> None:

@@ -44,8 +44,8 @@ def init(*, url: str | None, writers: tuple[str, ...], readers: tuple[str, ...])
     change or delete an event of it. It may be run again: what is there stays, and more roles may be named.
 
     With a tenants_file each tenant, or the one that --tenant names, gets a schema of its own and a role that reaches
-    no other: aisecops_tenant_NAME, or the one of its database_url, unless --writer names another. It is made without a
-    password or anything else to log in with, which you give it.
+    no other: aisecops_tenant_NAME, or the one of its database_url, unless --writer names or named another. It is made
+    without a password or anything else to log in with, which you give it.
     """
     from aisecops_server.bootstrap.databases import LetIn  # noqa: PLC0415
 

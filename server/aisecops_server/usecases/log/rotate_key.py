@@ -70,8 +70,8 @@ class FollowKeys(Generic[Ring]):
                 if not waiting:
                     raise
                 self._miss(chain, error, now_ns=now_ns)
-                return
-            self._turn(chain, signer, now_ns=now_ns)
+            else:
+                self._turn(chain, signer, now_ns=now_ns)
             await self.destroy_earlier()
 
     async def __call__(self) -> int:
@@ -94,6 +94,8 @@ class FollowKeys(Generic[Ring]):
             signer = await asyncio.to_thread(self.store.current, chain.number, chain.current)
         except IntegrityError as error:
             self._miss(chain, error, now_ns=self.clock.now_ns())
+            # What it had signs no more either, whoever took it.
+            await self.destroy_earlier()
             return 0
         self._turn(chain, signer, now_ns=self.clock.now_ns())
         await self.destroy_earlier()

@@ -6,8 +6,10 @@ import stat
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from aisecops_server.adapters.signing.key_files import KeyFiles
 from aisecops_server.adapters.signing.keys import open_key
 from aisecops_server.domain.errors import IntegrityError
+from aisecops_server.domain.log.key_rotation import KeyUse
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -35,6 +37,18 @@ def test_of_many_makers_at_once_all_get_the_same_key(tmp_path):
     with ThreadPoolExecutor(8) as threads:
         found = {key.public_pem for key in threads.map(lambda _: open_key(tmp_path, "bundle"), range(8))}
     assert len(found) == 1
+
+
+def test_a_draft_that_a_crash_left_behind_is_destroyed_with_its_key(tmp_path):
+    files = KeyFiles(tmp_path, KeyUse.GRANT)
+    files.first()
+    # The maker links its draft to the key's name and ends before it takes the draft's own name away.
+    (tmp_path / ".grants.pem.x1y2").hardlink_to(tmp_path / "grants.pem")
+    later = files.following(0)
+    (tmp_path / ".grants.1.pem.x1y2").hardlink_to(tmp_path / "grants.1.pem")
+    files.destroy_before(1)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [".grants.1.pem.x1y2", "grants.1.pem"]
+    assert files.current(1, later.public_raw).public_pem == later.public_pem
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
