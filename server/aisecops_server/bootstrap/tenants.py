@@ -20,6 +20,7 @@ from aisecops_server.domain.callers import spiffe
 from aisecops_server.domain.callers.identity import DEFAULT_TENANT
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError
 from aisecops_server.domain.formats.canonical import JsonValue
+from aisecops_server.domain.tables.table_rejection import why_unusable
 from aisecops_server.domain.tenants.tenant import MOST_TENANTS, is_tenant_name
 from aisecops_server.settings import Settings
 
@@ -152,7 +153,7 @@ def _entries(path: Path) -> Mapping[str, TenantEntry]:
         named = _named(parse_yaml(path.name, bounded_content(path)))
         return {name: TenantEntry.model_validate(entry) for name, entry in named.items()}
     except (OSError, ValueError, AisecopsError) as error:
-        raise _unusable(path, _why(error)) from error
+        raise _unusable(path, why_unusable(error)) from error
 
 
 def _named(content: JsonValue) -> Mapping[str, JsonValue]:
@@ -181,20 +182,7 @@ def _settings_of(name: str, entry: TenantEntry, settings: Settings) -> Settings:
     try:
         return Settings(**values)
     except ValidationError as error:
-        raise _unusable(settings.tenants_file, f"{name}: {_why(error)}") from error
-
-
-def _why(error: Exception) -> str:
-    match error:
-        case ValidationError():
-            first = error.errors()[0]
-            return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        case AisecopsError():
-            return error.message
-        case OSError():
-            return error.strerror or "it cannot be read"
-        case _:
-            return str(error)
+        raise _unusable(settings.tenants_file, f"{name}: {why_unusable(error)}") from error
 
 
 def _unusable(path: Path | None, why: str) -> InvalidRequestError:

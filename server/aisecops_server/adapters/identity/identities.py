@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from aisecops_server.adapters.identity.watched_file import WatchedFile, bounded_content
 from aisecops_server.domain.callers import spiffe
@@ -20,6 +20,7 @@ from aisecops_server.domain.callers.identity import Principal, Role
 from aisecops_server.domain.errors import AisecopsError, InvalidRequestError
 from aisecops_server.domain.formats.canonical import JsonValue
 from aisecops_server.domain.formats.identifiers import is_digest
+from aisecops_server.domain.tables.table_rejection import why_unusable
 from aisecops_server.ports import Clock
 
 _Roles = Annotated[list[Role], Field(min_length=1)]
@@ -128,20 +129,7 @@ def _parsed(path: Path, read_yaml: ReadYaml) -> IdentitiesFile:
         return IdentitiesFile.model_validate(value if isinstance(value, Mapping) else {"file": value})
     except (OSError, ValueError, AisecopsError) as error:
         raise InvalidRequestError(
-            f"the identities file {path} cannot be used: {_why(error)}",
+            f"the identities file {path} cannot be used: {why_unusable(error)}",
             hint="It has three parts, each optional: people, claims, withdrawn",
             field="identities_file",
         ) from error
-
-
-def _why(error: Exception) -> str:
-    match error:
-        case ValidationError():
-            first = error.errors()[0]
-            return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        case AisecopsError():
-            return error.message
-        case OSError():
-            return error.strerror or "it cannot be read"
-        case _:
-            return str(error)

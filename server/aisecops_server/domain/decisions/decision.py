@@ -177,6 +177,13 @@ class Conclusion:
     approval: ApprovalDemand | None
     approved_by: str
 
+    @property
+    def lowest_trust(self) -> TrustLevel:
+        """Return the trust of the least trusted source; naming none is as good as one that nobody verified."""
+        return max(
+            (source.trust for source in self.sources), key=lambda level: level.rank, default=TrustLevel.UNVERIFIED
+        )
+
     def mode_of(self, asked: Mode) -> Mode:
         """Return what the outcome may be used for: where policy only tries an agent, nothing is decided for real."""
         return Mode.DRY_RUN if asked is Mode.ENFORCE and self.mode is PolicyMode.DRY_RUN else asked

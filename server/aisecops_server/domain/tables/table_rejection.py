@@ -6,9 +6,10 @@ import difflib
 import json
 from collections.abc import Iterable, Sequence
 
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from aisecops_server.domain.errors import BundleRejectedError
+from aisecops_server.domain.errors import AisecopsError, BundleRejectedError
 from aisecops_server.domain.tables.table_fields import Entry
 
 _LIKENESS = 0.75
@@ -54,3 +55,17 @@ def meant(word: str, known: Iterable[str]) -> str:
     """Return what ``word`` may have been meant for, as the rest of a sentence."""
     close = difflib.get_close_matches(word, sorted(known), n=1, cutoff=_LIKENESS)
     return f"; the nearest is '{close[0]}'" if close else ""
+
+
+def why_unusable(error: Exception) -> str:
+    """Return why a file that people edit cannot be used, in a few words."""
+    match error:
+        case ValidationError():
+            first = error.errors()[0]
+            return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        case AisecopsError():
+            return error.message
+        case OSError():
+            return error.strerror or "it cannot be read"
+        case _:
+            return str(error)

@@ -19,11 +19,11 @@ from typing import Protocol
 
 from aisecops_server.domain.bundles.bundle import Bundle
 from aisecops_server.domain.callers.identity import Principal
-from aisecops_server.domain.decisions.decision import Decision, Mode
+from aisecops_server.domain.decisions.decision import Conclusion, Decision, DecisionId, Mode, Verdict
 from aisecops_server.domain.documents.input_document import Circumstances
 from aisecops_server.domain.events.change import Change
 from aisecops_server.domain.events.event import Event
-from aisecops_server.domain.formats.canonical import JsonValue
+from aisecops_server.domain.formats.canonical import JsonValue, digest
 from aisecops_server.domain.plans.plan import ExecutionPlan
 
 
@@ -43,6 +43,28 @@ class Asked:
     bundle: Bundle
     approval_id: str = ""
     redemption_key: str = ""
+
+    def decided(
+        self, conclusion: Conclusion, verdict: Verdict, document: bytes, *, id: DecisionId, tenant: str
+    ) -> Decision:
+        """Return the decision that ``verdict`` on ``document`` comes to."""
+        return Decision(
+            id=id,
+            trace_id=self.plan.trace_id,
+            plan_id=self.plan.id,
+            session_id=self.plan.session_id,
+            mode=conclusion.mode_of(self.mode),
+            conclusion=conclusion,
+            principal=self.principal,
+            bundle_revision=verdict.revision,
+            bundle_digest=self.bundle.digest,
+            engine_version=verdict.engine_version,
+            document_digest=digest(document),
+            plan_hash=self.plan_hash,
+            decided_at_ns=self.now_ns,
+            evaluation_ns=verdict.evaluation_ns,
+            tenant=tenant,
+        )
 
 
 @dataclass(frozen=True, slots=True)

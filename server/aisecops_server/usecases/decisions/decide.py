@@ -41,7 +41,6 @@ from aisecops_server.domain.log.record import DecisionRecord, Idempotency, Recei
 from aisecops_server.domain.log.trace_figures import effects_of
 from aisecops_server.domain.plans.plan import ExecutionPlan
 from aisecops_server.domain.plans.plan_builder import plan_hash
-from aisecops_server.domain.plans.provenance import TrustLevel
 from aisecops_server.ports import Clock, EventLog, Ids, PolicyEngine
 from aisecops_server.ports.rollout import NO_ROLLOUT, Companion
 from aisecops_server.usecases.decisions.controls import Asked, Commitment, Control, committed, gathered
@@ -353,23 +352,7 @@ class Decide:
         asked, bundle = prepared.asked, prepared.engine.bundle
         plan = asked.plan
         conclusion = conclude(verdict, step_ids=[step.id for step in plan.steps], expected_revision=bundle.revision)
-        decision = Decision(
-            id=self.ids.decision_id(),
-            trace_id=plan.trace_id,
-            plan_id=plan.id,
-            session_id=plan.session_id,
-            mode=conclusion.mode_of(asked.mode),
-            conclusion=conclusion,
-            principal=asked.principal,
-            bundle_revision=verdict.revision,
-            bundle_digest=bundle.digest,
-            engine_version=verdict.engine_version,
-            document_digest=digest(prepared.document),
-            plan_hash=asked.plan_hash,
-            decided_at_ns=asked.now_ns,
-            evaluation_ns=verdict.evaluation_ns,
-            tenant=self.tenant,
-        )
+        decision = asked.decided(conclusion, verdict, prepared.document, id=self.ids.decision_id(), tenant=self.tenant)
         commitment = await committed(self.controls, asked, decision)
         budgets = standings(conclusion.charges, prepared.usage, now_seconds=asked.now_ns // 1_000_000_000)
         effects = effects_of((step.tool for step in plan.steps), bundle.tables)
@@ -395,7 +378,7 @@ class Decide:
             agent_id=command.principal.id,
             intent=plan.intent,
             tools=tuple(sorted({step.tool for step in plan.steps})),
-            lowest_trust=_lowest_trust(decision).value,
+            lowest_trust=decision.conclusion.lowest_trust.value,
             changes=(*required, *commitment.changes),
         )
 
@@ -468,9 +451,3 @@ def _as_retry(stored: StoredDecision, command: DecideCommand) -> Decided:
         stored_digest=stored.request_digest,
     )
     return Decided(stored.details, receipt, redeems=bool(command.redemption_key))
-
-
-def _lowest_trust(decision: Decision) -> TrustLevel:
-    # A plan that names no source is as good as one from a source that nobody verified.
-    levels = [source.trust for source in decision.conclusion.sources]
-    return max(levels, key=lambda level: level.rank) if levels else TrustLevel.UNVERIFIED

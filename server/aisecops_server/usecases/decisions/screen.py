@@ -20,7 +20,6 @@ from aisecops_server.domain.events.event import Stage, make_event
 from aisecops_server.domain.formats.canonical import JsonValue, digest
 from aisecops_server.domain.log.record import DecisionRecord, Receipt
 from aisecops_server.domain.plans.plan import StepId
-from aisecops_server.domain.plans.provenance import TrustLevel
 from aisecops_server.domain.screening.screen_document import build_screen_document, screen_hash
 from aisecops_server.domain.screening.screen_json import as_sources, received_part, screening_details, usable_texts
 from aisecops_server.domain.screening.text_parts import ReadPart, Screening, read_part
@@ -195,23 +194,7 @@ class Screen:
             verdict, step_ids=[StepId(part.id) for part in screening.parts], expected_revision=bundle.revision
         )
         texts = usable_texts(conclusion, screening)
-        decision = Decision(
-            id=self.ids.decision_id(),
-            trace_id=screening.trace_id,
-            plan_id=asked.plan.id,
-            session_id=screening.session_id,
-            mode=conclusion.mode_of(asked.mode),
-            conclusion=conclusion,
-            principal=asked.principal,
-            bundle_revision=verdict.revision,
-            bundle_digest=bundle.digest,
-            engine_version=verdict.engine_version,
-            document_digest=digest(prepared.document),
-            plan_hash=asked.plan_hash,
-            decided_at_ns=asked.now_ns,
-            evaluation_ns=verdict.evaluation_ns,
-            tenant=self.tenant,
-        )
+        decision = asked.decided(conclusion, verdict, prepared.document, id=self.ids.decision_id(), tenant=self.tenant)
         commitment = await committed(self.controls, asked, decision)
         details = {**screening_details(decision, screening, prepared.reading.parts), **commitment.details}
         return self._record(prepared, decision, details, commitment), details, texts
@@ -234,7 +217,7 @@ class Screen:
             agent_id=decision.principal.id,
             intent="",
             tools=(),
-            lowest_trust=_lowest_trust(decision).value,
+            lowest_trust=decision.conclusion.lowest_trust.value,
             changes=(*self.rollout.required(prepared.engine.bundle), *commitment.changes),
         )
 
@@ -263,8 +246,3 @@ class Screen:
                 },
             )
         )
-
-
-def _lowest_trust(decision: Decision) -> TrustLevel:
-    levels = [source.trust for source in decision.conclusion.sources]
-    return max(levels, key=lambda level: level.rank) if levels else TrustLevel.UNVERIFIED
