@@ -82,7 +82,7 @@ frameworks: setup ## the agent frameworks that there are adapters for; where the
 
 .PHONY: peers
 peers: setup ## what others wrote for MCP and OpenID Connect, and a Node for it; where it cannot be installed, the tests that run it are skipped
-	@$(BIN)/python -m tests.mcp_packages || \
+	@$(BIN)/python -m tests.scenes.mcp.mcp_packages || \
 	  echo "Programs from npm cannot be installed here: the tests that run them will be skipped"
 
 # Built from source, whose hash Go's checksum database knows; where there is no Go, OPA runs the same conditions.
@@ -112,7 +112,7 @@ docs: setup engine ## regenerate docs/reference from the code it describes
 
 .PHONY: schemas
 schemas: setup engine ## regenerate what policy is checked with: the document's schema, the allowed built-ins
-	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/python -m tests.rego_contract
+	AISECOPS_OPA="$$($(BIN)/aisecops engine path)" $(BIN)/python -m tests.scenes.policy.rego_contract
 
 .PHONY: proto
 proto: setup ## regenerate proto/gen from proto/aisecops

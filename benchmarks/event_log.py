@@ -30,7 +30,7 @@ from aisecops_server.domain.traces.trace_query import read_query
 from rich.console import Console
 from rich.table import Table
 
-from tests.records import START_NS, Records
+from tests.scenes.log.records import START_NS, Records
 
 EVENTS_PER_DECISION = 6
 PAGE = 50

@@ -27,7 +27,7 @@ from aisecops_server.domain.log.record import ChangeRecord
 
 from benchmarks.event_log import Traffic, fill, quantile
 from tests.integration.api.real import running, settings_in
-from tests.records import Records
+from tests.scenes.log.records import Records
 
 CALLERS = 32
 ROUNDS = 3

@@ -33,8 +33,8 @@ from aisecops_server.domain.callers.identity import Role
 from aisecops_server.settings import Settings
 
 from benchmarks import rig
-from tests.mcp_scene import ADDED, DESK, DESK_AGENT, amend
-from tests.mcp_wire import Wire, wired
+from tests.scenes.mcp.mcp_scene import ADDED, DESK, DESK_AGENT, amend
+from tests.scenes.mcp.mcp_wire import Wire, wired
 
 BAR_MS = 3.0
 # A session of the agent may make 200 calls.

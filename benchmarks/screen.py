@@ -40,7 +40,7 @@ from aisecops_server.domain.screening.text_parts import (
 )
 
 from benchmarks import rig
-from tests.disguises import DISGUISES
+from tests.scenes.texts.disguises import DISGUISES
 
 CORPUS = Path(__file__).resolve().parents[1] / "tests/golden/screening.yaml"
 BYTES = 4096

@@ -35,7 +35,7 @@ from rich.table import Table
 from benchmarks import rig, workload
 from benchmarks.decide import DECIDE
 from benchmarks.rig import Load, Target
-from tests.postgres_servers import postgres_server
+from tests.scenes.servers.postgres_servers import postgres_server
 
 REQUESTS = 3000
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from aisecops_server.adapters.postgres import connection
 
 from tests.fault.test_database_network import FAULTS, scene
-from tests.postgres_servers import PostgresServer, missing, postgres_server
+from tests.scenes.servers.postgres_servers import PostgresServer, missing, postgres_server
 
 
 async def measured(server: PostgresServer, rounds: int, seconds: float, busy: int) -> dict[str, list[float]]:

@@ -39,7 +39,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.event_log import MemoryEventLog
 from tests.fault.log_copies import copied, verified
 from tests.fault.log_mutations import EVENTS, MUTATIONS, names, write_original
-from tests.records import Records
+from tests.scenes.log.records import Records
 
 FORKS = ("rewritten_with_its_key_before_a_checkpoint", "forked_with_its_key_before_a_witness")
 KINDS = (*(mutation.__name__ for mutation in MUTATIONS), *FORKS)

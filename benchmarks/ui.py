@@ -38,7 +38,7 @@ from tests.browser.conftest import chromium
 from tests.browser.test_screens import CHECKED, SCREENS
 from tests.browser.visits import Visit, visiting
 from tests.integration.api.real import AGENT
-from tests.ui_scene import Scene, ui_scene
+from tests.scenes.planes.ui_scene import Scene, ui_scene
 
 ROUNDS = 7
 LONG = 10_000

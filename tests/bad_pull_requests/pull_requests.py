@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from aisecops_server.domain.policy.policy_check import Problem
 
-from tests.policy_repositories import Clone, checked, errors
+from tests.scenes.policy.policy_repositories import Clone, checked, errors
 
 Edits = Mapping[str, "str | None"]
 RULES = "rego/aisecops/rules"

@@ -20,7 +20,7 @@ from tests.bad_pull_requests.pull_requests import (
     stopped_by,
     swapped,
 )
-from tests.policy_repositories import Clone
+from tests.scenes.policy.policy_repositories import Clone
 
 pytestmark = pytest.mark.timeout(240)
 

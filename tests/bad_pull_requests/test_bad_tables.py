@@ -9,7 +9,7 @@ from aisecops_server.bootstrap.policy import conftest_program
 from aisecops_server.domain.policy.policy_check import CheckName
 
 from tests.bad_pull_requests.pull_requests import PullRequest, added, stopped_by, swapped
-from tests.policy_repositories import Clone, checked
+from tests.scenes.policy.policy_repositories import Clone, checked
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -10,7 +10,7 @@ from aisecops_server.domain.policy.rule_template import NewRule, rule_files
 
 from tests.bad_pull_requests.pull_requests import PullRequest, added, both, rule, swapped
 from tests.bad_pull_requests.pull_requests import body as body_of
-from tests.policy_repositories import Clone, checked, errors
+from tests.scenes.policy.policy_repositories import Clone, checked, errors
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.ui_scene import Scene, ui_scene
+from tests.scenes.planes.ui_scene import Scene, ui_scene
 
 NO_BROWSER = "no Chromium: 'make browser' installs it where a package manager can, or set AISECOPS_CHROMIUM to one"
 

@@ -14,10 +14,10 @@ from aisecops_client.plan import PlanBuilder
 from aisecops_server.domain.callers.identity import Role
 
 from tests.browser.hostile_texts import HostileText, hostile_texts, parcels, seen
-from tests.git_remotes import Remote
 from tests.integration.api.real import AGENT
-from tests.requests import asked
-from tests.ui_scene import Scene
+from tests.scenes.approvals.requests import asked
+from tests.scenes.planes.ui_scene import Scene
+from tests.scenes.policy.git_remotes import Remote
 
 RELEASER = "spiffe://corp.example/agent/operations-assistant"
 APPROVER = "finn.olsen@corp.example"

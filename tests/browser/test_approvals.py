@@ -13,8 +13,8 @@ from tests.browser.canary import Canary
 from tests.browser.hostile_texts import hostile_texts, parcels, seen
 from tests.browser.test_screens import CHECKED, NARROW
 from tests.browser.visits import visiting
-from tests.requests import APPROVER, asked
-from tests.ui_scene import Scene
+from tests.scenes.approvals.requests import APPROVER, asked
+from tests.scenes.planes.ui_scene import Scene
 
 pytestmark = pytest.mark.timeout(600)
 _UNTYPED = re.compile("[\\0\r\ud800-\udfff]")

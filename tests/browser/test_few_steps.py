@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.visits import Visit, visiting
-from tests.ui_scene import Scene
+from tests.scenes.planes.ui_scene import Scene
 
 pytestmark = pytest.mark.timeout(600)
 TOOL = "email/send"

@@ -18,13 +18,13 @@ import pytest
 from aisecops_server.entrypoints.web.trace_page import EVENT_TABS
 from playwright.sync_api import Browser, Page, expect
 
-from tests import opened_packages
 from tests.browser.canary import Canary, caught_in_frames
 from tests.browser.hostile_scene import HostileScene, Look
 from tests.browser.hostile_texts import HostileText, hidden_in, hostile_texts, seen
 from tests.browser.visits import PATIENCE_MS, Visit, visiting, watching
-from tests.forged_packages import Forger
-from tests.ui_scene import Scene
+from tests.scenes.evidence import opened_packages
+from tests.scenes.evidence.forged_packages import Forger
+from tests.scenes.planes.ui_scene import Scene
 
 pytestmark = pytest.mark.timeout(900)
 CATEGORIES = 16

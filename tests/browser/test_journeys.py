@@ -13,7 +13,7 @@ from aisecops_server.domain.callers.identity import Role
 from playwright.sync_api import Browser, expect
 
 from tests.browser.visits import PATIENCE_MS, visiting
-from tests.ui_scene import PERSON, Scene
+from tests.scenes.planes.ui_scene import PERSON, Scene
 
 # Many pages in one test, on a machine that may be busy with others.
 pytestmark = pytest.mark.timeout(600)

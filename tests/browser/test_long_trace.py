@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.browser.visits import Visit, visiting
 from tests.integration.api.real import AGENT
-from tests.ui_scene import Scene, ui_scene
+from tests.scenes.planes.ui_scene import Scene, ui_scene
 
 pytestmark = pytest.mark.timeout(600)
 EVENTS = 10_000

@@ -10,10 +10,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
 
-from tests import opened_packages
 from tests.browser.test_screens import CHECKED, NARROW
 from tests.browser.visits import Visit, watching
-from tests.ui_scene import Scene
+from tests.scenes.evidence import opened_packages
+from tests.scenes.planes.ui_scene import Scene
 
 pytestmark = pytest.mark.timeout(600)
 RULE = "provenance.destination_dictated"

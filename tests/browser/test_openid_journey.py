@@ -10,8 +10,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.visits import Visit, watching
-from tests.openid_provider import NOA, openid_provider, with_agents
-from tests.ui_scene import Scene, ui_scene
+from tests.scenes.planes.ui_scene import Scene, ui_scene
+from tests.scenes.servers.openid_provider import NOA, openid_provider, with_agents
 
 # To a browser, another site than the UI's.
 ELSEWHERE = "127.0.0.2"

@@ -9,7 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, expect
 
 from tests.browser.visits import PATIENCE_MS, visiting
-from tests.ui_scene import Scene
+from tests.scenes.planes.ui_scene import Scene
 
 pytestmark = pytest.mark.timeout(600)
 REFUND = "approvals.tools.crm/issue_refund.amount_over"

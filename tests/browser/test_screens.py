@@ -16,9 +16,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
 from tests.browser.visits import visiting
-from tests.git_remotes import Remote
-from tests.requests import asked
-from tests.ui_scene import PERSON, Scene
+from tests.scenes.approvals.requests import asked
+from tests.scenes.planes.ui_scene import PERSON, Scene
+from tests.scenes.policy.git_remotes import Remote
 
 # Many pages in one test, on a machine that may be busy with others.
 pytestmark = pytest.mark.timeout(600)

@@ -13,8 +13,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
 
 from tests.browser.visits import PATIENCE_MS, visiting
-from tests.requests import asked
-from tests.ui_scene import PERSON, Scene
+from tests.scenes.approvals.requests import asked
+from tests.scenes.planes.ui_scene import PERSON, Scene
 
 pytestmark = pytest.mark.timeout(600)
 HOSTILE = "<img src=x onerror=alert(1)>\u202egnp"

@@ -11,7 +11,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, Request
 
-from tests.ui_scene import PERSON, Scene
+from tests.scenes.planes.ui_scene import PERSON, Scene
 
 # Rendering on a machine that is busy with the other tests may take a while.
 PATIENCE_MS = 60_000

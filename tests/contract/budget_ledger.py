@@ -13,7 +13,7 @@ from aisecops_server.domain.errors import InvalidRequestError, NotFoundError
 from aisecops_server.domain.log.record import ChangeRecord
 from aisecops_server.ports.budgets import BudgetLedger
 
-from tests.budget_records import event_record
+from tests.scenes.budgets.budget_records import event_record
 
 NOW = 1_800_000_000
 NAMES = (

@@ -12,7 +12,7 @@ from aisecops_server.domain.log.record import ChangeRecord, Receipt
 from aisecops_server.ports import EventLog
 
 from tests.contract.event_log import as_made
-from tests.records import Records
+from tests.scenes.log.records import Records
 
 
 class UnknownChange(Change):

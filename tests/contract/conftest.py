@@ -1,5 +1,5 @@
 """One real server for all tests of a process."""
 
-from tests.postgres_servers import postgres
+from tests.scenes.servers.postgres_servers import postgres
 
 __all__ = ["postgres"]

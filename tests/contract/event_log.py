@@ -25,7 +25,7 @@ from aisecops_server.domain.log.record import Receipt, TraceFilter, TraceSummary
 from aisecops_server.ports import EventLog
 
 from tests.contract.variety import varied
-from tests.records import START_NS, Records
+from tests.scenes.log.records import START_NS, Records
 
 EVERYTHING = TraceFilter()
 

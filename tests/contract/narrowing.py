@@ -16,7 +16,7 @@ from aisecops_server.ports import EventLog
 
 from tests.contract.event_log import listed
 from tests.contract.variety import varied
-from tests.records import Records
+from tests.scenes.log.records import Records
 
 SPENT = (("steps", "10"), ("tokens", "150"), ("cost", "0.05"), ("budget", "60%"), ("budget", "5000%"))
 # More than are looked up one by one, and than are in one block.

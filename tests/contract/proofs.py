@@ -6,7 +6,7 @@ import pytest
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.log.merkle import is_consistent, is_included, leaf_hash, root_of
 
-from tests.records import Records
+from tests.scenes.log.records import Records
 
 # Past two stored subtrees of 256 leaves, and not at the end of one.
 DECISIONS = 101

@@ -14,7 +14,7 @@ from aisecops_server.ports.budgets import BudgetLedger
 
 from tests.contract.budget_ledger import BudgetLedgerContract
 from tests.fakes.budgets import MemoryLedger
-from tests.postgres_servers import PostgresServer
+from tests.scenes.servers.postgres_servers import PostgresServer
 
 
 class TestSqliteBudgets(BudgetLedgerContract):

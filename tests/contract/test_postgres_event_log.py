@@ -13,7 +13,7 @@ from tests.contract.event_log import EventLogContract
 from tests.contract.narrowing import NarrowingContract
 from tests.contract.proofs import ProvenLogContract
 from tests.contract.traces import TracesContract
-from tests.postgres_servers import PostgresServer
+from tests.scenes.servers.postgres_servers import PostgresServer
 
 
 class TestPostgresEventLog(EventLogContract, NarrowingContract, TracesContract, ChangesContract, ProvenLogContract):

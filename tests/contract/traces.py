@@ -9,7 +9,7 @@ from aisecops_server.domain.log.record import placed
 from aisecops_server.domain.traces.trace_outline import outline_of
 from aisecops_server.ports import EventLog
 
-from tests.records import Records
+from tests.scenes.log.records import Records
 
 
 class TracesContract:

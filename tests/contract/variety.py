@@ -6,7 +6,7 @@ from aisecops_server.domain.decisions.decision import Mode, Outcome
 from aisecops_server.domain.log.record import DecisionRecord
 from aisecops_server.domain.log.trace_figures import EFFECTS
 
-from tests.records import Records
+from tests.scenes.log.records import Records
 
 
 def varied(make: Records, number: int, *, trace_id: str = "") -> DecisionRecord:

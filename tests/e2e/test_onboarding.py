@@ -7,7 +7,7 @@ import pytest
 from aisecops_server.cli.exit_codes import ExitCode
 
 from tests.e2e.program import Done, Terminal
-from tests.hotel_traces import BENIGN, CONCIERGE, HIJACKED, line, lines
+from tests.scenes.replays.hotel_traces import BENIGN, CONCIERGE, HIJACKED, line, lines
 
 pytestmark = pytest.mark.slow
 

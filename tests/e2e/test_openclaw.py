@@ -19,7 +19,7 @@ from aisecops_server.bootstrap.web import web
 from aisecops_server.domain.callers.identity import DEFAULT_TENANT, Role
 
 from tests.integration.api.real import AGENT, settings_in
-from tests.openclaw_gateway import Gateway, gateway, openclaw
+from tests.scenes.mcp.openclaw_gateway import Gateway, gateway, openclaw
 
 PERSON = "gita.rao@corp.example"
 TOOLS = """

@@ -21,8 +21,8 @@ from aisecops_server.adapters.git.create import commit_files
 
 from tests.e2e.program import SECONDS, Terminal
 from tests.e2e.test_tutorials import free_port
-from tests.engines import until
 from tests.integration.deploy.test_alerts import ALERTS, rules
+from tests.scenes.planes.engines import until
 
 PROMETHEUS = shutil.which("prometheus")
 pytestmark = [

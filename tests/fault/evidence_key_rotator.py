@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aisecops_server.domain.log.key_rotation import KeyUse
 
-from tests.signing_keys import signing
+from tests.scenes.grants.signing_keys import signing
 
 
 async def rotate(place: Path) -> None:

@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from tests.key_rotations import rotating
+from tests.scenes.grants.key_rotations import rotating
 
 
 async def rotate(place: Path) -> None:

@@ -11,7 +11,7 @@ import apsw
 from aisecops_server.adapters.sqlite.event_log import LogOptions, open_log
 from aisecops_server.domain.log.merkle import leaf_hash
 
-from tests.records import Records
+from tests.scenes.log.records import Records
 
 DECISIONS = 60
 EVENTS = 6 * DECISIONS

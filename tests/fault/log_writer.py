@@ -15,7 +15,7 @@ from pathlib import Path
 from aisecops_server.adapters.sqlite.event_log import LogOptions, open_log
 from aisecops_server.domain.log.record import DecisionRecord
 
-from tests.records import Records
+from tests.scenes.log.records import Records
 
 CLIENTS = 32
 

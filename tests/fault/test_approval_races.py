@@ -11,7 +11,7 @@ from aisecops_server.domain.decisions.decision import Outcome
 from aisecops_server.domain.errors import ApprovalNotUsableError
 from aisecops_server.usecases.decisions.decide import Decided
 
-from tests.approval_scene import ApprovalScene, approval_scene
+from tests.scenes.approvals.approval_scene import ApprovalScene, approval_scene
 
 APPROVALS = 50
 RACERS = 64

@@ -19,11 +19,11 @@ from aisecops_server.domain.grants.execution import ExecutionOutcome
 from aisecops_server.domain.log.record import ChangeRecord
 from aisecops_server.usecases.grants.revoke_grants import RevokeCommand
 
-from tests.approval_scene import AGENT as CLERK
-from tests.approval_scene import PAY, ApprovalScene, approval_scene, principal
 from tests.fakes.clock import FakeClock
 from tests.fault.log_copies import copied, verified
-from tests.granting import REPORT_SECONDS, step, workshop
+from tests.scenes.approvals.approval_scene import AGENT as CLERK
+from tests.scenes.approvals.approval_scene import PAY, ApprovalScene, approval_scene, principal
+from tests.scenes.grants.granting import REPORT_SECONDS, step, workshop
 
 ADA, BOB = "ada@corp.example", "bob@corp.example"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.budget_histories import LAST_UNIT, SHARED, Killing, race
+from tests.scenes.budgets.budget_histories import LAST_UNIT, SHARED, Killing, race
 
 pytestmark = pytest.mark.slow
 

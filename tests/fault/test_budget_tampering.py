@@ -13,10 +13,10 @@ from aisecops_server.adapters.sqlite.event_log import LogOptions, open_log
 from aisecops_server.domain.budgets.budget_changes import BudgetChange, Reserve, Settle
 from aisecops_server.domain.budgets.reservation import Reservation
 
-from tests.books import problems
-from tests.budget_records import event_record
 from tests.fault.log_copies import copied, verified
-from tests.ledger_simulation import Simulation
+from tests.scenes.budgets.books import problems
+from tests.scenes.budgets.budget_records import event_record
+from tests.scenes.budgets.ledger_simulation import Simulation
 
 PER_KIND = 12
 Forgery = Callable[[apsw.Connection, random.Random], None]

@@ -27,7 +27,7 @@ from aisecops_server.settings import Settings
 
 from tests.integration.api.real import settings_in
 from tests.integration.api.test_approvals import ADA, GRANTED, answered, refund
-from tests.serving_process import SECONDS, require_on_record, serving
+from tests.scenes.planes.serving_process import SECONDS, require_on_record, serving
 
 SOURCE = Path(__file__).with_name("wall_clock.c")
 

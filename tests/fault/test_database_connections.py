@@ -25,8 +25,8 @@ from aisecops_server.domain.log.record import Receipt
 
 from tests.fault.network import Link, link_to
 from tests.fault.rounds import rounds
-from tests.postgres_servers import PostgresServer, postgres
-from tests.records import Records
+from tests.scenes.log.records import Records
+from tests.scenes.servers.postgres_servers import PostgresServer, postgres
 
 __all__ = ["postgres"]
 

@@ -20,13 +20,13 @@ from aisecops_server.domain.events.event import EventId
 from aisecops_server.domain.log.record import Receipt
 from aisecops_server.settings import Settings
 
-from tests.engines import until
 from tests.fault.network import BOTH, Link, Way, link_to
 from tests.fault.rounds import rounds
 from tests.fault.test_database_connections import over, wrong
 from tests.fault.test_no_engine import plan
 from tests.integration.api.real import running, settings_in
-from tests.postgres_servers import PostgresServer, postgres
+from tests.scenes.planes.engines import until
+from tests.scenes.servers.postgres_servers import PostgresServer, postgres
 
 __all__ = ["postgres"]
 

@@ -19,7 +19,7 @@ from aisecops_server.domain.callers.identity import Role
 from aisecops_server.domain.log.edge_log import RECORDED
 from aisecops_server.settings import Settings
 
-from tests.edges import AGENT, Site, plan, site
+from tests.scenes.planes.edges import AGENT, Site, plan, site
 
 ROUNDS = 2
 ENOUGH = 12

@@ -11,8 +11,8 @@ from aisecops_server.adapters.opa.engine import OpaEngine
 from aisecops_server.adapters.opa.profile import EngineLimits
 from aisecops_server.domain.errors import EngineUnavailableError, NoDecisionError
 
-from tests import engines
-from tests.engines import PretendedProcess, answering, decided, document, pretending, reply
+from tests.scenes.planes import engines
+from tests.scenes.planes.engines import PretendedProcess, answering, decided, document, pretending, reply
 
 OTHER_REVISION = "f" * 40
 PROVENANCE = {"version": "1.22.2", "bundles": {"aisecops": {"revision": engines.REVISION}}}

@@ -17,8 +17,8 @@ from aisecops_server.adapters.opa.profile import EngineLimits
 from aisecops_server.domain.decisions.decision import Verdict
 from aisecops_server.domain.errors import EngineUnavailableError, NoDecisionError
 
-from tests import engines
-from tests.engines import document, replaced, serving, until
+from tests.scenes.planes import engines
+from tests.scenes.planes.engines import document, replaced, serving, until
 
 PLAIN = document("plain", value=1)
 
@@ -210,7 +210,7 @@ def test_the_engine_ends_when_the_control_plane_is_killed(tmp_path: Path) -> Non
         """
         import asyncio, sys
         from pathlib import Path
-        from tests import engines
+        from tests.scenes.planes import engines
         from aisecops_server.domain.bundles.bundle import Bundle
 
         async def main(directory, archive, public):

@@ -15,7 +15,7 @@ from aisecops_server.bootstrap.authentication import issuer
 from aisecops_server.domain.callers.identity import Role
 
 from tests.integration.api.real import AGENT, settings_in
-from tests.serving_process import decided, plan, refused, require_on_record, serving
+from tests.scenes.planes.serving_process import decided, plan, refused, require_on_record, serving
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(300)]
 

@@ -16,8 +16,8 @@ from aisecops_server.settings import Settings
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.fault.test_no_engine import plan
-from tests.git_remotes import Remote
 from tests.integration.api.real import running, settings_in
+from tests.scenes.policy.git_remotes import Remote
 from tests.support import opa_binary
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING

@@ -11,8 +11,8 @@ from aisecops_server.domain.log.grant_keys import ROTATED
 from aisecops_server.domain.log.key_rotation import KeyUse
 
 from tests.fault.rounds import rounds
-from tests.key_rotations import rotating
-from tests.signing_keys import signing
+from tests.scenes.grants.key_rotations import rotating
+from tests.scenes.grants.signing_keys import signing
 
 ROOT = Path(__file__).parents[2]
 ROUNDS = rounds(8, of_many=50)

@@ -16,7 +16,7 @@ from aisecops_server.domain.log.merkle import is_consistent
 from aisecops_server.domain.log.record import LogHead, TraceFilter
 
 from tests.fault.rounds import rounds
-from tests.records import STAGES, Records
+from tests.scenes.log.records import STAGES, Records
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = LogOptions(minimum_free_bytes=0)

@@ -14,7 +14,7 @@ from aisecops_server.domain.log.record import Receipt
 
 from tests.fault.disks import Step, after_power_cut, faulty_disk
 from tests.fault.rounds import rounds
-from tests.records import Records
+from tests.scenes.log.records import Records
 
 CUTS = rounds(120, of_many=1_000)
 

@@ -14,7 +14,7 @@ from aisecops_server.domain.errors import AisecopsError, LogUnavailableError, Se
 from aisecops_server.domain.log.record import Receipt
 
 from tests.fault.disks import faulty_disk
-from tests.records import Records, require_readable
+from tests.scenes.log.records import Records, require_readable
 
 OPTIONS = LogOptions(minimum_free_bytes=0)
 

@@ -25,7 +25,7 @@ from tests.fault.log_mutations import (
     truncated,
     write_original,
 )
-from tests.records import Records
+from tests.scenes.log.records import Records
 
 # The whole ten thousand are a measurement: ``python -m benchmarks.tamper --rounds 10000``.
 PER_KIND = 15

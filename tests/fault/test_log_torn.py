@@ -14,7 +14,7 @@ from aisecops_server.domain.errors import NotFoundError
 from aisecops_server.domain.log.record import Receipt
 
 from tests.fault.rounds import rounds
-from tests.records import Records
+from tests.scenes.log.records import Records
 
 OPTIONS = LogOptions(minimum_free_bytes=0)
 DECISIONS = 12

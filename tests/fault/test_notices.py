@@ -22,8 +22,8 @@ from aisecops_server.usecases.approvals.send_notices import (
     SendNotices,
 )
 
-from tests.approval_scene import AGENT, PAY, ApprovalScene, approval_scene, principal
-from tests.webhook_receiver import Received, Receiver, is_genuine, receiver
+from tests.scenes.approvals.approval_scene import AGENT, PAY, ApprovalScene, approval_scene, principal
+from tests.scenes.servers.webhook_receiver import Received, Receiver, is_genuine, receiver
 
 pytestmark = pytest.mark.asyncio
 

@@ -24,7 +24,7 @@ from aisecops_server.settings import Settings
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.integration.api.real import AGENT, settings_in
-from tests.serving_process import (
+from tests.scenes.planes.serving_process import (
     SECONDS,
     decided,
     environment_of,

@@ -17,11 +17,11 @@ from aisecops_server.adapters.postgres.connection import PostgresConnection
 from aisecops_server.domain.errors import LogUnavailableError
 from aisecops_server.domain.log.record import Receipt
 
-from tests.engines import until
 from tests.fault.rounds import rounds
 from tests.fault.test_database_connections import opened, wrong
-from tests.postgres_servers import PostgresServer, postgres
-from tests.records import Records
+from tests.scenes.log.records import Records
+from tests.scenes.planes.engines import until
+from tests.scenes.servers.postgres_servers import PostgresServer, postgres
 
 __all__ = ["postgres"]
 

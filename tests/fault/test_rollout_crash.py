@@ -15,9 +15,9 @@ from aisecops_server.domain.callers.identity import Role
 from aisecops_server.settings import Settings
 
 from tests.fault.test_edge_crash import program
-from tests.git_remotes import Remote
 from tests.integration.api.real import AGENT, settings_in
 from tests.integration.policy.test_rollout import refund, stricter
+from tests.scenes.policy.git_remotes import Remote
 
 ENOUGH = 6
 PATIENCE_SECONDS = 120.0

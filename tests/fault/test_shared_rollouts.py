@@ -16,11 +16,11 @@ from tests.fault.network import BOTH, link_to
 from tests.fault.test_database_connections import over
 from tests.fault.test_edge_crash import program
 from tests.fault.test_rollout_crash import compared, connected, decided
-from tests.git_remotes import Remote
 from tests.integration.api.real import settings_in
 from tests.integration.policy.test_rollout import ADA, BEN, stricter
-from tests.postgres_servers import PostgresServer, postgres
-from tests.shared_rollouts import ALLOWED, HELD, beside, two
+from tests.scenes.planes.shared_rollouts import ALLOWED, HELD, beside, two
+from tests.scenes.policy.git_remotes import Remote
+from tests.scenes.servers.postgres_servers import PostgresServer, postgres
 
 __all__ = ["postgres"]
 

@@ -10,10 +10,10 @@ import apsw
 import pytest
 from aisecops_server.adapters.postgres.connection import SHORT, PostgresConnection
 
-from tests.engines import until
 from tests.fault.network import BOTH, Link, Way, link_to
 from tests.fault.test_database_connections import over
-from tests.postgres_servers import PostgresServer, postgres
+from tests.scenes.planes.engines import until
+from tests.scenes.servers.postgres_servers import PostgresServer, postgres
 
 __all__ = ["postgres"]
 

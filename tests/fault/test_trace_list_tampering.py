@@ -18,7 +18,7 @@ from aisecops_server.domain.decisions.decision import Mode, Outcome
 from aisecops_server.domain.plans.provenance import TrustLevel
 
 from tests.fault.log_copies import copied, verified
-from tests.records import Records
+from tests.scenes.log.records import Records
 
 DECISIONS = 60
 TRACES = 25

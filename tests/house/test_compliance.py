@@ -15,7 +15,7 @@ from aisecops_server.domain.policy.rule_mappings import mappings_of
 from aisecops_server.usecases.compliance.live_checks import LIVE_CHECKS
 
 from tests.house import tree
-from tests.rego_contract import REGO, run_opa
+from tests.scenes.policy.rego_contract import REGO, run_opa
 
 POLICY = shipped_policy()
 MAPPINGS = mappings_of(POLICY, parse_yaml)

@@ -9,7 +9,7 @@ from aisecops_server.domain.policy.policy_check import Problem
 from aisecops_server.domain.policy.policy_lint import lint
 from aisecops_server.domain.policy.rego_syntax import Module
 
-from tests.rego_contract import REGO, SCHEMAS, capabilities, run_opa, schema
+from tests.scenes.policy.rego_contract import REGO, SCHEMAS, capabilities, run_opa, schema
 
 SOURCES = sorted(REGO.rglob("*.rego"))
 ENGINE_SOURCES = (REGO / "aisecops", REGO / "system")

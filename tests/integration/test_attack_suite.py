@@ -15,8 +15,8 @@ from aisecops_server.settings import Settings
 from aisecops_server.usecases.recordings.evaluate_traces import EvaluateTraces
 from aisecops_server.usecases.recordings.import_traces import ImportTraces
 
-from tests import attack_suite
-from tests.attack_suite import Case
+from tests.scenes.policy import attack_suite
+from tests.scenes.policy.attack_suite import Case
 from tests.support import opa_binary
 
 Scored = list[tuple[Case, list[Evaluation], list[Evaluation]]]

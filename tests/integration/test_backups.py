@@ -24,9 +24,9 @@ from aisecops_server.domain.errors import AisecopsError, IntegrityError, Invalid
 from aisecops_server.domain.grants.grant import GrantState
 from aisecops_server.domain.log.record import LogHead
 
-from tests.approval_scene import approval_scene
 from tests.integration.api.real import running, settings_in
-from tests.key_rotations import rotating
+from tests.scenes.approvals.approval_scene import approval_scene
+from tests.scenes.grants.key_rotations import rotating
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
 

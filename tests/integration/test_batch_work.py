@@ -8,8 +8,8 @@ from typing import Any
 
 from aisecops_server.domain.policy.golden_case import GoldenCase, asked
 
-from tests.policy_cases import cases, tables
-from tests.rego_contract import REGO, run_opa
+from tests.scenes.policy.policy_cases import cases, tables
+from tests.scenes.policy.rego_contract import REGO, run_opa
 
 # What the batch itself evaluates: its own lines once, and two for each document.
 OWN, FOR_EACH = 10, 4

@@ -25,8 +25,8 @@ from aisecops_server.domain.errors import (
     IntegrityError,
 )
 
-from tests.git_remotes import OWNED
-from tests.policy_library import DECISION, POLICY, RULE, RULE_PATH, builder, library
+from tests.scenes.policy.git_remotes import OWNED
+from tests.scenes.policy.policy_library import DECISION, POLICY, RULE, RULE_PATH, builder, library
 from tests.support import opa_binary
 
 pytestmark = pytest.mark.asyncio

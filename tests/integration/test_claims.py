@@ -34,8 +34,8 @@ from aisecops_server.domain.plans.provenance import SourceKind, TrustLevel
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.policy_cases import tables
-from tests.rego_contract import REGO, run_opa
+from tests.scenes.policy.policy_cases import tables
+from tests.scenes.policy.rego_contract import REGO, run_opa
 
 STRICTNESS = {Outcome.ALLOW: 0, Outcome.REQUIRE_APPROVAL: 1, Outcome.DENY: 2}
 TABLES = tables()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from aisecops_server.domain.policy.golden_case import difference
 
-from tests.policy_cases import cases, decide
+from tests.scenes.policy.policy_cases import cases, decide
 
 
 def test_every_golden_case_gets_the_decision_that_it_names(tmp_path):

@@ -19,7 +19,7 @@ from aisecops_server.domain.errors import (
 )
 from aisecops_server.domain.policy.policy_paths import MAX_ENTRIES, MAX_FILE_BYTES
 
-from tests.git_remotes import MINIMAL_FILES, Remote
+from tests.scenes.policy.git_remotes import MINIMAL_FILES, Remote
 
 pytestmark = pytest.mark.asyncio
 

@@ -32,10 +32,10 @@ from aisecops_server.usecases.bundles.activate import Activate, ActivateCommand,
 from aisecops_server.usecases.bundles.live_policy import LivePolicy
 from aisecops_server.usecases.bundles.sync import Resume, Sync
 
-from tests.engines import until
 from tests.fakes.policies import CountingIds, FakeActivationStore, FakeLog, FixedClock
-from tests.git_remotes import Remote
-from tests.policy_library import DECISION, POLICY, REPOSITORY, RULE, RULE_PATH, builder
+from tests.scenes.planes.engines import until
+from tests.scenes.policy.git_remotes import Remote
+from tests.scenes.policy.policy_library import DECISION, POLICY, REPOSITORY, RULE, RULE_PATH, builder
 from tests.support import opa_binary
 
 pytestmark = pytest.mark.asyncio

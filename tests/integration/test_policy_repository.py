@@ -12,7 +12,7 @@ from aisecops_server.adapters.git.mirror import GitRepository
 from aisecops_server.domain.bundles.bundle import CommitId
 from aisecops_server.domain.errors import AisecopsError, RepositoryUnavailableError, UnknownRevisionError
 
-from tests.git_remotes import MINIMAL_FILES, Remote
+from tests.scenes.policy.git_remotes import MINIMAL_FILES, Remote
 
 pytestmark = pytest.mark.asyncio
 

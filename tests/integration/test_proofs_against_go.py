@@ -22,7 +22,7 @@ from aisecops_server.domain.events.event import make_event
 from aisecops_server.domain.log.merkle import leaf_hash
 from aisecops_server.usecases.log.checkpoint import CheckpointKeys
 
-from tests.records import Records
+from tests.scenes.log.records import Records
 
 HERE = Path(__file__).parent / "tlog_check"
 EVENTS = 1200

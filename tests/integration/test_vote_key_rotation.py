@@ -15,9 +15,9 @@ from aisecops_server.domain.callers.identity import Role
 from aisecops_server.domain.errors import AisecopsError, IntegrityError
 from aisecops_server.usecases.approvals.vote_proofs import VoteProofs
 
-from tests.approval_scene import ApprovalScene, approval_scene
 from tests.integration.api.real import running, settings_in
 from tests.integration.api.test_approvals import ADA, answered, people, refund
+from tests.scenes.approvals.approval_scene import ApprovalScene, approval_scene
 
 pytestmark = pytest.mark.asyncio
 

@@ -24,7 +24,7 @@ from aisecops_server.usecases.log.witness import Cosign
 from tests.fakes.checkpoints import ORIGIN, MemoryCheckpointStore, publishing
 from tests.fakes.clock import FakeClock
 from tests.fakes.event_log import MemoryEventLog
-from tests.records import Records
+from tests.scenes.log.records import Records
 
 NAME = "witness.example"
 

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.mcp_packages import npm_server, pypi_server
+from tests.scenes.mcp.mcp_packages import npm_server, pypi_server
 
 Calls = list[tuple[str, dict[str, Any]]]
 

@@ -13,8 +13,8 @@ from aisecops_server.adapters.opa.profile import EngineLimits, Trust
 from aisecops_server.domain.bundles.bundle import Bundle, CommitId
 from aisecops_server.domain.errors import BundleRejectedError
 
-from tests import engines
-from tests.engines import OpaProcess, Signer
+from tests.scenes.planes import engines
+from tests.scenes.planes.engines import OpaProcess, Signer
 
 
 def changed(bundle: Bundle, change: Callable[[dict[str, bytes]], Mapping[str, bytes]]) -> Bundle:

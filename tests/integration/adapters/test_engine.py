@@ -20,8 +20,8 @@ from aisecops_server.adapters.opa.profile import EngineLimits
 from aisecops_server.domain.decisions.decision import Verdict
 from aisecops_server.domain.errors import BundleRejectedError, EngineUnavailableError, NoDecisionError
 
-from tests import engines
-from tests.engines import document
+from tests.scenes.planes import engines
+from tests.scenes.planes.engines import document
 
 CANARY = "canary-9d2c61"
 

@@ -18,8 +18,8 @@ from aisecops_server.adapters.opa.profile import EngineLimits, Trust
 from aisecops_server.domain.bundles.bundle import Bundle
 from aisecops_server.domain.errors import BundleRejectedError, EngineUnavailableError
 
-from tests import engines
-from tests.engines import Signer, document, until
+from tests.scenes.planes import engines
+from tests.scenes.planes.engines import Signer, document, until
 
 PLAIN = document("plain", value=1)
 

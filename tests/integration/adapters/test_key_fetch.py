@@ -15,8 +15,8 @@ from aisecops_server.adapters.system import SystemClock
 from aisecops_server.domain.errors import InvalidRequestError
 from cryptography import x509
 
-from tests.certificates import SERVER, certificate
-from tests.http_server import Talk, answer, server
+from tests.scenes.servers.certificates import SERVER, certificate
+from tests.scenes.servers.http_server import Talk, answer, server
 
 KEYS = b'{"keys": []}'
 

@@ -18,9 +18,9 @@ from aisecops_server.adapters.opa.spare import Spare
 from aisecops_server.domain.bundles.bundle import Bundle
 from aisecops_server.domain.errors import BundleRejectedError, EngineUnavailableError
 
-from tests import engines
-from tests.engines import Signer, document, replaced, until
 from tests.integration.adapters.test_engine_pool import exists, pool_of
+from tests.scenes.planes import engines
+from tests.scenes.planes.engines import Signer, document, replaced, until
 
 PLAIN = document("plain", value=1)
 Children = Callable[[], set[int]]

@@ -27,11 +27,11 @@ from aisecops_server.domain.callers.identity import Role
 from aisecops_server.entrypoints.grpc.server import Listening, RunningServer, TcpListening, serve
 from aisecops_server.usecases.log.record_refusals import RecordRefusals
 
-from tests.certificates import Pair
 from tests.fakes.clock import FakeClock
 from tests.fakes.event_log import MemoryEventLog
 from tests.fakes.policy_engine import FakeEngine
 from tests.integration.api.running import FakePolicy, served_by
+from tests.scenes.servers.certificates import Pair
 
 AGENT = "spiffe://corp.example/agent/support"
 ADA = "spiffe://corp.example/person/ada"

@@ -32,7 +32,7 @@ from aisecops_server.settings import Settings
 
 from tests.integration.api.real import AGENT, running, settings_in
 from tests.integration.api.test_serving import trial
-from tests.webhook_receiver import is_genuine, receiver
+from tests.scenes.servers.webhook_receiver import is_genuine, receiver
 
 pytestmark = pytest.mark.asyncio
 

@@ -18,8 +18,8 @@ from aisecops_server.domain.budgets.budget import Metric
 from aisecops_server.domain.callers.identity import Role
 from aisecops_server.domain.log.record import ChangeRecord
 
-from tests.budget_server import AGENT, BudgetApi, serving
 from tests.fakes.charging_engine import Limit
+from tests.scenes.budgets.budget_server import AGENT, BudgetApi, serving
 
 PAGE = (Path(__file__).parents[3] / "docs/reference/cli.md").read_text("utf-8")
 SHAPES = {

@@ -18,9 +18,9 @@ from aisecops_server.domain.budgets.budget import Metric
 from aisecops_server.domain.callers.identity import Role
 from aisecops_server.domain.log.record import ChangeRecord
 
-from tests.budget_server import AGENT, BudgetApi, serving
 from tests.fakes.charging_engine import Limit
 from tests.fakes.clock import FakeClock
+from tests.scenes.budgets.budget_server import AGENT, BudgetApi, serving
 
 T = TypeVar("T")
 DAY = f"agent:{AGENT}/calls/day"

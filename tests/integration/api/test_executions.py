@@ -29,10 +29,10 @@ from aisecops_server.entrypoints.grpc.server import Listening, serve
 from google.protobuf.message import Message
 
 from tests.fakes.clock import FakeClock
-from tests.granting import arguments_digest
 from tests.integration.api.calls import call, reason_of
 from tests.integration.api.plans import plan, request
 from tests.integration.api.running import AGENT, served_by
+from tests.scenes.grants.granting import arguments_digest
 
 pytestmark = pytest.mark.asyncio
 EXECUTION = "/aisecops.v1.ExecutionService"

@@ -18,10 +18,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.certificates import SERVER, Pair, certificate, uri
 from tests.integration.api.calls import EVERY_CALL, call, reason_of
 from tests.integration.api.mutual_tls import ADA, AGENT, TlsApi, tls_api
 from tests.integration.api.plans import plan
+from tests.scenes.servers.certificates import SERVER, Pair, certificate, uri
 
 SESSION = "/aisecops.v1.DecisionService/Session"
 DECIDE = "/aisecops.v1.DecisionService/Decide"

@@ -16,8 +16,8 @@ from aisecops_server.domain.callers.identity import Role
 from aisecops_server.domain.events.event import PAYLOAD_VERSION, SCHEMA_VERSION
 from aisecops_server.settings import Settings
 
-from tests.event_messages import details_of
 from tests.integration.api.real import running, settings_in
+from tests.scenes.log.event_messages import details_of
 
 # What the control plane records of itself belongs to no plan.
 OF_THE_CONTROL_PLANE = ("bundle.", "evidence.read")

@@ -9,9 +9,9 @@ import pytest
 from aisecops.v1 import decision_pb2
 from aisecops_client import PlanBuilder
 
-from tests.budget_server import AGENT, serving
 from tests.fakes.charging_engine import Limit
 from tests.fakes.clock import FakeClock
+from tests.scenes.budgets.budget_server import AGENT, serving
 
 pytestmark = pytest.mark.asyncio
 

@@ -19,8 +19,8 @@ from aisecops_server.domain.callers.identity import Role
 from aisecops_server.domain.plans.provenance import SourceKind
 from aisecops_server.settings import Settings
 
-from tests.event_messages import details_of
 from tests.integration.api.real import AGENT, running, settings_in
+from tests.scenes.log.event_messages import details_of
 from tests.support import opa_binary
 
 PLANNER = "spiffe://corp.example/agent/planner"

@@ -18,10 +18,10 @@ from aisecops_server.domain.callers.identity import Role
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.settings import Settings
 
-from tests.http_server import answer, server
-from tests.identity_provider import ISSUER, Provider
 from tests.integration.api.plans import plan
 from tests.integration.api.real import settings_in
+from tests.scenes.servers.http_server import answer, server
+from tests.scenes.servers.identity_provider import ISSUER, Provider
 
 
 def trial(root: Path) -> dict[str, Any]:

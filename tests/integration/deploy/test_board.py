@@ -21,7 +21,7 @@ from aisecops_client.drift import check_drift
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.deploy.test_alerts import served as everything
-from tests.ui_scene import Scene, ui_scene
+from tests.scenes.planes.ui_scene import Scene, ui_scene
 
 ROOT = Path(__file__).parents[3]
 GRAFANA = ROOT / "deploy" / "grafana"

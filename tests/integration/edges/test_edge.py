@@ -26,7 +26,7 @@ from aisecops_server.domain.errors import AisecopsError, RepositoryUnavailableEr
 from aisecops_server.domain.log.edge_log import RECORDED
 from aisecops_server.usecases.bundles.activate import Order
 
-from tests.edges import AGENT, EDGE, Site, centre_of, edge_of, plan, site
+from tests.scenes.planes.edges import AGENT, EDGE, Site, centre_of, edge_of, plan, site
 
 STRANGER = "spiffe://corp.example/agent/finance-assistant"
 

@@ -16,7 +16,6 @@ from aisecops.v1.execution_service_pb2 import CompleteRequest, CompleteResponse
 from aisecops_client import Client, RetryLaterError
 from aisecops_client.frameworks._bridge import Bridge
 
-from tests.engines import until
 from tests.integration.frameworks import scene
 from tests.integration.frameworks.scene import (
     CUSTOMER,
@@ -30,6 +29,7 @@ from tests.integration.frameworks.scene import (
     refund,
     send,
 )
+from tests.scenes.planes.engines import until
 
 # Adapter, the distribution that it needs, and the harness that runs it.
 ADAPTERS = [

@@ -19,7 +19,7 @@ from aisecops_client import (
     current_call,
 )
 
-from tests.guarding import Outbox, Plane, plane
+from tests.scenes.grants.guarding import Outbox, Plane, plane
 
 pytestmark = pytest.mark.asyncio
 

@@ -17,7 +17,7 @@ from aisecops_server.domain.grants.incident import IncidentKind
 from aisecops_server.usecases.grants.issue_grants import SignedGrant
 
 from tests.fault.log_copies import verified
-from tests.granting import GRANT_SECONDS, REPORT_SECONDS, Workshop, details, principal, step, workshop
+from tests.scenes.grants.granting import GRANT_SECONDS, REPORT_SECONDS, Workshop, details, principal, step, workshop
 
 pytestmark = pytest.mark.asyncio
 FINAL = {"execution.executed", "execution.failed", "execution.expired_unknown"}

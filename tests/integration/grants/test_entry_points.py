@@ -20,9 +20,9 @@ from aisecops_client.messages import bearer, decide_request
 from aisecops_client.plan import PlanBuilder
 from aisecops_server.domain.callers.identity import Role
 
-from tests.guarding import Outbox, Plane, plane
 from tests.house import tree
 from tests.integration.api.calls import EVERY_CALL, STREAMED
+from tests.scenes.grants.guarding import Outbox, Plane, plane
 
 ARGUMENTS = {"to": "eve@evil.example"}
 MESSAGES = {

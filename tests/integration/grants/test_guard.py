@@ -27,9 +27,9 @@ from aisecops_client.guarded import content_digest
 from aisecops_grant.arguments import arguments_sha256
 
 from tests.fakes.clock import START_NS
-from tests.grant_keys import grant_key
-from tests.guarding import Desk, Outbox, desk_of, plan_of, plane
 from tests.integration.api.running import AGENT
+from tests.scenes.grants.grant_keys import grant_key
+from tests.scenes.grants.guarding import Desk, Outbox, desk_of, plan_of, plane
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from aisecops_client import (
 )
 from aisecops_grant.verifier import GrantKeys
 
-from tests.grant_keys import grant_key
-from tests.guarding import Desk, desk_of, plan_of, plane
+from tests.scenes.grants.grant_keys import grant_key
+from tests.scenes.grants.guarding import Desk, desk_of, plan_of, plane
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from aisecops_client import (
 from aisecops_client.guarded import GrantedCall, content_digest
 from aisecops_client.obligations import Duty
 
-from tests.guarding import Desk, desk_of, plane
+from tests.scenes.grants.guarding import Desk, desk_of, plane
 
 
 @pytest.fixture

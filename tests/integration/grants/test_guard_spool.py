@@ -16,10 +16,10 @@ from aisecops_server.bootstrap.authentication import issuer
 from aisecops_server.domain.callers.identity import Role
 from aisecops_server.settings import Settings
 
-from tests.engines import until
-from tests.guarded_agent import agent
 from tests.integration.api.real import AGENT, settings_in
-from tests.serving_process import decided, serving
+from tests.scenes.grants.guarded_agent import agent
+from tests.scenes.planes.engines import until
+from tests.scenes.planes.serving_process import decided, serving
 
 pytestmark = pytest.mark.asyncio
 KINDS = ("guard", "async", "bridge", "later")

@@ -17,7 +17,7 @@ from aisecops_server.domain.grants.incident import IncidentFilter, IncidentKind
 from aisecops_server.usecases.grants.issue_grants import SignedGrant
 from aisecops_server.usecases.grants.report_execution import ReportCommand
 
-from tests.granting import (
+from tests.scenes.grants.granting import (
     AGENT,
     GRANT_SECONDS,
     REPORT_SECONDS,

@@ -13,7 +13,17 @@ from aisecops_server.domain.decisions.decision import Mode
 from aisecops_server.domain.grants.grant import GrantState, claims_of
 from aisecops_server.usecases.grants.revoke_grants import RevokeCommand
 
-from tests.granting import AGENT, GRANT_SECONDS, HOLDER, Workshop, arguments_digest, details, principal, step, workshop
+from tests.scenes.grants.granting import (
+    AGENT,
+    GRANT_SECONDS,
+    HOLDER,
+    Workshop,
+    arguments_digest,
+    details,
+    principal,
+    step,
+    workshop,
+)
 
 pytestmark = pytest.mark.asyncio
 

@@ -29,11 +29,11 @@ from aisecops_server.usecases.grants.issue_grants import SignedGrant
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.engines import until
 from tests.fakes.clock import FakeClock
-from tests.grant_keys import grant_key
-from tests.granting import IDS, details
-from tests.key_rotations import STEPS, Rotating, Stopped, rotating
+from tests.scenes.grants.grant_keys import grant_key
+from tests.scenes.grants.granting import IDS, details
+from tests.scenes.grants.key_rotations import STEPS, Rotating, Stopped, rotating
+from tests.scenes.planes.engines import until
 
 pytestmark = pytest.mark.asyncio
 

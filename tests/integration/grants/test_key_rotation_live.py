@@ -17,9 +17,9 @@ from aisecops_server.bootstrap.authentication import issuer
 from aisecops_server.bootstrap.control_plane import compose
 from aisecops_server.domain.callers.identity import Role
 
-from tests.engines import until
-from tests.granting import IDS
 from tests.integration.api.real import AGENT, running, settings_in
+from tests.scenes.grants.granting import IDS
+from tests.scenes.planes.engines import until
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
 ROTATIONS = 3

@@ -13,7 +13,7 @@ from aisecops_server.domain.errors import GrantNotUsableError, IdempotencyConfli
 from aisecops_server.domain.grants.grant import GrantState
 from aisecops_server.usecases.grants.issue_grants import SignedGrant
 
-from tests.granting import AGENT, GRANT_SECONDS, Workshop, details, principal, step, workshop
+from tests.scenes.grants.granting import AGENT, GRANT_SECONDS, Workshop, details, principal, step, workshop
 
 pytestmark = pytest.mark.asyncio
 KEY = "redemption-of-this-call"

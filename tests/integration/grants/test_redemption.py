@@ -19,7 +19,7 @@ from aisecops_server.usecases.grants.issue_grants import SignedGrant
 from aisecops_server.usecases.grants.redeem_grant import Bearer, Redeemed
 from aisecops_server.usecases.grants.revoke_grants import RevokeCommand
 
-from tests.granting import AGENT, GRANT_SECONDS, HOLDER, Workshop, details, principal, step, workshop
+from tests.scenes.grants.granting import AGENT, GRANT_SECONDS, HOLDER, Workshop, details, principal, step, workshop
 
 pytestmark = pytest.mark.asyncio
 RACERS = 64

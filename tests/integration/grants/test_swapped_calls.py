@@ -19,7 +19,7 @@ from aisecops_server.domain.errors import GrantNotUsableError
 from aisecops_server.domain.plans.plan_builder import StepDraft
 from aisecops_server.usecases.grants.issue_grants import SignedGrant
 
-from tests.granting import AGENT, GRANT_SECONDS, Workshop, workshop
+from tests.scenes.grants.granting import AGENT, GRANT_SECONDS, Workshop, workshop
 
 PLANS = 1000
 AT_ONCE = 50

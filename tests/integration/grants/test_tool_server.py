@@ -19,10 +19,10 @@ from aisecops_grant.token import GrantRefusedError
 from aisecops_grant.verifier import GrantKeys, GrantVerifier
 from aisecops_server.domain.callers.identity import Role
 
-from tests.grant_keys import grant_key
-from tests.guarding import Plane, plane
 from tests.integration.api.plans import plan as one_step
 from tests.integration.api.running import AGENT
+from tests.scenes.grants.grant_keys import grant_key
+from tests.scenes.grants.guarding import Plane, plane
 
 OTHER = "spiffe://example.org/agent/other"
 TOOL = "spiffe://example.org/tool/mail"

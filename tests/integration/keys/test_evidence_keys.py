@@ -29,9 +29,9 @@ from aisecops_server.domain.log.key_rotation import KeyUse, Rotation, SignedRota
 from aisecops_server.usecases.evidence.export_evidence import EvidenceRequest
 from aisecops_verify import EvidenceError, Report, Trust, read_package, verify
 
-from tests.engines import until
 from tests.integration.api.real import running, settings_in
 from tests.integration.test_evidence import AUDITOR, decide
+from tests.scenes.planes.engines import until
 
 pytestmark = pytest.mark.timeout(240)
 Files = dict[str, bytes]

@@ -17,9 +17,9 @@ from aisecops_server.domain.events.event import Event
 from aisecops_server.domain.log.key_rotation import KeyUse, RotateKey, chain_of, read_rotation, rotated_event
 from aisecops_server.domain.log.record import ChangeRecord
 
-from tests.granting import IDS
-from tests.key_rotations import STEPS, Stopped
-from tests.signing_keys import signing
+from tests.scenes.grants.granting import IDS
+from tests.scenes.grants.key_rotations import STEPS, Stopped
+from tests.scenes.grants.signing_keys import signing
 
 pytestmark = pytest.mark.asyncio
 USES = (KeyUse.EVIDENCE, KeyUse.BUNDLE)

@@ -14,9 +14,9 @@ import pytest
 import pytest_asyncio
 from aisecops_mcp.definitions import digest_of, pins_written
 
-from tests.mcp_scene import DESK_AGENT, ROOT, Scene, scene
 from tests.mcp_servers.hostile import TOOLS, tool
-from tests.mcp_wire import Wire, wired
+from tests.scenes.mcp.mcp_scene import DESK_AGENT, ROOT, Scene, scene
+from tests.scenes.mcp.mcp_wire import Wire, wired
 
 pytestmark = pytest.mark.asyncio
 SERVER_FAILED, INVALID_REQUEST, PARSE_ERROR, METHOD_NOT_FOUND = -32011, -32600, -32700, -32601

@@ -16,9 +16,9 @@ import aiohttp
 import pytest
 from cryptography import x509
 
-from tests.certificates import SERVER, Pair, certificate, uri
-from tests.mcp_front import Front, Listening, Wire, front
-from tests.mcp_scene import DESK_AGENT, scene
+from tests.scenes.mcp.mcp_front import Front, Listening, Wire, front
+from tests.scenes.mcp.mcp_scene import DESK_AGENT, scene
+from tests.scenes.servers.certificates import SERVER, Pair, certificate, uri
 
 pytestmark = pytest.mark.asyncio
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from tests.engines import until
-from tests.mcp_front import Listening, front
-from tests.mcp_scene import DESK, Scene, scene
-from tests.mcp_wire import Wire, wired
+from tests.scenes.mcp.mcp_front import Listening, front
+from tests.scenes.mcp.mcp_scene import DESK, Scene, scene
+from tests.scenes.mcp.mcp_wire import Wire, wired
+from tests.scenes.planes.engines import until
 
 pytestmark = pytest.mark.asyncio
 SECONDS = 60.0

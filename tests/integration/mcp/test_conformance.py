@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.mcp_front import Listening, front
-from tests.mcp_packages import peers
-from tests.mcp_scene import DESK_AGENT, ROOT, Scene, scene
+from tests.scenes.mcp.mcp_front import Listening, front
+from tests.scenes.mcp.mcp_packages import peers
+from tests.scenes.mcp.mcp_scene import DESK_AGENT, ROOT, Scene, scene
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 # How many scenarios there are at least, so that a suite that ran nothing is none that passed.

@@ -16,7 +16,7 @@ from aisecops_server.domain.callers.identity import Role
 from mcp import Client
 from mcp.types import ElicitRequestURLParams, ElicitResult
 
-from tests.mcp_asking import (
+from tests.scenes.mcp.mcp_asking import (
     ERA,
     FORM,
     ODD,
@@ -32,10 +32,10 @@ from tests.mcp_asking import (
     shown,
     told,
 )
-from tests.mcp_front import Front, Listening, front
-from tests.mcp_front import modern as without_session
-from tests.mcp_scene import APPROVE, APPROVER, DENY, DESK_AGENT, Scene, scene
-from tests.mcp_wire import SECONDS, Wire, wired
+from tests.scenes.mcp.mcp_front import Front, Listening, front
+from tests.scenes.mcp.mcp_front import modern as without_session
+from tests.scenes.mcp.mcp_scene import APPROVE, APPROVER, DENY, DESK_AGENT, Scene, scene
+from tests.scenes.mcp.mcp_wire import SECONDS, Wire, wired
 
 pytestmark = pytest.mark.asyncio
 INVALID_PARAMS = -32602

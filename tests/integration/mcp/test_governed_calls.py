@@ -11,7 +11,7 @@ from aisecops_client import PlanBuilder
 from mcp import Client, MCPError
 from mcp.types import ElicitResult
 
-from tests.mcp_scene import APPROVE, DENY, PROMPT, Scene, scene
+from tests.scenes.mcp.mcp_scene import APPROVE, DENY, PROMPT, Scene, scene
 
 pytestmark = pytest.mark.asyncio
 HUMAN = {"aisecops/sources": [{"kind": "user_prompt", "content": PROMPT}]}

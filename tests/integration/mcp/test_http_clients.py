@@ -13,8 +13,8 @@ from aisecops_server.bootstrap.authentication import issuer
 from aisecops_server.domain.callers.identity import Role
 
 from tests.integration.mcp.test_http_servers import served
-from tests.mcp_front import MODERN, Front, Listening, front, modern
-from tests.mcp_scene import DESK, DESK_AGENT, PROMPT, Scene, scene
+from tests.scenes.mcp.mcp_front import MODERN, Front, Listening, front, modern
+from tests.scenes.mcp.mcp_scene import DESK, DESK_AGENT, PROMPT, Scene, scene
 
 pytestmark = pytest.mark.asyncio
 OTHER_AGENT = "spiffe://corp.example/agent/nobody-registered"

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from aisecops_server.domain.callers.identity import Role
 
-from tests.mcp_front import Front, Listening, front, modern, request
-from tests.mcp_scene import DESK_AGENT, Scene, scene
+from tests.scenes.mcp.mcp_front import Front, Listening, front, modern, request
+from tests.scenes.mcp.mcp_scene import DESK_AGENT, Scene, scene
 
 pytestmark = pytest.mark.asyncio
 OTHER_AGENT = "spiffe://corp.example/agent/another"

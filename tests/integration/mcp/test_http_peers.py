@@ -14,10 +14,10 @@ import pytest
 from mcp import Client, StdioServerParameters
 
 from tests.integration.mcp.test_public_servers import seen_by
-from tests.mcp_front import MODERN, Listening, front
-from tests.mcp_packages import PEERS, peers
-from tests.mcp_scene import DESK_AGENT, Scene, scene
 from tests.mcp_servers.public import Calls, everything, files, memory, time
+from tests.scenes.mcp.mcp_front import MODERN, Listening, front
+from tests.scenes.mcp.mcp_packages import PEERS, peers
+from tests.scenes.mcp.mcp_scene import DESK_AGENT, Scene, scene
 
 pytestmark = pytest.mark.slow
 SECONDS = 120

@@ -23,8 +23,8 @@ from aisecops_mcp.upstream import ServerGoneError
 from mcp import Client, StdioServerParameters
 from mcp.types import ElicitResult
 
-from tests.http_server import answer, server
-from tests.mcp_scene import ROOT, Scene, scene
+from tests.scenes.mcp.mcp_scene import ROOT, Scene, scene
+from tests.scenes.servers.http_server import answer, server
 
 pytestmark = pytest.mark.asyncio
 LIMIT = 64 * 1024

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from mcp import Client, MCPError, StdioServerParameters
 
-from tests.mcp_packages import pypi_server
-from tests.mcp_scene import DESK_AGENT, Scene, scene
 from tests.mcp_servers.public import Calls, everything, fetch, files, git, memory, time
+from tests.scenes.mcp.mcp_packages import pypi_server
+from tests.scenes.mcp.mcp_scene import DESK_AGENT, Scene, scene
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.slow]
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from aisecops_mcp.consent import COMPLETED, KEY
 
-from tests.mcp_asking import ODD, WITHDRAWN, accepted, call, modern, odd, question, reply, said, shown
-from tests.mcp_scene import DENY, Scene, scene
+from tests.scenes.mcp.mcp_asking import ODD, WITHDRAWN, accepted, call, modern, odd, question, reply, said, shown
+from tests.scenes.mcp.mcp_scene import DENY, Scene, scene
 
 pytestmark = pytest.mark.asyncio
 

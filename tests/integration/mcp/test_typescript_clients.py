@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.mcp_packages import PEERS, peers
-from tests.mcp_scene import APPROVE, DENY, DESK_AGENT, Scene, scene
 from tests.mcp_servers.public import Calls, everything, files, memory
+from tests.scenes.mcp.mcp_packages import PEERS, peers
+from tests.scenes.mcp.mcp_scene import APPROVE, DENY, DESK_AGENT, Scene, scene
 
 pytestmark = pytest.mark.slow
 SECONDS = 120

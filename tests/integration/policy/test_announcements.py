@@ -24,7 +24,7 @@ from aisecops_server.domain.rollouts.rollout import Selector
 from aisecops_server.usecases.bundles.activate import ActivateCommand, Order
 from aisecops_server.usecases.rollouts.rollouts import StartCommand
 
-from tests.channels import AGENT, CHANNEL, Site, asked, following, harmless, live, state, told
+from tests.scenes.policy.channels import AGENT, CHANNEL, Site, asked, following, harmless, live, state, told
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(300)]
 

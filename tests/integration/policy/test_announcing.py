@@ -11,8 +11,8 @@ import pytest
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.main import run
 
-from tests.channels import Site
-from tests.git_remotes import Remote
+from tests.scenes.policy.channels import Site
+from tests.scenes.policy.git_remotes import Remote
 
 PAGE = (Path(__file__).parents[3] / "docs/reference/cli.md").read_text("utf-8")
 SHAPES = {

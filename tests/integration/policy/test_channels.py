@@ -17,8 +17,8 @@ from aisecops_server.settings import Settings
 from aisecops_server.usecases.bundles.activate import ActivateCommand, Order
 from aisecops_server.usecases.rollouts.rollouts import StartCommand
 
-from tests.git_remotes import Remote
 from tests.integration.api.real import settings_in
+from tests.scenes.policy.git_remotes import Remote
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(300)]
 

@@ -15,7 +15,7 @@ from aisecops_server.domain.policy.check_reports import MARKDOWN_BYTES, written
 from aisecops_server.domain.policy.policy_check import CheckName, CheckReport, CheckResult, CheckState, Problem
 from aisecops_server.domain.policy.rule_template import NewRule, rule_files
 
-from tests.policy_repositories import Clone, checked, errors, starter
+from tests.scenes.policy.policy_repositories import Clone, checked, errors, starter
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from aisecops_server.cli.exit_codes import ExitCode
 
-from tests.replays import Recorded, record
+from tests.scenes.replays.replays import Recorded, record
 from tests.support import opa_binary
 
 pytestmark = pytest.mark.timeout(300)

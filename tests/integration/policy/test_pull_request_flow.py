@@ -27,8 +27,8 @@ from aisecops_server.usecases.policy.export_corpus import ExportedCorpus
 from aisecops_server.usecases.rollouts.rollouts import Rollouts, RolloutStatus, StartCommand
 
 from tests.integration.api.real import running
-from tests.policy_repositories import Clone, checked, errors, starter
-from tests.replays import Recorded, open_replaying, record
+from tests.scenes.policy.policy_repositories import Clone, checked, errors, starter
+from tests.scenes.replays.replays import Recorded, open_replaying, record
 from tests.support import opa_binary
 
 pytestmark = pytest.mark.timeout(300)

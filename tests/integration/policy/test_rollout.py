@@ -26,8 +26,8 @@ from aisecops_server.settings import Settings
 from aisecops_server.usecases.bundles.activate import ActivateCommand, Order
 from aisecops_server.usecases.rollouts.rollouts import Rollouts, RolloutStatus, StartCommand
 
-from tests.git_remotes import Remote
 from tests.integration.api.real import AGENT, running, settings_in
+from tests.scenes.policy.git_remotes import Remote
 from tests.support import opa_binary
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(300)]

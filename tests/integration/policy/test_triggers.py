@@ -21,8 +21,8 @@ from aisecops_server.entrypoints.hooks.app import MOST_BYTES, listening
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.bundles.sync import Bell
 
-from tests.git_remotes import Remote
 from tests.integration.api.real import settings_in
+from tests.scenes.policy.git_remotes import Remote
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(300)]
 

@@ -21,9 +21,9 @@ from aisecops_server.domain.replays.replay import ReplayRecord, ReplayState, Sel
 from aisecops_server.usecases.replays.resolve_policy import WantedPolicy
 from aisecops_server.usecases.replays.run_replays import ReplayCommand
 
-from tests.clusters import Cluster, cluster_of
-from tests.engines import until
-from tests.replays import Recorded, copy_of, open_replaying, record, replayed
+from tests.scenes.planes.clusters import Cluster, cluster_of
+from tests.scenes.planes.engines import until
+from tests.scenes.replays.replays import Recorded, copy_of, open_replaying, record, replayed
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("distributed") is None, reason="the extra 'cluster' (Dask distributed) is not installed"

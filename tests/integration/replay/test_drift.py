@@ -21,7 +21,7 @@ from aisecops_server.usecases.replays.sample_decisions import SampleDecisions
 from aisecops_server.usecases.reviews.watch_drift import WatchDrift
 
 from tests.fakes.drift import MemoryLastLook
-from tests.replays import Recorded, copy_of, forge, other_version, record
+from tests.scenes.replays.replays import Recorded, copy_of, forge, other_version, record
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]
 

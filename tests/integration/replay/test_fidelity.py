@@ -16,7 +16,16 @@ from aisecops_server.domain.replays.replay import ReplayRecord, ReplayState
 from aisecops_server.usecases.replays.judge_decisions import Thoroughness
 from aisecops_server.usecases.replays.resolve_policy import WantedPolicy
 
-from tests.replays import Recorded, classes, copy_of, forge, open_replaying, other_version, record, replayed
+from tests.scenes.replays.replays import (
+    Recorded,
+    classes,
+    copy_of,
+    forge,
+    open_replaying,
+    other_version,
+    record,
+    replayed,
+)
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]
 

@@ -28,7 +28,7 @@ from aisecops_server.domain.replays.replay import ReplayRecord, Selection
 from aisecops_server.settings import Settings
 from aisecops_server.usecases.replays.resolve_policy import WantedPolicy
 
-from tests.replays import Recorded, classes, open_replaying, program, record, replayed
+from tests.scenes.replays.replays import Recorded, classes, open_replaying, program, record, replayed
 
 pytestmark = [
     pytest.mark.skipif(

@@ -28,7 +28,7 @@ from aisecops_server.usecases.replays.read_replays import ResultFilter
 from aisecops_server.usecases.replays.resolve_policy import WantedPolicy
 from aisecops_server.usecases.replays.run_replays import ReplayCommand
 
-from tests.replays import Recorded, classes, copy_of, open_replaying, record, replayed
+from tests.scenes.replays.replays import Recorded, classes, copy_of, open_replaying, record, replayed
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]
 
@@ -278,7 +278,7 @@ async def test_a_replay_that_is_killed_goes_on_where_it_was_and_says_the_same(tm
     recorded.edit_limits()
     apart = copy_of(recorded, tmp_path / "apart")
     program = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.interrupted_replay", str(recorded.root), "2"),
+        *(sys.executable, "-m", "tests.scenes.replays.interrupted_replay", str(recorded.root), "2"),
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         stdout=asyncio.subprocess.PIPE,
     )

@@ -24,8 +24,8 @@ from aisecops_server.usecases.replays.read_replays import ResultFilter
 from aisecops_server.usecases.replays.resolve_policy import WantedPolicy
 from google.protobuf.json_format import MessageToDict
 
-from tests.git_remotes import Remote
-from tests.replays import Recorded, copy_of, open_replaying, program, record, replayed
+from tests.scenes.policy.git_remotes import Remote
+from tests.scenes.replays.replays import Recorded, copy_of, open_replaying, program, record, replayed
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
 

@@ -14,7 +14,7 @@ from aisecops_server.domain.errors import InvalidRequestError, NotFoundError, Un
 from aisecops_server.usecases.replays.bisect_decisions import WALKED, Bisected
 from aisecops_server.usecases.replays.compare_revisions import Matrix
 
-from tests.replays import Recorded, copy_of, open_replaying, record
+from tests.scenes.replays.replays import Recorded, copy_of, open_replaying, record
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(300)]
 

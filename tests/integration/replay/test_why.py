@@ -24,7 +24,7 @@ from aisecops_server.ports import PolicyEngine
 from aisecops_server.usecases.replays.resolve_policy import WantedPolicy
 from aisecops_server.usecases.replays.search_change import Sought, Wish
 
-from tests.replays import Recorded, copy_of, open_replaying, record, replayed, screen
+from tests.scenes.replays.replays import Recorded, copy_of, open_replaying, record, replayed, screen
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
 

@@ -17,8 +17,8 @@ from aisecops_server.domain.bundles.announcement import Announced, Announcement
 from aisecops_server.domain.bundles.bundle import CommitId
 from aisecops_server.domain.errors import BundleRejectedError, LogUnavailableError
 
-from tests.channels import CHANNEL, Site, following, live
-from tests.postgres_servers import PostgresServer
+from tests.scenes.policy.channels import CHANNEL, Site, following, live
+from tests.scenes.servers.postgres_servers import PostgresServer
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(280)]
 

@@ -21,7 +21,7 @@ from aisecops_server.settings import Settings
 from aisecops_server.usecases.bundles.activate import Order
 
 from tests.integration.api.real import running, settings_in
-from tests.postgres_servers import PostgresServer
+from tests.scenes.servers.postgres_servers import PostgresServer
 
 pytestmark = pytest.mark.timeout(280)
 BEN = Order("ben", "back to what worked")

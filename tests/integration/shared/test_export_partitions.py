@@ -19,7 +19,7 @@ from aisecops_server.domain.log.record import LogHead
 from pyarrow import parquet
 
 from tests.integration.api.real import running, settings_in
-from tests.postgres_servers import PostgresServer
+from tests.scenes.servers.postgres_servers import PostgresServer
 
 pytestmark = pytest.mark.timeout(280)
 

@@ -17,11 +17,11 @@ from aisecops_server.domain.errors import ApprovalNotUsableError, IdempotencyCon
 from aisecops_server.domain.log.record import Receipt, TraceFilter
 from aisecops_server.usecases.decisions.decide import Decided
 
-from tests.approval_scene import ApprovalScene
-from tests.budget_records import event_record
 from tests.contract.budget_ledger import NOW, reserve
-from tests.postgres_servers import PostgresServer
-from tests.records import Records
+from tests.scenes.approvals.approval_scene import ApprovalScene
+from tests.scenes.budgets.budget_records import event_record
+from tests.scenes.log.records import Records
+from tests.scenes.servers.postgres_servers import PostgresServer
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240)]
 LAST_UNITS = 10

@@ -18,10 +18,10 @@ from aisecops_server.domain.rollouts.rollout_tally import COMPARED, Tally
 from aisecops_server.usecases.bundles.activate import ActivateCommand
 from aisecops_server.usecases.rollouts.rollouts import RolloutStatus, StartCommand
 
-from tests.git_remotes import Remote
 from tests.integration.policy.test_rollout import ADA, BEN, stricter
-from tests.postgres_servers import PostgresServer
-from tests.shared_rollouts import ALLOWED, HELD, two
+from tests.scenes.planes.shared_rollouts import ALLOWED, HELD, two
+from tests.scenes.policy.git_remotes import Remote
+from tests.scenes.servers.postgres_servers import PostgresServer
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(300)]
 ALL = Selector(percent=100)

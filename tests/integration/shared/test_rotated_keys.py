@@ -17,12 +17,12 @@ from aisecops_server.usecases.log.rotate_key import RotatedKey
 from aisecops_verify import Trust, verify
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.engines import until
 from tests.integration.api.real import running, settings_in
 from tests.integration.grants.test_key_rotation_live import granted, plan, redeem
 from tests.integration.shared.test_control_planes import replica
 from tests.integration.test_evidence import AUDITOR, decide
-from tests.postgres_servers import PostgresServer
+from tests.scenes.planes.engines import until
+from tests.scenes.servers.postgres_servers import PostgresServer
 
 pytestmark = pytest.mark.timeout(280)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import apsw
 from aisecops_server.adapters.sqlite.schema import MIGRATIONS
 
-from tests.postgres_servers import PostgresServer
+from tests.scenes.servers.postgres_servers import PostgresServer
 
 # Kept by each store in its own way: what was migrated, what is live, what was announced, and what is rolled out.
 OWN = {"migration", "activation", "announcement", "rollout", "rollout_share", "proposal"}

@@ -18,8 +18,8 @@ from aisecops_server.adapters.postgres.event_log import open_log
 from aisecops_server.domain.errors import LogUnavailableError
 from aisecops_server.domain.log.record import Receipt
 
-from tests.postgres_servers import PostgresServer, missing, postgres_server
-from tests.records import Records
+from tests.scenes.log.records import Records
+from tests.scenes.servers.postgres_servers import PostgresServer, missing, postgres_server
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -1,5 +1,5 @@
 """One real database server for all tests of a process that ask for one."""
 
-from tests.postgres_servers import postgres
+from tests.scenes.servers.postgres_servers import postgres
 
 __all__ = ["postgres"]

@@ -16,7 +16,7 @@ from aisecops_server.domain.callers.identity import Principal, PrincipalId, Role
 from aisecops_server.usecases.evidence.export_evidence import EvidenceRequest
 from aisecops_verify import read_package
 
-from tests.tenants import AGENT, AGENTS, BANK, SHOP, House, house_in, open_house, refund
+from tests.scenes.planes.tenants import AGENT, AGENTS, BANK, SHOP, House, house_in, open_house, refund
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(600)]
 

@@ -15,8 +15,8 @@ from aisecops_server.domain.callers.identity import Role
 from aisecops_server.domain.errors import LogUnavailableError
 from aisecops_server.usecases.bundles.activate import Order
 
-from tests.postgres_servers import PostgresServer
-from tests.tenants import BANK, SHOP, House, house_in, house_on, open_house, refund
+from tests.scenes.planes.tenants import BANK, SHOP, House, house_in, house_on, open_house, refund
+from tests.scenes.servers.postgres_servers import PostgresServer
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(600)]
 

@@ -23,8 +23,8 @@ from aisecops_server.cli.main import run
 from aisecops_server.domain.errors import InvalidRequestError, LogUnavailableError
 from aisecops_server.settings import Settings
 
-from tests.postgres_servers import PostgresServer
-from tests.records import Records
+from tests.scenes.log.records import Records
+from tests.scenes.servers.postgres_servers import PostgresServer
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -11,7 +11,7 @@ from aisecops.v1 import decision_pb2
 from aisecops_client import AccessRefusedError, AsyncClient, NotFoundError
 from aisecops_server.domain.callers.identity import Role
 
-from tests.tenants import BANK, SHOP, House, house_in, open_house, refund
+from tests.scenes.planes.tenants import BANK, SHOP, House, house_in, open_house, refund
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(300)]
 

@@ -14,9 +14,9 @@ from aisecops_client import NotFoundError
 from aisecops_server.bootstrap.web import web
 from aisecops_server.domain.callers.identity import Role
 
-from tests.openid_provider import Person, with_provider
-from tests.scripted_provider import scripted_provider
-from tests.tenants import BANK, SHOP, House, house_in, open_house, refund
+from tests.scenes.planes.tenants import BANK, SHOP, House, house_in, open_house, refund
+from tests.scenes.servers.openid_provider import Person, with_provider
+from tests.scenes.servers.scripted_provider import scripted_provider
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(600)]
 

@@ -19,7 +19,7 @@ from aisecops_server.entrypoints.grpc.server import MAX_RESPONSE_BYTES
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 
-from tests.tenants import AGENT, BANK, SHOP, House, house_in, house_on, open_house, refund
+from tests.scenes.planes.tenants import AGENT, BANK, SHOP, House, house_in, house_on, open_house, refund
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(900)]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.ui_scene import Scene, ui_scene
+from tests.scenes.planes.ui_scene import Scene, ui_scene
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 from aisecops_server.domain.callers.identity import Role
 
-from tests.ui_scene import Scene
+from tests.scenes.planes.ui_scene import Scene
 
 pytestmark = pytest.mark.timeout(300)
 SUPPORT = "spiffe://corp.example/agent/support-assistant"

@@ -8,8 +8,8 @@ import re
 
 from aisecops_server.domain.callers.identity import Role
 
-from tests.requests import APPROVER, asked
-from tests.ui_scene import Scene
+from tests.scenes.approvals.requests import APPROVER, asked
+from tests.scenes.planes.ui_scene import Scene
 
 FINANCE = "spiffe://corp.example/agent/finance-assistant"
 KEY = re.compile(r'name="key" value="([^"]*)"')

@@ -14,7 +14,7 @@ from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.main import run
 from aisecops_server.entrypoints.web.rendering import command_line
 
-from tests.ui_scene import Scene
+from tests.scenes.planes.ui_scene import Scene
 
 pytestmark = pytest.mark.timeout(300)
 SHOWN = {ExitCode.OK, ExitCode.DENIED, ExitCode.ESCALATED, ExitCode.REPLAY_CHANGED}

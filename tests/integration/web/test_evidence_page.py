@@ -11,7 +11,7 @@ import aisecops_verify
 import pytest
 from aisecops_server.domain.callers.identity import Role
 
-from tests.ui_scene import Scene
+from tests.scenes.planes.ui_scene import Scene
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -17,10 +17,10 @@ from aisecops_server.entrypoints.web.live import MOST_OF_SESSION, until
 from aisecops_server.entrypoints.web.sessions import MOST_SESSIONS, Sessions
 from google.protobuf.message import Message
 
-from tests import engines
 from tests.integration.web.test_approvals import form_of, page, send
-from tests.requests import APPROVER, asked
-from tests.ui_scene import Scene
+from tests.scenes.approvals.requests import APPROVER, asked
+from tests.scenes.planes import engines
+from tests.scenes.planes.ui_scene import Scene
 
 SECONDS = 30
 AGENT = "spiffe://corp.example/agent/support-assistant"

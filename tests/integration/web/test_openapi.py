@@ -15,7 +15,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from tests.integration.api.calls import EVERY_CALL
 from tests.integration.api.plans import request
 from tests.integration.api.test_access import EXPECTED
-from tests.ui_scene import Scene
+from tests.scenes.planes.ui_scene import Scene
 
 ROOT = Path(__file__).resolve().parents[3]
 SHOWN = ROOT / "docs/reference/openapi.json"

@@ -16,9 +16,9 @@ import pytest
 from aisecops_server.adapters.evidence.package_log import open_package
 from aisecops_server.domain.errors import IntegrityError
 
-from tests import opened_packages
-from tests.opened_packages import made, started
-from tests.ui_scene import Scene
+from tests.scenes.evidence import opened_packages
+from tests.scenes.evidence.opened_packages import made, started
+from tests.scenes.planes.ui_scene import Scene
 
 pytestmark = pytest.mark.timeout(300)
 UNVERIFIED = 9

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.openid_provider import CLIENT, NOA, NOBODY, OMAR, Person, Seen, openid_provider, with_provider
-from tests.ui_scene import Scene, ui_scene
+from tests.scenes.planes.ui_scene import Scene, ui_scene
+from tests.scenes.servers.openid_provider import CLIENT, NOA, NOBODY, OMAR, Person, Seen, openid_provider, with_provider
 
 KEY = re.compile(r'name="key" value="([0-9a-f]{128})"')
 SECRET = "a secret: with / and + and %"

@@ -27,10 +27,10 @@ from aisecops_server.settings import Settings
 from cryptography.hazmat.primitives import serialization
 
 from tests.fakes.clock import FakeClock
-from tests.http_server import answer, server
-from tests.openid_provider import CLIENT, Person, Seen, with_provider
-from tests.scripted_provider import Scripted, scripted_provider
-from tests.ui_scene import Scene, ui_scene
+from tests.scenes.planes.ui_scene import Scene, ui_scene
+from tests.scenes.servers.http_server import answer, server
+from tests.scenes.servers.openid_provider import CLIENT, Person, Seen, with_provider
+from tests.scenes.servers.scripted_provider import Scripted, scripted_provider
 
 PROBLEM = re.compile(r'role="alert">(.*?)\.?</p>', re.DOTALL)
 

@@ -24,7 +24,7 @@ from aisecops_server.domain.policy.impact import flips_of
 from aisecops_server.domain.replays.flip_verdict import JUDGED
 from google.protobuf.json_format import MessageToDict
 
-from tests.ui_scene import PERSON, Scene
+from tests.scenes.planes.ui_scene import PERSON, Scene
 
 KEY = re.compile(rb'name="key" value="([0-9a-f]{128})"')
 CHANGE = "approvals.tools.crm/issue_refund.amount_over=50"

@@ -13,7 +13,7 @@ from aisecops_server.adapters.git.create import commit_files
 from aisecops_server.domain.callers.identity import Role
 from aisecops_server.domain.errors import BundleRejectedError
 
-from tests.ui_scene import Scene, ui_scene
+from tests.scenes.planes.ui_scene import Scene, ui_scene
 
 LIMITS = "data/approvals.yaml"
 RULE = "rego/aisecops/rules/identity/delegation_too_deep/delegation_too_deep.rego"

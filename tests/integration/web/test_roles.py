@@ -7,7 +7,7 @@ import json
 import pytest
 from aisecops_server.domain.callers.identity import Role
 
-from tests.ui_scene import Scene
+from tests.scenes.planes.ui_scene import Scene
 
 READERS = {Role.AUDITOR, Role.SECURITY, Role.SECOPS, Role.PLATFORM}
 

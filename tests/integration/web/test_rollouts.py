@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from aisecops_server.domain.callers.identity import Role
 
-from tests.git_remotes import Remote
-from tests.ui_scene import Scene, ui_scene
+from tests.scenes.planes.ui_scene import Scene, ui_scene
+from tests.scenes.policy.git_remotes import Remote
 
 pytestmark = pytest.mark.timeout(300)
 HOSTILE = "<img src=x onerror=alert(1)> \u202eyob"

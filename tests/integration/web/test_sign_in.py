@@ -11,7 +11,7 @@ from aisecops_server.bootstrap.web import links_of, web
 from aisecops_server.domain.callers.identity import DEFAULT_TENANT, Role
 from aisecops_server.domain.errors import InvalidRequestError
 
-from tests.ui_scene import Scene
+from tests.scenes.planes.ui_scene import Scene
 
 KEY = re.compile(rb'name="key" value="([0-9a-f]{128})"')
 

@@ -23,7 +23,7 @@ from aisecops_server.entrypoints.web.trace_page import deciding
 from google.protobuf.json_format import MessageToDict
 from grpc import RpcError, aio
 
-from tests.ui_scene import Scene
+from tests.scenes.planes.ui_scene import Scene
 
 
 async def _trace(scene: Scene, trace_id: str):

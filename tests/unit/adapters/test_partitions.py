@@ -17,7 +17,7 @@ from aisecops_server.domain.log.merkle import leaf_hash, root_of
 from aisecops_server.domain.log.record import LogHead
 from pyarrow import parquet
 
-from tests.records import Records
+from tests.scenes.log.records import Records
 
 pytestmark = pytest.mark.asyncio
 SIZE = 16

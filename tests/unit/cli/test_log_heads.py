@@ -9,7 +9,7 @@ from aisecops_server.adapters.sqlite.event_log import LogOptions, open_log
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.main import run
 
-from tests.records import Records
+from tests.scenes.log.records import Records
 
 AUDIT_DB = "audit.db"
 

@@ -16,7 +16,7 @@ from aisecops_client import AccessRefusedError, AisecopsClientError, FaultError,
 from aisecops_client.completions import Completions, CompletionsByAgent
 from aisecops_client.spool import MOST_BYTES, OLDEST_SECONDS, Kept, Spool, SpoolError
 
-from tests.engines import until
+from tests.scenes.planes.engines import until
 
 WHOSE = "unix:/run/aisecops.sock\n\nspiffe://corp.example/agent/desk"
 AWAY = RetryLaterError("nobody answers", grpc.StatusCode.UNAVAILABLE)

@@ -28,7 +28,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tests.grant_keys import grant_key
+from tests.scenes.grants.grant_keys import grant_key
 
 NOW = 1_800_000_000
 ARGUMENTS = {"to": "ada@example.org", "n": 1.5}

@@ -21,7 +21,7 @@ from aisecops_client.aio import AsyncClient
 from aisecops_client.keeping import AsyncTelling, Telling, whose_spool
 from aisecops_client.spool import Spool, SpoolError
 
-from tests.engines import until
+from tests.scenes.planes.engines import until
 
 WHOSE = whose_spool("unix:/run/aisecops.sock", "", "", "spiffe://corp.example/agent/desk")
 AWAY = RetryLaterError("nobody answers", grpc.StatusCode.UNAVAILABLE)

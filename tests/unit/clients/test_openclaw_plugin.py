@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mcp_packages import peers
+from tests.scenes.mcp.mcp_packages import peers
 
 ANSWERS = Path(__file__).resolve().parents[2] / "openclaw_plugin/answers.mts"
 

@@ -16,10 +16,10 @@ from aisecops_server.usecases.budgets.budgets import BudgetControl
 from aisecops_server.usecases.decisions.decide import Decide
 from aisecops_server.usecases.grants.issue_grants import GrantControl
 
-from tests.books import problems
 from tests.fakes.charging_engine import ChargingEngine, Limit
-from tests.grant_keys import grant_key
-from tests.granting import AGENT, GRANT_SECONDS, IDS, REPORT_SECONDS, Workshop, step
+from tests.scenes.budgets.books import problems
+from tests.scenes.grants.grant_keys import grant_key
+from tests.scenes.grants.granting import AGENT, GRANT_SECONDS, IDS, REPORT_SECONDS, Workshop, step
 
 CALLS = Budget.named(f"agent:{AGENT.id}/calls/day")
 TOKENS = Budget.named(f"agent:{AGENT.id}/tokens/day")

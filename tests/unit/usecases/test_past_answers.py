@@ -10,8 +10,8 @@ from aisecops_server.adapters.sqlite import approval_rows, schema
 from aisecops_server.domain.approvals.approval import ApprovalState, Choice
 from aisecops_server.usecases.approvals.approvals import PAST_ANSWERS
 
-from tests.approval_scene import OTHER_AGENT, ApprovalScene, approval_scene
-from tests.earlier_schema import take_back_migrations_from
+from tests.scenes.approvals.approval_scene import OTHER_AGENT, ApprovalScene, approval_scene
+from tests.scenes.log.earlier_schema import take_back_migrations_from
 
 pytestmark = pytest.mark.asyncio
 

@@ -33,8 +33,8 @@ from aisecops_server.usecases.log.rotate_key import FollowKeys, RotateKeys
 
 from tests.fakes.clock import FakeClock
 from tests.fault.log_copies import verified
-from tests.reconciling import EDGE, KEYS, OTHER, Pair, pair, received
-from tests.records import Records
+from tests.scenes.log.records import Records
+from tests.scenes.planes.reconciling import EDGE, KEYS, OTHER, Pair, pair, received
 
 EVENTS = 6
 

@@ -32,7 +32,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from tests.approval_scene import AGENT, ApprovalScene, approval_scene, principal
+from tests.scenes.approvals.approval_scene import AGENT, ApprovalScene, approval_scene, principal
 
 pytestmark = pytest.mark.asyncio
 

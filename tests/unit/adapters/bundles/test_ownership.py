@@ -10,7 +10,7 @@ from aisecops_server.adapters.bundles.ownership import owners
 from aisecops_server.domain.errors import BundleRejectedError
 from aisecops_server.domain.tables.policy_tables import TABLE_NAMES
 
-from tests.policy_cases import BUNDLE
+from tests.scenes.policy.policy_cases import BUNDLE
 
 PATHS = [*(f"data/{name}.yaml" for name in TABLE_NAMES), "rego", "cases", "compliance", "bundle.yaml"]
 

@@ -17,8 +17,8 @@ from aisecops_server.adapters.identity.watched_file import WatchedFile
 from aisecops_server.domain.callers.identity import Presented, Role
 from aisecops_server.domain.errors import UnauthenticatedError
 
-from tests.certificates import certificate, uri
 from tests.fakes.clock import FakeClock
+from tests.scenes.servers.certificates import certificate, uri
 
 AGENT = "spiffe://corp.example/agent/support"
 ADA = "spiffe://corp.example/person/ada"

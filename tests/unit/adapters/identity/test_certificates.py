@@ -14,8 +14,8 @@ from aisecops_server.domain.callers.identity import Principal, Role
 from aisecops_server.domain.errors import InvalidRequestError, UnauthenticatedError
 from cryptography import x509
 
-from tests.certificates import SERVER, Pair, certificate, uri
 from tests.fakes.clock import FakeClock
+from tests.scenes.servers.certificates import SERVER, Pair, certificate, uri
 
 AGENT = "spiffe://corp.example/agent/support"
 ADA = "spiffe://corp.example/person/ada"

@@ -17,7 +17,7 @@ from aisecops_server.domain.errors import UnauthenticatedError
 from cryptography.hazmat.primitives import serialization
 
 from tests.fakes.clock import FakeClock
-from tests.identity_provider import ISSUER, Provider
+from tests.scenes.servers.identity_provider import ISSUER, Provider
 
 CLIENT, NONCE = "ui", "n-of-this-sign-in"
 

@@ -8,7 +8,7 @@ import jwt
 import pytest
 from aisecops_server.adapters.identity.named import named_in_certificate, named_in_token
 
-from tests.certificates import certificate, uri
+from tests.scenes.servers.certificates import certificate, uri
 
 AGENT = "spiffe://corp.example/agent/desk"
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa
 
 from tests.fakes.clock import FakeClock
-from tests.identity_provider import ISSUER, Provider, entry
+from tests.scenes.servers.identity_provider import ISSUER, Provider, entry
 
 
 class Desk:

@@ -12,8 +12,8 @@ from aisecops_server.domain.errors import AisecopsError, EngineUnavailableError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests import engines
-from tests.engines import pretending, reply
+from tests.scenes.planes import engines
+from tests.scenes.planes.engines import pretending, reply
 
 LIMIT = 1000
 

@@ -19,7 +19,7 @@ from aisecops_server.domain.errors import GrantNotUsableError
 from aisecops_server.domain.grants.grant import Grant, claims_of, grant_id
 from aisecops_server.domain.plans.plan import PlanId, StepId, TraceId
 
-from tests.grant_keys import grant_key
+from tests.scenes.grants.grant_keys import grant_key
 
 GRANT = Grant(
     id=grant_id("dec-1", 0),

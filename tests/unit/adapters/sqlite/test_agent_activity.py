@@ -16,7 +16,7 @@ from aisecops_server.domain.callers.identity import Role
 from aisecops_server.domain.decisions.decision import Mode, Outcome
 from aisecops_server.domain.log.record import DecisionRecord
 
-from tests.records import START_NS, Records
+from tests.scenes.log.records import START_NS, Records
 
 SECOND = 1_000_000
 

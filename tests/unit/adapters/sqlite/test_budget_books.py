@@ -25,8 +25,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from tests.books import problems
-from tests.budget_records import event_record
+from tests.scenes.budgets.books import problems
+from tests.scenes.budgets.budget_records import event_record
 
 T = TypeVar("T")
 START = 1_800_000_000

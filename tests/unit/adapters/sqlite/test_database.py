@@ -20,7 +20,7 @@ from aisecops_server.adapters.sqlite.schema import APPLICATION_ID, MIGRATIONS
 from aisecops_server.domain.errors import IntegrityError, LogUnavailableError
 from aisecops_server.domain.log.record import TraceFilter
 
-from tests.records import Records
+from tests.scenes.log.records import Records
 
 OPTIONS = LogOptions(minimum_free_bytes=0)
 

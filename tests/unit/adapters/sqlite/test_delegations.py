@@ -13,7 +13,7 @@ from aisecops_server.domain.decisions.decision import Mode, Outcome
 from aisecops_server.domain.errors import IntegrityError
 from aisecops_server.domain.plans.plan import Delegate
 
-from tests.records import Records
+from tests.scenes.log.records import Records
 
 TRACE, OTHER = "a" * 32, "b" * 32
 ROOT = Delegate("root", OTHER)

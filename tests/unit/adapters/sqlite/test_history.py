@@ -15,7 +15,7 @@ from aisecops_server.domain.log.record import DecisionRecord
 from aisecops_server.domain.replays.recorded_decision import Doubt, Place, RecordedDecision
 from aisecops_server.domain.replays.replay import Selection
 
-from tests.records import START_NS, Records
+from tests.scenes.log.records import START_NS, Records
 
 pytestmark = pytest.mark.asyncio
 

@@ -9,7 +9,7 @@ import pytest
 from aisecops_server.adapters.sqlite.event_log import LogOptions, open_log
 from aisecops_server.domain.errors import IntegrityError
 
-from tests.records import Records
+from tests.scenes.log.records import Records
 
 TRACE = "a" * 32
 _CONCLUDED = "(SELECT outcome_idx FROM decision ORDER BY outcome_idx LIMIT 1)"

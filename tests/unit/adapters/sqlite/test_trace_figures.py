@@ -14,8 +14,8 @@ from aisecops_server.domain.traces.trace_query import read_query
 
 from tests.contract.event_log import listed
 from tests.contract.variety import varied
-from tests.earlier_schema import take_back_migrations_from
-from tests.records import Records
+from tests.scenes.log.earlier_schema import take_back_migrations_from
+from tests.scenes.log.records import Records
 
 QUERIES = ("", "effect:changing", "-effect:read", "steps:>3 cost:>0.02", "budget:>60%", "tokens:<100")
 

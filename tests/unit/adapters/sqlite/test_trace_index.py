@@ -23,7 +23,7 @@ from aisecops_server.domain.traces.trace_summary import joined, opened
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.records import Records
+from tests.scenes.log.records import Records
 
 
 @given(st.integers(0, 2**BLOCK_TRACES - 1))

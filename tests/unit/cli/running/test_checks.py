@@ -24,10 +24,10 @@ from aisecops_server.settings import Settings
 from aisecops_server.usecases.approvals.send_notices import SendNotices
 from cryptography import x509
 
-from tests.approval_scene import approval_scene
-from tests.certificates import Pair, certificate
+from tests.scenes.approvals.approval_scene import approval_scene
+from tests.scenes.servers.certificates import Pair, certificate
+from tests.scenes.servers.webhook_receiver import Receiver
 from tests.support import opa_binary
-from tests.webhook_receiver import Receiver
 
 
 def test_skipped_is_not_passed_and_does_not_fail() -> None:

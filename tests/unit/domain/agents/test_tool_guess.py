@@ -5,7 +5,7 @@ import yaml
 from aisecops_server.domain.agents.tool_guess import guess_effect
 from aisecops_server.domain.tables.vocabulary import Vocabulary
 
-from tests.policy_cases import BUNDLE
+from tests.scenes.policy.policy_cases import BUNDLE
 
 WORDS = Vocabulary.model_validate(yaml.safe_load((BUNDLE / "data/vocabulary.yaml").read_text(encoding="utf-8")))
 

@@ -11,7 +11,7 @@ from aisecops_server.domain.budgets.ledger import MemoryBooks, apply
 from aisecops_server.domain.budgets.reservation import Reservation, StepSettlement, settlement
 from aisecops_server.domain.errors import AisecopsError
 
-from tests.ledger_simulation import Simulation
+from tests.scenes.budgets.ledger_simulation import Simulation
 
 SEEDS = range(40)
 STEPS = 150

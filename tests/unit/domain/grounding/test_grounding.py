@@ -10,7 +10,7 @@ from aisecops_server.domain.grounding.value_search import MOST_VALUES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.grounded import grounded, plan, seen, source, values
+from tests.scenes.texts.grounded import grounded, plan, seen, source, values
 
 PROSE = ("text", True)
 FIELD = ("field", False)

@@ -10,7 +10,7 @@ from aisecops_server.domain.replays.replay import Direction, VerdictClass
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.records import Records
+from tests.scenes.log.records import Records
 
 SCALARS = (
     st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from([0.0, -0.0, 1.0, 0.5, 1e-7, 1e21, 2.0**53])

@@ -10,7 +10,7 @@ import yaml
 from aisecops_server.domain.screening.detection import DetectionKind
 from aisecops_server.domain.screening.inspection import inspect
 
-from tests.disguises import DISGUISES
+from tests.scenes.texts.disguises import DISGUISES
 
 CORPUS: dict[str, Any] = yaml.safe_load((Path(__file__).parents[3] / "golden/screening.yaml").read_text("utf-8"))
 PROBES = (

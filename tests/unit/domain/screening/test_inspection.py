@@ -14,7 +14,7 @@ from aisecops_server.domain.screening.letters import SQUEEZED, VISIBLE, WORDS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.disguises import DISGUISES
+from tests.scenes.texts.disguises import DISGUISES
 from tests.unit.domain.screening.secrets_made import ACCESS_KEYS, SECRETS
 
 ATOMS = (

@@ -9,7 +9,7 @@ from aisecops_server.domain.errors import BundleRejectedError
 from aisecops_server.domain.tables.compiled_tables import compile_tables
 from aisecops_server.domain.tables.policy_tables import OPTIONAL_TABLES, TABLE_NAMES
 
-from tests.policy_cases import BUNDLE, tables
+from tests.scenes.policy.policy_cases import BUNDLE, tables
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from aisecops_server.domain.decisions.decision import Mode
 from aisecops_server.domain.log.record import DecisionRecord
 from aisecops_server.domain.traces.trace_summary import joined, opened
 
-from tests.records import Records
+from tests.scenes.log.records import Records
 
 
 def in_mode(record: DecisionRecord, mode: Mode) -> DecisionRecord:

@@ -20,7 +20,7 @@ from aisecops_server.domain.errors import (
     OverloadedError,
 )
 
-from tests.approval_scene import AGENT, OTHER_AGENT, PAY, ApprovalScene, approval_scene, principal
+from tests.scenes.approvals.approval_scene import AGENT, OTHER_AGENT, PAY, ApprovalScene, approval_scene, principal
 
 pytestmark = pytest.mark.asyncio
 

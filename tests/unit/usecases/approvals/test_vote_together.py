@@ -19,7 +19,7 @@ from aisecops_server.domain.plans.plan_builder import DelegateDraft, SourceDraft
 from aisecops_server.domain.plans.provenance import SourceKind
 from aisecops_server.usecases.approvals.vote_together import MOST_TOGETHER, Answered, Seen, TogetherCommand
 
-from tests.approval_scene import OTHER_AGENT, PAY, ApprovalScene, approval_scene, principal
+from tests.scenes.approvals.approval_scene import OTHER_AGENT, PAY, ApprovalScene, approval_scene, principal
 
 pytestmark = pytest.mark.asyncio
 

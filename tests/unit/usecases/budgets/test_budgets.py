@@ -30,10 +30,10 @@ from aisecops_server.usecases.budgets.budgets import BudgetControl, Settlements
 from aisecops_server.usecases.budgets.expire_reservations import ExpireReservations
 from aisecops_server.usecases.decisions.decide import Decide, DecideCommand, Decided
 
-from tests.books import problems
 from tests.fakes.charging_engine import ChargingEngine, Limit
 from tests.fakes.clock import FakeClock
 from tests.fakes.policy_engine import fake_bundle
+from tests.scenes.budgets.books import problems
 
 AGENT = "spiffe://corp.example/agent/a"
 CALLS = Budget.named(f"agent:{AGENT}/calls/day")

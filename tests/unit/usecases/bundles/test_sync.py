@@ -15,8 +15,8 @@ from aisecops_server.domain.errors import (
 )
 from aisecops_server.usecases.bundles.sync import Poller
 
-from tests.engines import until
 from tests.fakes.policies import answer, commit_id
+from tests.scenes.planes.engines import until
 from tests.unit.usecases.control import ORDER, Control
 
 pytestmark = pytest.mark.asyncio

@@ -19,7 +19,7 @@ from aisecops_server.usecases.log.witness import Cosign
 from tests.fakes.checkpoints import ORIGIN, MemoryCheckpointStore, MemoryWitnessStore, publishing
 from tests.fakes.clock import FakeClock
 from tests.fakes.event_log import MemoryEventLog
-from tests.records import Records
+from tests.scenes.log.records import Records
 
 
 @dataclass

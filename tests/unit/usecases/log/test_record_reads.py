@@ -11,8 +11,8 @@ from aisecops_server.domain.events.event import Event
 from aisecops_server.domain.log.reading import MOST, QUIET_NS, Reading, ToldReadings
 from aisecops_server.usecases.log.record_reads import MOST_OWED, RecordReads
 
-from tests.engines import until
 from tests.fakes.policies import CountingIds, FakeLog
+from tests.scenes.planes.engines import until
 
 pytestmark = pytest.mark.asyncio
 TRACE = Reading("ada", "AuditService/GetTrace", "a" * 32)

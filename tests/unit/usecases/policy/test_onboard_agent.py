@@ -11,7 +11,7 @@ from aisecops_server.domain.recordings.recorded_trace import RecordedCall, Recor
 from aisecops_server.domain.tables.compiled_tables import compile_tables
 from aisecops_server.usecases.policy.onboard_agent import Said, merged, onboard_agents
 
-from tests.policy_cases import BUNDLE
+from tests.scenes.policy.policy_cases import BUNDLE
 
 SHIPPED: dict[str, Any] = {
     path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in (BUNDLE / "data").glob("*.yaml")

@@ -14,7 +14,7 @@ from aisecops_server.domain.replays.fidelity import Check, Fidelity
 from aisecops_server.domain.replays.recorded_decision import Doubt
 from aisecops_server.usecases.reviews.watch_drift import WatchDrift
 
-from tests.records import Records
+from tests.scenes.log.records import Records
 
 pytestmark = pytest.mark.asyncio
 

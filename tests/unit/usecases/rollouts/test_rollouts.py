@@ -23,7 +23,7 @@ from aisecops_server.usecases.rollouts.shadow import MOST_WAITING, Shadow
 
 from tests.fakes.policies import CountingIds, FakeLog, FixedClock, commit_id
 from tests.fakes.rollouts import FixedGates, MemoryRollouts, confirmed
-from tests.records import Records
+from tests.scenes.log.records import Records
 from tests.unit.usecases.control import ORDER, Control
 
 pytestmark = pytest.mark.asyncio

@@ -1,0 +1,1 @@
+"""What tests stand on: real parts, put together once for many of them."""

@@ -1,0 +1,1 @@
+"""Budgets: histories, auditors, and the processes that race for them."""

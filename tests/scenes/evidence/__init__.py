@@ -1,0 +1,1 @@
+"""Evidence packages: honest ones, and forged ones."""

@@ -1,0 +1,1 @@
+"""Grants and keys, and agents as processes of their own."""

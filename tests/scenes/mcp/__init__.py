@@ -1,0 +1,1 @@
+"""MCP clients, proxies and servers, and what others publish for MCP."""

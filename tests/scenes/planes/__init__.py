@@ -1,0 +1,1 @@
+"""Control planes, edges, clusters and engines, all of real parts."""

@@ -1,0 +1,1 @@
+"""Policies and the repositories they come from."""

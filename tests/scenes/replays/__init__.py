@@ -1,0 +1,1 @@
+"""Recorded histories, and replays of them."""

@@ -1,0 +1,1 @@
+"""What a control plane meets: databases, identity providers, receivers, and their certificates."""

@@ -1,0 +1,1 @@
+"""Plans and texts whose words are looked for."""
