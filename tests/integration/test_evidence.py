@@ -200,6 +200,14 @@ def event_twice(files: Files) -> Files:
     }
 
 
+def places_as(written: Callable[[int], object]) -> Callable[[Files], Files]:
+    def edited(files: Files) -> Files:
+        proofs = [{**proof, "index": written(proof["index"])} for proof in json.loads(files["proofs.json"])]
+        return {**files, "proofs.json": json.dumps(proofs).encode()}
+
+    return edited
+
+
 def other_document(files: Files) -> Files:
     return {
         name: data.replace(b"production", b"staging") if name.startswith("documents/") else data
@@ -227,6 +235,12 @@ def older_checkpoint(files: Files) -> Files:
         (in_event(b'"outcome":"DENY"', b'"outcome":"ALLOW"'), "is not in the log"),
         (swapped_events, "is not the one that it commits to"),
         (event_twice, "stands in the package twice"),
+        # What is no whole number here is one elsewhere, or another one.
+        (places_as(str), "a proof cannot be read"),
+        (places_as(float), "a proof cannot be read"),
+        (places_as(lambda index: index + 0.5), "a proof cannot be read"),
+        (places_as(bool), "a proof cannot be read"),
+        (places_as(lambda index: -index - 1), "a proof cannot be read"),
         (other_document, "is not the one that was decided on"),
         (other_bundle, "bundle"),
         (older_checkpoint, "signature of the checkpoint"),

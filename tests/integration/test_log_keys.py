@@ -56,6 +56,9 @@ async def test_a_receipt_holds_the_log_to_what_it_acknowledged(tmp_path: Path) -
         receipt, log_key = (tmp_path / "receipt.note").read_text("utf-8"), plane.publish.keys.public.text()
         index = answer.receipt.log_index
         assert "is in the log" in check_proof(receipt, await proof(plane, index), log_key).checks[0]
+        for place in (f"index 0{index}", f"index +{index}", f"index {index} ", f"{index}"):
+            with pytest.raises(EvidenceError, match="no tlog-proof"):
+                check_proof(receipt, (await proof(plane, index)).replace(f"\nindex {index}\n", f"\n{place}\n"), log_key)
         package = await plane.export(EvidenceRequest([answer.decision.trace_id]), principal=AUDITOR)
         trust = Trust(log_key, receipts=(receipt,))
         assert f"event {index} is the one that the log acknowledged" in verify(package.content, trust).checks
