@@ -226,6 +226,34 @@ BAD = [
         "a change of data/approvals.yaml needs only @secops",
     ),
     PullRequest(
+        "takes one rule away from those who review all of them",
+        added("CODEOWNERS", "/rego/aisecops/rules/budget/ @platform\n"),
+        "lint.owners",
+        "CODEOWNERS",
+        "needs only @platform; two groups must look at it",
+    ),
+    PullRequest(
+        "has a star cover one name where a folder was covered",
+        swapped("CODEOWNERS", ("/rego/ ", "/rego/* ")),
+        "lint.owners",
+        "CODEOWNERS",
+        "a change of rego needs nobody",
+    ),
+    PullRequest(
+        "puts a list of its own where the host looks first",
+        added(".github/CODEOWNERS", "* @platform\n"),
+        "lint.owners",
+        ".github/CODEOWNERS",
+        "needs only @platform",
+    ),
+    PullRequest(
+        "lets anybody change what runs the checks",
+        swapped("CODEOWNERS", ("/.github/                 @security @platform\n", "")),
+        "lint.owners",
+        "CODEOWNERS",
+        "a change of .github/ needs nobody",
+    ),
+    PullRequest(
         "waives a ceiling for ever",
         swapped(
             "waivers.yaml",

@@ -144,7 +144,6 @@ def checked_policy(directory: Path, *, today: date, base: str = "") -> tuple[Che
         RepositoryUnavailableError: the directory is no Git checkout, and a base is named.
     """
     tree = drafted_tree(read_working_copy(directory))
-    owners = next((place for place in PLACES if (directory / place).is_file()), "")
     before: PolicyTree | None = None
     if base:
         checkout = Checkout(directory)
@@ -155,8 +154,7 @@ def checked_policy(directory: Path, *, today: date, base: str = "") -> tuple[Che
         tree=tree,
         today=today,
         own=frozenset(path for path, text in tree.files.items() if _is_own(path, text, shipped)),
-        owners_file=owners,
-        owners=(directory / owners).read_bytes() if owners else b"",
+        owners={place: (directory / place).read_bytes() for place in PLACES if (directory / place).is_file()},
         base=before,
         base_name=f"{base} ({before.commit[:12]})" if before else "",
         shipped=shipped,

@@ -14,7 +14,7 @@ from aisecops_server.domain.policy.policy_check import CheckName, CheckResult
 
 @dataclass(frozen=True, slots=True)
 class CheckedPolicy:
-    """A policy to check: its tree, the Git host's list of owners, what it is compared with, and the day of today.
+    """A policy to check: its tree, the lists of owners for Git hosts, what it is compared with, and the day of today.
 
     ``own`` are its Rego files that do not stand so in the library of this version.
     """
@@ -23,8 +23,7 @@ class CheckedPolicy:
     tree: PolicyTree
     today: date
     own: frozenset[str]
-    owners_file: str = ""
-    owners: bytes = b""
+    owners: Mapping[str, bytes] = field(default_factory=dict)
     base: PolicyTree | None = None
     base_name: str = ""
     shipped: Mapping[str, bytes] = field(default_factory=dict, repr=False)

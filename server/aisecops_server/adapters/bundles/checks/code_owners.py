@@ -1,29 +1,32 @@
 """Whether the Git host asks for the reviews that ``bundle.yaml`` says a change needs.
 
-Hosts read their own list of owners, of which the last pattern that fits a path counts. Each part that ``bundle.yaml``
-names must have at least two groups there, and so must the files of gates and the list itself: who may change what is
-let pass could else let everything pass.
+Every file of the policy, and any that could be added to a part that ``bundle.yaml`` names, must have at least two
+groups in the host's list of owners. So must the files of gates, the list itself and what runs the checks: who may
+change what is let pass could else let everything pass. Hosts look for the list in several places and each takes
+another one first, so all that are there are held to this.
 """
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from aisecops_server.adapters.bundles.yaml_tables import parse_yaml
 from aisecops_server.domain.errors import BundleRejectedError
+from aisecops_server.domain.policy.code_owners import OwnersLine, asked_by_hosts, read_owners
 from aisecops_server.domain.policy.policy_check import Problem
 from aisecops_server.domain.policy.policy_paths import ACCEPTED_FLIPS, GATES, WAIVERS
 from aisecops_server.ports.checking import CheckedPolicy
 
 PLACES = ("CODEOWNERS", ".github/CODEOWNERS", ".gitlab/CODEOWNERS", "docs/CODEOWNERS")
-_GATES = (ACCEPTED_FLIPS, GATES, WAIVERS, "conftest/", "cases/")
+_GATES = (ACCEPTED_FLIPS, GATES, WAIVERS, "conftest/", "cases/", ".github/", ".gitlab-ci.yml")
 _LEAST = 2
+# A file that nobody made yet: who may add one is asked like who changes one.
+_NEW = "new/file"
 
 
 def problems_of_owners(policy: CheckedPolicy) -> list[Problem]:
-    """Return the parts of a policy for whose change the host would not ask two groups."""
-    if not policy.owners_file:
+    """Return the parts of a policy for whose change a host would not ask two groups."""
+    if not policy.owners:
         return [
             Problem(
                 "lint.owners",
@@ -33,20 +36,41 @@ def problems_of_owners(policy: CheckedPolicy) -> list[Problem]:
                 subject="CODEOWNERS",
             )
         ]
-    patterns = _patterns(policy.owners)
-    wanted = sorted({*_named(policy), *_GATES, policy.owners_file})
+    wanted = sorted({*_named(policy), *_GATES, *policy.owners})
+    files = sorted({*policy.tree.files, *policy.owners})
     return [
-        Problem(
-            "lint.owners",
-            f"a change of {path} needs {_told(groups)}; two groups must look at it",
-            hint=f"Write a line for /{path} with the owner's group and the reviewer's",
-            path=policy.owners_file,
-            line=line,
-            subject=path,
-        )
-        for path, groups, line in ((path, *_owners(path, patterns)) for path in wanted)
-        if len(groups) < _LEAST
+        problem
+        for place, content in sorted(policy.owners.items())
+        for problem in _problems(place, read_owners(content), wanted, files)
     ]
+
+
+def _problems(
+    place: str, lines: Sequence[OwnersLine], wanted: Sequence[str], files: Sequence[str]
+) -> Iterator[Problem]:
+    few: dict[tuple[int, frozenset[str]], list[str]] = {}
+    for path, name in [*((path, _probe(path, files)) for path in wanted), *zip(files, files, strict=True)]:
+        line, groups = asked_by_hosts(name, lines)
+        if len(groups) < _LEAST:
+            few.setdefault((line, groups), []).append(path)
+    for (line, groups), paths in few.items():
+        others = sum(not path.startswith(f"{paths[0].rstrip('/')}/") for path in set(paths) - {paths[0]})
+        yield Problem(
+            "lint.owners",
+            f"a change of {paths[0]}{f' and {others} more' if others else ''} needs {_told(groups)};"
+            " two groups must look at it",
+            hint=f"Write a line for /{paths[0]} with the owner's group and the reviewer's, below every other that fits",
+            path=place,
+            line=line or 1,
+            subject=paths[0],
+        )
+
+
+def _probe(path: str, files: Sequence[str]) -> str:
+    """Return the file by which a part is looked up: itself, or one that could be added to it."""
+    name = path.strip("/")
+    is_folder = path.endswith("/") or (name not in files and not name.endswith((".yaml", ".yml", "CODEOWNERS")))
+    return f"{name}/{_NEW}" if is_folder else name
 
 
 def _named(policy: CheckedPolicy) -> list[str]:
@@ -59,30 +83,5 @@ def _named(policy: CheckedPolicy) -> list[str]:
     return [str(path) for path in owners] if isinstance(owners, Mapping) else []
 
 
-def _patterns(content: bytes) -> list[tuple[str, list[str], int]]:
-    found = []
-    for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), 1):
-        words = line.partition("#")[0].split()
-        if words and not words[0].startswith("["):
-            found.append((words[0], words[1:], number))
-    return found
-
-
-def _owners(path: str, patterns: list[tuple[str, list[str], int]]) -> tuple[list[str], int]:
-    for pattern, groups, line in reversed(patterns):
-        if _fits(path, pattern):
-            return sorted(set(groups)), line
-    return [], 1
-
-
-def _fits(path: str, pattern: str) -> bool:
-    """Return whether a pattern covers a path; as the hosts read it: a folder, a file, or stars."""
-    plain = pattern.removeprefix("/").removesuffix("**").removesuffix("*").rstrip("/")
-    if not plain:
-        return True
-    named = path.rstrip("/")
-    return named == plain or named.startswith(f"{plain}/") or fnmatch.fnmatchcase(named, plain)
-
-
-def _told(groups: list[str]) -> str:
-    return f"only {groups[0]}" if groups else "nobody"
+def _told(groups: frozenset[str]) -> str:
+    return f"only {min(groups)}" if groups else "nobody"

@@ -40,7 +40,7 @@ class LintCheck:
         return {
             "files": digests(rego_of(policy)),
             "own": sorted(policy.own),
-            "owners": [policy.owners_file, digest(policy.owners), digest(about)],
+            "owners": {"bundle.yaml": digest(about)} | {place: digest(text) for place, text in policy.owners.items()},
         }
 
     async def __call__(self, policy: CheckedPolicy) -> CheckResult:
