@@ -9,7 +9,7 @@ from aisecops_server.bootstrap.policy import conftest_program
 from aisecops_server.domain.policy.policy_check import CheckName
 
 from tests.bad_pull_requests.pull_requests import PullRequest, added, stopped_by, swapped
-from tests.scenes.policy.policy_repositories import Clone, checked
+from tests.scenes.policy.policy_repositories import Clone, checked, errors
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -289,6 +289,16 @@ def test_it_is_stopped_by_the_right_check_with_words_that_help(origin: Clone, tm
     stopping = stopped_by(origin.again(tmp_path / "mine"), bad)
     assert stopping
     assert all(problem.hint for problem in stopping)
+
+
+def test_a_list_of_owners_is_what_the_host_has_of_it_and_not_what_a_link_leads_to(
+    origin: Clone, tmp_path: Path
+) -> None:
+    clone = origin.again(tmp_path / "mine")
+    (clone.path / "CODEOWNERS").rename(clone.path / "owners")
+    (clone.path / "CODEOWNERS").symlink_to("owners")
+    found = errors(checked(clone.path, only=[CheckName.LINT]))
+    assert {(problem.code, problem.path) for problem in found} == {("lint.owners", "CODEOWNERS")}
 
 
 @pytest.mark.skipif(conftest_program() is None, reason="Conftest is not installed: 'make conftest' builds it")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -134,6 +135,15 @@ async def checking(
         await workshops.close()
 
 
+def _is_there(path: Path) -> bool:
+    return path.is_symlink() or path.is_file()
+
+
+def _as_committed(path: Path) -> bytes:
+    """Return what Git, and so the Git host, has of a file: of a link its own text, and not what it leads to."""
+    return os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes()
+
+
 def checked_policy(directory: Path, *, today: date, base: str = "") -> tuple[CheckedPolicy, tuple[Waiver, ...]]:
     """Return the policy in a working copy with what its ``base``, a revision of its checkout, was; and its waivers.
 
@@ -154,7 +164,7 @@ def checked_policy(directory: Path, *, today: date, base: str = "") -> tuple[Che
         tree=tree,
         today=today,
         own=frozenset(path for path, text in tree.files.items() if _is_own(path, text, shipped)),
-        owners={place: (directory / place).read_bytes() for place in PLACES if (directory / place).is_file()},
+        owners={place: _as_committed(directory / place) for place in PLACES if _is_there(directory / place)},
         base=before,
         base_name=f"{base} ({before.commit[:12]})" if before else "",
         shipped=shipped,
