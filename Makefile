@@ -12,6 +12,8 @@ LOCK    = $(BIN)/uv pip compile pyproject.toml requirements/build.in --universal
 INSTALL = $(BIN)/pip install --quiet --require-hashes --requirement
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# Some images ask for it; every program that the tests start would then compile all that it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help

@@ -14,7 +14,7 @@ from tests.fault.readers import READERS, Reader, spoiled
 from tests.fault.rounds import rounds
 
 pytestmark = pytest.mark.timeout(900)
-BLIND, GUIDED = rounds(3_000, of_many=50_000), rounds(10_000, of_many=100_000)
+BLIND, GUIDED = rounds(3_000, of_many=50_000), rounds(5_000, of_many=100_000)
 
 
 @pytest.mark.parametrize("name", READERS)

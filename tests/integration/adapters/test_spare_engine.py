@@ -19,7 +19,7 @@ from aisecops_server.domain.bundles.bundle import Bundle
 from aisecops_server.domain.errors import BundleRejectedError, EngineUnavailableError
 
 from tests.integration.adapters.test_engine_pool import exists, pool_of
-from tests.scenes.planes import engines
+from tests.scenes.planes import engines, processes
 from tests.scenes.planes.engines import Signer, document, replaced, until
 
 PLAIN = document("plain", value=1)
@@ -36,17 +36,11 @@ async def spare_of(key: Signer, directory: Path) -> Spare:
     )
 
 
-def started() -> set[int]:
-    """Return the processes that this one started and that still run."""
-    own = Path(f"/proc/{os.getpid()}/task")
-    return {int(pid) for task in own.iterdir() for pid in (task / "children").read_text(encoding="ascii").split()}
-
-
 @pytest.fixture
 def children() -> Children:
     """Return what tells the processes that were started since, whatever another test of this process left running."""
-    others = started()
-    return lambda: started() - others
+    others = processes.children()
+    return lambda: processes.children() - others
 
 
 def runs(directory: Path) -> list[Path]:

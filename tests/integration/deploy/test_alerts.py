@@ -165,15 +165,15 @@ def test_prometheus_fires_and_is_silent_as_the_cases_say() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
-@pytest.mark.parametrize("broken", ["never fires", "always fires"])
-def test_an_alert_that_is_broken_fails_its_cases(tmp_path: Path, rule: Rule, broken: str) -> None:
+@pytest.mark.parametrize("broken", ["vector(0) > 1", "vector(1)"], ids=["never fires", "always fires"])
+def test_an_alert_that_is_broken_fails_its_cases(tmp_path: Path, broken: str) -> None:
     told = yaml.safe_load(ALERTS.read_text("utf-8"))
-    [found] = [one for group in told["groups"] for one in group["rules"] if one["alert"] == rule["alert"]]
-    found["expr"] = "vector(0) > 1" if broken == "never fires" else "vector(1)"
-    found.pop("for", None)
+    for rule in [rule for group in told["groups"] for rule in group["rules"]]:
+        rule["expr"] = broken
+        rule.pop("for", None)
     (tmp_path / ALERTS.name).write_text(yaml.safe_dump(told), "utf-8")
     shutil.copyfile(CASES, tmp_path / CASES.name)
     done = promtool(tmp_path, "test", "rules", CASES.name)
     assert done.returncode != 0
-    assert f"alertname: {rule['alert']}" in done.stdout + done.stderr
+    failed = set(re.findall(r"alertname: (\w+)", done.stdout + done.stderr))
+    assert failed == {rule["alert"] for rule in rules()}

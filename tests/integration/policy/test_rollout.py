@@ -27,6 +27,7 @@ from aisecops_server.usecases.bundles.activate import ActivateCommand, Order
 from aisecops_server.usecases.rollouts.rollouts import Rollouts, RolloutStatus, StartCommand
 
 from tests.integration.api.real import AGENT, running, settings_in
+from tests.scenes.planes.processes import children
 from tests.scenes.policy.git_remotes import Remote
 from tests.support import opa_binary
 
@@ -56,12 +57,6 @@ def settings_in_again(root: Path) -> Settings:
         deadline_milliseconds=10_000,
         poll_seconds=3600,
     )
-
-
-def children() -> set[int]:
-    """Return the processes that this one started and that run."""
-    lists = Path("/proc/self/task").glob("*/children")
-    return {int(child) for listed in lists for child in listed.read_text(encoding="ascii").split()}
 
 
 def refund(amount: int = 64) -> ExecutionPlan:
