@@ -18,11 +18,11 @@ style summary svg table tbody td text textarea th thead time title tr ul
 ATTRIBUTES = """
 action aria-current aria-describedby aria-hidden aria-invalid aria-label aria-labelledby autocomplete autofocus
 charset class cols colspan content d data-around data-columns data-coming data-command data-copy data-copy-from
-data-density data-density-switch data-each data-from data-index data-kept data-key data-live data-newer data-node
-data-pane data-press data-ready data-rows data-shown data-start data-stopped data-theme data-theme-switch data-to
-data-trace data-up data-view data-views data-waiting data-without datetime fill for formaction height hidden href
-http-equiv id inputmode lang list maxlength method name open placeholder preserveAspectRatio rel required role rows rx
-scope size spellcheck src stroke stroke-width style tabindex title type value viewBox width x xmlns y
+data-density data-density-switch data-due data-each data-from data-index data-kept data-key data-live data-newer
+data-node data-pane data-press data-ready data-rows data-shown data-start data-stopped data-theme data-theme-switch
+data-to data-trace data-up data-view data-views data-waiting data-without datetime fill for form formaction height
+hidden href http-equiv id inputmode lang list maxlength method name open placeholder preserveAspectRatio rel required
+role rows rx scope size spellcheck src stroke stroke-width style tabindex title type value viewBox width x xmlns y
 """
 _KNOWN = [ELEMENTS.split(), ATTRIBUTES.split()]
 # A page says what trips the canary as soon as it happens, in whatever frame.

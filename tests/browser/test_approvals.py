@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -149,6 +151,28 @@ def test_the_title_counts_what_waits_as_it_changes_in_every_tab_by_one_connectio
         assert count_of(second) == before
         assert visit.complaints == []
         assert visit.outside == []
+
+
+def test_until_when_somebody_may_answer_is_told_in_the_readers_own_time_too(browser: Browser, scene: Scene) -> None:
+    request = scene.run(asked(scene, version="32.1"))
+    with visiting(browser, scene, person=APPROVER, timezone_id="Asia/Kolkata", locale="en-GB") as visit:
+        for path in ("/approvals", f"/approvals/{request}"):
+            visit.go(path)
+            due = visit.page.locator("time[data-due]").first
+            at = datetime.fromisoformat(due.get_attribute("datetime") or "")
+            expect(due).to_have_text(f"{at:%Y-%m-%d %H:%M:%S}Z")
+            here = at.astimezone(ZoneInfo("Asia/Kolkata"))
+            expect(due.locator("+ .due")).to_have_text(re.compile(rf"^{here:%a}.* {here:%H:%M} GMT\+5:30, in \d+ "))
+        assert visit.complaints == []
+    with visiting(browser, scene, person=APPROVER, timezone_id="UTC") as visit:
+        visit.page.clock.install()
+        visit.go(f"/approvals/{request}")
+        expect(visit.page.locator(".due")).to_have_text(re.compile(r"^in \d+ (h \d+ )?min$|^in \d+ days$"))
+        visit.page.clock.fast_forward(30 * 86_400_000)
+        expect(visit.page.locator(".due")).to_have_text("over")
+    with visiting(browser, scene, person=APPROVER, java_script_enabled=False) as visit:
+        visit.go(f"/approvals/{request}")
+        expect(visit.page.locator("time[data-due]")).to_have_text(re.compile(r"Z$"))
 
 
 def test_who_signs_out_hears_no_more(browser: Browser, scene: Scene) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 from aisecops_server.demo.scenario import scenarios
-from aisecops_server.entrypoints.web.trace_list import PILLS
+from aisecops_server.entrypoints.web.trace_facets import PILLS
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
 
@@ -53,12 +53,12 @@ def test_columns_stand_in_the_address_and_stay_with_every_link(browser: Browser,
             page.locator(".chooser summary").click()
             page.locator(".chooser").get_by_role("link", name=name, exact=True).click()
         assert page.locator("thead th").all_inner_texts() == [
-            *("started", "outcome", "intent", "agent", "lowest trust", "rule", "tools")
+            *("started", "outcome", "intent", "agent", "lowest trust", "rule", "gates", "tools")
         ]
         page.locator(".facet").get_by_role("link", name=re.compile(r"^blocked \d+$")).click()
-        assert "cols=started.outcome.intent.agent.trust.rule.tools" in page.url
+        assert "cols=started.outcome.intent.agent.trust.rule.gates.tools" in page.url
         page.get_by_role("button", name="Search").click()
-        assert page.locator("thead th").count() == 7
+        assert page.locator("thead th").count() == 8
     status, _, body = scene.get("/traces.json?cols=started.passwords")
     assert (status, "there is no column 'passwords'" in body.decode()) == (400, True)
 
@@ -69,20 +69,39 @@ def test_what_an_investigation_asks_first_is_one_click_and_a_term_of_the_query(b
         visit.go("/traces")
         everything, pills = page.locator("tbody tr").count(), page.get_by_role("group", name="Asked first")
         for word, term in PILLS.items():
-            pills.get_by_role("link", name=word, exact=True).click()
+            pill = pills.get_by_role("link", name=re.compile(rf"^{re.escape(word)} \d+$"))
+            count = int(pill.inner_text().split()[-1])
+            pill.click()
             expect(page.locator("#q")).to_have_value(term)
-            expect(pills.locator("[aria-current]")).to_have_text(word)
+            expect(pills.locator("[aria-current]")).to_have_text(f"{word} {count}")
             status, _, body = scene.get("/traces.json?" + urlencode({"q": term}))
             found = json.loads(body)["page"]["traces"]
-            assert (status, len(found)) == (200, page.locator("tbody tr").count())
+            assert (status, len(found), count) == (200, page.locator("tbody tr").count(), len(found))
             # The same click takes it back.
-            pills.get_by_role("link", name=word, exact=True).click()
+            pill.click()
             expect(page.locator("#q")).to_have_value("")
             expect(page.locator("tbody tr")).to_have_count(everything)
         # One that asks for the same field takes the place of what was asked of it, and the others stay.
         visit.go("/traces?q=trust:trusted+-tool:crm/*")
-        pills.get_by_role("link", name="untrusted source", exact=True).click()
+        pills.get_by_role("link", name="untrusted source").click()
         expect(page.locator("#q")).to_have_value("-tool:crm/* trust:<internal")
+
+
+def test_where_a_trace_was_stopped_is_seen_in_its_line_and_told_in_words(browser: Browser, scene: Scene) -> None:
+    trace = scene.traces["ticket-asks-for-customers"]
+    with visiting(browser, scene) as visit:
+        visit.go("/traces")
+        line = visit.page.locator(f"#t-{trace}")
+        expect(line.locator("svg.gates path.g-blocked")).to_have_count(1)
+        said = line.locator("td span:has(> svg.gates) .sr").inner_text()
+        assert "policy blocked" in said
+        # The strips of its steps say the same.
+        visit.go(f"/traces/{trace}")
+        assert "policy blocked" in " ".join(visit.page.locator("table.steps .sr").all_inner_texts())
+        visit.go("/traces?q=outcome:allowed+-rule:*")
+        expect(visit.page.locator("tbody svg.gates path.g-blocked")).to_have_count(0)
+        expect(visit.page.locator("tbody td span:has(> svg.gates) .sr").first).to_have_text("no gate objected")
+        assert visit.complaints == []
 
 
 def test_columns_say_what_a_trace_does_and_took(browser: Browser, scene: Scene) -> None:

@@ -335,6 +335,7 @@ class EventLogContract:
             last_at_ns=last.events[0].occurred_at_ns,
             agents=("agent-a", "agent-z"),
             steps=3,
+            gates="aaabaaeb",
         )
         for agent in ("agent-a", "agent-z"):
             page = await log.traces(TraceFilter(agent_id=agent), page_size=5, page_token="")

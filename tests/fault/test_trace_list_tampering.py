@@ -114,6 +114,7 @@ FORGERIES: list[Forgery] = [
     listed_with_another("tokens", "tokens + 1", "trace_figure"),
     listed_with_another("micro_usd", "micro_usd + 1", "trace_figure"),
     listed_with_another("budget_share", "budget_share + 1", "trace_figure"),
+    listed_with_another("gates", "replace(gates, 'b', 'a') || 'a'", "trace_figure"),
     listed_with_another("decisions", "decisions - 1", "trace_figure"),
     outcome_exchanged,
     traces_exchanged,
@@ -141,7 +142,7 @@ SUPERFLUOUS = {
             bundle_revision, decisions, started_at, last_at, agents FROM trace LIMIT 1""",
         "trace 'forged'",
     ),
-    "figures": ("INSERT INTO trace_figure VALUES (25, 1, '[]', 1, 0, 0, 0)", "number 25"),
+    "figures": ("INSERT INTO trace_figure VALUES (25, 1, '[]', 1, 0, 0, 0, 'aaaaaana')", "number 25"),
     "block": ("INSERT INTO trace_block VALUES (1, 0, 0)", "block 1"),
     "posting": ("INSERT INTO trace_posting SELECT 3, term, bits FROM trace_posting LIMIT 1", "block 3"),
     # The bits of 25 traces are 4 bytes, if the last trace is among them.

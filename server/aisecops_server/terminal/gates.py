@@ -17,6 +17,7 @@ from aisecops_server.domain.display.words import (
     NOT_REACHED,
     WARNED,
     Sign,
+    bare,
     effect_sign,
     gate_of,
     outcome_sign,
@@ -72,6 +73,17 @@ def _names(step: Json, tools: Mapping[str, str], *, apart: bool) -> list[Text]:
     step_id = str(step.get("stepId", ""))
     name, tool = Text(step_id, style="dim"), Text(tools.get(step_id, ""))
     return [name, tool] if apart else [Text("\n").join((name, tool))]
+
+
+def trace_strip(console: Console, trace: Json) -> Text:
+    """Return the strip of a whole trace, one sign a gate: the worst that a step met there."""
+    met = {bare(str(gate.get("stage", ""))).lower(): str(gate.get("effect", "")) for gate in trace.get("gates", [])}
+    signs = (_met(met[stage]) if stage in met else NOT_REACHED for stage in GATES.values())
+    return Text.assemble(*((glyph(console, sign), style_of(sign)) for sign in signs)) if met else Text()
+
+
+def _met(effect: str) -> Sign:
+    return ALLOWED if bare(effect) in ("", "UNSPECIFIED") else effect_sign(effect)
 
 
 def legend(console: Console) -> Text:

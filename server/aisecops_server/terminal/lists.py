@@ -24,6 +24,7 @@ from aisecops_server.domain.display.words import (
 )
 from aisecops_server.terminal.consoles import style_of
 from aisecops_server.terminal.decisions import FAINT, signed
+from aisecops_server.terminal.gates import trace_strip
 
 Json = Mapping[str, Any]
 When = Callable[[str], str]
@@ -58,7 +59,9 @@ def trace_table(console: Console, traces: Sequence[Json], when: When) -> Table:
             Text(when(str(trace.get("lastAt", "")))),
             Text(f"{policy}{short_revision(str(trace.get('bundleRevision', '')))}", style=FAINT),
         ]
+        strip = trace_strip(console, trace)
         second = Text.assemble(
+            *((strip, "  ") if strip else ()),
             agent_word(str(trace.get("agentId", ""))),
             (f"  {trust_phrase(trace)}", FAINT),
             (f"  {', '.join(trace.get('rules', [])) or 'no rule objected'}", FAINT),

@@ -87,7 +87,10 @@ def problems(rule: Rule) -> Iterator[str]:
     yield from (
         f"nothing has a label {label}" for label in _BY.findall(expression) if not _labelled(known, names, label)
     )
-    page, _, anchor = rule["annotations"]["runbook"].partition("#")
+    begins, _, place = rule["annotations"]["runbook_url"].partition("/how-to/")
+    page, _, anchor = place.partition("#")
+    if begins != "{{ $externalLabels.aisecops_docs }}":
+        yield "leads to no page where it is read"
     if anchor != rule["alert"].lower() or f"\n## {rule['alert']}\n" not in (HOW_TO / page).read_text("utf-8"):
         yield "has no part on its page"
     if rule["labels"]["severity"] not in {"critical", "warning"}:
@@ -115,6 +118,7 @@ BROKEN = {
     "nothing has a label team": {"expr": "sum by (team) (aisecops_decisions_total)"},
     "asks for no metric": {"expr": "up == 0"},
     "has no part on its page": {"alert": "AisecopsUnknown"},
+    "leads to no page where it is read": {"annotations": {"runbook_url": "answer-an-alarm.md#aisecopslogsealed"}},
     "nobody knows how bad it is": {"labels": {"severity": "bad"}},
 }
 

@@ -60,6 +60,17 @@ def test_what_a_trace_took_stands_in_the_list_and_above_its_plans_as_far_as_it_w
     assert f"0 decisions  {said}" in drawn
 
 
+def test_the_strip_of_a_trace_stands_in_the_list_and_one_of_an_earlier_server_is_left_out() -> None:
+    console = Console(file=io.StringIO(), width=160)
+    met = {"PLAN_EXTRACTION": "UNSPECIFIED", "IDENTITY": "WARN", "POLICY": "DENY", "OUTCOME": "DENY"}
+    gates = [{"stage": f"STAGE_{stage}", "effect": f"EFFECT_{effect}"} for stage, effect in met.items()]
+    console.print(trace_table(console, [{"agentId": "x/desk", "gates": gates}, {"agentId": "x/clerk"}], str))
+    assert isinstance(console.file, io.StringIO)
+    drawn = console.file.getvalue()
+    assert "✓≈·✕···✕  desk" in drawn
+    assert "  clerk  lowest" in drawn
+
+
 @pytest.mark.parametrize(
     ("micro_usd", "said"),
     [(1, "$0.000001"), (9_999, "$0.009999"), (500, "$0.0005"), (10_000, "$0.01"), (1_234_567_890, "$1,234.57")],

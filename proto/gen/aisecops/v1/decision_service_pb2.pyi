@@ -437,6 +437,7 @@ class ExplainResponse(_message.Message):
     CAPABILITIES_FIELD_NUMBER: _builtins.int
     REPLAY_FIELD_NUMBER: _builtins.int
     TRACE_TEXT_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
     document_json: _builtins.bytes
     """Document_json is the stored input document, byte for byte."""
     trace_text: _builtins.str
@@ -461,6 +462,10 @@ class ExplainResponse(_message.Message):
     def replay(self) -> Global___Replayability:
         """Replay says whether the decision can be reproduced."""
 
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReachedLine]:
+        """Lines are those of policy that were reached while it was decided, by file and number; set when `full` was asked."""
+
     def __init__(
         self,
         *,
@@ -471,14 +476,45 @@ class ExplainResponse(_message.Message):
         capabilities: _abc.Iterable[Global___CapabilityUse] | None = ...,
         replay: Global___Replayability | None = ...,
         trace_text: _builtins.str = ...,
+        lines: _abc.Iterable[Global___ReachedLine] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "initiator", b"initiator", "replay", b"replay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "decision", b"decision", "document_json", b"document_json", "influences", b"influences", "initiator", b"initiator", "replay", b"replay", "trace_text", b"trace_text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "decision", b"decision", "document_json", b"document_json", "influences", b"influences", "initiator", b"initiator", "lines", b"lines", "replay", b"replay", "trace_text", b"trace_text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainResponse: _TypeAlias = ExplainResponse  # noqa: Y015
+
+@_typing.final
+class ReachedLine(_message.Message):
+    """ReachedLine is one line of a policy file that was reached while something was decided."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILE_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    file: _builtins.str
+    """File is its path in the policy repository."""
+    number: _builtins.int
+    """Number counts from 1."""
+    held: _builtins.bool
+    """Held is true when what stands there was true for at least one thing that it was tried on."""
+    def __init__(
+        self,
+        *,
+        file: _builtins.str = ...,
+        number: _builtins.int = ...,
+        held: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "held", b"held", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReachedLine: _TypeAlias = ReachedLine  # noqa: Y015
 
 @_typing.final
 class Initiator(_message.Message):

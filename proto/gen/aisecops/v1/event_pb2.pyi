@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from aisecops.v1 import decision_pb2 as _decision_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -170,6 +171,7 @@ class TraceSummary(_message.Message):
     TOKENS_FIELD_NUMBER: _builtins.int
     MICRO_USD_FIELD_NUMBER: _builtins.int
     BUDGET_SHARE_FIELD_NUMBER: _builtins.int
+    GATES_FIELD_NUMBER: _builtins.int
     trace_id: _builtins.str
     """Trace_id identifies the trace."""
     agent_id: _builtins.str
@@ -222,6 +224,10 @@ class TraceSummary(_message.Message):
         `spend` or `execute`. Decisions that were recorded before this was say nothing of it.
         """
 
+    @_builtins.property
+    def gates(self) -> _containers.RepeatedCompositeFieldContainer[Global___TraceGate]:
+        """Gates are the gates that its plans reached, in the order of a gate strip, each with the worst that a step met there."""
+
     def __init__(
         self,
         *,
@@ -243,11 +249,38 @@ class TraceSummary(_message.Message):
         tokens: _builtins.int = ...,
         micro_usd: _builtins.int = ...,
         budget_share: _builtins.int = ...,
+        gates: _abc.Iterable[Global___TraceGate] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_at", b"last_at", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "agents", b"agents", "budget_share", b"budget_share", "bundle_revision", b"bundle_revision", "decisions", b"decisions", "effects", b"effects", "intent", b"intent", "last_at", b"last_at", "lowest_trust", b"lowest_trust", "micro_usd", b"micro_usd", "mode", b"mode", "outcome", b"outcome", "rules", b"rules", "started_at", b"started_at", "steps", b"steps", "tokens", b"tokens", "tools", b"tools", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id", "agents", b"agents", "budget_share", b"budget_share", "bundle_revision", b"bundle_revision", "decisions", b"decisions", "effects", b"effects", "gates", b"gates", "intent", b"intent", "last_at", b"last_at", "lowest_trust", b"lowest_trust", "micro_usd", b"micro_usd", "mode", b"mode", "outcome", b"outcome", "rules", b"rules", "started_at", b"started_at", "steps", b"steps", "tokens", b"tokens", "tools", b"tools", "trace_id", b"trace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TraceSummary: _TypeAlias = TraceSummary  # noqa: Y015
+
+@_typing.final
+class TraceGate(_message.Message):
+    """TraceGate is one gate of a trace: whatever a step of any of its plans met there that was worst."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STAGE_FIELD_NUMBER: _builtins.int
+    EFFECT_FIELD_NUMBER: _builtins.int
+    stage: Global___Stage.ValueType
+    """Stage is the gate. What came of calls is told by no gate."""
+    effect: _decision_pb2.Effect.ValueType
+    """Effect is the most restrictive effect of a rule there, of the stage of outcomes that of the outcome; unset where none objected."""
+    def __init__(
+        self,
+        *,
+        stage: Global___Stage.ValueType = ...,
+        effect: _decision_pb2.Effect.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "stage", b"stage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TraceGate: _TypeAlias = TraceGate  # noqa: Y015

@@ -310,4 +310,9 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX trace_by_decisions ON trace (decisions);
     CREATE INDEX trace_by_length ON trace (last_at - started_at);
     """,
+    # How far the plans of traces came. No row has it, so all of them are filled anew when the log is opened.
+    """
+    DELETE FROM trace_figure;
+    ALTER TABLE trace_figure ADD COLUMN gates TEXT NOT NULL DEFAULT '';
+    """,
 )

@@ -23,13 +23,14 @@ SUMMARY_COLUMNS = (
     "trace_id, agent_id, outcome, mode, intent, tools, rules, lowest_trust, bundle_revision, decisions,"
     " started_at, last_at, agents"
 )
-FIGURE_COLUMNS = "effects, steps, tokens, micro_usd, budget_share"
+FIGURE_COLUMNS = "effects, steps, tokens, micro_usd, budget_share, gates"
 _WHOLE = "f.number IS NOT NULL"
 _SELECTED = ", ".join(
     [
         *(f"t.{name}" for name in SUMMARY_COLUMNS.split(", ")),
         "ifnull(f.effects, '[]')",
-        *(f"ifnull(f.{name}, 0)" for name in FIGURE_COLUMNS.split(", ")[1:]),
+        *(f"ifnull(f.{name}, 0)" for name in FIGURE_COLUMNS.split(", ")[1:-1]),
+        "ifnull(f.gates, '')",
     ]
 )
 # Figures that count fewer decisions than there are count for nothing: they are about to be filled.
@@ -81,6 +82,7 @@ def figure_row(summary: TraceSummary) -> Row:
         summary.tokens,
         summary.micro_usd,
         summary.budget_share,
+        summary.gates,
     )
 
 

@@ -102,7 +102,7 @@ class TraceSummary:
     """One line of a trace list. ``agent_id`` opened the trace; ``agents`` are all that decided in it.
 
     ``effects`` are what its steps' tools may do. Money is in millionths of a US dollar; ``budget_share`` is how full
-    the fullest budget got that it charged, in hundredths of a percent.
+    the fullest budget got that it charged, in hundredths of a percent. ``gates`` is one letter for each gate.
     """
 
     trace_id: str
@@ -123,6 +123,7 @@ class TraceSummary:
     tokens: int = 0
     micro_usd: int = 0
     budget_share: int = 0
+    gates: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What a decision adds to the figures of its trace: what it does, its steps, its charges, how full a budget got.
+"""What a decision adds to the figures of its trace: what it does, its steps, its gates, its charges, full budgets.
 
 All of it is read from the decision's own event, when it is stored and when the log is verified, so that both agree.
 Tokens and money are what the decision charged to budgets: what models took, and for an allowed plan what its calls are
@@ -15,6 +15,7 @@ from typing import Any
 from aisecops_server.domain.budgets.budget import Metric
 from aisecops_server.domain.decisions.decision import Mode, Outcome
 from aisecops_server.domain.formats.canonical import SAFE_INTEGER, JsonValue
+from aisecops_server.domain.log.trace_gates import gates_of
 
 READ = "read"
 # What a step's tool may do. One that is in no catalogue is taken to execute anything, as policy takes it.
@@ -27,13 +28,17 @@ MOST_SHARE = 1_000_000 * 100
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The figures of one decision; ``budget_share`` is that of the fullest budget which it charges, with it."""
+    """The figures of one decision; ``budget_share`` is that of the fullest budget which it charges, with it.
+
+    ``gates`` is one letter a gate.
+    """
 
     effects: tuple[str, ...] = ()
     steps: int = 0
     tokens: int = 0
     micro_usd: int = 0
     budget_share: int = 0
+    gates: str = ""
 
 
 def effects_of(tools: Iterable[str], tables: Mapping[str, JsonValue]) -> list[JsonValue]:
@@ -59,7 +64,8 @@ def figures_of(outcome: Mapping[str, Any], *, steps: int) -> Figures:
         for metric in (Metric.TOKENS, Metric.MICRO_USD)
     )
     effects = tuple(sorted(set(outcome.get("effects") or ())))
-    return Figures(effects, steps, tokens, micro_usd, _share(charges, outcome.get("budgets") or ()))
+    share = _share(charges, outcome.get("budgets") or ())
+    return Figures(effects, steps, tokens, micro_usd, share, gates_of(outcome, steps=steps))
 
 
 def together(first: int, second: int) -> int:

@@ -18,6 +18,7 @@ from aisecops_server.domain.decisions.decision import Mode, Outcome, most_restri
 from aisecops_server.domain.events.event import public_details
 from aisecops_server.domain.log.record import DecisionRecord, TraceSummary
 from aisecops_server.domain.log.trace_figures import figures_of, together
+from aisecops_server.domain.log.trace_gates import worst_of
 from aisecops_server.domain.plans.provenance import TrustLevel
 
 # What opens the events of a decision: a plan, or texts, which have no steps.
@@ -48,6 +49,7 @@ def opened(record: DecisionRecord) -> TraceSummary:
         tokens=figures.tokens,
         micro_usd=figures.micro_usd,
         budget_share=figures.budget_share,
+        gates=figures.gates,
     )
 
 
@@ -77,6 +79,7 @@ def proven(outcome: Mapping[str, Any], plan: Mapping[str, Any], *, trace_id: str
         tokens=figures.tokens,
         micro_usd=figures.micro_usd,
         budget_share=figures.budget_share,
+        gates=figures.gates,
     )
 
 
@@ -101,6 +104,7 @@ def joined(summary: TraceSummary, added: TraceSummary) -> TraceSummary:
         tokens=together(summary.tokens, added.tokens),
         micro_usd=together(summary.micro_usd, added.micro_usd),
         budget_share=max(summary.budget_share, added.budget_share),
+        gates=worst_of(summary.gates, added.gates),
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
 from aisecops.v1 import audit_service_pb2 as api
-from aisecops.v1 import event_pb2
+from aisecops.v1 import decision_pb2, event_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from aisecops_server.domain.decisions.decision import Mode, Outcome
@@ -16,6 +17,7 @@ from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.events.event import StoredEvent
 from aisecops_server.domain.formats.identifiers import is_trace_id
 from aisecops_server.domain.log.record import TraceFilter, TraceSummary
+from aisecops_server.domain.log.trace_gates import met_at
 from aisecops_server.domain.plans.provenance import TrustLevel
 from aisecops_server.domain.traces.trace_facets import FACETS, Facet
 from aisecops_server.domain.traces.trace_query import LATEST_NS, read_query
@@ -171,6 +173,19 @@ def _summary(trace: TraceSummary) -> event_pb2.TraceSummary:
         tokens=trace.tokens,
         micro_usd=trace.micro_usd,
         budget_share=trace.budget_share,
+        gates=_gates(trace.gates),
+    )
+
+
+# Most traces came as far as others did.
+@functools.lru_cache(256)
+def _gates(gates: str) -> tuple[event_pb2.TraceGate, ...]:
+    return tuple(
+        event_pb2.TraceGate(
+            stage=event_pb2.Stage.Value(f"STAGE_{stage.name}"),
+            effect=decision_pb2.Effect.Value(f"EFFECT_{effect.name if effect else 'UNSPECIFIED'}"),
+        )
+        for stage, effect in met_at(gates)
     )
 
 

@@ -18,6 +18,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from aisecops_server.domain.bundles.bundle import RuleDoc
 from aisecops_server.domain.callers.identity import DEFAULT_TENANT
+from aisecops_server.domain.decisions.held_lines import Mark
 from aisecops_server.domain.formats.canonical import JsonValue, canonical_bytes
 from aisecops_server.domain.log.record import Receipt, StoredDecision
 from aisecops_server.usecases.decisions.decide import Decided
@@ -103,6 +104,10 @@ def explain_response(explanation: Explanation) -> decision_service_pb2.ExplainRe
         capabilities=[_capability(step) for step in _sequence(stored.details["steps"])],
         replay=decision_service_pb2.Replayability(reproduced=explanation.reproduced, reason=explanation.why_not),
         trace_text=explanation.trace_text,
+        lines=[
+            decision_service_pb2.ReachedLine(file=file, number=number, held=mark is Mark.HELD)
+            for (file, number), mark in sorted(explanation.lines.items())
+        ],
     )
 
 

@@ -51,6 +51,7 @@ async def inbox(visitor: Visitor) -> Page:
         "state": state,
         "more": address("/approvals", state=state, before=found.next_page_token) if found.next_page_token else "",
         "sign": lambda one: approval_sign(approval_pb2.ApprovalState.Name(one.state)),
+        "waits": lambda one: one.state == approval_pb2.APPROVAL_STATE_REQUESTED,
     }
     narrowed = _NARROWED.get(state, ("--state", state))
     command = ("approvals", "list", *narrowed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -16,12 +16,15 @@ from aisecops.v1 import (
 )
 from aisecops.v1.event_pb2 import Event, Stage
 
-from aisecops_server.domain.display.words import bare
+from aisecops_server.domain.display.words import GATES, Sign, bare, gate_of
 from aisecops_server.domain.errors import InvalidRequestError
+from aisecops_server.domain.events.event import CONCLUDED
 from aisecops_server.domain.formats.canonical import digest
+from aisecops_server.domain.log.trace_gates import gates_of
 from aisecops_server.entrypoints.web.arguments import Argument, arguments
+from aisecops_server.entrypoints.web.document_view import document_view
 from aisecops_server.entrypoints.web.markup import json_lines
-from aisecops_server.entrypoints.web.strips import trust_name
+from aisecops_server.entrypoints.web.strips import SIGNS, body, trust_name
 from aisecops_server.entrypoints.web.trace_page import EVENT_TABS
 from aisecops_server.entrypoints.web.visitor import Page, Visitor
 
@@ -37,7 +40,7 @@ async def event_page(visitor: Visitor) -> Page:
     request = api.GetEventRequest(trace_id=visitor.path("trace"), event_id=visitor.path("event"))
     found = await visitor.ask("AuditService/GetEvent", request, api.GetEventResponse)
     event, decision = found.event, found.decision if found.HasField("decision") else None
-    explained, why_not = await _explained(visitor, decision)
+    explained, why_not = await _explained(visitor, decision, full=tab == "rego")
     document = orjson.loads(explained.document_json) if explained else {}
     view = {
         "trace_id": visitor.path("trace"),
@@ -55,6 +58,9 @@ async def event_page(visitor: Visitor) -> Page:
         "json": json_lines,
         "steps": _steps(document, decision) if tab == "provenance" else (),
         "sources": {str(source["id"]): source for source in document.get("sources", [])},
+        "document": document_view(document),
+        "gates": _gates(event, decision),
+        "own_opa": _own_opa(visitor, explained) if tab == "rego" else "",
         "rego": await _rego(visitor, explained) if tab == "rego" else (),
         "integrity": await _integrity(visitor, event) if tab == "integrity" else None,
     }
@@ -63,11 +69,34 @@ async def event_page(visitor: Visitor) -> Page:
     return Page("event.html", event.type, view, data, "Traces", command=command)
 
 
-async def _explained(visitor: Visitor, decision: decision_pb2.Decision | None) -> tuple[_Explained | None, str]:
+async def _explained(
+    visitor: Visitor, decision: decision_pb2.Decision | None, *, full: bool
+) -> tuple[_Explained | None, str]:
     if decision is None:
         return None, "the event belongs to no decision"
-    request = decision_service_pb2.ExplainRequest(decision_id=decision.decision_id)
+    request = decision_service_pb2.ExplainRequest(decision_id=decision.decision_id, full=full)
     return await visitor.attempt("DecisionService/Explain", request, _Explained)
+
+
+@dataclass(frozen=True, slots=True)
+class _Gate:
+    """One gate of a decision: the worst that a rule did there, and which rules objected."""
+
+    name: str
+    sign: Sign
+    rules: Sequence[str]
+
+
+def _gates(event: Event, decision: decision_pb2.Decision | None) -> list[_Gate]:
+    """Return the gates of the decision that an event concluded; none of any other event."""
+    if decision is None or event.type != CONCLUDED:
+        return []
+    letters = gates_of(body(event), steps=len(decision.steps))
+    rules = dict.fromkeys(finding.rule for finding in decision.findings)
+    return [
+        _Gate(gate, SIGNS[letter], [rule for rule in rules if gate_of(rule) == gate])
+        for gate, letter in zip(GATES, letters, strict=True)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +117,10 @@ def _steps(document: Mapping[str, Any], decision: decision_pb2.Decision | None) 
 
 @dataclass(frozen=True, slots=True)
 class RuleText:
-    """A rule's file at the revision that decided; ``begin`` is the line at which the rule stands."""
+    """A rule's file at the revision that decided; ``begin`` is the line at which the rule stands.
+
+    ``held`` tells by line whether what stands there was true; a line that is not in it was not reached.
+    """
 
     rule: str
     file: str
@@ -96,6 +128,7 @@ class RuleText:
     lines: Sequence[str]
     problem: str
     facts: Sequence[decision_pb2.Fact]
+    held: Mapping[int, bool] = field(default_factory=dict)
 
 
 async def _rego(visitor: Visitor, explained: _Explained | None) -> list[RuleText]:
@@ -104,20 +137,36 @@ async def _rego(visitor: Visitor, explained: _Explained | None) -> list[RuleText
     found: dict[str, RuleText] = {}
     for finding in explained.decision.findings:
         if finding.rule not in found:
-            found[finding.rule] = await _rule_text(visitor, finding, explained.decision.bundle_revision)
+            found[finding.rule] = await _rule_text(visitor, finding, explained)
     return list(found.values())
 
 
-async def _rule_text(visitor: Visitor, finding: decision_pb2.Finding, revision: str) -> RuleText:
+async def _rule_text(visitor: Visitor, finding: decision_pb2.Finding, explained: _Explained) -> RuleText:
     file, line = finding.location.file, finding.location.line
     if not file:
         return RuleText(finding.rule, "", 0, [], "it is not known where the rule stands at that commit", finding.facts)
-    request = bundle_service_pb2.GetPolicyFileRequest(revision=revision, path=file)
+    request = bundle_service_pb2.GetPolicyFileRequest(revision=explained.decision.bundle_revision, path=file)
     answer, problem = await visitor.attempt(
         "BundleService/GetPolicyFile", request, bundle_service_pb2.GetPolicyFileResponse
     )
     lines = answer.content.decode("utf-8", "replace").splitlines()[:_CONTEXT_LINES] if answer else []
-    return RuleText(finding.rule, file, line, lines, problem, finding.facts)
+    held = {one.number: one.held for one in explained.lines if one.file == file}
+    return RuleText(finding.rule, file, line, lines, problem, finding.facts, held)
+
+
+def _own_opa(visitor: Visitor, explained: _Explained | None) -> str:
+    """Return how somebody makes a decision again with plain OPA, as a line for a shell; nothing where they may not."""
+    if explained is None or not explained.document_json or not visitor.may("EvidenceService/ExportEvidence"):
+        return ""
+    decision = explained.decision
+    named = (decision.trace_id, decision.bundle_digest, decision.document_digest)
+    if not all(name.isascii() and name.isalnum() for name in named):
+        return ""
+    return (
+        f"aisecops evidence export {decision.trace_id} -f case.zip && unzip -o case.zip 'bundles/*' 'documents/*' && "
+        f"opa eval --bundle bundles/{decision.bundle_digest}.tar.gz --input documents/{decision.document_digest}.json"
+        " --format pretty data.aisecops.decision.decision"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ async def evidence_page(visitor: Visitor) -> Page:
         "log_key": checkpoint.log_key,
         "note": checkpoint.note,
         "q": visitor.query("q"),
-        "trace": visitor.query("trace"),
+        "trace": " ".join(visitor.several("trace")),
         "selection": selection_words,
     }
     data = {"packages": packages, "from_index": first, "log_key": checkpoint.log_key, "checkpoint": checkpoint.note}

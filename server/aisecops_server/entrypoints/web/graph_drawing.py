@@ -18,14 +18,18 @@ _HEAD = 24
 _MARGIN = 4
 
 
-def draw(found: Layout, *, only: frozenset[str] = frozenset()) -> Markup:
-    """Return the drawing; with ``only``, everything else is pale."""
+def draw(found: Layout, *, only: frozenset[str] = frozenset(), zoom: int = 0) -> Markup:
+    """Return the drawing; with ``only``, everything else is pale. ``zoom`` is its size in percent, 0 what fits."""
     height = found.height + _HEAD + 2 * _MARGIN
     width = found.width + 2 * _MARGIN
     numbers = {one.node.id: at for at, one in enumerate(found.placed)}
     places = {one.node.id: one for one in found.placed}
-    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-    parts = [f'<svg class="graph" xmlns="http://www.w3.org/2000/svg" {size} role="group" aria-label="Execution graph">']
+    wide, high = (width * zoom // 100, height * zoom // 100) if zoom else (width, height)
+    size = f'viewBox="0 0 {width} {height}" width="{wide}" height="{high}"'
+    look = "graph zoomed" if zoom else "graph"
+    parts = [
+        f'<svg class="{look}" xmlns="http://www.w3.org/2000/svg" {size} role="group" aria-label="Execution graph">'
+    ]
     parts += _heads()
     for edge in found.edges:
         pale = only and not {edge.source, edge.target} <= only

@@ -6,6 +6,7 @@ import orjson
 from aisecops.v1 import investigation_service_pb2 as api
 from starlette.responses import Response
 
+from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.traces.execution_graph import Edge, EdgeKind, Node, NodeKind
 from aisecops_server.domain.traces.graph_layout import layout, neighbours
 from aisecops_server.entrypoints.web.addresses import address
@@ -13,11 +14,16 @@ from aisecops_server.entrypoints.web.graph_drawing import closure, draw, kind_of
 from aisecops_server.entrypoints.web.visitor import Page, Visitor
 
 MOST_NODES = 1500
+# In percent of the size at which names are read; without one, as wide as the window.
+ZOOMS = (25, 50, 75, 100, 150, 200)
 
 
 async def graph_page(visitor: Visitor) -> Page:
     """Show the graph of a trace and of the traces that delegated to it."""
     trace_id, unfolded, focus = visitor.path("trace"), visitor.query("fold") == "0", visitor.query("focus")
+    zoom = visitor.number("zoom")
+    if zoom and zoom not in ZOOMS:
+        raise InvalidRequestError(f"zoom is one of {', '.join(map(str, ZOOMS))}", field="zoom")
     answer = await read_graph(visitor, trace_id)
     nodes, edges = nodes_of(answer), edges_of(answer)
     found = layout(nodes, edges, fold=not unfolded or len(nodes) > MOST_NODES)
@@ -26,7 +32,8 @@ async def graph_page(visitor: Visitor) -> Page:
     names = {one.node.id: name_of(one.node) for one in found.placed}
     view = {
         "trace_id": trace_id,
-        "drawing": draw(found, only=only),
+        "drawing": draw(found, only=only, zoom=zoom),
+        "zooms": _zooms(trace_id, zoom, fold="0" if unfolded else "", focus=focus),
         "found": found,
         "gaps": answer.gaps,
         "whole": answer.whole,
@@ -34,9 +41,9 @@ async def graph_page(visitor: Visitor) -> Page:
         "unfolded": unfolded,
         "too_many": unfolded and len(nodes) > MOST_NODES,
         "total": len(nodes),
-        "fold_to": address(f"/traces/{trace_id}/graph", fold="" if unfolded else "0", focus=focus),
+        "fold_to": address(f"/traces/{trace_id}/graph", fold="" if unfolded else "0", focus=focus, zoom=zoom or ""),
         "focused": names.get(focus, ""),
-        "here": address(f"/traces/{trace_id}/graph", fold="0" if unfolded else ""),
+        "around": address(f"/traces/{trace_id}/graph", fold="0" if unfolded else "", zoom=zoom or ""),
         "rows": [
             (one, sign_of(one.node), kind_of(one.node), name_of(one.node), _leads(one.node.id, found.edges, names))
             for one in found.placed
@@ -45,6 +52,22 @@ async def graph_page(visitor: Visitor) -> Page:
     return Page(
         "graph.html", "Execution graph", view, {"graph": answer}, "Traces", command=("trace", "graph", trace_id)
     )
+
+
+def _zooms(trace_id: str, zoom: int, **state: str) -> list[tuple[str, str, bool, str]]:
+    """Return each size: its word, its address, whether it is chosen, and the key that leads to it from here."""
+    sizes = (0, *ZOOMS)
+    at = ZOOMS.index(zoom) if zoom else ZOOMS.index(100)
+    keys = {0: "0", ZOOMS[min(at + 1, len(ZOOMS) - 1)]: "+", ZOOMS[max(at - 1, 0)]: "-"}
+    return [
+        (
+            f"{size} %" if size else "fit",
+            address(f"/traces/{trace_id}/graph", **state, zoom=str(size or "")),
+            size == zoom,
+            keys.get(size, "") if size != zoom else "",
+        )
+        for size in sizes
+    ]
 
 
 async def graph_file(visitor: Visitor) -> Response:

@@ -24,6 +24,7 @@ from markupsafe import Markup
 
 from aisecops_server.domain.display import words
 from aisecops_server.entrypoints.web.addresses import address, agent_word
+from aisecops_server.entrypoints.web.gates import gate_strip
 from aisecops_server.entrypoints.web.markup import BRIEF_CHARACTERS, brief, hidden_count, shown
 
 _HERE = Path(__file__).parent
@@ -75,6 +76,7 @@ def environment(assets: Assets) -> Environment:
     made.globals |= {
         "asset": lambda name: f"/assets/{assets.build}/{name}",
         "address": address,
+        "gate_strip": gate_strip,
         "outcome": words.outcome_sign,
         "source_word": words.source_word,
         "trust_word": words.trust_word,
@@ -96,8 +98,11 @@ def tone(sign: words.Sign) -> str:
     return "s-" + sign.word.translate(_CLASS)
 
 
-def moment(stamp: object) -> Markup:
-    """Return a time for a page, in UTC; a script adds the reader's own as a tooltip."""
+def moment(stamp: object, *, is_due: bool = False) -> Markup:
+    """Return a time for a page, in UTC; a script adds the reader's own as a tooltip.
+
+    Beside one at which something is due, it writes that, and how long it is until then.
+    """
     if isinstance(stamp, Timestamp):
         if not stamp.seconds:
             return Markup("–")
@@ -106,8 +111,10 @@ def moment(stamp: object) -> Markup:
         found = datetime.fromtimestamp(stamp, tz=UTC)
     else:
         return Markup("–")
-    return Markup('<time datetime="{}">{}</time>').format(
-        found.isoformat(timespec="milliseconds"), found.strftime("%Y-%m-%d %H:%M:%SZ")
+    return Markup('<time{} datetime="{}">{}</time>').format(
+        Markup(" data-due") if is_due else "",
+        found.isoformat(timespec="milliseconds"),
+        found.strftime("%Y-%m-%d %H:%M:%SZ"),
     )
 
 

@@ -53,7 +53,7 @@ async def replay_list(visitor: Visitor) -> Page:
 
 async def new_replay(visitor: Visitor) -> Page:
     """Show the form of a new question."""
-    view = {"trace": visitor.query("trace"), "q": visitor.query("q"), "candidate": visitor.query("to")}
+    view = {"trace": " ".join(visitor.several("trace")), "q": visitor.query("q"), "candidate": visitor.query("to")}
     return Page("replay_new.html", "New replay", view, view, "Replays")
 
 
@@ -237,8 +237,8 @@ async def _why(
 
 
 def _selection(form: Mapping[str, str]) -> replay_pb2.ReplaySelection:
-    trace = form.get("trace", "").strip()
-    return selection_of(read_query(form.get("q", "")), traces=[trace] if trace else [])
+    traces = form.get("trace", "").replace(",", " ").split()
+    return selection_of(read_query(form.get("q", "")), traces=traces)
 
 
 def _policy(revision: str, changes: str) -> replay_pb2.ReplayPolicy:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from aisecops.v1 import audit_service_pb2 as api
 
 from aisecops_server.domain.display.words import short_revision
-from aisecops_server.domain.traces.trace_query import MODES, OUTCOMES, TRUSTS, TraceQuery
+from aisecops_server.domain.traces.trace_query import MODES, OUTCOMES, TRUSTS, TraceQuery, read_query
 from aisecops_server.entrypoints.trace_terms import filter_of
 from aisecops_server.entrypoints.web.addresses import agent_word
 from aisecops_server.entrypoints.web.visitor import Visitor
@@ -20,6 +20,14 @@ _FIXED: Mapping[str, tuple[str, ...]] = {"outcome": tuple(OUTCOMES), "trust": TR
 _ON_THE_WIRE: Mapping[str, Mapping[str, str]] = {"outcome": OUTCOMES, "mode": MODES}
 _SHORTENED: Mapping[str, Callable[[str], str]] = {"agent": agent_word, "revision": short_revision}
 _OPEN = ("agent", "tool", "effect", "rule", "revision")
+# What an investigation asks first, as terms of the query: one click each.
+PILLS: Mapping[str, str] = {
+    "not allowed": "-outcome:allowed",
+    "untrusted source": "trust:<internal",
+    "writes": "effect:changing",
+    "slow": "lasted:>1m",
+    "budget > 80 %": "budget:>80%",
+}
 To = Callable[[TraceQuery], str]
 
 
@@ -42,6 +50,17 @@ class FacetView:
     choices: tuple[ChoiceView, ...]
     is_fixed: bool
     more: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PillView:
+    """What is asked first, in one word: its term, where the list has it or lacks it, and how many traces then are."""
+
+    word: str
+    term: str
+    to: str
+    count: str
+    is_chosen: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +100,31 @@ def counted_note(found: api.ListTraceFacetsResponse | None) -> str:
     return "Counts with a + are of the newest traces that match, not of all" if parts else ""
 
 
+async def pills_of(visitor: Visitor, query: TraceQuery, to: To, *, is_counted: bool) -> list[PillView]:
+    """Return what is asked first, each with how many traces it leaves of those that the query finds."""
+    views = []
+    for word, text in PILLS.items():
+        term = read_query(text).terms[0]
+        other, is_chosen = query.toggled(term), term in query.terms
+        count = await _counted(visitor, query if is_chosen else other) if is_counted else ""
+        views.append(PillView(word, text, to(other), count, is_chosen))
+    return views
+
+
 async def hidden_by(visitor: Visitor, query: TraceQuery, to: To) -> list[HiddenView]:
     """Return, for each of the first terms of a query that finds nothing, how many traces it alone hides."""
     views = []
     for term in query.terms[:MOST_TRIED]:
         rest = query.without(term)
-        found, _ = await visitor.attempt(
-            _CALL, api.ListTraceFacetsRequest(filter=filter_of(rest), count_only=True), api.ListTraceFacetsResponse
-        )
-        views.append(
-            HiddenView(term.written(), to(rest), _number(found.counted, is_whole=found.whole) if found else "")
-        )
+        views.append(HiddenView(term.written(), to(rest), await _counted(visitor, rest)))
     return views
+
+
+async def _counted(visitor: Visitor, query: TraceQuery) -> str:
+    """Return how many traces a query finds, nothing where that cannot be told."""
+    request = api.ListTraceFacetsRequest(filter=filter_of(query), count_only=True)
+    found, _ = await visitor.attempt(_CALL, request, api.ListTraceFacetsResponse)
+    return _number(found.counted, is_whole=found.whole) if found else ""
 
 
 def _opened(field: str, facet: api.TraceFacet, query: TraceQuery, to: To) -> FacetView:

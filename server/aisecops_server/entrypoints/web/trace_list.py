@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from aisecops.v1 import audit_service_pb2 as api
 from aisecops.v1 import event_pb2
 
-from aisecops_server.domain.display.words import dollars, percent
+from aisecops_server.domain.display.words import GATES, dollars, percent
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.log.trace_match import Relation
 from aisecops_server.domain.traces.trace_query import (
@@ -27,9 +28,17 @@ from aisecops_server.domain.traces.trace_query import (
 )
 from aisecops_server.entrypoints.trace_terms import filter_of
 from aisecops_server.entrypoints.web.addresses import address
+from aisecops_server.entrypoints.web.gates import gate_legend
 from aisecops_server.entrypoints.web.markup import hidden_count
 from aisecops_server.entrypoints.web.strips import duration
-from aisecops_server.entrypoints.web.trace_facets import To, counted_note, facet_views, facets_found, hidden_by
+from aisecops_server.entrypoints.web.trace_facets import (
+    To,
+    counted_note,
+    facet_views,
+    facets_found,
+    hidden_by,
+    pills_of,
+)
 from aisecops_server.entrypoints.web.visitor import Page, Visitor
 
 PAGE = 50
@@ -45,6 +54,7 @@ COLUMNS = (
     "agent",
     "trust",
     "rule",
+    "gates",
     "tools",
     "effects",
     "plans",
@@ -59,14 +69,21 @@ _NUMBERS = ("plans", "steps", "lasted", "tokens", "cost", "budget")
 # What is not shown until it is asked for.
 _EXTRA = ("effects", "budget")
 SHOWN = tuple(name for name in COLUMNS if name not in _EXTRA)
-# What an investigation asks first, as terms of the query: one click each.
-PILLS: Mapping[str, str] = {
-    "not allowed": "-outcome:allowed",
-    "untrusted source": "trust:<internal",
-    "writes": "effect:changing",
-    "slow": "lasted:>1m",
-    "budget > 80 %": "budget:>80%",
-}
+# What a list without traces offers: each line makes one, or makes an agent ask from then on.
+_PLAN = (
+    '{"intent": "Find an answer", "steps": [{"step_id": "find", "tool": "kb/search", "arguments": {"q": "refund"}}]}'
+)
+FIRST_LINES = (
+    (
+        "Ask about a plan yourself, in the name of an agent:",
+        f"echo '{_PLAN}' | aisecops decide -f - --agent spiffe://corp.example/agent/support-assistant",
+    ),
+    ("Have a coding agent ask before each of its calls:", "aisecops hook install --client claude-code"),
+    (
+        "Put every tool server of an MCP client behind the control plane:",
+        "aisecops mcp wrap claude_desktop_config.json --token-file agent.token",
+    ),
+)
 # What leads to the trace; without it a row would lead nowhere.
 _ALWAYS = "intent"
 
@@ -91,9 +108,9 @@ async def trace_list(visitor: Visitor) -> Page:
         "problem": problem,
         "traces": found.traces,
         "columns": columns,
-        "numbers": _NUMBERS,
-        "figure": _figure,
-        "pills": _pills(query, to),
+        **_of_every_list(),
+        "gate_legend": gate_legend() if "gates" in columns else (),
+        "pills": await pills_of(visitor, query, to, is_counted=not problem and visitor.query("counts") != "no"),
         "cols": cols,
         "chooser": _chooser(columns, text),
         "facets": facet_views(facets, query, to),
@@ -122,6 +139,11 @@ async def trace_list(visitor: Visitor) -> Page:
     )
 
 
+def _of_every_list() -> dict[str, Any]:
+    """Return what every list shows, whatever was asked."""
+    return {"numbers": _NUMBERS, "figure": _figure, "gates": GATES, "first_lines": FIRST_LINES}
+
+
 def _place(query: TraceQuery, *, cols: str) -> str:
     """Return the address of the list under a query."""
     return address("/traces", q=query.written(), cols=cols)
@@ -143,12 +165,6 @@ def _figure(trace: event_pb2.TraceSummary, name: str) -> str:
             return dollars(trace.micro_usd) if trace.micro_usd else ""
         case _:
             return percent(trace.budget_share) if trace.budget_share else ""
-
-
-def _pills(query: TraceQuery, to: To) -> list[tuple[str, str, str, bool]]:
-    """Return each pill: its words, its term, the address of the list with it or without it, whether it is chosen."""
-    terms = ((word, text, read_query(text).terms[0]) for word, text in PILLS.items())
-    return [(word, text, to(query.toggled(term)), term in query.terms) for word, text, term in terms]
 
 
 def _terms(traces: Sequence[event_pb2.TraceSummary]) -> list[str]:

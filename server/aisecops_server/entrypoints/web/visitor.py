@@ -37,6 +37,10 @@ class Visitor:
         """Return a parameter of the address, or an empty string."""
         return str(self.request.query_params.get(name, ""))
 
+    def several(self, name: str) -> Sequence[str]:
+        """Return what a parameter of the address says, each time that it stands there."""
+        return [str(value) for value in self.request.query_params.getlist(name)]
+
     def number(self, name: str, default: int = 0) -> int:
         """Return a parameter of the address that is a count.
 

@@ -5,14 +5,16 @@ Explaining is a pure function of (document, revision): it reads the log and eval
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aisecops_server.domain.bundles.bundle import RuleDoc
 from aisecops_server.domain.callers.identity import PrincipalId
 from aisecops_server.domain.decisions.decision import Conclusion, conclude
 from aisecops_server.domain.decisions.decision_json import conclusion_details
 from aisecops_server.domain.decisions.evaluation_trace import fold
+from aisecops_server.domain.decisions.held_lines import Mark, Place, held_lines
 from aisecops_server.domain.errors import AisecopsError, NotFoundError
 from aisecops_server.domain.formats.canonical import JsonValue
 from aisecops_server.domain.log.record import StoredDecision
@@ -26,13 +28,17 @@ TRACE_DEADLINE_FACTOR = 50
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A stored decision with the rules of its revision, whether it reproduces, and the engine's trace if asked."""
+    """A stored decision with the rules of its revision, whether it reproduces, and what the engine did if asked.
+
+    That is its trace, folded to the rules that matter, and the lines of policy that were reached.
+    """
 
     stored: StoredDecision
     rules: Mapping[str, RuleDoc]
     reproduced: bool
     why_not: str
-    trace_text: str
+    trace_text: str = ""
+    lines: Mapping[Place, Mark] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +64,20 @@ class Explain:
             raise _unknown(decision_id)
         if stored.is_erased:
             why = "what it was decided on was erased, so nobody can decide it again"
-            return Explanation(stored, {}, reproduced=False, why_not=why, trace_text="")
+            return Explanation(stored, {}, reproduced=False, why_not=why)
         try:
             engine = await self.engines.engine_at(str(stored.details["bundle_revision"]))
             why_not = await self._difference(engine, stored)
-            trace_text = await self._trace(engine, stored) if full else ""
+            trace = await self._trace(engine, stored) if full else ""
         except AisecopsError as error:
-            return Explanation(stored, {}, reproduced=False, why_not=error.message, trace_text="")
+            return Explanation(stored, {}, reproduced=False, why_not=error.message)
         return Explanation(
             stored,
             {rule.rule: rule for rule in engine.bundle.rules},
             reproduced=not why_not,
             why_not=why_not,
-            trace_text=trace_text,
+            trace_text=await asyncio.to_thread(fold, trace) if trace else "",
+            lines=await asyncio.to_thread(held_lines, trace) if trace else {},
         )
 
     async def _difference(self, engine: PolicyEngine, stored: StoredDecision) -> str:
@@ -84,8 +91,7 @@ class Explain:
         return "" if _same(again, details) else "the same document gives another decision now"
 
     async def _trace(self, engine: PolicyEngine, stored: StoredDecision) -> str:
-        text = await engine.explain(stored.document, deadline_seconds=self.deadline_seconds * TRACE_DEADLINE_FACTOR)
-        return fold(text)
+        return await engine.explain(stored.document, deadline_seconds=self.deadline_seconds * TRACE_DEADLINE_FACTOR)
 
 
 def _is_of(stored: StoredDecision, principal_id: PrincipalId) -> bool:

@@ -62,7 +62,7 @@ def test_a_share_is_of_the_fullest_budget_with_what_was_asked(used: int, amount:
 
 
 def test_a_decision_of_a_program_that_told_of_none_of_it_has_only_steps() -> None:
-    assert figures_of(OUTCOME, steps=3) == Figures(steps=3)
+    assert figures_of(OUTCOME, steps=3) == Figures(steps=3, gates="aaaaaana")
 
 
 def test_a_tool_that_is_in_no_catalogue_is_taken_for_the_worst() -> None:

@@ -18,6 +18,14 @@ function start() {
     show(open.href);
   });
 
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || !event.target.closest("[data-pane] tr")) return;
+    const open = event.key === "ArrowRight" && WIDE.matches && event.target.closest("tr").querySelector("a.open");
+    if (!open && !(event.key === "ArrowLeft" && pane)) return;
+    event.preventDefault();
+    if (open) open.click(); else close();
+  });
+
   chosen.moved = (row) => { const open = pane && row.querySelector("a.open"); if (open) show(open.href); };
   chosen.leave = () => {
     if (!pane) return false;
@@ -50,6 +58,8 @@ function start() {
     if (heading) { const second = document.createElement("h2"); second.className = "title"; second.append(...heading.childNodes); heading.replaceWith(second); }
     pane.body.replaceChildren(...[...main.childNodes].map((node) => document.importNode(node, true)));
     pane.box.scrollTop = 0;
+    const meant = url.hash && [...pane.body.querySelectorAll("[id]")].find((one) => one.id === decodeURIComponent(url.hash.slice(1)));
+    if (meant) { meant.classList.add("meant"); meant.scrollIntoView(); }
     pane.box.dataset.shown = url.pathname;
     remember(url);
   }
@@ -80,7 +90,7 @@ function start() {
       const link = event.target.closest("a[href]");
       if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
       const to = new URL(link.href);
-      if (to.hash || !to.pathname.startsWith(`/traces/${table.dataset.trace}/events/`)) return;
+      if (!to.pathname.startsWith(`/traces/${table.dataset.trace}/events/`)) return;
       event.preventDefault();
       show(link.href);
     });

@@ -3,6 +3,23 @@ const root = document.documentElement;
 
 for (const time of document.querySelectorAll("time")) time.title = new Date(time.dateTime).toLocaleString();
 
+// Until when something waits is told in the reader's own time, too, and how long that is.
+for (const time of document.querySelectorAll("time[data-due]")) {
+  const told = document.createElement("span");
+  told.className = "dim due";
+  time.after(" ", told);
+  due(time, told);
+  setInterval(() => due(time, told), 30_000);
+}
+
+function due(time, told) {
+  const at = new Date(time.dateTime), minutes = Math.floor((at - Date.now()) / 60_000);
+  const here = at.toLocaleString([], { weekday: "short", hour: "2-digit", minute: "2-digit", timeZoneName: "short" });
+  const [hours, rest] = [Math.floor(minutes / 60), minutes % 60];
+  const left = minutes < 0 ? "over" : minutes < 1 ? "in less than a minute" : hours < 1 ? `in ${minutes} min` : hours < 48 ? `in ${hours} h ${rest} min` : `in ${Math.floor(hours / 24)} days`;
+  told.textContent = at.getTimezoneOffset() ? `${here}, ${left}` : left;
+}
+
 for (const button of document.querySelectorAll("[data-theme-switch]")) {
   const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   button.value = dark ? "light" : "dark";
@@ -55,7 +72,8 @@ let going = 0;
 const keys = {
   j: () => step(1), k: () => step(-1), n: () => step(1, true), N: () => step(-1, true),
   o: () => { const open = row?.querySelector("a.open"); if (open) window.open(open.href, "_blank", "noopener"); },
-  "/": () => document.querySelector("#q, #find")?.focus(),
+  x: () => row?.querySelector(".pick")?.click(),
+  "/": () => { const field = document.querySelector("#q, #find"); field?.focus(); field?.setSelectionRange(field.value.length, field.value.length); },
   "?": () => document.querySelector("#keys")?.showModal(),
   c: () => copy(location.href),
   y: () => (document.querySelector(".pane [data-command]") ?? document.querySelector("[data-command]"))?.click(),
@@ -108,6 +126,12 @@ document.addEventListener("click", (event) => {
   if (!cell) return;
   event.preventDefault();
   location.assign(cell.dataset.without);
+});
+
+// A line of a document is what a link to it means, by its JSON pointer.
+document.addEventListener("click", (event) => {
+  const line = event.target.closest("main .document span[id]");
+  if (line && !String(getSelection())) location.hash = encodeURI(line.id);
 });
 
 function density() {
