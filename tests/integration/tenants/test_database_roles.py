@@ -240,9 +240,10 @@ def test_a_role_that_reaches_further_does_not_start(shared: Shared, grants: tupl
     try:
         assert why in shared.refusal(role)
     finally:
-        shared.server.run(f"DROP OWNED BY {role}", shared.name)
-        shared.server.run(f"DROP ROLE IF EXISTS {role}_between", shared.name)
-        shared.server.run(f"DROP ROLE {role}", shared.name)
+        names = f"SELECT rolname FROM pg_roles WHERE rolname IN ('{role}', '{role}_between')"
+        for (name,) in shared.server.run(names):
+            shared.server.run(f"DROP OWNED BY {name}", shared.name)
+            shared.server.run(f"DROP ROLE {name}", shared.name)
 
 
 def test_a_function_that_was_planted_in_a_schema_is_not_what_the_owner_calls(shared: Shared) -> None:
