@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from aisecops_server.adapters.postgres.rollouts import PostgresRollouts
 from aisecops_server.domain.errors import ContendedError, RolloutRefusedError
-from aisecops_server.domain.events.event import Event, control_event
+from aisecops_server.domain.events.event import control_event
 from aisecops_server.domain.log.record import ChangeRecord
 from aisecops_server.domain.rollouts.rollout import Proposal, RolloutStage, Selector, Voice
-from aisecops_server.domain.rollouts.rollout_changes import MadeLive, MoveRollout, RequireRollout
+from aisecops_server.domain.rollouts.rollout_changes import MoveRollout, RequireRollout
 from aisecops_server.domain.rollouts.rollout_tally import COMPARED, Tally
 from aisecops_server.usecases.bundles.activate import ActivateCommand
 from aisecops_server.usecases.rollouts.rollouts import RolloutStatus, StartCommand
@@ -119,6 +119,8 @@ async def test_of_two_who_move_a_rollout_at_once_one_comes_first(url: str, tmp_p
         # What became live is what the end says.
         became_live = [details["revision"] for kind, details in events if kind == "bundle.activated"]
         assert (ends == "rollout.promoted") == (candidate in became_live)
+        # Who comes second says nothing about the revision.
+        assert "bundle.rejected" not in [kind for kind, _ in events]
 
 
 async def test_a_promotion_is_one_step_with_what_is_live_and_is_taken_back_at_any_replica(
@@ -170,20 +172,6 @@ async def test_nothing_that_a_promoted_candidate_decided_is_on_record_behind_the
         # Made live in another way it decides again: it is nobody's candidate.
         await one.plane.policy.activate(ActivateCommand(candidate, ADA))
         assert await one.decide() == {(HELD, candidate)}
-
-
-async def test_who_comes_second_is_no_rejected_revision(url: str, tmp_path: Path) -> None:
-    async def moved(event: Event, made_live: MadeLive) -> None:
-        assert (event.type, made_live.live.revision) == ("bundle.activated", candidate)
-        raise ContendedError("another control plane moved the rollout meanwhile", hint="Look at it again")
-
-    async with two(tmp_path, url) as (one, _):
-        base = Remote(tmp_path / "policy").head()
-        candidate = stricter(Remote(tmp_path / "policy"))
-        with pytest.raises(ContendedError):
-            await one.plane.policy.activate(ActivateCommand(candidate, ADA, together=moved))
-        assert await one.decide() == {(ALLOWED, base)}
-        assert "bundle.rejected" not in [kind for kind, _ in await one.events()]
 
 
 async def test_what_became_live_elsewhere_is_tried_until_it_is_served(url: str, tmp_path: Path) -> None:
