@@ -28,6 +28,11 @@ PILLS: Mapping[str, str] = {
     "slow": "lasted:>1m",
     "budget > 80 %": "budget:>80%",
 }
+# Pills that ask for some values of a field that is counted anyway: their traces are counted with it.
+_VALUES: Mapping[str, frozenset[str]] = {
+    "outcome": frozenset(value for word, value in OUTCOMES.items() if word != "allowed"),
+    "trust": frozenset({"external", "unverified"}),
+}
 To = Callable[[TraceQuery], str]
 
 
@@ -100,13 +105,23 @@ def counted_note(found: api.ListTraceFacetsResponse | None) -> str:
     return "Counts with a + are of the newest traces that match, not of all" if parts else ""
 
 
-async def pills_of(visitor: Visitor, query: TraceQuery, to: To, *, is_counted: bool) -> list[PillView]:
-    """Return what is asked first, each with how many traces it leaves of those that the query finds."""
+async def pills_of(
+    visitor: Visitor, query: TraceQuery, to: To, found: api.ListTraceFacetsResponse | None
+) -> list[PillView]:
+    """Return what is asked first, each with how many traces it leaves of those that the query finds.
+
+    ``found`` is what was counted under the query; without it nothing is.
+    """
+    facets = {facet.field: facet for facet in (found.facets if found else ())}
     views = []
     for word, text in PILLS.items():
         term = read_query(text).terms[0]
         other, is_chosen = query.toggled(term), term in query.terms
-        count = await _counted(visitor, query if is_chosen else other) if is_counted else ""
+        values, facet, count = _VALUES.get(term.field), facets.get(term.field), ""
+        if values and facet:
+            count = _number(sum(one.count for one in facet.values if one.value in values), is_whole=facet.whole)
+        elif found:
+            count = await _counted(visitor, query if is_chosen else other)
         views.append(PillView(word, text, to(other), count, is_chosen))
     return views
 

@@ -110,7 +110,7 @@ async def trace_list(visitor: Visitor) -> Page:
         "columns": columns,
         **_of_every_list(),
         "gate_legend": gate_legend() if "gates" in columns else (),
-        "pills": await pills_of(visitor, query, to, is_counted=not problem and visitor.query("counts") != "no"),
+        "pills": await pills_of(visitor, query, to, facets),
         "cols": cols,
         "chooser": _chooser(columns, text),
         "facets": facet_views(facets, query, to),
