@@ -4,6 +4,8 @@
                     [--evidence-keys FILE]
     aisecops-verify --receipt FILE --proof FILE --log-key KEY
 
+The exit code is 0 when it verifies, 9 when it does not, and 2 when a file cannot be read or a key is none.
+
 `one_file.py` is all of this in one file, to be copied and read; `make docs` writes it.
 
 Ordering rules: nothing inside the package is looked at before the archive is known to be a plain one; no file counts
@@ -68,6 +70,7 @@ __all__ = [
     "main",
     "read_note_key",
     "read_package",
+    "require_keys",
     "verify",
 ]
 
@@ -153,6 +156,24 @@ def check_proof(receipt: str, proof: str, log_key: str) -> Report:
     return report
 
 
+def require_keys(log_key: str | None, evidence_key: str | None, witness_keys: Sequence[str]) -> None:
+    """Refuse what was given as a key and is none: nothing that a file of that name did not hold counts as not given.
+
+    Raises:
+        EvidenceError: one is none; that says nothing of the package.
+    """
+    witnesses = (("--witness-key", key) for key in witness_keys)
+    for option, text in (("--log-key", log_key), ("--evidence-key", evidence_key), *witnesses):
+        if text is None:
+            continue
+        if not text.strip():
+            raise EvidenceError(f"{option} is empty: give what stands in the key's file, or leave the option away")
+        try:
+            known_keys(text, None) if option == "--evidence-key" else read_note_key(text)
+        except EvidenceError as error:
+            raise EvidenceError(f"{option}: {error}") from error
+
+
 def _keys(manifest: Mapping[str, Json], trust: Trust, report: Report) -> tuple[str, str]:
     """Return the log's key and the evidence key as the package says them."""
     own = manifest.get("keys")
@@ -210,8 +231,8 @@ def _arguments() -> argparse.ArgumentParser:
         prog="aisecops-verify", description="Verify an evidence package, or a receipt by a proof, offline."
     )
     parser.add_argument("package", type=Path, nargs="?", help="the package (.zip)")
-    parser.add_argument("--log-key", default="", help="the log's key, as you know it: name+id+key")
-    parser.add_argument("--evidence-key", default="", help="the key that signs packages, as you know it: 64 hex digits")
+    parser.add_argument("--log-key", help="the log's key, as you know it: name+id+key")
+    parser.add_argument("--evidence-key", help="the key that signs packages, as you know it: 64 hex digits")
     parser.add_argument("--evidence-keys", type=Path, help="all keys that signed, by 'aisecops evidence keys'")
     parser.add_argument("--witness-key", action="append", default=[], help="a witness that must have signed")
     parser.add_argument("--receipt", action="append", default=[], type=Path, help="what the log gave when it recorded")
@@ -221,13 +242,18 @@ def _arguments() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Verify what the command line names; 0: it verifies, 9: it does not, 2: it cannot be read."""
+    """Verify what the command line names; 0: it verifies, 9: it does not, 2: what is given cannot be read or used."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     parser = _arguments()
     given = parser.parse_args(arguments)
     if (given.package is None) == (given.proof is None) or (given.proof and not (given.receipt and given.log_key)):
         parser.error("name a package, or --proof with --receipt and --log-key")
+    try:
+        require_keys(given.log_key, given.evidence_key, given.witness_key)
+    except EvidenceError as error:
+        sys.stderr.write(f"aisecops-verify: {error}\n")
+        return 2
     try:
         report = _asked(given)
     except FileNotFoundError as error:
@@ -252,7 +278,8 @@ def _asked(given: argparse.Namespace) -> Report:
             report.checks += check_proof(receipt, proof, given.log_key).checks
         return report
     history = given.evidence_keys.read_text("utf-8") if given.evidence_keys else None
-    trust = Trust(given.log_key, given.evidence_key, tuple(given.witness_key), tuple(receipts), history)
+    keys = given.log_key or "", given.evidence_key or ""
+    trust = Trust(*keys, tuple(given.witness_key), tuple(receipts), history)
     return verify(given.package.read_bytes(), trust, opa=given.reproduce)
 
 

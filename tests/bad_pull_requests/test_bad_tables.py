@@ -18,6 +18,7 @@ FOR_EVER = (
     "- {code: conftest.budgets.ceiling, subject: profiles.default.session_calls, owner: me,"
     " reason: it is in the way, expires: 2099-01-01}\n"
 )
+OVER_LIMIT = "approval.amount_over_limit"
 FETCH = "  description: Fetch a public page.\n  effect: read\n  reach: external\n  result_trust: "
 BAD = [
     PullRequest(
@@ -275,6 +276,34 @@ BAD = [
         "waiver.unusable",
         "waivers.yaml",
         "nobody can waive that",
+    ),
+    PullRequest(
+        "opens the gates for the change that comes next",
+        swapped("gates.yaml", ("most_flips: 20", "most_flips: 100000")),
+        "changes.gate-opened",
+        "gates.yaml",
+        "most_flips went from 20 to 100000",
+    ),
+    PullRequest(
+        "asks for less before a promotion",
+        added("gates.yaml", "rollout: {seconds: 0, decisions: 0}\n"),
+        "changes.gate-opened",
+        "gates.yaml",
+        "rollout.seconds went from 600 to 0",
+    ),
+    PullRequest(
+        "accepts flips in words that nobody can read",
+        swapped("accepted-flips.yaml", ("[]\n", f"- {{rule: {OVER_LIMIT}, direction: both, max_count: 1000000}}\n")),
+        "compile.gates",
+        "accepted-flips.yaml",
+        "owner: Field required",
+    ),
+    PullRequest(
+        "writes gates that nobody can read, for which every later change would be refused",
+        swapped("gates.yaml", ("severity: high", "severity: none")),
+        "compile.gates",
+        "gates.yaml",
+        "severity",
     ),
 ]
 

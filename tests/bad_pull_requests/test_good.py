@@ -63,6 +63,13 @@ GOOD = [
         swapped("data/approvals.yaml", (RELEASE, f"{RELEASE}    approvers_required: 2\n")),
     ),
     PullRequest(
+        "closes a gate, and names what channels ask",
+        swapped(
+            "gates.yaml",
+            ("most_flips: 20", "channels: {dev: {}, prod: {arrives: shadow, approvers: 2}}\nmost_flips: 10"),
+        ),
+    ),
+    PullRequest(
         "adds a condition of its own",
         added(
             "conftest/business/names.rego",

@@ -31,6 +31,7 @@ from aisecops_server.adapters.bundles.checks.rule_reader import ReadRules
 from aisecops_server.adapters.bundles.checks.rules_check import RulesCheck
 from aisecops_server.adapters.bundles.checks.test_check import TestCheck
 from aisecops_server.adapters.bundles.checks.workshop import Workshops
+from aisecops_server.adapters.bundles.gate_files import accepted_in, gates_of, waivers_of
 from aisecops_server.adapters.bundles.layout import Library, table_files
 from aisecops_server.adapters.bundles.opa_cli import OpaCli
 from aisecops_server.adapters.bundles.policy_reader import OpaPolicyReader
@@ -42,12 +43,10 @@ from aisecops_server.adapters.opa import binary
 from aisecops_server.adapters.signing.keys import open_key
 from aisecops_server.adapters.system import SystemClock
 from aisecops_server.domain.bundles.bundle import PolicyTree
-from aisecops_server.domain.policy.accepted_flips import Accepted, AcceptedFlips, Gates
-from aisecops_server.domain.policy.dated_entry import read_entries
+from aisecops_server.domain.policy.accepted_flips import Accepted
 from aisecops_server.domain.policy.impact import Policies
 from aisecops_server.domain.policy.policy_draft import drafted_tree
-from aisecops_server.domain.policy.policy_paths import ACCEPTED_FLIPS, GATES, WAIVERS
-from aisecops_server.domain.policy.waivers import Waiver, Waivers
+from aisecops_server.domain.policy.waivers import Waiver
 from aisecops_server.domain.tables.compiled_tables import compile_tables
 from aisecops_server.ports import Clock
 from aisecops_server.ports.checking import CheckedPolicy
@@ -172,39 +171,13 @@ def checked_policy(directory: Path, *, today: date, base: str = "") -> tuple[Che
     return policy, waivers_of(tree)
 
 
-def waivers_of(tree: PolicyTree) -> tuple[Waiver, ...]:
-    """Return what a policy waives.
-
-    Raises:
-        BundleRejectedError: its waivers cannot be read.
-    """
-    if WAIVERS not in tree.files:
-        return ()
-    content = parse_yaml(WAIVERS, tree.files[WAIVERS])
-    return tuple(read_entries(WAIVERS, content if content is not None else [], Waivers).root)
-
-
-def gates_of(tree: PolicyTree) -> Gates:
-    """Return the gates of a policy; one without any has the cautious ones.
+def accepted_of(tree: PolicyTree, *bases: PolicyTree) -> Accepted:
+    """Return the flips that a policy accepts, and those that one of its bases has already.
 
     Raises:
         BundleRejectedError: they cannot be read.
     """
-    content = parse_yaml(GATES, tree.files[GATES]) if GATES in tree.files else {}
-    return read_entries(GATES, content, Gates)
-
-
-def accepted_of(tree: PolicyTree, base: PolicyTree) -> Accepted:
-    """Return the flips that a policy accepts, and those that its base has already.
-
-    Raises:
-        BundleRejectedError: they cannot be read.
-    """
-    found = []
-    for each in (tree, base):
-        content = parse_yaml(ACCEPTED_FLIPS, each.files[ACCEPTED_FLIPS]) if ACCEPTED_FLIPS in each.files else []
-        found.append(tuple(read_entries(ACCEPTED_FLIPS, content, AcceptedFlips).root))
-    return Accepted(*found)
+    return Accepted(accepted_in(tree), tuple(entry for base in bases for entry in accepted_in(base)))
 
 
 def policies_of(base: PolicyTree) -> Policies:

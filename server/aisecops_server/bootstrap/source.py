@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from aisecops_server.adapters.bundles.builder import OpaBundleBuilder
+from aisecops_server.adapters.bundles.gate_files import gates_of
 from aisecops_server.adapters.bundles.opa_cli import OpaCli
 from aisecops_server.adapters.bundles.policy_reader import OpaPolicyReader
 from aisecops_server.adapters.git.shipped import library_root
@@ -21,7 +22,7 @@ from aisecops_server.adapters.signing.keys import open_key, verifies_ed25519
 from aisecops_server.adapters.signing.pinned_key import read_pinned_key
 from aisecops_server.adapters.sqlite.event_log import SqliteEventLog
 from aisecops_server.adapters.sqlite.rollout_state import SqliteRolloutStore
-from aisecops_server.bootstrap.policy import accepted_of, gates_of, policies_of
+from aisecops_server.bootstrap.policy import accepted_of, policies_of
 from aisecops_server.bootstrap.replay import BUNDLE_KEY, repository_of
 from aisecops_server.bootstrap.store import rollouts_of
 from aisecops_server.domain.bundles.announcement import ChannelKey

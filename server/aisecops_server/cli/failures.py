@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import click
 
 from aisecops_server.cli.exit_codes import ExitCode, of_reason
-from aisecops_server.cli.failure import UNREACHABLE_HINT, Failure, ServerUnreachableError
+from aisecops_server.cli.failure import Failure, ServerUnreachableError, unreachable_hint
 from aisecops_server.domain.display.visible_text import json_text, visible
 from aisecops_server.domain.errors import AisecopsError
 
@@ -76,7 +76,7 @@ def failure_of(error: Exception) -> Failure:
         case AisecopsError():
             found = Failure(error.reason, error.message, error.hint, of_reason(error.reason), error.metadata())
         case ServerUnreachableError():
-            found = Failure("SERVER_UNREACHABLE", str(error), UNREACHABLE_HINT, ExitCode.UNREACHABLE)
+            found = Failure("SERVER_UNREACHABLE", str(error), unreachable_hint(), ExitCode.UNREACHABLE)
         case OSError():
             found = _of_system(error)
         case _:

@@ -14,6 +14,7 @@ OUTPUTS = ("table", "json", "ndjson")
 COLORS = ("auto", "always", "never")
 TIMES = ("utc", "local")
 _EXAMPLE_COLUMNS = 76
+_INSTEAD = ("--local", "--corpus")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Invocation:
     color: str = "auto"
     time: str = "utc"
     quiet: bool = False
+    # By which options of its own the running command does without a control plane.
+    instead: tuple[str, ...] = ()
 
     @property
     def machine(self) -> bool:
@@ -99,6 +102,12 @@ class Command(click.Command):
         self.own = list(self.params)
         said = {name for item in self.own for name in item.opts}
         self.params = [*self.params, *(item for item in global_options() if said.isdisjoint(item.opts))]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, and remember by what it could do without a control plane, for when none answers."""
+        root, own = ctx.find_root(), {name for item in self.own for name in item.opts}
+        root.obj = replace(root.obj or Invocation(), instead=tuple(name for name in _INSTEAD if name in own))
+        return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the command's own options; the global ones by name."""

@@ -24,3 +24,15 @@ def progress(doing: str, unit: str) -> Iterator[Callable[[int, int | None], None
     with Progress(*columns, console=talk, transient=True, disable=not talk.is_terminal) as bar:
         task = bar.add_task(doing, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def waiting(doing: str) -> Iterator[None]:
+    """Show on a terminal that something is being done, of which nobody can say how far it is."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+    talk = talk_console()
+    columns = (TextColumn(doing), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=talk, transient=True, disable=not talk.is_terminal) as bar:
+        bar.add_task(doing, total=None)
+        yield

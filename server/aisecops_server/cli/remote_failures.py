@@ -7,7 +7,7 @@ from aisecops_client.errors import AisecopsClientError
 
 from aisecops_server.cli.connection import server_address
 from aisecops_server.cli.exit_codes import of_reason
-from aisecops_server.cli.failure import UNREACHABLE_HINT, Failure
+from aisecops_server.cli.failure import Failure, unreachable_hint
 
 # What a call that never reached a servicer says; servicers send reasons of their own.
 _OF_CODE = {
@@ -21,7 +21,6 @@ _OF_CODE = {
 }
 
 _HINTS = {
-    "SERVER_UNREACHABLE": UNREACHABLE_HINT,
     "UNAUTHENTICATED": "Make a token with 'aisecops dev token' and give it with --token-file",
     "NOT_PERMITTED": "Ask with a credential that has the role this call needs",
     "NOT_FOUND": "'aisecops trace list' shows what is recorded",
@@ -44,7 +43,7 @@ def remote_failure(error: Exception) -> Failure | None:
         message = f"no control plane answers at {server_address()}"
     # Messages of the control plane end with their own hint.
     hint = "" if ". " in message else _HINTS.get(reason, "")
-    if reason == "SERVER_UNREACHABLE" and not server_address().startswith("unix:"):
-        hint = _TCP_HINT
+    if reason == "SERVER_UNREACHABLE":
+        hint = unreachable_hint() if server_address().startswith("unix:") else unreachable_hint(_TCP_HINT)
     message, _, own = message.partition(". ") if not hint else (message, "", "")
     return Failure(reason, message, hint or own, of_reason(reason), dict(error.metadata))

@@ -21,13 +21,15 @@ from aisecops_server.adapters.evidence.package_log import open_package
 from aisecops_server.adapters.signing.keys import SigningKey, open_key
 from aisecops_server.bootstrap.authentication import issuer
 from aisecops_server.bootstrap.control_plane import ControlPlane
+from aisecops_server.cli.exit_codes import ExitCode
+from aisecops_server.cli.main import run
 from aisecops_server.domain.callers.identity import Role
 from aisecops_server.domain.errors import IntegrityError
 from aisecops_server.domain.evidence.evidence import MANIFEST, STATEMENT, envelope_of, signed_bytes
 from aisecops_server.domain.formats.canonical import canonical_bytes, digest
 from aisecops_server.domain.log.key_rotation import KeyUse, Rotation, SignedRotation
 from aisecops_server.usecases.evidence.export_evidence import EvidenceRequest
-from aisecops_verify import EvidenceError, Report, Trust, read_package, verify
+from aisecops_verify import EvidenceError, Report, Trust, main, read_package, verify
 
 from tests.integration.api.real import running, settings_in
 from tests.integration.test_evidence import AUDITOR, decide
@@ -196,6 +198,35 @@ def test_a_key_or_a_history_that_is_given_and_empty_is_not_one_that_is_not_given
         with pytest.raises(EvidenceError, match="64 hexadecimal digits"):
             verify(shelf.packages[3], Trust(shelf.log_key, key))
     assert verify(shelf.packages[3], Trust(shelf.log_key, shelf.keys[3].upper() + "\n")).checks
+
+
+NO_KEYS = ("", " ", "no key", "log.key", "a+b+c")
+
+
+@pytest.mark.parametrize("option", ["--log-key", "--evidence-key", "--witness-key"])
+@pytest.mark.parametrize("text", NO_KEYS)
+def test_what_is_given_as_a_key_and_is_none_says_nothing_of_the_package(
+    shelf: Shelf, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, text: str
+) -> None:
+    package = tmp_path / "case.zip"
+    package.write_bytes(shelf.packages[3])
+    assert main([str(package), option, text]) == 2
+    said = capsys.readouterr()
+    assert (said.out, option in said.err) == ("", True)
+    for command in ("verify", "open"):
+        assert run(["evidence", command, str(package), option, text]) == ExitCode.USAGE
+        assert option in capsys.readouterr().err
+
+
+def test_a_key_that_is_one_and_another_is_a_package_that_does_not_verify(
+    shelf: Shelf, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = tmp_path / "case.zip"
+    package.write_bytes(shelf.packages[3])
+    assert main([str(package), "--log-key", shelf.log_key, "--evidence-key", "00" * 32]) == 9
+    assert "does not verify" in capsys.readouterr().out
+    assert main([str(package), "--log-key", shelf.log_key]) == 0
+    assert main([str(tmp_path / "nothing.zip")]) == 2
 
 
 def test_a_chain_with_a_broken_link_is_refused(shelf: Shelf) -> None:

@@ -83,6 +83,24 @@ async def test_a_protected_channel_takes_two_people_whatever_one_calls_themselve
         assert confirmed["people"] == ["ada@corp.example", BEN.principal]
 
 
+async def test_a_second_person_agrees_to_the_canary_that_was_asked_for_and_to_no_other(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, "prod", "channels: {prod: {approvers: 2}}\n")
+    async with plane_of(settings) as plane:
+        assert plane.rollouts is not None
+        commit = change(tmp_path)
+        await plane.rollouts.start(StartCommand(commit, ADA))
+        # Nobody is in a team of that name; nearly everybody acts in the environment.
+        with pytest.raises(RolloutRefusedError, match="1 of 2 people"):
+            await plane.rollouts.canary(Selector(teams=("production",)), ADA)
+        for other in (Selector(environments=("production",)), Selector(agents=("production",)), Selector(percent=100)):
+            with pytest.raises(RolloutRefusedError, match="1 of 2 people"):
+                await plane.rollouts.canary(other, BEN)
+        assert plane.rollouts.current is not None
+        assert plane.rollouts.current.stage is RolloutStage.SHADOW
+        await plane.rollouts.canary(Selector(environments=("production", "production")), ADA)
+        assert plane.rollouts.current.stage is RolloutStage.CANARY
+
+
 async def test_a_change_does_not_lift_what_its_channel_asks_of_it(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, "prod", "channels: {prod: {approvers: 2}}\n")
     async with plane_of(settings) as plane:

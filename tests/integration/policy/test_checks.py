@@ -77,6 +77,13 @@ def test_only_what_is_named_is_checked(clone: Clone) -> None:
     assert [result.name for result in report.results] == [CheckName.FORMAT, CheckName.LINT]
 
 
+def test_a_file_that_cannot_be_parsed_is_named_as_it_lies_in_the_repository(clone: Clone) -> None:
+    path = "rego/aisecops/rules/business/refund_without_order/refund_without_order.rego"
+    clone.write({path: clone.text(path) + "\nthis is no Rego {\n"})
+    report = checked(clone.path, only=[CheckName.LINT])
+    assert [result.skipped.startswith(f"a file cannot be parsed: {path}:") for result in report.results] == [True]
+
+
 def test_a_waiver_lets_one_problem_pass_until_its_day_and_is_told_when_it_is_over(clone: Clone) -> None:
     clone.write(
         {"data/budgets.yaml": clone.text("data/budgets.yaml").replace("session_calls: 200", "session_calls: 2000")}

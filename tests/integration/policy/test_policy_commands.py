@@ -99,6 +99,13 @@ def test_recorded_decisions_are_taken_along_and_become_cases(history: Recorded, 
     assert list(impact[1]) == SHAPES["policy impact"], impact[2]
 
 
+def test_an_impact_without_a_control_plane_names_what_else_can_be_asked(history: Recorded, tmp_path: Path) -> None:
+    elsewhere = ("--state-dir", str(tmp_path / "nobody"))
+    code, document, told = run(history, history.policy, "policy", "impact", "--base", "HEAD", *elsewhere)
+    assert code == ExitCode.UNREACHABLE, (document, told)
+    assert "Without one, --local reads the log of the state directory and --corpus a file" in document["error"]["hint"]
+
+
 def _agents(history: Recorded) -> list[str]:
     return [str(answer.details["principal"]["id"]) for answer in history.decided.values()]
 

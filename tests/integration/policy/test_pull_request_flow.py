@@ -239,6 +239,43 @@ def test_nobody_opens_their_own_gates(origin: Origin, clone: Clone) -> None:
     assert document["problems"][0]["hint"].startswith("Mend the change, or add to accepted-flips.yaml: rule: approval.")
 
 
+def test_who_branched_off_before_a_gate_was_closed_passes_the_closed_one(origin: Origin, clone: Clone) -> None:
+    clone.branch("early")
+    clone.write({"data/approvals.yaml": clone.text("data/approvals.yaml").replace(*REFUND_LIMIT)})
+    clone.commit("Look at refunds from 50 on")
+    clone.branch("closed")
+    clone.write({"gates.yaml": clone.text("gates.yaml").replace("most_flips: 20", "most_flips: 1")})
+    clone.commit("One flip needs no word")
+    clone.branch("early", "origin/early")
+    code, document, told = impact(clone, origin, "--samples", "0", base="origin/closed")
+    assert (code, codes(document), document["stricter"]) == (ExitCode.REPLAY_CHANGED, {"flips.budget"}, 2), told
+
+
+def test_who_branched_off_before_an_entry_was_merged_has_no_use_of_it(origin: Origin, clone: Clone) -> None:
+    entries = "".join(ENTRY.format(rule=rule, count=2, day=checked_day(origin)) for rule in TOLD)
+    clone.branch("merged-entries")
+    clone.write({"accepted-flips.yaml": entries})
+    clone.commit("Accept the flips of another change")
+    clone.branch("late")
+    clone.write({"data/agents.yaml": clone.text("data/agents.yaml") + SUMMER, "accepted-flips.yaml": entries})
+    code, document, told = impact(clone, origin, "--samples", "0", base="origin/merged-entries")
+    assert (code, codes(document)) == (ExitCode.REPLAY_CHANGED, {"flips.risky"}), told
+    assert {problem["code"] for problem in document["problems"]} == {"flips.risky", "flips.old"}
+
+
+def test_a_tag_with_the_name_of_the_base_opens_no_gate(origin: Origin, clone: Clone) -> None:
+    clone.branch("open")
+    clone.write({"gates.yaml": clone.text("gates.yaml").replace("severity: high", "severity: critical")})
+    opened = clone.commit("Open the gates")
+    clone.write({"data/agents.yaml": clone.text("data/agents.yaml") + SUMMER})
+    # As a machine of continuous integration has it: no branch main of its own.
+    clone.work.git("branch", "--quiet", "--delete", "--force", "main")
+    clone.work.git("tag", "main", opened)
+    code, document, told = impact(clone, origin, base="main")
+    assert (code, document["error"]["reason"]) == (ExitCode.NOT_FOUND, "UNKNOWN_REVISION"), told
+    assert "several commits" in document["error"]["message"]
+
+
 def test_a_protected_trace_never_flips_whatever_is_accepted(origin: Origin, clone: Clone) -> None:
     [trace] = {each.text("trace_id") for each in origin.exported.decisions if _is_small_refund(each.content)} & {
         origin.trace_of(scenario) for scenario in origin.history.decided

@@ -22,6 +22,7 @@ from aisecops_server.settings import Settings
 from aisecops_server.usecases.bundles.sync import Bell
 
 from tests.integration.api.real import settings_in
+from tests.scenes.planes.engines import until
 from tests.scenes.policy.git_remotes import Remote
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(300)]
@@ -96,6 +97,51 @@ async def test_who_is_not_the_host_is_turned_away_and_noted(tmp_path: Path) -> N
         assert await ring(tmp_path, b"{}", signature(b"{}")) == 202
     assert [refusal.why for refusal in refusals] == ["signature", "signature", "signature", "size"]
     assert ({refusal.call for refusal in refusals}, rung) == ({"/hooks/git"}, [1])
+
+
+CUT = b"POST /hooks/git HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "then", "why"),
+    [
+        (b"Content-Encoding: gzip\r\nContent-Length: 7\r\n\r\ngarbage", "waits", "signature"),
+        (b"Content-Encoding: br\r\nContent-Length: 2\r\n\r\n{}", "waits", "signature"),
+        (b"Content-Length: 100\r\n\r\n{}", "leaves", "cut"),
+        (b"Content-Length: 100\r\n\r\n{}", "waits", "late"),
+        (b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n", "waits", "late"),
+    ],
+)
+async def test_what_never_comes_to_its_end_is_turned_away_and_is_no_fault_of_ours(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, sent: bytes, then: str, why: str
+) -> None:
+    rung: list[int] = []
+    refusals: list[Refusal] = []
+    bells = {"": hooks.Bell(PushNotices(SECRET), lambda: rung.append(1), refusals.append)}
+    async with listening(bells, refusals.append, f"unix:{tmp_path}/hook.sock", most_seconds=0.5):
+        _, writer = await asyncio.open_unix_connection(f"{tmp_path}/hook.sock")
+        writer.write(CUT + sent)
+        await writer.drain()
+        if then == "leaves":
+            writer.close()
+        await until(lambda: bool(refusals))
+        writer.close()
+        assert await ring(tmp_path, b"{}", signature(b"{}")) == 202
+    assert [refusal.why for refusal in refusals] == [why]
+    assert (rung, [record for record in caplog.records if record.levelname == "ERROR"]) == ([1], [])
+
+
+async def test_a_delivery_is_played_again_under_no_other_body_name_or_way_of_proof() -> None:
+    notices, body = PushNotices(SECRET), b'{"ref": "refs/heads/main"}'
+    genuine = {name.lower(): value for name, value in signature(body).items()}
+    assert notices.refusal(genuine, body) == ""
+    for other in (body + b" ", body.replace(b"main", b"evil"), b"", body[:-1]):
+        assert notices.refusal(genuine, other) == "signature"
+    for more in ({}, {"x-github-delivery": "another"}, {"x-gitlab-event-uuid": "another"}, {"x-gitlab-token": "guess"}):
+        assert notices.refusal({**genuine, **more}, body) == "replayed"
+    # A host that shows a token vouches for no body: what is known again is the delivery that it names.
+    token = {"x-gitlab-token": SECRET.decode(), "x-gitlab-event-uuid": "delivery-1"}
+    assert [notices.refusal(token, each) for each in (b"{}", b'{"other": 1}', b"")] == ["", "replayed", "replayed"]
 
 
 async def test_whoever_rings_often_is_heard_once_a_round() -> None:

@@ -199,3 +199,20 @@ def test_a_plan_with_a_slip_is_told_with_where_and_what_a_plan_holds(
     shown = capsys.readouterr().err
     assert "steps[0]: unknown field 'tol'; did you mean 'tool'?" in shown
     assert "says what a plan holds" in shown
+
+
+@pytest.mark.parametrize(
+    ("line", "ways"),
+    [
+        (("replay", "run", "--against", "main"), ("--local reads the log of the state directory",)),
+        (("bundle", "status"), ()),
+    ],
+)
+def test_who_finds_no_control_plane_is_told_what_the_command_can_do_without_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: tuple[str, ...], ways: tuple[str, ...]
+) -> None:
+    code = run([*line, "--state-dir", str(tmp_path), "-o", "json"])
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (code, error["reason"]) == (ExitCode.UNREACHABLE, "SERVER_UNREACHABLE")
+    assert "'aisecops serve'" in error["hint"]
+    assert [way for way in ("--local", "--corpus") if way in error["hint"]] == [way.split()[0] for way in ways]

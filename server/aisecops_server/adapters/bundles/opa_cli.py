@@ -112,7 +112,10 @@ def _line(error: Mapping[str, Any]) -> str:
 def _place(error: Mapping[str, Any]) -> tuple[str, str]:
     location = error.get("location") or {}
     file = str(location.get("file", ""))
-    return (repository_path(file), str(location.get("row", ""))) if file else ("", "")
+    if not file:
+        return "", ""
+    # A working copy is parsed as it lies; of a bundle only what is below this folder is there.
+    return file if file.startswith("rego/") else repository_path(file), str(location.get("row", ""))
 
 
 def _plain_complaint(text: bytes) -> BundleRejectedError:

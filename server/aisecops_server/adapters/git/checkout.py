@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from aisecops_server.adapters.git.names import meant, peeled
 from aisecops_server.adapters.git.objects import Trees, read_commits
 from aisecops_server.adapters.git.runner import Bounds, HardenedGit
 from aisecops_server.adapters.git.source import ancestor_name
@@ -34,21 +35,16 @@ class Checkout:
         """Return the commit that a name means in this checkout: a commit, a branch, a tag, a branch of a remote.
 
         Raises:
-            UnknownRevisionError: nothing has that name.
+            UnknownRevisionError: nothing has that name, or several commits have it.
         """
         base, before = ancestor_name(name)
-        candidates = ["HEAD"] if base == "HEAD" else [f"refs/{kind}/{base}" for kind in ("heads", "remotes", "tags")]
-        if base != "HEAD":
-            candidates += [f"refs/remotes/origin/{base}", base]
-        for candidate in candidates:
-            wanted = f"{candidate}^{{commit}}~{before}"
-            done = self._git.run(
-                "rev-parse", "--verify", "--quiet", "--end-of-options", wanted, bounds=Bounds(_SECONDS)
-            )
-            found = done.output.decode("ascii", "replace").strip()
-            if done.code == 0 and len(found) == _COMMIT_CHARACTERS:
-                return CommitId(found)
-        raise _unknown(name)
+        branches = [f"refs/heads/{base}", f"refs/remotes/{base}", f"refs/remotes/origin/{base}"]
+        places = [] if base == "HEAD" else [branches, [f"refs/tags/{base}"]]
+        # What else Git knows by a name, such as FETCH_HEAD, counts where no branch and no tag has it.
+        found = meant(self._git, base, before, places=places) or peeled(self._git, base, before)
+        if found is None:
+            raise _unknown(name)
+        return found
 
     def common(self, name: str, ours: str = "HEAD") -> CommitId:
         """Return the commit at which ``ours``, or what is checked out, parted from ``name``.

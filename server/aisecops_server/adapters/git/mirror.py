@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from aisecops_server.adapters.git.names import meant
 from aisecops_server.adapters.git.objects import READ, Head, Trees, read_blob, read_commits, read_head, unknown
 from aisecops_server.adapters.git.runner import Bounds, Finished, HardenedGit
 from aisecops_server.adapters.git.source import Source, ancestor_name, parse_source, proposal_ref, ref_name
@@ -25,7 +26,6 @@ from aisecops_server.domain.display.web_links import web_page
 from aisecops_server.domain.errors import RepositoryUnavailableError, UnknownRevisionError
 
 _COMMIT_ID = re.compile(r"[0-9a-f]{40}")
-_ABBREVIATION = re.compile(r"[0-9a-f]{7,39}")
 _PLACES = {"branch": "refs/heads/", "tag": "refs/tags/"}
 _MAX_PACKS = 50
 _SHOWN_CHARACTERS = 200
@@ -80,18 +80,20 @@ class GitRepository:
         ``HEAD`` is the head of the followed branch, and ``NAME~3`` the third commit before ``NAME``.
 
         Raises:
-            UnknownRevisionError: nothing has that name.
+            UnknownRevisionError: nothing has that name, or several commits have it.
         """
         if (found := self._found_as(name)) is not None:
             return found.commit.id
         base, before = ancestor_name(name)
-        try:
-            if base == "HEAD":
-                base = str(await self.head()) if self._pattern else self._branch
-            return await asyncio.to_thread(self._resolve, base, before)
-        except UnknownRevisionError as error:
-            # Said with the name that was given, which may be more than the name that was looked up.
-            raise unknown(name) from error
+        if base == "HEAD":
+            try:
+                base = await self.head()
+            except UnknownRevisionError as error:
+                raise unknown(name) from error
+        commit_id = await asyncio.to_thread(self._meant, base, before)
+        if commit_id is None:
+            raise unknown(name)
+        return commit_id
 
     async def commit(self, commit_id: CommitId) -> Commit:
         """Return one commit's author, time and summary.
@@ -247,22 +249,10 @@ class GitRepository:
             )
         return found
 
-    def _resolve(self, name: str, before: int) -> CommitId:
-        candidates = [f"refs/heads/{name}", f"refs/tags/{name}", *filter(None, [proposal_ref(name)])]
-        if _COMMIT_ID.fullmatch(name):
-            candidates = [name]
-        elif _ABBREVIATION.fullmatch(name):
-            candidates.append(name)
-        for candidate in candidates:
-            if found := self._peeled(candidate, before):
-                return found
-        raise unknown(name)
-
-    def _peeled(self, name: str, before: int = 0) -> CommitId | None:
-        wanted = f"{name}^{{commit}}~{before}"
-        finished = self._run("rev-parse", "--verify", "--quiet", "--end-of-options", wanted)
-        found = finished.output.decode("ascii", "replace").strip()
-        return CommitId(found) if finished.code == 0 and _COMMIT_ID.fullmatch(found) else None
+    def _meant(self, name: str, before: int) -> CommitId | None:
+        proposal = proposal_ref(name)
+        places = [[f"refs/heads/{name}"], [f"refs/tags/{name}"], *([[proposal]] if proposal else [])]
+        return meant(self._git, name, before, places=places)
 
     def _log(self, start: CommitId, *, skip: int, limit: int) -> list[Commit]:
         return read_commits(self._git, start, skip=skip, limit=limit)

@@ -11,12 +11,14 @@ from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.invocation import command
 from aisecops_server.cli.output import show, show_list, when
 from aisecops_server.cli.policy.policy_history import changed_files
+from aisecops_server.cli.progress import waiting
 
 if TYPE_CHECKING:
     from aisecops_client.client import Client
     from google.protobuf.message import Message
     from rich.console import Console
 
+_MADE_LIVE = "building, verifying and probing"
 _BEFORE = "The older revision; without it the commit below AFTER."
 _AFTER = "The newer revision; without it the head of the followed branch."
 
@@ -99,7 +101,9 @@ def diff(*, before: str, after: str) -> ExitCode:
 @command("sync", examples="aisecops bundle sync")
 def sync() -> ExitCode:
     """Read the policy repository now and activate the head of the followed branch if it changed."""
-    return _status(_ask(lambda client: client.sync()))
+    with waiting(_MADE_LIVE):
+        found = _ask(lambda client: client.sync())
+    return _status(found)
 
 
 @command("activate", examples='aisecops bundle activate 4f2a91c --reason "lower the payment limit"')
@@ -110,7 +114,9 @@ def activate(*, revision: str, reason: str) -> ExitCode:
 
     The revision is built, verified and probed first; on any failure the live one stays.
     """
-    _status(_ask(lambda client: client.activate(revision, reason=reason)))
+    with waiting(_MADE_LIVE):
+        found = _ask(lambda client: client.activate(revision, reason=reason))
+    _status(found)
     return ExitCode.OK
 
 

@@ -9,7 +9,8 @@ import click
 
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.invocation import command
-from aisecops_server.cli.output import show, show_list, when
+from aisecops_server.cli.output import say, show, show_list, when
+from aisecops_server.cli.progress import waiting
 
 if TYPE_CHECKING:
     from aisecops_client.rollouts import Rollouts
@@ -46,7 +47,9 @@ def start(*, revision: str, seconds: int, decisions: int, reason: str) -> ExitCo
     The revision is built, verified and probed first. What it would have decided is recorded beside what was decided,
     and is never told to an agent.
     """
-    return _shown(_ask(lambda asked: asked.start(revision, reason=reason, seconds=seconds, decisions=decisions)))
+    with waiting("building, verifying and probing"):
+        found = _ask(lambda asked: asked.start(revision, reason=reason, seconds=seconds, decisions=decisions))
+    return _shown(found, "aisecops rollout status --watch")
 
 
 @command(
@@ -114,7 +117,8 @@ def canary(
     from aisecops.v1.rollout_service_pb2 import RolloutSelector  # noqa: PLC0415
 
     selector = RolloutSelector(percent=percent, agents=agents, teams=teams, environments=environments)
-    return _shown(_ask(lambda asked: asked.canary(selector, reason=reason)))
+    found = _ask(lambda asked: asked.canary(selector, reason=reason))
+    return _shown(found, "aisecops rollout status --watch, then 'promote' or 'rollback'")
 
 
 @command(
@@ -132,7 +136,8 @@ def promote(*, force: bool, reason: str) -> ExitCode:
     Refused while it was watched for too short or on too few decisions, while it disagrees beyond what
     accepted-flips.yaml and gates.yaml let pass, or while it fails.
     """
-    return _shown(_ask(lambda asked: asked.promote(reason=reason, force=force)))
+    found = _ask(lambda asked: asked.promote(reason=reason, force=force))
+    return _shown(found, "merge what is live now; 'aisecops rollout rollback' takes it back")
 
 
 @command("rollback", examples='aisecops rollout rollback --reason "it blocked every refund"')
@@ -149,13 +154,15 @@ def abort(*, reason: str) -> ExitCode:
     return _shown(_ask(lambda asked: asked.abort(reason=reason)))
 
 
-def _shown(found: dict[str, Any]) -> ExitCode:
+def _shown(found: dict[str, Any], then: str = "") -> ExitCode:
     def draw(target: Console) -> None:
         from aisecops_server.terminal.rollouts import rollout_block  # noqa: PLC0415
 
         target.print(rollout_block(target, found, when))
 
     show({"rollout": found}, draw)
+    if then:
+        say(f"next: {then}")
     return ExitCode.OK
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,8 @@ def keys(*, action: str | None, reason: str) -> ExitCode:
     """,
 )
 @click.argument("package", type=click.Path(path_type=Path, dir_okay=False, exists=True))
-@click.option("--log-key", default="", help="The log's key, as you know it.")
-@click.option("--evidence-key", default="", help="The key that signs packages, as you know it.")
+@click.option("--log-key", help="The log's key, as you know it.")
+@click.option("--evidence-key", help="The key that signs packages, as you know it.")
 @click.option(
     "--evidence-keys",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
@@ -105,23 +106,24 @@ def keys(*, action: str | None, reason: str) -> ExitCode:
 def verify(
     *,
     package: Path,
-    log_key: str,
-    evidence_key: str,
+    log_key: str | None,
+    evidence_key: str | None,
     evidence_keys: Path | None,
     witness_key: tuple[str, ...],
     reproduce: bool,
 ) -> ExitCode:
     """Verify PACKAGE.
 
-    Does what the stand-alone 'aisecops-verify' does. Exit code 9 when anything does not verify. A key that is not given
-    is taken from the package, which then only proves that it fits together.
+    Does what the stand-alone 'aisecops-verify' does. Exit code 9 when anything does not verify, 2 when a key that is
+    given is none. A key that is not given is taken from the package, which then only proves that it fits together.
     """
     from aisecops_verify import EvidenceError, Report, Trust  # noqa: PLC0415
     from aisecops_verify import verify as verified  # noqa: PLC0415
 
+    _require_keys(log_key, evidence_key, witness_key)
     problem, report = "", Report()
     try:
-        trust = Trust(log_key, evidence_key, witness_key, evidence_keys=_history(evidence_keys))
+        trust = Trust(log_key or "", evidence_key or "", witness_key, evidence_keys=_history(evidence_keys))
         report = verified(package.read_bytes(), trust, opa=_engine() if reproduce else "")
     except EvidenceError as error:
         problem = str(error)
@@ -143,8 +145,8 @@ def verify(
     """,
 )
 @click.argument("package", type=click.Path(path_type=Path, dir_okay=False, exists=True))
-@click.option("--log-key", default="", help="The log's key, as you know it.")
-@click.option("--evidence-key", default="", help="The key that signs packages, as you know it.")
+@click.option("--log-key", help="The log's key, as you know it.")
+@click.option("--evidence-key", help="The key that signs packages, as you know it.")
 @click.option(
     "--evidence-keys",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
@@ -155,8 +157,8 @@ def verify(
 def show_package(
     *,
     package: Path,
-    log_key: str,
-    evidence_key: str,
+    log_key: str | None,
+    evidence_key: str | None,
     evidence_keys: Path | None,
     witness_key: tuple[str, ...],
     address: str,
@@ -171,10 +173,11 @@ def show_package(
     from aisecops_server.adapters.evidence.package_log import open_package  # noqa: PLC0415
     from aisecops_server.bootstrap.opened import package_ui  # noqa: PLC0415
 
+    _require_keys(log_key, evidence_key, witness_key)
     log = open_package(
         package.read_bytes(),
-        log_key=log_key,
-        evidence_key=evidence_key,
+        log_key=log_key or "",
+        evidence_key=evidence_key or "",
         witnesses=witness_key,
         evidence_keys=_history(evidence_keys),
     )
@@ -189,6 +192,16 @@ def show_package(
 
     asyncio.run(shown())
     return ExitCode.OK
+
+
+def _require_keys(log_key: str | None, evidence_key: str | None, witness_keys: Sequence[str]) -> None:
+    from aisecops_verify import EvidenceError, require_keys  # noqa: PLC0415
+
+    try:
+        require_keys(log_key, evidence_key, witness_keys)
+    except EvidenceError as error:
+        hint = "'aisecops log key' and 'aisecops evidence keys' of whoever runs the control plane print them"
+        raise InvalidRequestError(str(error), hint=hint, field="key") from error
 
 
 def _history(file: Path | None) -> str | None:

@@ -12,6 +12,7 @@ import click
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.invocation import Command, command
 from aisecops_server.cli.output import say, show
+from aisecops_server.cli.progress import progress
 from aisecops_server.cli.spelling import camel_case
 from aisecops_server.domain.policy.policy_check import CheckName
 
@@ -179,7 +180,8 @@ async def _reported(checking: Checking, only: Sequence[CheckName], asked: dict[s
     from aisecops_server.bootstrap.policy import checked_policy  # noqa: PLC0415
 
     policy, waivers = checked_policy(asked["directory"], today=checking.today, base=asked["base"])
-    return await checking.check(policy, waivers=waivers, only=only)
+    with progress("checking", "checks") as told:
+        return await checking.check(policy, waivers=waivers, only=only, told=told)
 
 
 async def _formatted(checking: Checking, directory: Path) -> list[str]:

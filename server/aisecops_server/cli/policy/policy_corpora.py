@@ -12,6 +12,7 @@ import click
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.invocation import command
 from aisecops_server.cli.output import say, show
+from aisecops_server.cli.progress import waiting
 from aisecops_server.cli.spelling import camel_case
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ def _exported(selection: Any, most: int, traces: Sequence[str]) -> ExportedCorpu
         async with replaying(tenant_settings(), niceness=0) as made:
             return await made.export(selection, most=most, key=RandomChance().key(), always=traces)
 
-    return asyncio.run(run())
+    with waiting("reading decisions and replacing their words"):
+        return asyncio.run(run())
 
 
 def _case(decision: RecordedDecision, sentence: str, count: int) -> bytes:

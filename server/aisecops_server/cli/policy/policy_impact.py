@@ -16,7 +16,7 @@ import click
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.invocation import command
 from aisecops_server.cli.output import say, show
-from aisecops_server.cli.progress import progress
+from aisecops_server.cli.progress import progress, waiting
 from aisecops_server.cli.spelling import camel_case
 
 if TYPE_CHECKING:
@@ -38,8 +38,13 @@ _SAMPLES = 3
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """What is compared: two trees of one checkout, and the names under which a replay finds them."""
+    """What is compared: two trees of one checkout, and the names under which a replay finds them.
 
+    Gates are those of ``target``, which is what it is merged into as that is now: who branched off before a gate was
+    closed passes the closed one.
+    """
+
+    target: PolicyTree
     base: PolicyTree
     candidate: PolicyTree
     revision: str
@@ -55,7 +60,7 @@ class _Change:
 )
 @click.argument("directory", type=_DIRECTORY, default=Path())
 @click.option(
-    "--base", required=True, help="What the change is to be merged into; the commit where they parted counts."
+    "--base", required=True, help="What the change is to be merged into; compared is the commit where they parted."
 )
 @click.option(
     "--candidate", default=WORKTREE, show_default=True, help="The change: a revision, or the files as they lie."
@@ -80,9 +85,9 @@ def impact(**asked: Any) -> ExitCode:
     """Say what the change in DIRECTORY would have done to recorded decisions.
 
     Base and change decide the same recorded documents; what flips is counted by direction, rule, agent, tool and
-    tenant, with samples and the reason for each. The gates of the base then say whether it may be merged: denials of
-    severe rules that would be allowed, and more flips than the budget, need an entry in accepted-flips.yaml of the
-    change.
+    tenant, with samples and the reason for each. The gates of the base as it is now then say whether it may be merged:
+    denials of severe rules that would be allowed, and more flips than the budget, need an entry in accepted-flips.yaml
+    of the change.
     Exit code 5 when a gate refuses it, 9 when the replay cannot be trusted.
     """
     reports = [_report(text) for text in asked["reports"]]
@@ -102,18 +107,20 @@ def _measured(change: _Change, place: Place, asked: Mapping[str, Any]) -> Impact
     from aisecops_server.bootstrap.policy import accepted_of, policies_of  # noqa: PLC0415
     from aisecops_server.cli.connection import to_json  # noqa: PLC0415
     from aisecops_server.domain.policy.accepted_flips import judged  # noqa: PLC0415
-    from aisecops_server.domain.policy.impact import Impact, shared_problems  # noqa: PLC0415
+    from aisecops_server.domain.policy.impact import Impact, protected_problems, shared_problems  # noqa: PLC0415
 
     clock = SystemClock()
     began, today = clock.monotonic_ns(), datetime.fromtimestamp(clock.now_ns() / 1e9, tz=UTC).date()
-    policies, accepted = policies_of(change.base), accepted_of(change.candidate, change.base)
+    policies, accepted = policies_of(change.target), accepted_of(change.candidate, change.base, change.target)
     since = since_of(asked["since"], clock.now_ns())
     done = _replayed(place, _request(change, since=since))
     results = _results(place, done)
     source = _source(asked)
     found = Impact(to_json(done), results, policies, source)
-    protected = _protected(change, place, policies.gates.protected_traces, known=results)
-    flips = replace(found, results=[*results, *protected]).flips
+    traces = policies.gates.protected_traces
+    protected = _protected(change, place, traces, known=results)
+    seen = [*results, *(protected or ())]
+    flips = replace(found, results=seen).flips
     found = replace(
         found,
         reasons=_reasons(place, found, asked["samples"]),
@@ -122,7 +129,7 @@ def _measured(change: _Change, place: Place, asked: Mapping[str, Any]) -> Impact
     gates = judged(flips, policies.gates, accepted, severities=policies.severities, today=today)
     return replace(
         found,
-        problems=(*shared_problems(found), *gates),
+        problems=(*shared_problems(found), *protected_problems(seen, traces, found=protected is not None), *gates),
         accepted=accepted.count(found.flips, today),
         milliseconds=(clock.monotonic_ns() - began) // 1_000_000,
     )
@@ -134,10 +141,13 @@ def _change(directory: Path, base: str, candidate: str) -> _Change:
     from aisecops_server.domain.policy.policy_draft import drafted_tree  # noqa: PLC0415
 
     checkout = Checkout(directory)
+    target = checkout.tree(checkout.commit_id(base))
+    parted = checkout.common(base) if candidate == WORKTREE else checkout.common(base, candidate)
+    before = target if parted == target.commit else checkout.tree(parted)
     if candidate == WORKTREE:
-        return _Change(checkout.tree(checkout.common(base)), drafted_tree(read_working_copy(directory)), "")
+        return _Change(target, before, drafted_tree(read_working_copy(directory)), "")
     revision = checkout.commit_id(candidate)
-    return _Change(checkout.tree(checkout.common(base, candidate)), checkout.tree(revision), revision)
+    return _Change(target, before, checkout.tree(revision), revision)
 
 
 @contextlib.contextmanager
@@ -190,17 +200,18 @@ def _results(place: Place, done: replay_pb2.Replay) -> list[dict[str, Any]]:
 
 def _protected(
     change: _Change, place: Place, traces: Sequence[str], *, known: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """Return what becomes of protected traces, whenever they were decided, besides what is ``known`` already."""
+) -> list[dict[str, Any]] | None:
+    """Return what becomes of protected traces, whenever decided, besides what is ``known``; ``None``: none is there."""
+    from aisecops_client.errors import NotFoundError as NotFoundThereError  # noqa: PLC0415
+
     from aisecops_server.domain.errors import NotFoundError  # noqa: PLC0415
 
     if not traces:
         return []
     try:
         done = _replayed(place, _request(change, traces=traces))
-    except NotFoundError:
-        say("no protected trace is among the decisions that are replayed")
-        return []
+    except (NotFoundError, NotFoundThereError):
+        return None
     seen = {result["decisionId"] for result in known}
     return [result for result in _results(place, done) if result["decisionId"] not in seen]
 
@@ -215,22 +226,25 @@ def _reasons(place: Place, found: Impact, most: int) -> dict[str, dict[str, Any]
     flips = {flip.decision_id for flip in found.flips}
     groups = [group for group in found.report["groups"] if flips.intersection(group["examples"])]
     reasons: dict[str, dict[str, Any]] = {}
-    for group in groups[:most]:
-        example = next(str(each) for each in group["examples"] if each in flips)
-        try:
-            explained = to_json(place.why(str(found.replay["replayId"]), example))
-        except (AisecopsClientError, AisecopsError) as error:
-            say(f"why {example} flips is not told: {error}")
-            break
-        if explained["changes"]:
-            reasons[example] = explained["changes"][0]
+    examples = [next(str(each) for each in group["examples"] if each in flips) for group in groups[:most]]
+    with progress("finding out why", "flips") as advance:
+        for done, example in enumerate(examples):
+            advance(done, len(examples))
+            try:
+                explained = to_json(place.why(str(found.replay["replayId"]), example))
+            except (AisecopsClientError, AisecopsError) as error:
+                say(f"why {example} flips is not told: {error}")
+                break
+            if explained["changes"]:
+                reasons[example] = explained["changes"][0]
     return reasons
 
 
 def _costs(change: _Change) -> Any:
     from aisecops_server.cli.policy.policy_checks import run_checking  # noqa: PLC0415
 
-    return run_checking(lambda checking: checking.cost(change.base, change.candidate))
+    with waiting("measuring what an evaluation takes"):
+        return run_checking(lambda checking: checking.cost(change.base, change.candidate))
 
 
 def since_of(text: str, now_ns: int) -> datetime:

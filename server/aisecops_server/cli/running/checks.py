@@ -46,23 +46,29 @@ class Check:
     mend: str = ""
 
 
-def all_checks(settings: Settings) -> list[Check]:
-    """Return every check, in the order in which things are needed."""
-    return [
-        python_check(),
-        git_check(),
-        *engine_checks(settings),
-        sqlite_check(),
-        state_check(settings),
-        space_check(settings),
-        clock_check(),
-        repository_check(settings),
-        log_check(settings),
-        callers_check(settings),
-        webhooks_check(settings),
-        live_check(settings),
-        running_engines_check(settings),
-    ]
+def all_checks(settings: Settings, advance: Callable[[int, int | None], None]) -> list[Check]:
+    """Return every check, in the order in which things are needed; some wait for what does not answer."""
+    looks: tuple[Callable[[], Check | list[Check]], ...] = (
+        python_check,
+        git_check,
+        lambda: engine_checks(settings),
+        sqlite_check,
+        lambda: state_check(settings),
+        lambda: space_check(settings),
+        clock_check,
+        lambda: repository_check(settings),
+        lambda: log_check(settings),
+        lambda: callers_check(settings),
+        lambda: webhooks_check(settings),
+        lambda: live_check(settings),
+        lambda: running_engines_check(settings),
+    )
+    checks: list[Check] = []
+    for done, look in enumerate(looks):
+        advance(done, len(looks))
+        found = look()
+        checks += found if isinstance(found, list) else [found]
+    return checks
 
 
 def show_checks(checks: Sequence[Check]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aisecops_server.cli.configuration import settings
 from aisecops_server.cli.exit_codes import ExitCode
 from aisecops_server.cli.invocation import command
+from aisecops_server.cli.progress import progress
 from aisecops_server.cli.running.checks import all_checks, exit_code, show_checks
 
 
@@ -14,6 +15,7 @@ def doctor() -> ExitCode:
 
     A check that could not run is skipped, which is not the same as passed. Exit code 1 when one failed.
     """
-    checks = all_checks(settings())
+    with progress("looking", "checks") as advance:
+        checks = all_checks(settings(), advance)
     show_checks(checks)
     return exit_code(checks)

@@ -24,6 +24,8 @@ from aisecops_server.domain.tables.table_fields import Count, Entry, Text
 # What flips without any rule being found or no longer found: obligations, budgets, the composition itself.
 NO_RULE = "policy"
 _SEVERITIES = ("low", "medium", "high", "critical")
+# So much more than flips is not what somebody looked at: this many times as many, and more than so many besides.
+_GENEROUS, _SPARE = 10, 100
 Percent = Annotated[int, Field(ge=0, le=100)]
 
 
@@ -66,6 +68,10 @@ class ChannelGate(Entry):
     approvers: Annotated[int, Field(ge=1, le=5)] = Field(
         default=1, description="How many people must ask for it before it decides; more than one protects the channel."
     )
+
+
+# What is asked where it cannot be known what a channel asks.
+CAUTIOUS = ChannelGate(arrives="wait", approvers=2)
 
 
 class Gates(Entry):
@@ -217,6 +223,13 @@ def _entries(
         elif not count:
             yield found(
                 "flips.unused", f"no decision flips as the entry for {told} accepts", "Remove it", level=Level.WARNING
+            )
+        elif usable[key] > max(_GENEROUS * count, count + _SPARE):
+            yield found(
+                "flips.generous",
+                f"{told} is accepted {usable[key]} times, and {count} decisions flip so",
+                f"Write 'max_count: {count}', or somewhat more: a rollout counts by it as well",
+                level=Level.WARNING,
             )
 
 

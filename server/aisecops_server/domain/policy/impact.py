@@ -14,11 +14,13 @@ from typing import Any
 from aisecops_server.domain.formats.canonical import JsonValue
 from aisecops_server.domain.policy.accepted_flips import NO_RULE, Flip, Gates
 from aisecops_server.domain.policy.policy_check import Level, Problem
+from aisecops_server.domain.policy.policy_paths import GATES
 
 Json = Mapping[str, Any]
 
 MOST_GROUPS = 40
 _PERCENT = 100
+_UNKNOWN = ("INDETERMINATE", "ERROR")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ def shared_problems(impact: Impact) -> tuple[Problem, ...]:
             )
         )
     compared = int(report["compared"])
-    unknown = _count(report, "INDETERMINATE") + _count(report, "ERROR")
+    unknown = sum(_count(report, name) for name in _UNKNOWN)
     if compared and _PERCENT * unknown > gates.most_indeterminate_percent * compared:
         found.append(
             Problem(
@@ -185,6 +187,29 @@ def shared_problems(impact: Impact) -> tuple[Problem, ...]:
             )
         )
     return tuple(found)
+
+
+def protected_problems(results: Sequence[Json], traces: Sequence[str], *, found: bool) -> Iterator[Problem]:
+    """Yield the protected traces of which nobody knows whether they flip; without ``found`` none could be replayed."""
+    if not found:
+        yield Problem(
+            "flips.protected-missing",
+            "no protected trace is among the decisions that are replayed, so nobody knows whether one flips",
+            hint=f"'aisecops policy corpus export --trace {traces[0]}' takes one along; what is gone protects nothing",
+            path=GATES,
+            subject=traces[0],
+            level=Level.WARNING,
+        )
+    lost = [each for each in results if _plain(each["verdictClass"]) in _UNKNOWN]
+    unknown = {str(each["traceId"]): str(each["reason"]) for each in lost}
+    for trace in sorted(set(traces).intersection(unknown)):
+        yield Problem(
+            "flips.protected",
+            f"nobody can know what becomes of the protected trace {trace}: {unknown[trace]}",
+            hint=f"Mend the change; if the record is gone, take the trace out of {GATES} in a change of its own",
+            path=GATES,
+            subject=trace,
+        )
 
 
 def in_words(change: Json) -> Iterator[str]:

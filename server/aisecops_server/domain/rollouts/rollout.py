@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from aisecops_server.domain.bundles.bundle import Activated, BundleDigest, CommitId
+from aisecops_server.domain.display.visible_text import json_text
 from aisecops_server.domain.errors import InvalidRequestError
 from aisecops_server.domain.formats.canonical import JsonValue
 
@@ -70,10 +71,13 @@ class Selector:
                 raise InvalidRequestError(f"{name}: at most {_MOST_NAMES} names", hint="Name fewer", field=name)
 
     def told(self) -> str:
-        """Return it as one line, the same for the same choice."""
+        """Return it as one line: the same for the same choice, and another for any other.
+
+        Several people agree to a canary by this line, so a name says what it is of and cannot run into the next one.
+        """
         parts = [f"{self.percent} %"] if self.percent else []
-        for listed in (self.agents, self.teams, self.environments):
-            parts += sorted(listed)
+        for kind, listed in (("agent", self.agents), ("team", self.teams), ("environment", self.environments)):
+            parts += [f"{kind} {json_text(name)}" for name in sorted(set(listed))]
         return ", ".join(parts)
 
     def chooses(self, agent_id: str, tables: Mapping[str, JsonValue], *, salt: str) -> bool:

@@ -33,13 +33,17 @@ class Purpose:
 
 
 @contextlib.asynccontextmanager
-async def serving(application: web.Application, address: str, purpose: Purpose) -> AsyncIterator[str]:
+async def serving(
+    application: web.Application, address: str, purpose: Purpose, *, as_sent: bool = False
+) -> AsyncIterator[str]:
     """Serve on ``host:port`` of this machine or ``unix:PATH`` while the block runs; gives the address.
+
+    Bodies that come ``as_sent`` are not unpacked, whatever they say of themselves.
 
     Raises:
         InvalidRequestError: the address is not of this machine, or cannot be listened on.
     """
-    runner = web.AppRunner(application, access_log=None, handle_signals=False)
+    runner = web.AppRunner(application, access_log=None, handle_signals=False, auto_decompress=not as_sent)
     await runner.setup()
     try:
         with _removed_after(await _start(runner, address, purpose)) as served:

@@ -14,15 +14,13 @@ from dataclasses import dataclass, field
 from aisecops_server.domain.bundles.bundle import CommitId
 from aisecops_server.domain.callers.people import person_of
 from aisecops_server.domain.errors import AisecopsError, RolloutRefusedError
-from aisecops_server.domain.policy.accepted_flips import ChannelGate, Gates
+from aisecops_server.domain.policy.accepted_flips import CAUTIOUS, ChannelGate, Gates
 from aisecops_server.domain.rollouts.rollout import Proposal, Voice
 from aisecops_server.ports.rollout import ProposalStore
 from aisecops_server.usecases.bundles.activate import Order, PolicySwitch
 
 CONTROL_PLANE = "control-plane"
 LIFE_NS = 24 * 3600 * 1_000_000_000
-# Where it cannot be known what a channel asks, it asks for the most.
-STRICTEST = ChannelGate(arrives="wait", approvers=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +41,8 @@ class Confirm:
         try:
             gates = await self.gates(live.commit.id)
         except AisecopsError:
-            return STRICTEST
-        return gates.channels.get(self.channel, STRICTEST)
+            return CAUTIOUS
+        return gates.channels.get(self.channel, CAUTIOUS)
 
     async def __call__(self, subject: str, order: Order) -> None:
         """Let ``subject`` pass, or keep that ``order`` asked for it and refuse until somebody else does too.

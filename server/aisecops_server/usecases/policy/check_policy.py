@@ -7,7 +7,7 @@ Waivers are applied at the end, because what they waive is the same policy's wor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from aisecops_server.domain.errors import BundleRejectedError
@@ -19,7 +19,7 @@ from aisecops_server.ports.checking import CheckedPolicy, CheckMemory, PolicyChe
 
 AT_ONCE = 3
 # What changes what a check finds makes what is remembered of it worthless.
-VERSION = 1
+VERSION = 2
 _NEEDS_COMPILED = frozenset({CheckName.TEST, CheckName.RULES, CheckName.GOLDEN, CheckName.BUILD, CheckName.CHANGES})
 
 
@@ -38,8 +38,9 @@ class CheckPolicy:
         *,
         waivers: Sequence[Waiver] = (),
         only: Collection[CheckName] = (),
+        told: Callable[[int, int], None] = lambda _done, _of: None,
     ) -> CheckReport:
-        """Return what the checks (``only`` some of them, when named) find.
+        """Return what the checks (``only`` some of them, when named) find; ``told`` is how many are done, of how many.
 
         Raises:
             EngineUnavailableError: there is no engine to check with.
@@ -54,6 +55,7 @@ class CheckPolicy:
                 await compiling.wait()
             async with turn:
                 found[check.name] = await self._result(check, policy, found.get(CheckName.COMPILE))
+                told(len(found), len(wanted))
 
         async def compile_() -> None:
             for check in wanted:

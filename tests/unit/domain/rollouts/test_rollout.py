@@ -67,6 +67,24 @@ def test_a_selector_that_chooses_nobody_or_nonsense_is_refused(selector: Selecto
         selector.require_usable()
 
 
+LISTS = st.lists(st.sampled_from(["a", "b", "a, b", 'a", team "b', "team b", '"', "\\", "5 %"]), max_size=3).map(tuple)
+SELECTORS = st.builds(Selector, percent=st.sampled_from([0, 5]), agents=LISTS, teams=LISTS, environments=LISTS)
+
+
+def chosen_by(selector: Selector) -> tuple[object, ...]:
+    return selector.percent, *map(frozenset, (selector.agents, selector.teams, selector.environments))
+
+
+@given(SELECTORS, SELECTORS)
+def test_two_people_who_say_the_same_line_of_a_choice_mean_the_same_agents(one: Selector, other: Selector) -> None:
+    assert (one.told() == other.told()) is (chosen_by(one) == chosen_by(other))
+
+
+def test_a_team_is_not_an_environment_of_the_same_name() -> None:
+    lines = {each.told() for each in (Selector(agents=("x",)), Selector(teams=("x",)), Selector(environments=("x",)))}
+    assert lines == {'agent "x"', 'team "x"', 'environment "x"'}
+
+
 def test_faults_count_from_enough_evaluations_on() -> None:
     terms, tally = Terms(least=10, most_error_percent=10, most_slow_percent=20), Tally()
     for _ in range(9):

@@ -1,4 +1,4 @@
-"""Whether tables fit their models and Rego compiles: strictly, typed, with allowed built-ins only."""
+"""Whether tables and the files of gates fit their models and Rego compiles: strictly, typed, allowed built-ins only."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aisecops_server.adapters.bundles.checks.workshop import REGO, Workshops, rego_of, whole_digest
+from aisecops_server.adapters.bundles.gate_files import broken_gate_files
 from aisecops_server.adapters.bundles.layout import CompileTables, Library, arrange
 from aisecops_server.adapters.bundles.opa_cli import OpaCli, compiler_errors
 from aisecops_server.adapters.bundles.yaml_places import line_of
@@ -47,6 +48,7 @@ class CompileCheck:
             await asyncio.to_thread(arrange, policy.tree, self._library, self._compile_tables)
         except BundleRejectedError as error:
             problems.append(table_problem(policy, error))
+        problems += [table_problem(policy, error, code="compile.gates") for error in broken_gate_files(policy.tree)]
         problems += await self._rego(policy)
         return CheckResult(self.name, tuple(problems), {"files": len(rego_of(policy))})
 
