@@ -114,8 +114,14 @@ class PolicySwitch:
         """Run a change to its end even when the caller is cancelled meanwhile."""
         task = asyncio.ensure_future(change)
         self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        task.add_done_callback(self._over)
         return await asyncio.shield(task)
+
+    def _over(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        # Who asked may be gone, as when the process ends. What is not looked at here would be told as a fault of ours.
+        if not task.cancelled():
+            task.exception()
 
     async def engine(self, commit_id: CommitId) -> PolicyEngine:
         """Return a started and probed engine of a commit.

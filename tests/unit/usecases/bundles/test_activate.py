@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 
 import pytest
@@ -295,3 +296,28 @@ async def test_engines_of_other_revisions_come_by_commit_or_name_and_change_noth
         await control.live.engine_at("f" * 40)
     assert control.live_number == 3
     assert control.previous_number is None
+
+
+async def test_a_change_that_fails_after_who_asked_for_it_is_gone_is_no_fault_that_is_told(control):
+    told, goes_on, is_begun = [], asyncio.Event(), asyncio.Event()
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
+
+    async def change():
+        is_begun.set()
+        await goes_on.wait()
+        raise EngineUnavailableError("the engines are stopped")
+
+    asked = asyncio.ensure_future(control.switch.unbroken(change()))
+    await is_begun.wait()
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    goes_on.set()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    del asked
+    gc.collect()
+    assert told == []
+    # Who waits hears of it as before.
+    with pytest.raises(EngineUnavailableError):
+        await control.switch.unbroken(change())
