@@ -22,7 +22,7 @@ errors alike. `aisecops COMMAND --help` says the same as this page.
 SHAPES: Mapping[str, tuple[str, ...]] = {
     "decide": ("decision", "receipt", "approvalId"),
     "screen": ("decision", "receipt", "parts", "detections", "approvalId"),
-    "explain": ("initiator", "decision", "capabilities", "influences", "replay", "documentJson", "traceText"),
+    "explain": ("initiator", "decision", "capabilities", "influences", "replay", "documentJson", "traceText", "lines"),
     "trace show": ("summary", "decisions", "events"),
     "trace list": ("traces", "nextPageToken"),
     "trace facets": ("counted", "whole", "facets"),
