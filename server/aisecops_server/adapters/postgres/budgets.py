@@ -6,6 +6,7 @@ Ordering rule: what was read is kept only when nothing was dropped since before 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -19,12 +20,16 @@ from aisecops_server.domain.budgets.budget import BudgetState
 from aisecops_server.domain.errors import AisecopsError
 from aisecops_server.domain.events.change import Change
 
+# How old what a decision is told of its budgets may be: what another replica changed since is found at the commit.
+OLDEST_SECONDS = 0.2
+
 
 class RecentBudgets:
     """The budgets of owners that were read or changed here since the log was last seen to grow."""
 
     def __init__(self) -> None:
         self._mirror = BudgetMirror({}, complete=False)
+        self._since = time.monotonic()
 
     @property
     def mirror(self) -> BudgetMirror:
@@ -34,6 +39,12 @@ class RecentBudgets:
     def drop(self) -> None:
         """Believe nothing any more."""
         self._mirror = BudgetMirror({}, complete=False)
+        self._since = time.monotonic()
+
+    def drop_old(self) -> None:
+        """Believe nothing any more that may be older than what is told of budgets may be."""
+        if time.monotonic() - self._since > OLDEST_SECONDS:
+            self.drop()
 
 
 class PostgresBudgetTable(BudgetTable):
@@ -57,9 +68,12 @@ class PostgresBudgetTable(BudgetTable):
         self._recent.mirror.show(changed)
 
     def reread(self) -> None:
-        """Take every budget from the database, which another process changed."""
+        """Take every budget from the database, which another process changed.
+
+        What a decision is told may be a moment older: at every commit of another replica it would be read for each.
+        """
         super().reread()
-        self._recent.drop()
+        self._recent.drop_old()
 
 
 class PostgresBudgets(SqliteBudgets):

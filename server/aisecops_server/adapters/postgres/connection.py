@@ -2,8 +2,11 @@
 
 Owns a loop of its own, so whoever uses it waits as for a file; one thread at a time may. What the server, the
 network or the driver raise leaves as the embedded store's error of the same meaning: a broken condition is the fault
-of one entry, a lost connection of none. Ordering rule: after a lost connection nothing is answered before ``BEGIN``
-has opened a new one, so no transaction goes on where another was broken off.
+of one entry, a lost connection of none.
+
+Ordering rules: after a lost connection nothing is answered before ``BEGIN`` has opened a new one, so no transaction
+goes on where another was broken off. In a transaction that began with questions (``begin``) what only writes is
+gathered and goes to the server with the next thing that has an answer, at the latest in one message with ``COMMIT``.
 """
 
 from __future__ import annotations
@@ -20,8 +23,12 @@ import apsw
 import asyncpg
 
 from aisecops_server.adapters.postgres import doubt
-from aisecops_server.adapters.postgres.dialect import conflict, insertion, quoted, translated
+from aisecops_server.adapters.postgres.dialect import conflict, insertion, insertion_of_rows, translated
+from aisecops_server.adapters.postgres.envelope import carried
 from aisecops_server.adapters.postgres.place import Place
+from aisecops_server.adapters.postgres.prepared import Prepared
+from aisecops_server.adapters.postgres.together import Asked, asked_together, table_of, written_together
+from aisecops_server.adapters.sqlite.statements import Question
 
 R = TypeVar("R")
 Row = tuple[Any, ...]
@@ -63,6 +70,8 @@ _SESSION = {
     # The statements are few and their tables grow: a plan made once is as good as any, and planning is not free.
     "plan_cache_mode": "force_generic_plan",
 }
+# Whatever the server's default is: who held the head until now has changed what is read behind it.
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _COLUMNS = """
     SELECT c.relname::text, array_agg(a.attname::text ORDER BY a.attnum),
         array_agg(format_type(a.atttypid, NULL) ORDER BY a.attnum), pg_backend_pid()
@@ -85,9 +94,8 @@ _REFUSED = (
 class Found:
     """What a statement found, read as the embedded store's cursor is."""
 
-    def __init__(self, rows: Sequence[Any]) -> None:
-        self._rows = [tuple(row.values()) for row in rows]
-        self._next = 0
+    def __init__(self, rows: list[Row]) -> None:
+        self._rows = rows
 
     @property
     def get(self) -> Any:
@@ -124,8 +132,13 @@ class _Made:
 class PostgresConnection:
     """One connection. ``is_reader`` makes every ``with`` one snapshot that cannot write."""
 
-    def __init__(self, where: Place | str, *, is_reader: bool = False, patience: Patience = WORK) -> None:
+    def __init__(
+        self, where: Place | str, *, is_reader: bool = False, patience: Patience = WORK, keeps_plans: bool = False
+    ) -> None:
         """Connect to the log at ``where``.
+
+        ``keeps_plans`` is for who says few things again and again: the server reads and plans each once, where it is
+        known that nobody stands in between who may hand the next statement to another session.
 
         Raises:
             apsw.CantOpenError: the server does not answer or refuses.
@@ -136,7 +149,12 @@ class PostgresConnection:
         self._loop = asyncio.new_event_loop()
         self._connection: Any = None
         self._columns: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {}
-        self._prepared: dict[str, Any] = {}
+        self._keeps_plans = keeps_plans
+        self._is_direct = False
+        self._prepared = Prepared()
+        self._is_gathering = False
+        self._gathered: dict[str, Asked] = {}
+        self._foreseen: dict[str, tuple[Sequence[Any], list[Row]]] = {}
         self._changed = 0
         self._status = ""
         self._depth = 0
@@ -162,8 +180,8 @@ class PostgresConnection:
         self._connection = made.connection
         self._columns = {name: (tuple(columns), tuple(types)) for name, columns, types, _ in made.rows}
         # Who stands between us and the server, and numbers its sessions anew, cannot be asked about one.
-        is_direct = {pid for *_, pid in made.rows} == {made.connection.get_server_pid()}
-        self._is_doubted = is_direct and doubt.can_be_doubted(made.connection)
+        self._is_direct = {pid for *_, pid in made.rows} == {made.connection.get_server_pid()}
+        self._is_doubted = self._is_direct and doubt.can_be_doubted(made.connection)
 
     async def _made(self) -> _Made:
         connection = await self._connected()
@@ -204,7 +222,17 @@ class PostgresConnection:
         """Run one statement and return what it found."""
         if sql.startswith("PRAGMA integrity_check"):
             # The server keeps its own look-ups; its administrator checks them with amcheck.
-            return Found([{"state": "ok"}])
+            return Found([("ok",)])
+        if sql in ("COMMIT", "ROLLBACK"):
+            return self._end(sql)
+        asked = self._asked(sql, bindings)
+        return self._run(asked.text, asked.values)
+
+    def write(self, sql: str, bindings: Sequence[Any]) -> None:
+        """Run one statement that has no answer."""
+        self._write(self._asked(sql, bindings))
+
+    def _asked(self, sql: str, bindings: Sequence[Any] | Mapping[str, Any]) -> Asked:
         plain, table, alternative = insertion(sql)
         if alternative == "IGNORE":
             plain += " ON CONFLICT DO NOTHING"
@@ -212,22 +240,43 @@ class PostgresConnection:
             given = plain.count(",", plain.index("VALUES")) + 1
             plain += conflict(table, self._columns[table][0][:given])
         statement = translated(plain)
-        values = [bindings[name] for name in statement.names] if isinstance(bindings, Mapping) else bindings
-        found = self._run(statement.text, values)
-        if sql == "COMMIT" and self._status != "COMMIT":
-            # The server takes a transaction back in which anything failed, and calls that no error.
-            raise apsw.AbortError(f"the transaction was not committed ({self._status})")
-        return found
+        values = [bindings[name] for name in statement.names] if isinstance(bindings, Mapping) else list(bindings)
+        return Asked(statement.text, values)
 
-    def begin(self) -> None:
+    def begin(self, hold: str = "", questions: Sequence[Question] = ()) -> None:
         """Begin a transaction, on a new connection where the one of before is lost.
+
+        With ``hold``, a statement whose answer nobody needs, that is run first, and the ``questions`` behind it, all in
+        one message. They are answered when they are asked in this transaction, before anything is written in it.
 
         Raises:
             apsw.CantOpenError, apsw.IOError: the server is away.
         """
         if self.is_lost:
             self.connect()
-        self._begin("BEGIN")
+        if not hold:
+            self._begin("BEGIN")
+            return
+        asked = [self._foreseeing(question) for question in questions]
+        try:
+            self._foresee(hold, asked)
+        except apsw.IOError as error:
+            if isinstance(error.__cause__, TimeoutError | asyncpg.LockNotAvailableError):
+                raise
+            # The server was started anew since the connection was used last; nothing has begun on it.
+            self.connect()
+            self._foresee(hold, asked)
+
+    def _foreseeing(self, question: Question) -> Asked:
+        if question.keys:
+            return self._selecting(question.query, question.keys)
+        return self._asked(question.query, question.bindings)
+
+    def _foresee(self, hold: str, asked: Sequence[Asked]) -> None:
+        one = asked_together(asked)
+        [row] = self._translated(self._fetch(one.text, one.values, before=f"{_BEGIN}; {hold}"))
+        self._foreseen = {of.text: (of.values, found) for of, found in zip(asked, row, strict=True)}
+        self._is_gathering = True
 
     def executemany(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run one statement for each of ``rows``."""
@@ -236,37 +285,30 @@ class PostgresConnection:
 
     def script(self, sql: str) -> None:
         """Run statements without bindings in one message."""
+        self._settle()
         self._translated(self._script(sql))
 
     def insert_rows(self, head: str, rows: Sequence[Row], tail: str) -> None:
         """Run ``head`` (``INSERT INTO table``) for all ``rows`` in one message."""
         if not rows:
             return
-        plain, table, alternative = insertion(head)
-        names, types = self._columns[table]
-        if "(" in plain:
-            wanted = tuple(name.strip() for name in plain.partition("(")[2].rstrip(") ").split(","))
-        else:
-            # What the next version added comes last, and has a default.
-            wanted = names[: len(rows[0])]
-        types = tuple(types[names.index(name)] for name in wanted)
-        names = wanted
-        arrays = ", ".join(f"${at}::{kind}[]" for at, kind in enumerate(types, 1))
-        listed = ", ".join(map(quoted, names))
-        rest = {"IGNORE": " ON CONFLICT DO NOTHING", "": f" {tail}"}.get(alternative) or conflict(table, names)
-        text = f"INSERT INTO {table} ({listed}) SELECT * FROM unnest({arrays}){rest}"  # noqa: S608 - names of the schema
-        self._run(text, [list(column) for column in zip(*rows, strict=True)])
+        _, table, _ = insertion(head)
+        self._write(Asked(insertion_of_rows(head, len(rows[0]), tail, *self._columns[table]), _in_columns(rows)))
 
     def select_rows(self, query: str, keys: Sequence[Row]) -> Iterator[Row]:
         """Yield what ``query``, which ends in ``IN``, finds for any of ``keys``."""
         if not keys:
             return
+        asked = self._selecting(query, keys)
+        yield from self._run(asked.text, asked.values)
+
+    def _selecting(self, query: str, keys: Sequence[Row]) -> Asked:
         arrays = [f"${at}::{_TYPES[type(value)]}[]" for at, value in enumerate(keys[0], 1)]
         if len(arrays) == 1:
             text = f"{query.rstrip().removesuffix('IN')} = ANY({arrays[0]})"
         else:
             text = f"{query} (SELECT * FROM unnest({', '.join(arrays)}))"  # noqa: S608 - constant parts
-        yield from self._run(translated(text).text, [list(column) for column in zip(*keys, strict=True)])
+        return Asked(translated(text).text, _in_columns(keys))
 
     def columns(self, table: str) -> tuple[str, ...]:
         """Return the columns of a table, in order."""
@@ -317,17 +359,66 @@ class PostgresConnection:
             self.script(kind)
 
     def _run(self, text: str, values: Sequence[Any]) -> Found:
+        foreseen = self._foreseen.pop(text, None)
+        if foreseen and foreseen[0] == values:
+            return Found(foreseen[1])
+        self._settle()
+        if not text.lstrip().startswith("SELECT"):
+            self._foreseen.clear()
         return Found(self._translated(self._fetch(text, values)))
 
-    async def _fetch(self, text: str, values: Sequence[Any]) -> list[Any]:
-        prepared = self._prepared.get(text)
-        if prepared is None:
-            prepared = self._prepared[text] = await self._connection.prepare(text)
-        rows = await prepared.fetch(*values)
-        self._status = prepared.get_statusmsg()
+    def _write(self, asked: Asked) -> None:
+        table = table_of(asked.text)
+        if not self._is_gathering or not table:
+            self._run(asked.text, asked.values)
+            return
+        if table in self._gathered:
+            self._settle()
+        # What was foreseen may be otherwise after it.
+        self._foreseen.clear()
+        self._gathered[table] = asked
+
+    def _settle(self) -> None:
+        """Write what was gathered."""
+        if gathered := self._taken():
+            self._translated(self._fetch(gathered.text, gathered.values))
+
+    def _taken(self) -> Asked | None:
+        gathered, self._gathered = self._gathered, {}
+        return written_together(list(gathered.values())) if gathered else None
+
+    def _end(self, sql: str) -> Found:
+        """End the transaction; what was gathered goes with its ``COMMIT``."""
+        gathered = self._taken()
+        self._is_gathering = False
+        self._foreseen.clear()
+        if gathered and sql == "COMMIT":
+            self._translated(self._fetch(gathered.text, gathered.values, after=sql))
+        else:
+            self._translated(self._fetch(sql, ()))
+        if sql == "COMMIT" and self._status != "COMMIT":
+            # The server takes a transaction back in which anything failed, and calls that no error.
+            raise apsw.AbortError(f"the transaction was not committed ({self._status})")
+        return Found([])
+
+    async def _fetch(self, text: str, values: Sequence[Any], *, before: str = "", after: str = "") -> list[Row]:
+        is_kept = self._keeps_plans and self._is_direct
+        prepared = await self._prepared.statement(self._connection, text, is_kept=is_kept)
+        if before or after:
+            seconds = self._patience.answer_seconds
+            rows, self._status = await carried(
+                self._connection, prepared.fetch(*values), before=before, after=after, seconds=seconds
+            )
+        else:
+            rows = await prepared.fetch(*values)
+            self._status = prepared.get_statusmsg()
         last = self._status.rpartition(" ")[2]
         self._changed = int(last) if last.isdecimal() else 0
-        return list(rows)
+        return [tuple(row.values()) for row in rows]
+
+    def forget_plans(self) -> None:
+        """Have every statement planned anew."""
+        self._prepared.forget()
 
     async def _script(self, sql: str) -> list[Any]:
         await self._connection.execute(sql)
@@ -372,7 +463,10 @@ class PostgresConnection:
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
-        self._prepared.clear()
+        self._prepared.forget()
+        self._is_gathering = False
+        self._gathered.clear()
+        self._foreseen.clear()
         self._depth = 0
         if connection is not None:
             with contextlib.suppress(Exception):
@@ -385,6 +479,10 @@ def _once_around(loop: asyncio.AbstractEventLoop) -> None:
     turn = threading.Thread(target=lambda: loop.run_until_complete(asyncio.sleep(0)))
     turn.start()
     turn.join()
+
+
+def _in_columns(rows: Sequence[Row]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _said(error: BaseException) -> str:

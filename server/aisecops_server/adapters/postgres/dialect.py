@@ -99,6 +99,22 @@ def _path(found: re.Match[str]) -> str:
     return value if arrow == "->>" else f"{value}::text"
 
 
+@functools.lru_cache(maxsize=2048)
+def insertion_of_rows(head: str, width: int, tail: str, columns: tuple[str, ...], types: tuple[str, ...]) -> str:
+    """Return ``head`` (``INSERT INTO table``) for any number of rows, each column of which is one binding."""
+    plain, table, alternative = insertion(head)
+    if "(" in plain:
+        wanted = tuple(name.strip() for name in plain.partition("(")[2].rstrip(") ").split(","))
+    else:
+        # What the next version added comes last, and has a default.
+        wanted = columns[:width]
+    arrays = ", ".join(f"${at}::{types[columns.index(name)]}[]" for at, name in enumerate(wanted, 1))
+    listed = ", ".join(map(quoted, wanted))
+    rest = {"IGNORE": " ON CONFLICT DO NOTHING", "": f" {tail}"}.get(alternative) or conflict(table, wanted)
+    return f"INSERT INTO {table} ({listed}) SELECT * FROM unnest({arrays}){rest}"  # noqa: S608 - names of the schema
+
+
+@functools.lru_cache(maxsize=2048)
 def insertion(sql: str) -> tuple[str, str, str]:
     """Return the plain form of an ``INSERT OR …``, its table, and ``IGNORE``, ``REPLACE`` or an empty string."""
     found = _INSERT_OR.search(sql)

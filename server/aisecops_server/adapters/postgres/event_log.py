@@ -74,7 +74,7 @@ def open_log(where: Place | str) -> PostgresEventLog:
             schema, or another one.
     """
     with translated("connecting to the database", SERVER):
-        connection = PostgresConnection(where, patience=SHORT)
+        connection = PostgresConnection(where, patience=SHORT, keeps_plans=True)
     try:
         with translated("reading the database", SERVER):
             server.require_sound(connection)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 from collections.abc import Callable, Sequence
 
@@ -21,8 +22,9 @@ import apsw
 from aisecops_server.adapters.postgres.connection import SHORT, PostgresConnection
 from aisecops_server.adapters.postgres.place import Place
 from aisecops_server.adapters.postgres.readers import SERVER, as_embedded
-from aisecops_server.adapters.sqlite.append import Appender, Result, load_frontier
+from aisecops_server.adapters.sqlite.append import Appender, Entry, Result, load_frontier
 from aisecops_server.adapters.sqlite.changes import StateTables
+from aisecops_server.adapters.sqlite.statements import Question
 from aisecops_server.adapters.sqlite.writer import Answer, Request, Writer
 from aisecops_server.domain.errors import IntegrityError, LogUnavailableError
 from aisecops_server.domain.log.merkle import HASH_BYTES, Frontier
@@ -30,7 +32,12 @@ from aisecops_server.domain.log.record import Receipt
 
 _logger = logging.getLogger(__name__)
 
-_HEAD = "SELECT size, peaks FROM log_head FOR UPDATE"
+_HOLD = "SELECT size FROM log_head FOR UPDATE"
+# The head, the leaf that was the newest here, which is still there unless the log was set back, and the one that is.
+_HEAD = """
+    SELECT h.size, h.peaks, (SELECT leaf_hash FROM event WHERE idx = ?),
+        (SELECT leaf_hash FROM event WHERE idx = h.size - 1)
+    FROM log_head AS h"""
 _LEAF = "SELECT leaf_hash FROM event WHERE idx = ?"
 _PLACED = "SELECT 1 FROM event WHERE idx = ? AND event_id = ?"
 # Sessions in a transaction whose clients have not finished what they began to say. To the server they work, so that
@@ -45,6 +52,8 @@ _VANISHED = """
     SELECT pid, pg_terminate_backend(pid) FROM vanished"""
 # What is raised for a server that does not answer, also where it was found again since.
 _AWAY = (apsw.IOError, apsw.CantOpenError)
+# How many times as long a log is when plans for its tables are made anew.
+_GROWN = 2
 # How soon a replica sees what another one appended.
 _LOOK_SECONDS = 0.2
 
@@ -55,20 +64,29 @@ class PostgresAppender(Appender):
     def __init__(self, connection: PostgresConnection, state: StateTables) -> None:
         super().__init__(as_embedded(connection), state)
         self._server = connection
+        self._planned_at = self._frontier.size
         # The leaf of the newest event that is known: a log that was set back and grew again has another one there.
         self._newest: bytes = connection.execute(_LEAF, (self._frontier.size - 1,)).get or b""
 
-    def _begin(self) -> Frontier:
-        self._server.begin()
+    def _chance(self, count: int) -> bytes:
+        """Return bytes that nobody can guess, without asking the server for them."""
+        return os.urandom(count)
+
+    def _begin(self, entries: Sequence[Entry]) -> Frontier:
+        known = self._frontier
+        self._plan_anew(known.size)
+        head = Question(_HEAD, (known.size - 1,))
         try:
-            size, peaks = self._server.execute(_HEAD).get
+            self._server.begin(_HOLD, [head, *self._questions(entries)])
         except apsw.IOError:
             self._end_vanished()
             raise
+        size, peaks, before, newest = self._server.execute(head.query, head.bindings).get
         found = Frontier(size, [peaks[at : at + HASH_BYTES] for at in range(0, len(peaks), HASH_BYTES)])
-        known = self._frontier
         if found.size != known.size:
-            self._require_continued(found)
+            if found.size < known.size or (known.size and before != self._newest):
+                raise _set_back(known.size)
+            self._newest = newest
             self._frontier = found
             self._traces.reread()
             self._state.reread()
@@ -76,25 +94,17 @@ class PostgresAppender(Appender):
             raise _set_back(known.size)
         return self._frontier.copy()
 
+    def _plan_anew(self, size: int) -> None:
+        if size > _GROWN * (self._planned_at + 1):
+            self._planned_at = size
+            self._server.forget_plans()
+
     def _end_vanished(self) -> None:
         """End who may hold the head and is gone, so that whoever asks next gets it."""
         with contextlib.suppress(apsw.Error):
             self._server.connect()
             for pid, _ in self._server.execute(_VANISHED, (SHORT.idle_seconds,)):
                 _logger.warning("the session %s of a replica that went silent with a lock in its hands was ended", pid)
-
-    def _require_continued(self, found: Frontier) -> None:
-        """Refuse a log that does not continue the one that was known: the database was set back meanwhile.
-
-        Raises:
-            apsw.CorruptError: it does not.
-        """
-        known = self._frontier
-        if found.size < known.size:
-            raise _set_back(known.size)
-        if known.size and self._server.execute(_LEAF, (known.size - 1,)).get != self._newest:
-            raise _set_back(known.size)
-        self._newest = self._server.execute(_LEAF, (found.size - 1,)).get
 
     def _end(self, results: Sequence[Result]) -> None:
         receipts = [result for result in results if isinstance(result, Receipt)]
@@ -104,11 +114,30 @@ class PostgresAppender(Appender):
             super()._end(results)
         except apsw.IOError:
             # No answer came: it was made or not.
-            self._server.connect()
-            if last and self._server.execute(_PLACED, (last.log_index, last.event_id)).get is None:
+            if last and not self._is_placed(last):
                 raise
         if last:
             self._newest = last.leaf_hash
+
+    def _is_placed(self, receipt: Receipt) -> bool:
+        """Return whether a commit without an answer was made, which is certain only when it cannot be any more.
+
+        What was written and the word to make it durable went in one message, so the server may still work on it. It has
+        held the head since before that, and whoever holds the head now knows that it is done, one way or the other.
+        """
+        try:
+            return self._looked(receipt)
+        except apsw.IOError:
+            self._end_vanished()
+            return self._looked(receipt)
+
+    def _looked(self, receipt: Receipt) -> bool:
+        placed = Question(_PLACED, (receipt.log_index, receipt.event_id))
+        self._server.connect()
+        self._server.begin(_HOLD, [placed])
+        found = self._server.execute(placed.query, placed.bindings).get
+        self._server.execute("ROLLBACK")
+        return found is not None
 
 
 def _set_back(size: int) -> apsw.CorruptError:
@@ -170,9 +199,13 @@ class Watch:
         size = -1
         while not self._over.wait(_LOOK_SECONDS):
             try:
-                connection = connection or PostgresConnection(self._where, is_reader=True, patience=SHORT)
-                with connection:
-                    found = load_frontier(as_embedded(connection)).size
+                connection = connection or PostgresConnection(
+                    self._where, is_reader=True, patience=SHORT, keeps_plans=True
+                )
+                if connection.is_lost:
+                    connection.connect()
+                # One statement is one snapshot by itself.
+                found = load_frontier(as_embedded(connection)).size
             except (apsw.Error, ValueError) as error:
                 _logger.debug("what others appended cannot be seen: %s", error)
                 continue

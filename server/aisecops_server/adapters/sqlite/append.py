@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import apsw
@@ -16,7 +16,7 @@ import apsw
 from aisecops_server.adapters.sqlite import agent_activity
 from aisecops_server.adapters.sqlite.changes import StateTables
 from aisecops_server.adapters.sqlite.schema import SUBTREE_HEIGHT, SUBTREE_LEAVES
-from aisecops_server.adapters.sqlite.statements import Row, insert, select_in
+from aisecops_server.adapters.sqlite.statements import Question, Row, insert, select_in, write
 from aisecops_server.adapters.sqlite.trace_index import TraceIndex
 from aisecops_server.domain.errors import AisecopsError, IdempotencyConflictError, IntegrityError
 from aisecops_server.domain.events.event import Event, EventId
@@ -61,15 +61,15 @@ class _Answered:
 
 
 class _Salts:
-    """Salts that nobody can guess: SQLite's chance is a cipher that the system seeds, and is drawn many at once."""
+    """Salts that nobody can guess, drawn many at once."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
+    def __init__(self, draw: Callable[[int], bytes]) -> None:
+        self._draw = draw
         self._drawn = b""
 
     def next(self) -> bytes:
         if not self._drawn:
-            self._drawn = self._connection.execute("SELECT randomblob(?)", (_SALTS_DRAWN * SALT_BYTES,)).get
+            self._drawn = self._draw(_SALTS_DRAWN * SALT_BYTES)
         salt, self._drawn = self._drawn[:SALT_BYTES], self._drawn[SALT_BYTES:]
         return salt
 
@@ -100,7 +100,7 @@ class Appender:
         self._frontier = load_frontier(connection)
         self._traces = TraceIndex(connection)
         self._state = state
-        self._salts = _Salts(connection)
+        self._salts = _Salts(self._chance)
 
     def commit(self, entries: Sequence[Entry]) -> list[Result]:
         """Store ``entries`` in one durable transaction; results in their order.
@@ -108,7 +108,7 @@ class Appender:
         Whatever SQLite raises is raised on, and then nothing is stored.
         """
         try:
-            frontier = self._begin()
+            frontier = self._begin(entries)
             results = self._apply(entries, frontier)
             self._state.store(self._connection)
             self._end(results)
@@ -122,8 +122,14 @@ class Appender:
         self._state.committed()
         return results
 
-    def _begin(self) -> Frontier:
+    def _chance(self, count: int) -> bytes:
+        """Return bytes that nobody can guess: SQLite's chance is a cipher that the system seeds."""
+        drawn: bytes = self._connection.execute("SELECT randomblob(?)", (count,)).get
+        return drawn
+
+    def _begin(self, entries: Sequence[Entry]) -> Frontier:
         """Begin a transaction in which nobody else appends, and return the right edge to go on from."""
+        del entries
         self._connection.execute("BEGIN IMMEDIATE")
         return self._frontier.copy()
 
@@ -171,38 +177,51 @@ class Appender:
         rows.events.append((index, *facts, at, leaf, event.body))
         return Receipt(event.id, index, leaf)
 
+    def _questions(self, entries: Sequence[Entry]) -> list[Question]:
+        """Return what storing ``entries`` is going to ask."""
+        records = [entry for entry in entries if isinstance(entry, DecisionRecord)]
+        retries = [Question(_RETRIES, keys=tuple(keys))] if (keys := _retry_keys(entries)) else []
+        return [*retries, *self._traces.questions(records)]
+
     def _answered(self, entries: Sequence[Entry]) -> dict[tuple[str, str], _Answered]:
-        keys = {
-            (entry.idempotency.principal_id, entry.idempotency.key)
-            for entry in entries
-            if isinstance(entry, DecisionRecord) and entry.idempotency
-        }
         return {
             (principal, key): _Answered(request, Receipt(EventId(event_id), idx, leaf))
-            for principal, key, request, event_id, idx, leaf in select_in(self._connection, _RETRIES, sorted(keys))
+            for principal, key, request, event_id, idx, leaf in select_in(
+                self._connection, _RETRIES, _retry_keys(entries)
+            )
         }
 
     def _store(self, rows: _Rows, frontier: Frontier) -> None:
         connection = self._connection
+        if rows.placed:
+            # First, because it asks: what is only written can go with the commit.
+            self._store_decisions(rows.placed)
         insert(connection, "INSERT INTO event", rows.events)
         if rows.payloads:
             insert(connection, "INSERT INTO payload", rows.payloads)
         if rows.subtrees:
             insert(connection, "INSERT INTO subtree", rows.subtrees)
-        if rows.placed:
-            self._store_decisions(rows.placed)
-        connection.execute("UPDATE log_head SET size = ?, peaks = ?", (frontier.size, b"".join(frontier.peaks)))
+        write(connection, "UPDATE log_head SET size = ?, peaks = ?", (frontier.size, b"".join(frontier.peaks)))
 
     def _store_decisions(self, placed: Sequence[tuple[DecisionRecord, int]]) -> None:
         connection = self._connection
+        numbers = self._traces.add([record for record, _ in placed])
         documents = {_digest(record): record.document for record, _ in placed}
         insert(connection, "INSERT OR IGNORE INTO document", list(documents.items()))
-        numbers = self._traces.add([record for record, _ in placed])
         insert(connection, "INSERT INTO decision", [_decision_row(*place, numbers) for place in placed])
         agent_activity.count(connection, [record for record, _ in placed])
         retries = [_idempotency_row(record.idempotency, last) for record, last in placed if record.idempotency]
         if retries:
             insert(connection, "INSERT INTO idempotency", retries)
+
+
+def _retry_keys(entries: Sequence[Entry]) -> list[tuple[str, str]]:
+    keys = {
+        (entry.idempotency.principal_id, entry.idempotency.key)
+        for entry in entries
+        if isinstance(entry, DecisionRecord) and entry.idempotency
+    }
+    return sorted(keys)
 
 
 def _problem(record: DecisionRecord | ChangeRecord) -> IntegrityError | None:

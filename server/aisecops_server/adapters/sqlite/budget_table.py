@@ -42,6 +42,7 @@ _KEEP_BUDGETS = """
 _KEEP_PERIODS = """
     ON CONFLICT (budget, started_at) DO UPDATE
     SET used = excluded.used, reserved = excluded.reserved, overrun = excluded.overrun"""
+_HIGHEST = "SELECT ifnull(max(number), 0) FROM budget"
 _KEEP_RESERVATIONS = "ON CONFLICT (decision_id) DO UPDATE SET state = excluded.state, body = excluded.body"
 
 
@@ -115,8 +116,9 @@ class BudgetTable:
         self._most_owners = most_owners
         owners, complete = all_heads(connection, most_owners=most_owners)
         self.mirror = BudgetMirror(owners, complete=complete, most_owners=most_owners)
-        self._numbered = connection.execute("SELECT ifnull(max(number), 0) FROM budget").get
-        self._next = self._numbered
+        # The highest number that is taken; unknown until a new budget needs one.
+        self._numbered: int | None = None
+        self._next: int | None = None
         self._staged = _Staged()
 
     def holds(self, change: Change) -> bool:
@@ -178,7 +180,7 @@ class BudgetTable:
     def reread(self) -> None:
         """Take every budget from the database, which another process changed."""
         self.mirror = BudgetMirror({}, complete=False, most_owners=self._most_owners)
-        self._numbered = self._next = self._connection.execute("SELECT ifnull(max(number), 0) FROM budget").get
+        self._numbered = self._next = None
 
     def standing(self, budget: Budget, period: int) -> BudgetState | None:
         """Return a budget as it stands in a period."""
@@ -197,8 +199,7 @@ class BudgetTable:
         heads = self._heads(budget.owner)
         head = heads.get(budget)
         if head is None:
-            self._next += 1
-            head = Head(self._next, state.limit, state.frozen, state.period, state.counter)
+            head = Head(self._number(), state.limit, state.frozen, state.period, state.counter)
         elif state.period < head.period:
             staged.set(staged.past, (budget, state.period), state.counter)
             head = replace(head, limit=state.limit, frozen=state.frozen)
@@ -232,6 +233,12 @@ class BudgetTable:
     def note(self, adjustment: Adjust) -> None:
         """Remember that an adjustment was made."""
         self._staged.set(self._staged.adjustments, adjustment.request_id, adjustment)
+
+    def _number(self) -> int:
+        if self._next is None:
+            self._next = int(self._connection.execute(_HIGHEST).get)
+        self._next += 1
+        return self._next
 
     def _heads(self, owner: str) -> Heads:
         staged = self._staged.owners.get(owner)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import apsw
 
@@ -21,9 +22,22 @@ Value = int | float | str | bytes | None
 Row = tuple[Any, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A query that is going to be asked: with its bindings, or with ``keys`` where it ends in ``IN``."""
+
+    query: str
+    bindings: Row = ()
+    keys: tuple[Row, ...] = ()
+
+
 @runtime_checkable
 class Bulk(Protocol):
-    """A connection that takes many rows in a way of its own."""
+    """A connection that takes many rows in a way of its own, and writes when something is asked or committed."""
+
+    def write(self, sql: str, bindings: Row) -> None:
+        """Run a statement that has no answer."""
+        ...
 
     def insert_rows(self, head: str, rows: Sequence[Row], tail: str) -> None:
         """Run ``head`` for all ``rows``."""
@@ -34,20 +48,34 @@ class Bulk(Protocol):
         ...
 
 
+def as_bulk(connection: apsw.Connection) -> Bulk | None:
+    """Return the connection where it takes many rows in a way of its own."""
+    # To ask whether it is one, method by method, takes longer than a statement.
+    return cast("Bulk", connection) if hasattr(connection, "insert_rows") else None
+
+
 def insert(connection: apsw.Connection, head: str, rows: Sequence[Row], tail: str = "") -> None:
     """Run ``head`` (``INSERT INTO table``) for all ``rows``; their first column is never NULL."""
-    if isinstance(connection, Bulk):
-        connection.insert_rows(head, rows, tail)
+    if bulk := as_bulk(connection):
+        bulk.insert_rows(head, rows, tail)
         return
     for at in range(0, len(rows), _MOST_ROWS):
         part = rows[at : at + _MOST_ROWS]
         connection.execute(_insert(head, tail, len(part[0]), _padded(len(part))), _bindings(part))
 
 
+def write(connection: apsw.Connection, sql: str, bindings: Row) -> None:
+    """Run a statement that has no answer."""
+    if bulk := as_bulk(connection):
+        bulk.write(sql, bindings)
+    else:
+        connection.execute(sql, bindings)
+
+
 def select_in(connection: apsw.Connection, query: str, keys: Sequence[Row]) -> Iterable[Row]:
     """Yield what ``query``, which ends in ``IN``, finds for any of ``keys``."""
-    if isinstance(connection, Bulk):
-        yield from connection.select_rows(query, keys)
+    if bulk := as_bulk(connection):
+        yield from bulk.select_rows(query, keys)
         return
     for at in range(0, len(keys), _MOST_ROWS):
         part = keys[at : at + _MOST_ROWS]

@@ -14,7 +14,7 @@ import orjson
 
 from aisecops_server.adapters.sqlite.fault import Fault
 from aisecops_server.adapters.sqlite.schema import BLOCK_TRACES
-from aisecops_server.adapters.sqlite.statements import Row, insert, select_in
+from aisecops_server.adapters.sqlite.statements import Question, Row, insert, select_in
 from aisecops_server.adapters.sqlite.trace_proofs import proven_traces
 from aisecops_server.domain.log.record import DecisionRecord, TraceSummary
 from aisecops_server.domain.traces.trace_summary import joined, opened
@@ -38,6 +38,9 @@ LISTED = "trace AS t LEFT JOIN trace_figure AS f ON f.number = t.number AND f.de
 # The number of a trace and the columns that ``summary_of`` reads.
 SUMMARIES = f"SELECT t.number, {_SELECTED} FROM {LISTED} WHERE"  # noqa: S608 - constant columns
 _KNOWN = f"SELECT t.number, {_WHOLE}, {_SELECTED} FROM {LISTED} WHERE t.trace_id IN"  # noqa: S608 - constant columns
+
+_FOLLOWING = "SELECT ifnull(max(number), -1) + 1 FROM trace"
+_BLOCK = "SELECT term, bits FROM trace_posting WHERE block = ?"
 
 # Where the columns of several values stand.
 _LISTS = (5, 6, 12, 13)
@@ -86,6 +89,10 @@ def figure_row(summary: TraceSummary) -> Row:
     )
 
 
+def _keys(trace_ids: Iterable[str]) -> tuple[Row, ...]:
+    return tuple((trace_id,) for trace_id in sorted(trace_ids))
+
+
 def values_of(summary: TraceSummary) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Return what a trace can be found by, as each kind of term with its values."""
     return (
@@ -123,6 +130,9 @@ class TraceIndex:
         self._blocks_in_memory = blocks_in_memory
         self._terms: dict[Term, int] = {}
         self._blocks: OrderedDict[int, dict[int, int]] = OrderedDict()
+        # The block that the next trace comes into, and whether the commit before found that another process had added.
+        self._newest = 0
+        self._is_shared = False
 
     def forget(self) -> None:
         """Drop what was learnt in a transaction that did not commit."""
@@ -132,6 +142,16 @@ class TraceIndex:
     def reread(self) -> None:
         """Drop what another process may have changed since: bits, and never the number of a term."""
         self._blocks.clear()
+        self._is_shared = True
+
+    def questions(self, records: Sequence[DecisionRecord]) -> list[Question]:
+        """Return what ``add`` is going to ask, as far as is known: nothing that it does not ask is wrong to read."""
+        if not records:
+            return []
+        was_shared, self._is_shared = self._is_shared, False
+        is_read = was_shared or self._newest not in self._blocks
+        known = Question(_KNOWN, keys=_keys({record.decision.trace_id for record in records}))
+        return [known, Question(_FOLLOWING), *([Question(_BLOCK, (self._newest,))] if is_read else [])]
 
     def add(self, records: Sequence[DecisionRecord]) -> dict[str, int]:
         """Index ``records``; return the number of each trace that they belong to."""
@@ -148,12 +168,17 @@ class TraceIndex:
             after[trace_id] = joined(known, decision) if known else decision
             numbers.setdefault(trace_id, -1)
         self._number(numbers)
+        # What asks comes before what only writes.
+        posted = self._posted(numbers, {trace_id: summary for trace_id, (_, summary) in before.items()}, after)
         self._store(numbers, after)
-        self._post(numbers, {trace_id: summary for trace_id, (_, summary) in before.items()}, after)
+        insert(self._connection, "INSERT OR REPLACE INTO trace_posting", posted)
+        # Only now: until its bits are written, memory is the only place that has them.
+        while len(self._blocks) > self._blocks_in_memory:
+            self._blocks.popitem(last=False)
         return numbers
 
     def _stored(self, trace_ids: Iterable[str]) -> dict[str, tuple[int, TraceSummary]]:
-        rows = select_in(self._connection, _KNOWN, [(trace_id,) for trace_id in trace_ids])
+        rows = select_in(self._connection, _KNOWN, _keys(trace_ids))
         found = [(row[0], summary_of(row[2:]) if row[1] else self._proven(row[0])) for row in rows]
         return {summary.trace_id: (number, summary) for number, summary in found}
 
@@ -171,11 +196,12 @@ class TraceIndex:
     def _number(self, numbers: dict[str, int]) -> None:
         if -1 not in numbers.values():
             return
-        following = int(self._connection.execute("SELECT ifnull(max(number), -1) + 1 FROM trace").get)
+        following = int(self._connection.execute(_FOLLOWING).get)
         for trace_id, number in numbers.items():
             if number < 0:
                 numbers[trace_id] = following
                 following += 1
+        self._newest = following // BLOCK_TRACES
 
     def _store(self, numbers: Mapping[str, int], summaries: Mapping[str, TraceSummary]) -> None:
         rows = [(numbers[trace_id], *summary_row(summary)) for trace_id, summary in summaries.items()]
@@ -199,9 +225,10 @@ class TraceIndex:
         rows = [(number, *figure_row(summary)) for number, summary in summaries]
         insert(self._connection, "INSERT OR REPLACE INTO trace_figure", rows)
 
-    def _post(
+    def _posted(
         self, numbers: Mapping[str, int], before: Mapping[str, TraceSummary], after: Mapping[str, TraceSummary]
-    ) -> None:
+    ) -> list[Row]:
+        """Turn the bits of what traces have and had not, or had and have not, and return the rows that hold them."""
         changed: dict[tuple[int, int], int] = {}
         turned = {
             trace_id: terms_of(summary) ^ (terms_of(before[trace_id]) if trace_id in before else set())
@@ -213,16 +240,12 @@ class TraceIndex:
             block = self._block(number)
             for term in terms:
                 block[ids[term]] = changed[number, ids[term]] = block.get(ids[term], 0) ^ (1 << bit)
-        rows = [(block, term, stored_bits(bits)) for (block, term), bits in changed.items()]
-        insert(self._connection, "INSERT OR REPLACE INTO trace_posting", rows)
-        # Only now: until its bits are written, memory is the only place that has them.
-        while len(self._blocks) > self._blocks_in_memory:
-            self._blocks.popitem(last=False)
+        return [(block, term, stored_bits(bits)) for (block, term), bits in changed.items()]
 
     def _block(self, number: int) -> dict[int, int]:
         block = self._blocks.get(number)
         if block is None:
-            rows = self._connection.execute("SELECT term, bits FROM trace_posting WHERE block = ?", (number,))
+            rows = self._connection.execute(_BLOCK, (number,))
             block = self._blocks[number] = {term: bits_of(bits) for term, bits in rows}
         self._blocks.move_to_end(number)
         return block
