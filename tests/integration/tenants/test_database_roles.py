@@ -253,7 +253,8 @@ def test_a_function_that_was_planted_in_a_schema_is_not_what_the_owner_calls(sha
         AS $$ BEGIN RAISE EXCEPTION 'called by %', current_user; END $$"""
     try:
         asyncio.run(_execute(shared.server.url(shared.name, role), planted))
-        prepare_databases(shared.settings, shared.owner(), None)
+        done = prepare_databases(shared.settings, shared.owner(), None)
+        assert {name: each.migrations for name, each in done.items()} == {SHOP: (), BANK: ()}
     finally:
         shared.server.run(f"DROP OWNED BY {role}", shared.name)
         shared.server.run(f"DROP ROLE {role}", shared.name)
