@@ -293,7 +293,9 @@ class PostgresConnection:
         if not rows:
             return
         _, table, _ = insertion(head)
-        self._write(Asked(insertion_of_rows(head, len(rows[0]), tail, *self._columns[table]), _in_columns(rows)))
+        columns, types = self._columns[table]
+        text = insertion_of_rows(head, len(rows[0]), tail, columns=columns, types=types)
+        self._write(Asked(text, _in_columns(rows)))
 
     def select_rows(self, query: str, keys: Sequence[Row]) -> Iterator[Row]:
         """Yield what ``query``, which ends in ``IN``, finds for any of ``keys``."""

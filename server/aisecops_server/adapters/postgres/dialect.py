@@ -100,7 +100,7 @@ def _path(found: re.Match[str]) -> str:
 
 
 @functools.lru_cache(maxsize=2048)
-def insertion_of_rows(head: str, width: int, tail: str, columns: tuple[str, ...], types: tuple[str, ...]) -> str:
+def insertion_of_rows(head: str, width: int, tail: str, *, columns: tuple[str, ...], types: tuple[str, ...]) -> str:
     """Return ``head`` (``INSERT INTO table``) for any number of rows, each column of which is one binding."""
     plain, table, alternative = insertion(head)
     if "(" in plain:

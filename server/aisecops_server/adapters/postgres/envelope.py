@@ -132,14 +132,14 @@ async def carried(
             envelope.skip_driver()
         elif after:
             transport.write(_said(after))
-        return await _answers(envelope, task, first, None if task.done() else last, seconds)
+        return await _answers(envelope, task, first, None if task.done() else last, seconds=seconds)
     finally:
         task.cancel()
         transport.set_protocol(driver)
 
 
 async def _answers(
-    envelope: _Envelope, task: asyncio.Task[list[Any]], first: _Script | None, last: _Script | None, seconds: float
+    envelope: _Envelope, task: asyncio.Task[list[Any]], first: _Script | None, last: _Script | None, *, seconds: float
 ) -> tuple[list[Any], str]:
     refused: Exception | None = None
     rows: list[Any] = []
