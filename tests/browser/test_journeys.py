@@ -30,6 +30,8 @@ def test_from_the_list_to_why_by_keys_alone(browser: Browser, scene: Scene) -> N
         chosen = page.locator("tr.at a.open").inner_text()
         page.keyboard.press("Enter")
         expect(page.locator("h1")).to_contain_text(chosen)
+        # What is pressed before the page's scripts are there is nobody's.
+        page.wait_for_load_state("load")
         page.keyboard.press("j")
         page.keyboard.press("Enter")
         expect(page.locator("article.finding").first).to_be_visible()
@@ -37,6 +39,7 @@ def test_from_the_list_to_why_by_keys_alone(browser: Browser, scene: Scene) -> N
         expect(page.locator("nav.tabs")).to_contain_text("Story")
         page.keyboard.press("Escape")
         expect(page.locator("h1")).to_have_text("Traces")
+        page.wait_for_load_state("load")
         page.keyboard.press("?")
         expect(page.locator("dialog#keys")).to_be_visible()
         assert visit.complaints == []

@@ -27,7 +27,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.validators import validator_for
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
-from tests.unit.domain.test_compliance import ROW, read
+
+from tests.unit.domain.compliance.test_compliance import ROW, read
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 AGENT = "spiffe://corp.example/agent/support-assistant"

@@ -16,7 +16,8 @@ from aisecops_server.domain.replays.flip_verdict import (
 from aisecops_server.domain.replays.replay import ReplayId, ReplayRecord, ReplayState
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.domain.test_flip_groups import REFUND, TRANSFER, change, policy, result
+
+from tests.unit.domain.replays.test_flip_groups import REFUND, TRANSFER, change, policy, result
 
 ANN, BOB = "ann@corp.example", "bob@corp.example"
 SEEN, EXPECTED, UNEXPECTED = Judgement

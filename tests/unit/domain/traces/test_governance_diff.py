@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from aisecops_server.domain.traces.execution_graph import RecordedDecision, RecordedEvent
 from aisecops_server.domain.traces.governance_diff import SEVERITY, ViolationKind, governance_diff
-from tests.unit.domain.test_execution_graph import TRACE, decision, granted
+
+from tests.unit.domain.traces.test_execution_graph import TRACE, decision, granted
 
 
 def ran(grant: str = "grt-1", type: str = "execution.executed", **details: object) -> RecordedEvent:
