@@ -63,8 +63,9 @@ class OwnersLine:
 def read_owners(content: bytes) -> list[OwnersLine]:
     """Return the lines that name a pattern."""
     found, is_optional = [], False
-    for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), 1):
-        words = line.partition("#")[0].split()
+    # Lines and words end as they do for hosts: to them another kind of blank is a letter like any.
+    for number, line in enumerate(content.decode("utf-8", "replace").split("\n"), 1):
+        words = [word for word in re.split(r"[ \t\r]+", line.partition("#")[0]) if word]
         if not words:
             continue
         if _SECTION.match(words[0]):

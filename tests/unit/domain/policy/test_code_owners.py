@@ -69,6 +69,17 @@ def test_what_a_host_calls_optional_neither_asks_nor_keeps_others_from_being_ask
     assert asked_by_hosts("data/agents.yaml", again) == (4, frozenset({"@a", "@b"}))
 
 
+@pytest.mark.parametrize("blank", ["\u2028", "\u0085", "\x0c", "\x0b", "\x1e", "\r"])
+def test_what_ends_a_line_for_us_alone_hides_no_line_in_a_remark(blank: str) -> None:
+    lines = read_owners(f"* @a\n# remark {blank}* @a @b\n".encode())
+    assert asked_by_hosts("data/agents.yaml", lines) == (1, frozenset({"@a"}))
+
+
+def test_a_blank_that_is_none_to_hosts_parts_no_words() -> None:
+    lines = read_owners("* @a\u00a0@b\r\n".encode())
+    assert len(asked_by_hosts("data/agents.yaml", lines)[1]) == 1
+
+
 def test_a_pattern_that_was_made_to_take_long_does_not() -> None:
     stars = "/".join(["*a*a*a*a*a*a*a*a*a*a*a*b", "**"] * 100)
     lines = read_owners(f"* {BOTH}\n{stars} @a\n".encode())
